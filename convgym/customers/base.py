@@ -1,0 +1,53 @@
+"""What a customer is: the protocol that every simulator implements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
+
+
+class Decision(StrEnum):
+    """What the customer does after a seller's utterance."""
+
+    CONTINUE = "continue"
+    BUY = "buy"
+    LEAVE = "leave"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The customer's words and decision."""
+
+    text: str
+    decision: Decision = Decision.CONTINUE
+
+
+@runtime_checkable
+class Customer(Protocol):
+    """One simulated customer, used again for every episode after a ``reset``."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Name, version and settings; logs made with equal fingerprints are comparable."""
+
+    @property
+    def latent(self) -> dict[str, Any]:
+        """The hidden state as plain data; only shown to those who ask for it."""
+
+    def reset(self, seed: int) -> str:
+        """Become a new customer, drawn from ``seed`` alone, and return the opening utterance."""
+
+    def respond(self, utterance: str) -> Reply:
+        """Answer the seller's utterance. Raises InfrastructureError if the backend fails."""
+
+
+@runtime_checkable
+class Snapshottable(Customer, Protocol):
+    """A customer whose whole state can be copied, so that true values can be branched."""
+
+    def snapshot(self) -> object:
+        """Return an opaque, picklable copy of the whole state, randomness included."""
+
+    def restore(self, state: object, seed: int | None = None) -> None:
+        """Go back to ``state``; with ``seed``, go on from there with fresh randomness."""

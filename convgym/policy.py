@@ -1,0 +1,39 @@
+"""What a policy is: anything that answers a batch of conversations."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from convgym.conversation import Message, Response
+
+
+@dataclass(slots=True)
+class Conversation:
+    """A live conversation as a policy meets it at its turn.
+
+    ``rng`` is the policy's own random stream of this episode, so that a scripted policy's
+    words do not depend on which other conversations share its batch.
+    ``latent`` is the customer's hidden state where the environment reveals it, else None.
+    """
+
+    seed: int
+    messages: list[Message]
+    rng: random.Random
+    latent: Mapping[str, Any] | None = None
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A seller: scripted, learned, or a user's own."""
+
+    @property
+    def name(self) -> str: ...
+
+    def reset(self, seed: int) -> None:
+        """Seed whatever randomness the policy holds of its own."""
+
+    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+        """Return one response for each conversation, in order."""
