@@ -1,0 +1,1 @@
+"""Learning agents: the algorithms and the policies that they train."""

@@ -1,0 +1,1 @@
+"""Benchmarks: what is compared, how it is run, and how the outcome is reported."""
