@@ -1,0 +1,443 @@
+"""The default customer: a latent-state shopper that needs no model and no network.
+
+The customer has a hidden profile (``convgym.customers.profile``) and a hidden state that the
+seller's words change. Every turn it
+
+1. reads the utterance (``convgym.customers.understanding``);
+2. is put off by what is unclear, repeated, false or pushy, and pleased by what helps;
+3. answers in words that show what happened, disclosing only what was asked;
+4. buys, when it is asked to and its utility says so, or leaves when its patience is used up.
+
+**Utility of the product under discussion** (log-odds of buying; weights in ``Utility``)::
+
+    u = base + need * [it is for what I need] + feature * [it has what I care about most]
+        + understood * (topics I was asked about out of need, feature, budget) / 3
+        + trust * trust - annoyance * annoyance
+        - price_sensitivity * price_term - raised * open objections - unspoken * unspoken ones
+
+    price_term = over * max(0, price / budget - 1) + cheap * max(0, 0.6 - price / budget)
+
+A customer asked to buy accepts with probability ``sigmoid(u)`` the first time. Asked again, it
+compares with the highest utility r that it refused before: the probability is
+``(sigmoid(u) - sigmoid(r)) / (1 - sigmoid(r))`` if u > r and 0 otherwise. That is the law of a
+threshold drawn once per customer: asking again without improving the offer never helps.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import random
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from convgym.catalog import Catalog, Product, load_catalog
+from convgym.conversation import clean
+from convgym.customers.base import Decision, Reply
+from convgym.customers.profile import PERSONAS, Profile, check_persona, draw_profile
+from convgym.customers.understanding import MAX_WORDS, Meaning, Understanding
+from convgym.customers.wording import PHRASES
+from convgym.errors import ConvgymError
+
+VERSION = 0
+"""Raised with every change of behaviour, together with the environment's ``-vN``."""
+
+TOPICS = ("need", "feature", "budget")
+"""What a seller can discover by asking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utility:
+    """Weights of the purchase utility, in log-odds (see the module's text)."""
+
+    base: float = -7.6
+    need: float = 3.5
+    feature: float = 1.8
+    understood: float = 3.0
+    trust: float = 2.5
+    annoyance: float = 0.8
+    over: float = 10.0
+    cheap: float = 6.0
+    raised: float = 2.5
+    unspoken: float = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Temper:
+    """What a turn costs: ``patience`` is in turns, on top of the turn itself."""
+
+    patience: float = 0.0
+    annoyance: float = 0.0
+    trust: float = 0.0
+
+
+GOOD_QUESTION = Temper(trust=0.05)
+GOOD_ANSWER = Temper(trust=0.10)
+GOOD_OFFER = Temper(trust=0.10)
+BAD_OFFER = Temper(patience=0.5, annoyance=0.4, trust=-0.05)
+OFF_TOPIC = Temper(patience=0.5, annoyance=0.3)
+TOLD_BEFORE = Temper(patience=1.0, annoyance=0.5)
+REPEATED = Temper(patience=1.5, annoyance=0.8, trust=-0.05)
+SILENCE = Temper(patience=1.5, annoyance=0.5)
+GARBLED = Temper(patience=1.5, annoyance=0.8, trust=-0.10)
+STUFFED = Temper(patience=1.5, annoyance=0.8, trust=-0.15)
+TOO_LONG = Temper(patience=1.0, annoyance=0.5)
+FALSE_CLAIM = Temper(patience=0.5, annoyance=0.5, trust=-0.25)
+PUSHY = Temper(patience=1.0, annoyance=0.8, trust=-0.10)
+CLOSED_TOO_EARLY = Temper(patience=1.0, annoyance=0.8, trust=-0.10)
+REFUSED = Temper(patience=1.0, annoyance=0.5)
+
+MAX_ACTS = 3
+"""A message that wants more than this of the customer is "too much at once"."""
+
+
+@dataclass(slots=True)
+class State:
+    """What changes in a conversation."""
+
+    patience: float
+    trust: float
+    annoyance: float = 0.0
+    disclosed: set[str] = field(default_factory=set)
+    unspoken: list[str] = field(default_factory=list)
+    raised: list[str] = field(default_factory=list)
+    product: Product | None = None
+    refused: float = -math.inf
+    heard: set[str] = field(default_factory=set)
+
+    def feel(self, temper: Temper) -> None:
+        self.patience -= temper.patience
+        self.annoyance += temper.annoyance
+        self.trust = min(1.0, max(0.0, self.trust + temper.trust))
+
+
+def sigmoid(x: float) -> float:
+    """Return 1 / (1 + exp(-x)) without overflow."""
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+def utility(
+    profile: Profile, state: State, product: Product, weights: Utility | None = None
+) -> float:
+    """Return the log-odds of buying ``product`` in this state (formula in the module's text)."""
+    w = weights or Utility()
+    ratio = product.price / profile.budget
+    price_term = w.over * max(0.0, ratio - 1) + w.cheap * max(0.0, 0.6 - ratio)
+    return (
+        w.base
+        + w.need * (profile.need in product.needs)
+        + w.feature * (profile.feature in product.features)
+        + w.understood * len(state.disclosed) / len(TOPICS)
+        + w.trust * state.trust
+        - w.annoyance * state.annoyance
+        - profile.price_sensitivity * price_term
+        - w.raised * len(state.raised)
+        - w.unspoken * len(state.unspoken)
+    )
+
+
+def purchase_probability(utility: float, refused: float) -> float:
+    """Return the probability of a yes at ``utility`` after a no at ``refused`` (-inf: none)."""
+    if utility <= refused:
+        return 0.0
+    before = sigmoid(refused) if refused > -math.inf else 0.0
+    return (sigmoid(utility) - before) / (1 - before)
+
+
+@lru_cache(maxsize=8)
+def _understanding(catalog_json: str) -> Understanding:
+    return Understanding(Catalog.model_validate_json(catalog_json))
+
+
+class ScriptedCustomer:
+    """A shopper with a hidden profile; see the module's text for how it decides.
+
+    Args:
+        catalog: a catalogue's name, JSON file or object.
+        persona: a name from ``PERSONAS``, or None to draw one per episode.
+        patience: turns until the customer leaves, or None to draw it with the persona.
+
+    Raises:
+        ConvgymError: for an unknown catalogue or persona, or a patience that is not positive.
+    """
+
+    def __init__(
+        self,
+        catalog: str | Path | Catalog = "laptops",
+        persona: str | None = None,
+        patience: float | None = None,
+    ) -> None:
+        check_persona(persona)
+        if patience is not None and not 0 < patience < math.inf:
+            raise ConvgymError(f"patience must be a positive number of turns, got {patience!r}")
+        self.catalog = load_catalog(catalog)
+        self.briefing = self.catalog.briefing()
+        self._persona, self._patience = persona, patience
+        self._weights = Utility()
+        self._understand = _understanding(self.catalog.model_dump_json()).understand
+        self._rng = random.Random()
+        self._profile: Profile | None = None
+        self._state: State | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Name, version and a hash of every setting that changes behaviour."""
+        settings = {
+            "catalog": self.catalog.model_dump(mode="json"),
+            "persona": self._persona,
+            "patience": self._patience,
+            "personas": {name: asdict(persona) for name, persona in PERSONAS.items()},
+            "utility": asdict(self._weights),
+            "phrases": dict(PHRASES),
+        }
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+        return f"scripted-v{VERSION}:{self.catalog.name}:{digest}"
+
+    @property
+    def profile(self) -> Profile:
+        """The hidden profile of the present customer."""
+        if self._profile is None:
+            raise ConvgymError("the customer has no profile yet: call reset(seed) first")
+        return self._profile
+
+    @property
+    def state(self) -> State:
+        """The hidden state of the present conversation."""
+        if self._state is None:
+            raise ConvgymError("the customer has no state yet: call reset(seed) first")
+        return self._state
+
+    @property
+    def latent(self) -> dict[str, Any]:
+        """Profile and state as plain data."""
+        state = self.state
+        return {
+            **asdict(self.profile),
+            "patience_left": state.patience,
+            "trust_now": state.trust,
+            "annoyance": state.annoyance,
+            "disclosed": sorted(state.disclosed),
+            "unspoken_objections": list(state.unspoken),
+            "raised_objections": list(state.raised),
+            "product": state.product.name if state.product else None,
+            "utility": self.utility() if state.product else None,
+        }
+
+    def utility(self) -> float:
+        """Return the log-odds of buying the product under discussion now, -inf if there is none."""
+        if self.state.product is None:
+            return -math.inf
+        return utility(self.profile, self.state, self.state.product, self._weights)
+
+    def reset(self, seed: int) -> str:
+        """Draw a new customer and return its opening words; the same seed, the same customer."""
+        self._rng = random.Random(seed)
+        self._profile = profile = draw_profile(
+            self._rng, self.catalog, self._persona, self._patience
+        )
+        self._state = State(
+            patience=profile.patience, trust=profile.trust, unspoken=list(profile.objections)
+        )
+        if self._rng.random() < profile.talkativeness - 0.5:
+            return self._say("opening_need", need=self._tell("need"))
+        return self._say("opening")
+
+    def snapshot(self) -> object:
+        """Return a copy of the whole state, randomness included."""
+        return self.profile, copy.deepcopy(self.state), self._rng.getstate()
+
+    def restore(self, state: object, seed: int | None = None) -> None:
+        """Go back to a snapshot; with ``seed``, go on with fresh randomness."""
+        self._profile, kept, randomness = state  # type: ignore[misc]
+        self._state = copy.deepcopy(kept)
+        if seed is None:
+            self._rng.setstate(randomness)
+        else:
+            self._rng.seed(seed)
+
+    def respond(self, utterance: str) -> Reply:
+        """Answer one utterance of the seller's."""
+        state = self.state
+        text = clean(utterance)
+        state.patience -= 1
+        meaning = self._understand(text)
+        words, decision = self._react(text, meaning)
+        state.heard.add(text.lower())
+        if decision is Decision.CONTINUE and state.patience <= 0:
+            annoyed = state.annoyance > 1.5
+            return Reply(self._say("leave_annoyed" if annoyed else "leave"), Decision.LEAVE)
+        return Reply(" ".join(words), decision)
+
+    # How the customer takes an utterance: its words in reply, and its decision.
+
+    def _react(self, text: str, meaning: Meaning) -> tuple[list[str], Decision]:
+        state = self.state
+        for kind, temper, applies in (
+            ("silence", SILENCE, not text),
+            ("garbled", GARBLED, meaning.garbled),
+            ("repeated", REPEATED, text.lower() in state.heard),
+            ("stuffed", STUFFED, meaning.acts > MAX_ACTS or len(meaning.products) > 2),
+        ):
+            if applies:
+                state.feel(temper)
+                return [self._say(kind)], Decision.CONTINUE
+        words: list[str] = []
+        if meaning.words > MAX_WORDS:
+            state.feel(TOO_LONG)
+            words.append(self._say("too_long"))
+        if meaning.pushy:
+            state.feel(PUSHY)
+            words.append(self._say("pushy"))
+        if self._is_false(meaning):
+            state.feel(FALSE_CLAIM)
+            return [*words, self._say("false_claim")], Decision.CONTINUE
+        spoken = len(words)
+        if meaning.recommends:
+            words += self._hear_offer(self.catalog.product(meaning.recommends))
+        if meaning.answers:
+            words += self._hear_answers(meaning.answers, in_passing=bool(meaning.recommends))
+        if self._interested:
+            words += self._object()
+        # Of several questions at once a taciturn customer answers the first.
+        patient = self.profile.talkativeness > 0.5
+        for topic in meaning.asks if patient else meaning.asks[:1]:
+            words += self._hear_question(topic)
+        if meaning.closes:
+            closing, decision = self._hear_close()
+            return ([closing] if decision is Decision.BUY else [*words, closing]), decision
+        if len(words) == spoken:
+            if meaning.courtesy and not state.heard:
+                words.append(self._say("courtesy"))
+            else:
+                state.feel(OFF_TOPIC)
+                words.append(self._say("irrelevant"))
+        return words, Decision.CONTINUE
+
+    def _is_false(self, meaning: Meaning) -> bool:
+        """Tell whether the label of the product in question contradicts the seller."""
+        product = (
+            self.catalog.product(meaning.recommends) if meaning.recommends else self.state.product
+        )
+        if product is None:
+            return False
+        return (
+            any(abs(price - product.price) > 0.02 * product.price for price in meaning.claimed_prices)
+            or any(need not in product.needs for need in meaning.claimed_needs)
+            or any(feature not in product.features for feature in meaning.claimed_features)
+        )
+
+    def _hear_answers(self, answers: tuple[str, ...], in_passing: bool) -> list[str]:
+        state = self.state
+        resolved = [kind for kind in answers if kind in state.raised]
+        # An answer given before the worry was spoken works too, once there is a product.
+        early = [kind for kind in answers if state.product and kind in state.unspoken]
+        state.raised = [kind for kind in state.raised if kind not in resolved]
+        state.unspoken = [kind for kind in state.unspoken if kind not in early]
+        if resolved or early:
+            state.feel(GOOD_ANSWER)
+            return [self._say("resolved")]
+        if in_passing:
+            return []
+        state.feel(OFF_TOPIC)
+        return [self._say("wrong_answer" if state.raised else "not_asked")]
+
+    def _hear_offer(self, product: Product) -> list[str]:
+        state = self.state
+        if state.product is product:
+            return []
+        state.product = product
+        if self._interested:
+            state.feel(GOOD_OFFER)
+            return [self._say("good_offer")]
+        state.feel(BAD_OFFER)
+        if len(state.disclosed) < 2:
+            return [self._say("doubtful_offer")]
+        return [self._say("bad_offer" if not self._suits(product) else "too_expensive")]
+
+    def _suits(self, product: Product) -> bool:
+        return self.profile.need in product.needs and self.profile.feature in product.features
+
+    @property
+    def _interested(self) -> bool:
+        """Whether the product under discussion suits, is affordable and was offered knowingly."""
+        product = self.state.product
+        return (
+            product is not None
+            and len(self.state.disclosed) >= 2
+            and self._suits(product)
+            and product.price <= 1.1 * self.profile.budget
+        )
+
+    def _object(self) -> list[str]:
+        """Speak the next unspoken objection, if any and if none is open."""
+        state = self.state
+        if not state.unspoken or state.raised or state.product is None:
+            return []
+        kind = state.unspoken.pop(0)
+        state.raised.append(kind)
+        return [self._say(f"objection_{kind}")]
+
+    def _hear_question(self, topic: str) -> list[str]:
+        state, profile = self.state, self.profile
+        if topic == "concern":
+            if state.raised:
+                return [self._say(f"objection_{state.raised[0]}")]
+            return self._object() or [self._say("no_concern")]
+        if topic == "open":
+            hidden = [name for name in TOPICS if name not in state.disclosed]
+            topic = hidden[0] if hidden else "need"
+        if topic in state.disclosed:
+            state.feel(TOLD_BEFORE)
+            return [self._say("told_before", again=self._say(topic, **{topic: self._tell(topic)}))]
+        state.feel(GOOD_QUESTION)
+        words = [self._say(topic, **{topic: self._tell(topic)})]
+        hidden = [name for name in TOPICS if name not in state.disclosed]
+        if hidden and self._rng.random() < profile.talkativeness - 0.4:
+            words.append(self._say(hidden[0], **{hidden[0]: self._tell(hidden[0])}))
+        return words
+
+    def _hear_close(self) -> tuple[str, Decision]:
+        state = self.state
+        if state.product is None:
+            state.feel(CLOSED_TOO_EARLY)
+            return self._say("nothing_shown"), Decision.CONTINUE
+        u = self.utility()
+        if self._rng.random() < purchase_probability(u, state.refused):
+            return self._say("buy"), Decision.BUY
+        asked_before = state.refused > -math.inf
+        state.refused = max(state.refused, u)
+        state.feel(REFUSED if u > 0 else CLOSED_TOO_EARLY)
+        if state.raised or state.unspoken:
+            return self._say("refuse_objection"), Decision.CONTINUE
+        if not self._suits(state.product):
+            return self._say("refuse_unsuitable"), Decision.CONTINUE
+        return self._say("refuse_again" if asked_before else "refuse_unsure"), Decision.CONTINUE
+
+    # Words.
+
+    def _tell(self, topic: str) -> str:
+        """Disclose a topic and return the words for it."""
+        self.state.disclosed.add(topic)
+        profile, catalog = self.profile, self.catalog
+        if topic == "budget":
+            return f"{catalog.currency}{profile.budget}"
+        phrases = (
+            catalog.needs[profile.need] if topic == "need" else catalog.features[profile.feature]
+        ).phrases
+        return phrases[int(self._rng.random() * len(phrases))]
+
+    def _say(self, kind: str, **values: str) -> str:
+        phrases = PHRASES[kind]
+        phrase = phrases[int(self._rng.random() * len(phrases))]
+        if "{" not in phrase:
+            return phrase
+        product = self._state.product if self._state else None
+        return phrase.format(
+            item=self.catalog.item, product=product.name if product else "", **values
+        )
+
+

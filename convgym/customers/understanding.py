@@ -1,0 +1,340 @@
+"""How the scripted customer understands free text: words to concepts to dialogue acts.
+
+The pipeline is small, documented and fast (a few microseconds for a known utterance):
+
+1. ``tokens``: lower case, accents stripped, words and numbers ("$1,200" and "1200" are one).
+2. ``Lexicon.concepts``: each word becomes a bit mask of concepts. Unknown words are tried again
+   without their ending (-s, -ed, -ing, -ly) and, from four letters on, with one typing error
+   (a letter dropped, added, changed or two swapped) put right.
+3. ``Understanding``: the sentence's concepts decide its dialogue acts, by the rules in
+   ``Understanding._sentence``. A sentence is a question if it ends in "?" or starts like one.
+
+Word order matters only where a bag of words would be too generous: an offer to buy needs a
+proposing word ("would like to", "shall i", "ready to") shortly before the buying word.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+from convgym.catalog import Catalog
+
+MAX_WORDS = 60
+"""Longer messages are over-long: the customer reads only so far."""
+
+OBJECTIONS = ("price", "warranty", "delivery", "reviews")
+"""What customers worry about once they have seen a product."""
+
+_TOKEN = re.compile(r"[a-z']+|\d+(?:,\d{3})*(?:\.\d+)?")
+_SENTENCE = re.compile(r"[^.!?;]+[.!?;]*")
+_DECIMAL_POINT = re.compile(r"(?<=\d)\.(?=\d)")
+
+# Concepts of selling in general; needs and features come from the catalogue.
+_WORDS: dict[str, str] = {
+    "ask": "what which how who when where why whats",
+    "auxiliary": "do does did is are was would could can will should shall may have has",
+    "you": "you your yours yourself u",
+    "use": "use used using usage purpose mainly mostly planning plan need needed task tasks "
+    "activity activities work working primarily",
+    "important": "important importance matter matters priority priorities feature features "
+    "prefer preference preferences care value essential crucial key most",
+    "budget": "budget spend spending afford pay limit price-range range willing invest",
+    "concern": "concern concerns concerned worry worries worried doubt doubts hesitation "
+    "hesitate hesitant unsure holding reservations bother bothers stopping convinced",
+    "open": "help looking look search searching tell describe want wish hoping interested",
+    "recommend": "recommend recommending suggest suggestion offer perfect fits fit ideal great "
+    "best right try consider propose choice match suits suit made good",
+    "buy": "buy buying order purchase checkout cart reserve",
+    "get": "take get have",
+    "propose": "like want shall ready let lets let's proceed ahead may can could wish happy i'll "
+    "should",
+    "push": "hurry now immediately today quick quickly last limited miss must final fast urgent "
+    "instantly asap",
+    "warranty": "warranty guarantee guaranteed repair repairs repaired replace replaced refund "
+    "refunds return returns covered cover breaks broken",
+    "delivery": "delivery deliver delivered delivers ship ships shipped shipping arrive arrives "
+    "courier express tomorrow dispatch",
+    "price": "discount discounts installment installments instalment instalments monthly "
+    "financing finance cheaper affordable save savings",
+    "reviews": "review reviews rated rating ratings stars testimonials trusted award awards "
+    "reputation recommended reviewers",
+    "greet": "hello hi hey welcome greetings morning afternoon evening",
+    "thanks": "thanks thank cheers bye goodbye",
+    "not": "not no never don't dont cannot can't won't isn't doesn't without neither",
+}
+# Plain English that carries no act of its own but is not gibberish either.
+_FILLER = """
+a about above after again all almost already also always am an and another any anybody anyone
+anything around as ask at away back be because been before being believe below better between big
+both bring but by call came cannot case certainly choose clear come computer cost costs course day
+days dear device different done each easy either else enough even ever every everything exactly
+expect explain family feel few find fine first follow for free friend from full further gave get
+gets give gives glad go goes going gone got had half happen hard he hear heard her here high him his
+hold home hope hour hours i i'd i'm i've if in include included includes including indeed instead
+into issue it it's its just keep kind know known large later lead least leave left less life
+listen little live long lot lots love low machine made main make makes many maybe me mean mind
+minute model moment money month months more move much my name near never new next nice nor nothing
+number of off often oh ok okay old on once one only open option options or other our out over own
+part people per perhaps person place please plenty point possible powerful prefer price prices
+problem product products put question questions quite rather read real really reason right said
+same say sales see seems sell seller selling send service set several she shop show shows simple
+simply since small so some someone something soon sorry sort sound sounds special spec specs speed
+still stock stop store strong such sure take talk team than that that's the their them then there
+these they they're thing things think this those though thought through time to together told too
+top total toward true try turn two type types under understand until up upon us usual very wait way
+we we'd we'll we're we've week weeks well were what's while whole wide with within wonder word words
+world wrong yeah year years yes yet you'd you'll you're you've customers customer client clients
+store stores sir madam dollars dollar bucks euros exact exactly two-year year-long
+"""
+_SUFFIXES = ("ing", "'s", "ed", "ly", "es", "s")
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What one utterance says.
+
+    ``asks`` holds "need", "feature", "budget", "concern" or "open"; ``answers`` holds objection
+    kinds; ``recommends`` is a product name; ``claimed_*`` is what the utterance asserts of it.
+    """
+
+    words: int
+    garbled: bool
+    asks: tuple[str, ...]
+    products: tuple[str, ...]
+    recommends: str | None
+    answers: tuple[str, ...]
+    closes: bool
+    pushy: bool
+    courtesy: bool
+    claimed_prices: tuple[int, ...]
+    claimed_needs: tuple[str, ...]
+    claimed_features: tuple[str, ...]
+
+    @property
+    def acts(self) -> int:
+        """How many separate things the utterance wants of the customer."""
+        return (
+            len(self.asks) + max(len(self.products), bool(self.recommends))
+            + len(self.answers) + self.closes
+        )
+
+
+def tokens(text: str) -> list[str]:
+    """Return the lower-case words and the numbers of ``text`` ("1,200" becomes "1200")."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text.replace("\u2019", "'"))
+        text = text.encode("ascii", "ignore").decode()
+    return [token.replace(",", "") for token in _TOKEN.findall(text.lower())]
+
+
+def _deletions(word: str) -> set[str]:
+    return {word[:i] + word[i + 1 :] for i in range(len(word))}
+
+
+def _one_typo(a: str, b: str) -> bool:
+    """Tell whether one insertion, deletion, substitution or swap of neighbours turns a into b."""
+    if abs(len(a) - len(b)) > 1:
+        return False
+    start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+    if start is None:
+        return True
+    rest_a, rest_b = a[start:], b[start:]
+    return (
+        rest_a[1:] == rest_b[1:]
+        or rest_a[1:] == rest_b
+        or rest_a == rest_b[1:]
+        or (rest_a[:2] == rest_b[1::-1] and rest_a[2:] == rest_b[2:])
+    )
+
+
+class Lexicon:
+    """Maps words to bit masks of concepts, forgiving endings and typing errors."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.names = [*_WORDS]
+        self.names += [f"need:{name}" for name in catalog.needs]
+        self.names += [f"feature:{name}" for name in catalog.features]
+        self.names += [f"product:{product.name}" for product in catalog.products]
+        self.bit = {name: 1 << i for i, name in enumerate(self.names)}
+        self._masks = dict.fromkeys(_FILLER.split(), 0)
+        for name, words in _WORDS.items():
+            self._add(self.bit[name], words.split())
+        for name, need in catalog.needs.items():
+            self._add(self.bit[f"need:{name}"], need.words)
+        for name, feature in catalog.features.items():
+            self._add(self.bit[f"feature:{name}"], feature.words)
+        for product in catalog.products:
+            self._add(self.bit[f"product:{product.name}"], [product.name.lower()])
+        self._add(0, [catalog.item, catalog.items])
+        self._near: dict[str, list[str]] = {}
+        for word in self._masks:
+            if len(word) >= 4:
+                for key in {word, *_deletions(word)}:
+                    self._near.setdefault(key, []).append(word)
+        self._corrected: dict[str, int | None] = {}
+
+    def _add(self, mask: int, words: tuple[str, ...] | list[str]) -> None:
+        for word in words:
+            self._masks[word] = self._masks.get(word, 0) | mask
+
+    def concepts(self, token: str) -> int | None:
+        """Return the token's concepts as a bit mask, 0 for plain words, None if not a word."""
+        mask = self._masks.get(token)
+        if mask is not None:
+            return mask
+        if token in self._corrected:
+            return self._corrected[token]
+        if len(self._corrected) > 50_000:  # gibberish must not grow the memory without bound
+            self._corrected.clear()
+        return self._corrected.setdefault(token, self._look_again(token))
+
+    def _look_again(self, token: str) -> int | None:
+        if token[0].isdigit():
+            return 0
+        for suffix in _SUFFIXES:
+            if token.endswith(suffix) and token[: -len(suffix)] in self._masks:
+                return self._masks[token[: -len(suffix)]]
+        if not 4 <= len(token) <= 20:
+            return None
+        candidates = {
+            word
+            for key in {token, *_deletions(token)}
+            for word in self._near.get(key, ())
+            if _one_typo(token, word)
+        }
+        # Of several readings the alphabetically first: arbitrary but the same every time.
+        return self._masks[min(candidates)] if candidates else None
+
+    def labels(self, mask: int, prefix: str) -> tuple[str, ...]:
+        """Return the concepts in ``mask`` whose name starts with ``prefix``, without the prefix."""
+        return tuple(
+            name[len(prefix) :]
+            for name in self.names
+            if name.startswith(prefix) and mask & self.bit[name]
+        )
+
+
+class Understanding:
+    """Reads utterances about one catalogue; results are cached by text."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.lexicon = Lexicon(catalog)
+        bit = self.lexicon.bit
+        self._any_need = sum(mask for name, mask in bit.items() if name.startswith("need:"))
+        self._any_feature = sum(mask for name, mask in bit.items() if name.startswith("feature:"))
+        self._any_product = sum(mask for name, mask in bit.items() if name.startswith("product:"))
+        self._any_answer = sum(bit[kind] for kind in OBJECTIONS)
+        # Smaller numbers are days, hours or years of warranty.
+        self._smallest_price = min(product.price for product in catalog.products) / 2
+        self.understand = lru_cache(maxsize=65_536)(self._understand)
+
+    def _understand(self, text: str) -> Meaning:
+        text = _DECIMAL_POINT.sub("", text) if _DECIMAL_POINT.search(text) else text
+        lexicon, bit = self.lexicon, self.lexicon.bit
+        asks: list[str] = []
+        answers: set[str] = set()
+        products: list[str] = []
+        needs: set[str] = set()
+        features: set[str] = set()
+        prices: list[int] = []
+        recommends = None
+        closes = pushy = garbled = courtesy = False
+        words = 0
+        for sentence in _SENTENCE.findall(text):
+            found = tokens(sentence)[: MAX_WORDS - min(words, MAX_WORDS)]
+            if not found:
+                continue
+            words += len(tokens(sentence))
+            masks = [lexicon.concepts(token) for token in found]
+            known = [mask or 0 for mask in masks]
+            union = 0
+            for mask in known:
+                union |= mask
+            if self._is_garbled(found, masks):
+                garbled = True
+                continue
+            question = "?" in sentence or bool(known[0] & bit["ask"])
+            negated = bool(union & bit["not"])
+            named = lexicon.labels(union, "product:") if union & self._any_product else ()
+            products += [name for name in named if name not in products]
+            if self._proposes_to_buy(found, known) and not negated:
+                closes = True
+                if not question:
+                    pushy = pushy or not self._offers(known)
+            elif question and not named:
+                asks += [ask for ask in self._questions(union) if ask not in asks]
+            if "!" in sentence and union & bit["push"]:
+                pushy = True
+            if not question or named:
+                if union & self._any_answer and not negated:
+                    answers.update(kind for kind in OBJECTIONS if union & bit[kind])
+                if named:
+                    if recommends is None and not negated:
+                        recommends = named[0]
+                    if not union & bit["budget"]:
+                        prices += self._prices(found)
+                # "You need it for gaming" tells what was heard, "it is for gaming" is a claim.
+                if not negated and not question and (named or not union & bit["you"]):
+                    if union & self._any_need:
+                        needs.update(lexicon.labels(union, "need:"))
+                    if union & self._any_feature:
+                        features.update(lexicon.labels(union, "feature:"))
+            courtesy = courtesy or bool(union & (bit["greet"] | bit["thanks"]))
+        return Meaning(
+            words=words,
+            garbled=garbled or (words == 0 and bool(text.strip())),
+            asks=tuple(asks),
+            products=tuple(products),
+            recommends=recommends,
+            answers=tuple(sorted(answers)),
+            closes=closes,
+            pushy=pushy,
+            courtesy=courtesy,
+            claimed_prices=tuple(prices),
+            claimed_needs=tuple(sorted(needs)),
+            claimed_features=tuple(sorted(features)),
+        )
+
+    def _questions(self, union: int) -> list[str]:
+        """Return what a question asks for; the most specific reading wins."""
+        bit = self.lexicon.bit
+        if union & bit["concern"]:
+            return ["concern"]
+        if union & bit["budget"]:
+            return ["budget"]
+        asks: list[str] = []
+        if union & (bit["important"] | self._any_feature):
+            asks.append("feature")
+        if union & self._any_need or (union & bit["use"] and not asks):
+            asks.append("need")
+        if not asks and union & bit["open"]:
+            asks.append("open")
+        return asks
+
+    def _prices(self, found: list[str]) -> list[int]:
+        numbers = [int(token.partition(".")[0]) for token in found if token[0].isdigit()]
+        return [number for number in numbers if number >= self._smallest_price]
+
+    def _proposes_to_buy(self, found: list[str], known: list[int]) -> bool:
+        """Tell whether a proposing word comes at most four words before "buy" or "take it"."""
+        bit = self.lexicon.bit
+        for i, mask in enumerate(known):
+            buys = mask & bit["buy"] or (
+                mask & bit["get"] and found[i + 1 : i + 2] in (["it"], ["one"], ["this"], ["that"])
+            )
+            if buys and (i == 0 or any(known[j] & bit["propose"] for j in range(max(0, i - 4), i))):
+                return True
+        return False
+
+    def _offers(self, known: list[int]) -> bool:
+        return any(mask & self.lexicon.bit["propose"] for mask in known)
+
+    def _is_garbled(self, found: list[str], masks: list[int | None]) -> bool:
+        """Tell whether a sentence is mostly non-words, or the same words over and over."""
+        unknown = sum(mask is None for mask in masks)
+        if len(found) >= 3 and unknown > 0.6 * len(found):
+            return True
+        return len(found) >= 6 and len(set(found)) < 0.6 * len(found)
