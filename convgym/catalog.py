@@ -60,7 +60,9 @@ class Catalog(_Frozen):
             ):
                 for name in names:
                     if name not in known:
-                        raise ValueError(f"product {product.name!r} has an undeclared {kind} {name!r}")
+                        raise ValueError(
+                            f"product {product.name!r} has an undeclared {kind} {name!r}"
+                        )
         counts = Counter(product.name.lower() for product in self.products)
         counts.update(word for topic in self.needs.values() for word in topic.words)
         counts.update(word for topic in self.features.values() for word in topic.words)

@@ -140,7 +140,7 @@ class Shop:
                 continue
             notes.need = next(iter(lexicon.labels(union, "need:")), notes.need)
             notes.feature = next(iter(lexicon.labels(union, "feature:")), notes.feature)
-            numbers = [int(word.partition(".")[0]) for word in words if word[0].isdigit()]
+            numbers = [int(word) for word in words if word[0].isdigit()]
             notes.budget = max(numbers, default=0) or notes.budget
         last = set(tokens(messages[-1]["content"]))
         notes.refused = bool(last & {"no", "not", "maybe"})
@@ -244,11 +244,15 @@ def _mediocre(epsilon: float) -> Decide:
             if topics and rng.random() < 0.85:
                 return (Act(f"ask_{rng.choice(topics)}"),)
             good = rng.random() < 0.85
-            return (Act("recommend", shop.best(notes) if good else rng.choice(shop.catalog.products)),)
+            return (
+                Act("recommend", shop.best(notes) if good else rng.choice(shop.catalog.products)),
+            )
         if notes.worry and rng.random() < 0.9:
             right = rng.random() < 0.65
             return (Act(f"answer_{notes.worry if right else rng.choice(OBJECTIONS)}"),)
-        return (Act(rng.choices(("close", "ask_concern", "push", "chat"), (0.75, 0.15, 0.05, 0.05))[0]),)
+        return (
+            Act(rng.choices(("close", "ask_concern", "push", "chat"), (0.75, 0.15, 0.05, 0.05))[0]),
+        )
 
     return decide
 

@@ -33,8 +33,12 @@ class Persona:
 
 PERSONAS: Mapping[str, Persona] = MappingProxyType(
     {
-        "easy-going": Persona(0.35, (7, 11), (0.4, 0.7), (0.3, 0.7), (0.6, 1.2), (0.35, 0.55, 0.10)),
-        "hurried": Persona(0.20, (4.5, 6.5), (0.4, 0.6), (0.0, 0.3), (0.6, 1.0), (0.45, 0.50, 0.05)),
+        "easy-going": Persona(
+            0.35, (7, 11), (0.4, 0.7), (0.3, 0.7), (0.6, 1.2), (0.35, 0.55, 0.10)
+        ),
+        "hurried": Persona(
+            0.20, (4.5, 6.5), (0.4, 0.6), (0.0, 0.3), (0.6, 1.0), (0.45, 0.50, 0.05)
+        ),
         "chatty": Persona(0.20, (9, 12), (0.5, 0.8), (0.7, 1.0), (0.6, 1.2), (0.30, 0.55, 0.15)),
         "bargain-hunter": Persona(
             0.15, (8, 11), (0.3, 0.6), (0.2, 0.6), (1.4, 2.2), (0.20, 0.60, 0.20)
@@ -69,9 +73,10 @@ def draw_profile(
     rng: random.Random, catalog: Catalog, persona: str | None, patience: float | None
 ) -> Profile:
     """Draw a profile; ``persona`` and ``patience`` are fixed where given."""
-    name = persona or rng.choices(
-        list(PERSONAS), weights=[kind.share for kind in PERSONAS.values()]
-    )[0]
+    name = (
+        persona
+        or rng.choices(list(PERSONAS), weights=[kind.share for kind in PERSONAS.values()])[0]
+    )
     kind = PERSONAS[name]
     need = rng.choice(list(catalog.needs))
     feature = rng.choice(list(catalog.features))

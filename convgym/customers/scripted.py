@@ -120,6 +120,10 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
+def _softplus(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
 def utility(
     profile: Profile, state: State, product: Product, weights: Utility | None = None
 ) -> float:
@@ -144,8 +148,8 @@ def purchase_probability(utility: float, refused: float) -> float:
     """Return the probability of a yes at ``utility`` after a no at ``refused`` (-inf: none)."""
     if utility <= refused:
         return 0.0
-    before = sigmoid(refused) if refused > -math.inf else 0.0
-    return (sigmoid(utility) - before) / (1 - before)
+    # 1 - sigmoid(-u) / sigmoid(-r), in logarithms so that large utilities do not divide 0 by 0.
+    return -math.expm1(_softplus(refused) - _softplus(utility))
 
 
 @lru_cache(maxsize=8)
@@ -213,8 +217,10 @@ class ScriptedCustomer:
 
     @property
     def latent(self) -> dict[str, Any]:
-        """Profile and state as plain data."""
-        state = self.state
+        """Profile and state as plain data; empty before the first reset."""
+        if self._state is None:
+            return {}
+        state = self._state
         return {
             **asdict(self.profile),
             "patience_left": state.patience,
@@ -325,7 +331,10 @@ class ScriptedCustomer:
         if product is None:
             return False
         return (
-            any(abs(price - product.price) > 0.02 * product.price for price in meaning.claimed_prices)
+            any(
+                abs(price - product.price) > 0.02 * product.price
+                for price in meaning.claimed_prices
+            )
             or any(need not in product.needs for need in meaning.claimed_needs)
             or any(feature not in product.features for feature in meaning.claimed_features)
         )
@@ -439,5 +448,3 @@ class ScriptedCustomer:
         return phrase.format(
             item=self.catalog.item, product=product.name if product else "", **values
         )
-
-

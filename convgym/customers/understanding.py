@@ -28,9 +28,13 @@ MAX_WORDS = 60
 OBJECTIONS = ("price", "warranty", "delivery", "reviews")
 """What customers worry about once they have seen a product."""
 
-_TOKEN = re.compile(r"[a-z']+|\d+(?:,\d{3})*(?:\.\d+)?")
+_TOKEN = re.compile(r"[a-z']+|\d+(?:,\d{3})*")
 _SENTENCE = re.compile(r"[^.!?;]+[.!?;]*")
-_DECIMAL_POINT = re.compile(r"(?<=\d)\.(?=\d)")
+# "Don't worry" denies nothing that follows it.
+_REASSURANCE = re.compile(r"\b(?:don't|dont|do not|no) (?:worry|worries|problem|doubt)\b", re.I)
+_CHECK_OUT = re.compile(r"\bcheck out\b", re.I)
+_PERCENT = re.compile(r"(?<=\d) ?%")
+_DECIMALS = re.compile(r"(?<=\d)\.\d+")
 
 # Concepts of selling in general; needs and features come from the catalogue.
 _WORDS: dict[str, str] = {
@@ -38,7 +42,7 @@ _WORDS: dict[str, str] = {
     "auxiliary": "do does did is are was would could can will should shall may have has",
     "you": "you your yours yourself u",
     "use": "use used using usage purpose mainly mostly planning plan need needed task tasks "
-    "activity activities work working primarily",
+    "activity activities work working primarily doing",
     "important": "important importance matter matters priority priorities feature features "
     "prefer preference preferences care value essential crucial key most",
     "budget": "budget spend spending afford pay limit price-range range willing invest",
@@ -47,7 +51,7 @@ _WORDS: dict[str, str] = {
     "open": "help looking look search searching tell describe want wish hoping interested",
     "recommend": "recommend recommending suggest suggestion offer perfect fits fit ideal great "
     "best right try consider propose choice match suits suit made good",
-    "buy": "buy buying order purchase checkout cart reserve",
+    "buy": "buy buying order purchase checkout cart reserve wrap",
     "get": "take get have",
     "propose": "like want shall ready let lets let's proceed ahead may can could wish happy i'll "
     "should",
@@ -58,7 +62,7 @@ _WORDS: dict[str, str] = {
     "delivery": "delivery deliver delivered delivers ship ships shipped shipping arrive arrives "
     "courier express tomorrow dispatch",
     "price": "discount discounts installment installments instalment instalments monthly "
-    "financing finance cheaper affordable save savings",
+    "financing finance cheaper affordable save savings percent",
     "reviews": "review reviews rated rating ratings stars testimonials trusted award awards "
     "reputation recommended reviewers",
     "greet": "hello hi hey welcome greetings morning afternoon evening",
@@ -117,8 +121,10 @@ class Meaning:
     def acts(self) -> int:
         """How many separate things the utterance wants of the customer."""
         return (
-            len(self.asks) + max(len(self.products), bool(self.recommends))
-            + len(self.answers) + self.closes
+            len(self.asks)
+            + max(len(self.products), bool(self.recommends))
+            + len(self.answers)
+            + self.closes
         )
 
 
@@ -232,7 +238,8 @@ class Understanding:
         self.understand = lru_cache(maxsize=65_536)(self._understand)
 
     def _understand(self, text: str) -> Meaning:
-        text = _DECIMAL_POINT.sub("", text) if _DECIMAL_POINT.search(text) else text
+        text = _CHECK_OUT.sub("checkout", _REASSURANCE.sub("", text))
+        text = _PERCENT.sub(" percent", _DECIMALS.sub("", text))
         lexicon, bit = self.lexicon, self.lexicon.bit
         asks: list[str] = []
         answers: set[str] = set()
@@ -244,10 +251,12 @@ class Understanding:
         closes = pushy = garbled = courtesy = False
         words = 0
         for sentence in _SENTENCE.findall(text):
-            found = tokens(sentence)[: MAX_WORDS - min(words, MAX_WORDS)]
+            found = tokens(sentence)
+            room = max(0, MAX_WORDS - words)
+            words += len(found)
+            found = found[:room]
             if not found:
                 continue
-            words += len(tokens(sentence))
             masks = [lexicon.concepts(token) for token in found]
             known = [mask or 0 for mask in masks]
             union = 0
@@ -315,17 +324,17 @@ class Understanding:
         return asks
 
     def _prices(self, found: list[str]) -> list[int]:
-        numbers = [int(token.partition(".")[0]) for token in found if token[0].isdigit()]
+        numbers = [int(token) for token in found if token[0].isdigit()]
         return [number for number in numbers if number >= self._smallest_price]
 
     def _proposes_to_buy(self, found: list[str], known: list[int]) -> bool:
-        """Tell whether a proposing word comes at most four words before "buy" or "take it"."""
+        """Tell whether a proposing word comes at most six words before "buy" or "take it"."""
         bit = self.lexicon.bit
         for i, mask in enumerate(known):
             buys = mask & bit["buy"] or (
                 mask & bit["get"] and found[i + 1 : i + 2] in (["it"], ["one"], ["this"], ["that"])
             )
-            if buys and (i == 0 or any(known[j] & bit["propose"] for j in range(max(0, i - 4), i))):
+            if buys and (i == 0 or any(known[j] & bit["propose"] for j in range(max(0, i - 6), i))):
                 return True
         return False
 

@@ -85,7 +85,10 @@ PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "Deal, I will buy the {product}.",
             "Sounds good, let us do it.",
         ),
-        "refuse_objection": ("Not yet, I still have a concern.", "I am not ready, something bothers me."),
+        "refuse_objection": (
+            "Not yet, I still have a concern.",
+            "I am not ready, something bothers me.",
+        ),
         "refuse_unsuitable": ("No, it is not right for me.", "No, I do not think I want that one."),
         "refuse_unsure": ("I am not sure yet.", "Maybe later, I am not convinced."),
         "refuse_again": ("I said no.", "Please stop asking."),

@@ -51,9 +51,9 @@ def brochure(turn: int, messages: list[Message], rng: random.Random) -> str:
 def closing_in_new_words(turn: int, messages: list[Message], rng: random.Random) -> str:
     if turn == 0:
         return f"I recommend the {product(rng.randrange(16))}."
-    return rng.choice(["Would you like to order it", "Shall I order it", "Do you want to buy it"]) + (
-        f" {'today tomorrow now then soon here'.split()[turn % 6]}?"
-    )
+    return rng.choice(
+        ["Would you like to order it", "Shall I order it", "Do you want to buy it"]
+    ) + (f" {'today tomorrow now then soon here'.split()[turn % 6]}?")
 
 
 def enumerate_and_close(turn: int, messages: list[Message], rng: random.Random) -> str:
@@ -94,7 +94,9 @@ def parrot(turn: int, messages: list[Message], rng: random.Random) -> str:
 
 def word_salad(turn: int, messages: list[Message], rng: random.Random) -> str:
     words = " ".join(" ".join(phrases) for phrases in SELLER_PHRASES.values()).split()
-    return " ".join(rng.sample(words, 10)).format(product=product(turn), item="", price="", claim="")
+    return " ".join(rng.sample(words, 10)).format(
+        product=product(turn), item="", price="", claim=""
+    )
 
 
 def huge(turn: int, messages: list[Message], rng: random.Random) -> str:
