@@ -36,7 +36,7 @@ PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "My budget is {budget}.",
             "Not more than {budget} or so.",
         ),
-        "told_before": ("As I said, {again}", "I told you already. {again}"),
+        "told_before": ("I told you already. {again}", "You asked me that before. {again}"),
         "no_concern": (
             "No, nothing on my mind.",
             "No worries so far.",
