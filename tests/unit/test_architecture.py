@@ -1,0 +1,110 @@
+"""The arrows between the parts: convgym <- agents <- benchmarks, read from the sources."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = {"convgym": "convgym", "convgym.agents": "agents", "convgym.benchmarks": "benchmarks"}
+ALGORITHMS = {
+    f"convgym.agents.{name}" for name in ("behaviour_cloning", "online_ppo", "iterative_ppo")
+}
+
+
+def imported(source: str, module: str, is_package: bool) -> Iterator[str]:
+    """Yield the dotted name of all that ``source`` imports, at any depth, also for types only."""
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package[: len(package) - node.level + 1] if node.level else []
+            base = [*parents, *(node.module or "").split(".")]
+            # `from a import b` may import the module a.b as well as a name of a.
+            yield from (".".join(filter(None, [*base, alias.name])) for alias in node.names)
+
+
+def within(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def sources() -> Iterator[tuple[str, set[str]]]:
+    for package, folder in FOLDERS.items():
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            is_package = path.name == "__init__.py"
+            parts = path.relative_to(ROOT / folder).with_suffix("").parts
+            module = ".".join([package, *(parts[:-1] if is_package else parts)])
+            yield module, set(imported(path.read_text(encoding="utf-8"), module, is_package))
+
+
+IMPORTS = dict(sources())
+
+
+@pytest.mark.parametrize(
+    ("importer", "forbidden"),
+    [
+        ("convgym.agents", ["convgym.benchmarks"]),
+        ("convgym.customers", ["convgym.envs", "convgym.agents", "convgym.benchmarks"]),
+    ],
+)
+def test_arrows_point_one_way(importer: str, forbidden: list[str]) -> None:
+    modules = [module for module in IMPORTS if within(module, importer)]
+    assert modules
+    assert not breaches(modules, forbidden)
+
+
+def test_the_environment_knows_no_agent_and_loads_no_torch() -> None:
+    modules = [
+        module for module in IMPORTS if not within(module, "convgym.agents", "convgym.benchmarks")
+    ]
+    assert "convgym.conversation" in modules
+    heavy = ["torch", "transformers", "tokenizers", "trl", "peft", "accelerate"]
+    assert not breaches(modules, ["convgym.agents", "convgym.benchmarks", *heavy])
+
+
+def test_nothing_imports_tests_or_examples() -> None:
+    assert not breaches(list(IMPORTS), ["tests", "examples"])
+
+
+def test_mapped_folders_are_imported_by_their_installed_names() -> None:
+    assert not breaches(list(IMPORTS), ["agents", "benchmarks"])
+
+
+def test_algorithms_do_not_import_each_other() -> None:
+    assert set(IMPORTS) >= ALGORITHMS
+    for algorithm in ALGORITHMS:
+        assert not breaches([algorithm], sorted(ALGORITHMS - {algorithm}))
+
+
+def test_trl_stays_behind_one_module() -> None:
+    users = {module for module, names in IMPORTS.items() if any(within(n, "trl") for n in names)}
+    assert len(users) <= 1, users
+
+
+def breaches(modules: list[str], forbidden: list[str]) -> list[str]:
+    return [
+        f"{module} imports {name}"
+        for module in modules
+        for name in sorted(IMPORTS[module])
+        if within(name, *forbidden)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import a.b as c, d", {"a.b", "d"}),
+        ("from a import b", {"a.b"}),
+        ("from . import b", {"p.q.b"}),
+        ("from .x import y", {"p.q.x.y"}),
+        ("from ..x import y", {"p.x.y"}),
+        ("def f():\n    import late", {"late"}),
+    ],
+)
+def test_imports_are_read_at_every_level(source: str, expected: set[str]) -> None:
+    assert set(imported(source, "p.q.module", is_package=False)) == expected
+    assert set(imported(source, "p.q", is_package=True)) == expected
