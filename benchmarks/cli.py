@@ -1,0 +1,265 @@
+"""The command line: ``convgym``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import convgym
+from convgym.errors import ConvgymError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from convgym.conversation import Response
+    from convgym.policy import Conversation, Policy
+
+app = typer.Typer(
+    name="convgym",
+    help="Conversations with customers: train and compare agents that sell.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+logs = typer.Typer(help="Write and check logs of conversations.", no_args_is_help=True)
+app.add_typer(logs, name="logs")
+
+# The packages that only learning needs, all installed by the extra "train".
+_TRAIN = {
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "trl",
+    "peft",
+    "accelerate",
+    "scipy",
+}
+
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+Customer = Annotated[str | None, typer.Option(help="The kind of customer.")]
+Catalog = Annotated[str | None, typer.Option(help="Product catalogue: a name or a JSON file.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    try:
+        app(args=None if arguments is None else list(arguments))
+    except ConvgymError as error:
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _TRAIN | {"matplotlib"}:
+            raise
+        _fail(f"this needs {missing}, which is not installed: pip install 'convgym[train]'")
+    except BrokenPipeError:  # the reader of our output, `head` say, went away
+        sys.stdout = None
+        raise SystemExit(0) from None
+
+
+def _fail(message: str) -> None:
+    line = " ".join(message.split())
+    print(f"convgym: error: {line}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"convgym {convgym.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def bench(
+    suite: Annotated[str, typer.Argument(help="smoke, quick, standard or ladder.")] = "quick",
+    seed: Seed = 0,
+    agents: Annotated[
+        str | None, typer.Option(help="Agents in place of the suite's: a,b or none.")
+    ] = None,
+    sellers: Annotated[
+        str | None, typer.Option(help="Reference sellers in place of the suite's: a,b or none.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Results folder.", show_default="results/<suite>-seed<seed>"),
+    ] = None,
+    customer: Customer = None,
+    catalog: Catalog = None,
+) -> None:
+    """Compare agents and reference sellers on conversion at an equal budget of conversations.
+
+    Interrupt it at any time: the same command goes on where it stopped.
+    """
+    from convgym.benchmarks.display import Display
+    from convgym.benchmarks.runner import run_suite
+    from convgym.benchmarks.suites import get_suite, select
+
+    chosen = select(
+        get_suite(suite),
+        agents=_names(agents),
+        sellers=_names(sellers),
+        environment=_environment(customer, catalog),
+    )
+    folder = output or Path("results") / f"{suite}-seed{seed}"
+    try:
+        with Display(_console(stderr=True), chosen, seed) as display:
+            run_suite(chosen, folder, seed=seed, progress=display.update)
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command resumes {folder}", file=sys.stderr)
+        raise SystemExit(130) from None
+    _show_report(folder)
+
+
+@app.command()
+def ladder(seed: Seed = 0, output: Path | None = None, catalog: Catalog = None) -> None:
+    """Measure the reference sellers alone; short for `convgym bench ladder`."""
+    bench("ladder", seed=seed, output=output, catalog=catalog)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="A results folder.")]) -> None:
+    """Show a run's table and write its picture and page anew, from the stored files alone."""
+    _show_report(folder)
+
+
+def _show_report(folder: Path) -> None:
+    from convgym.benchmarks.report import table, write_report
+
+    written = write_report(folder)
+    console = _console()
+    console.print(table(written.scores))
+    for note in written.notes:
+        print(note)
+    print(f"\nresults   {folder}\npage      {written.page}")
+    if written.picture:
+        print(f"picture   {written.picture}")
+    else:
+        print("picture   none, matplotlib is not installed: pip install 'convgym[train]'")
+
+
+@logs.command("write")
+def write_logs(
+    path: Annotated[Path, typer.Argument(help="JSONL file to write; never overwritten.")],
+    seller: Annotated[str, typer.Option(help="Who speaks.")] = "mediocre",
+    epsilon: Annotated[
+        float, typer.Option(help="Share of random acts of the mediocre seller.")
+    ] = 0.1,
+    conversations: Annotated[int, typer.Option(min=1)] = 1000,
+    seed: Seed = 0,
+    customer: Customer = None,
+    catalog: Catalog = None,
+) -> None:
+    """Write conversations of a scripted seller with customers of the training range."""
+    from convgym.logs import write_log
+    from convgym.rollout import rollout
+    from convgym.seeds import train_seeds
+    from convgym.sellers import make_seller
+
+    if path.exists():
+        raise ConvgymError(f"{path} exists and is never overwritten; give another path")
+    environment = _environment(customer, catalog)
+    policy = make_seller(seller, epsilon=epsilon, **_shop(environment))
+    if seller == "oracle":
+        environment["reveal_latent"] = True
+    episodes = rollout(
+        policy, train_seeds(seed, conversations), policy_seed=seed, environment=environment
+    )
+    write_log(path, episodes)
+    sold = sum(episode.converted for episode in episodes)
+    print(f"wrote {len(episodes)} conversations to {path}, {sold} of them sales")
+
+
+@logs.command("validate")
+def validate_logs(path: Annotated[Path, typer.Argument(help="JSONL file to check.")]) -> None:
+    """Check a log line by line and sum it up."""
+    from convgym.logs import validate_log
+
+    print(validate_log(path))
+
+
+@app.command()
+def chat(
+    seller: Annotated[str, typer.Option(help="A scripted seller, or human: you.")] = "human",
+    seed: Seed = 0,
+    customer: Customer = None,
+    catalog: Catalog = None,
+) -> None:
+    """Hold one conversation: sell to a customer yourself, or watch a scripted seller."""
+    from convgym.catalog import load_catalog
+    from convgym.conversation import render
+    from convgym.rollout import rollout
+    from convgym.sellers import make_seller
+
+    environment = _environment(customer, catalog)
+    policy: Policy
+    if seller == "human":
+        print(load_catalog(environment.get("catalog", "laptops")).briefing(), end="\n\n")
+        policy = Human()
+    else:
+        policy = make_seller(seller, **_shop(environment))
+        if seller == "oracle":
+            environment["reveal_latent"] = True
+    (episode,) = rollout(policy, [seed], policy_seed=seed, environment=environment)
+    messages = episode.messages()
+    print(render(messages[-1:] if seller == "human" else messages))
+    print(f"({episode.outcome.replace('_', ' ')})")
+
+
+class Human:
+    """A policy that asks at the terminal."""
+
+    name = "human"
+
+    def reset(self, seed: int) -> None:
+        """Do nothing: people are not seeded."""
+
+    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+        """Show each customer's last words and read the answer; ConvgymError at the input's end."""
+        from convgym.conversation import Response, render
+
+        answers = []
+        for conversation in conversations:
+            print(render(conversation.messages[-1:]))
+            try:
+                answers.append(Response(input("Seller: ")))
+            except EOFError:
+                raise ConvgymError("the input ended before the conversation did") from None
+        return answers
+
+
+def _names(option: str | None) -> list[str] | None:
+    if option is None:
+        return None
+    names = [name.strip() for name in option.split(",") if name.strip()]
+    return [] if names == ["none"] else names
+
+
+def _environment(customer: str | None, catalog: str | None) -> dict[str, Any]:
+    given = {"customer": customer, "catalog": catalog}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _shop(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a scripted seller must know of the environment: its catalogue."""
+    return {key: value for key, value in environment.items() if key == "catalog"}
+
+
+def _console(stderr: bool = False) -> Console:
+    """Return a console that is wide enough for the table where there is no terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=120)

@@ -1,0 +1,131 @@
+"""Report a run from its stored files alone: a table, a picture and a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from convgym.benchmarks.results import read_manifest, read_results, read_rows, write_atomically
+from convgym.benchmarks.scores import Score, scores
+from convgym.benchmarks.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Written:
+    """What ``write_report`` left; ``picture`` is None when matplotlib is not installed."""
+
+    scores: list[Score]
+    notes: list[str]
+    page: Path
+    picture: Path | None
+
+
+def write_report(folder: Path) -> Written:
+    """Write the picture and ``report.html`` into a results folder.
+
+    The picture is ``learning_curves.png``, or ``ladder.png`` of a run without agents.
+
+    Raises ConvgymError when the folder holds no results or they are damaged.
+    """
+    from convgym.benchmarks.page import page, read_samples
+    from convgym.benchmarks.plot import learning_curves
+
+    manifest, results = read_manifest(folder), read_results(folder)
+    found = scores(results)
+    name = "learning_curves.png" if any(score.kind == "agent" for score in found) else "ladder.png"
+    content: bytes | None = None
+    try:
+        content = learning_curves(found, read_rows(folder / "curves.jsonl"))
+        write_atomically(folder / name, content)
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+    samples = read_samples(folder, [result.job for result in results])
+    written = folder / "report.html"
+    write_atomically(written, page(manifest, found, content, samples))
+    sentences = notes(found, manifest["run"]["suite"]["evaluation_episodes"])
+    return Written(found, sentences, written, folder / name if content else None)
+
+
+HEADINGS = (
+    "seller",
+    "conversion % [95% CI]",
+    "gain over start",
+    "conversations",
+    "deployments",
+    "turns",
+    "seconds",
+)
+
+
+def cells(score: Score) -> tuple[str, ...]:
+    """Return a score as the texts of one table row, in the order of ``HEADINGS``."""
+    conversion = percent(score.conversion)
+    if score.seeds == score.invalid_seeds:
+        conversion = f"invalid: {score.excluded} failures of the customer"
+    name = score.name if score.seeds == 1 else f"{score.name} ({score.seeds} seeds)"
+    return (
+        name,
+        conversion,
+        percent(score.gain, sign="+") if score.gain else "",
+        number(score.conversations) if score.kind == "agent" else "",
+        number(score.deployments) if score.kind == "agent" else "",
+        number(score.turns, 1),
+        number(score.seconds, 1 if score.seconds < 10 else 0),
+    )
+
+
+def percent(estimate: Estimate, sign: str = "") -> str:
+    """Return a fraction as percent with its interval, ``86.5 [84.9, 87.9]``."""
+    value, low, high = (100 * part for part in (estimate.value, estimate.low, estimate.high))
+    return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
+
+
+def number(value: float, digits: int = 0) -> str:
+    """Return a number with thousands separated, or nothing for nan."""
+    return "" if math.isnan(value) else f"{value:,.{digits}f}"
+
+
+def notes(found: Sequence[Score], episodes: int) -> list[str]:
+    """Return the sentences that the numbers of a table need to be read rightly."""
+    seeds = max((score.seeds for score in found), default=1)
+    text = [f"Everybody was judged on the same {episodes:,} customers, never met in training."]
+    if seeds > 1:
+        text.append(
+            "Intervals of agents cover a new training seed and new customers; those of sellers"
+            " cover new customers."
+        )
+    else:
+        text.append("Intervals cover new customers, not another training seed.")
+    excluded = sum(score.excluded for score in found)
+    if excluded:
+        text.append(
+            f"{excluded:,} conversations broke on the customer's side; they count neither as a"
+            " sale nor as a loss."
+        )
+    invalid = [score.name for score in found if score.invalid_seeds]
+    if invalid:
+        text.append(
+            "Runs that lost more than 5% of their conversations that way are invalid and left"
+            f" out: {', '.join(dict.fromkeys(invalid))}."
+        )
+    return text
+
+
+def table(found: Sequence[Score]) -> Table:
+    """Return the scores as a table for the terminal."""
+    shown = Table(box=box.SIMPLE_HEAD)
+    for heading in HEADINGS:
+        shown.add_column(heading, justify="left" if heading == "seller" else "right", no_wrap=True)
+    previous = None
+    for score in found:
+        if previous and previous != score.kind:
+            shown.add_section()
+        shown.add_row(*cells(score), style="bold" if score.kind == "agent" else None)
+        previous = score.kind
+    return shown

@@ -1,0 +1,155 @@
+"""Interval estimates for conversion rates, in closed form and without SciPy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from convgym.errors import ConvgymError
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its confidence interval; ``value`` is nan when nothing was observed."""
+
+    value: float
+    low: float
+    high: float
+
+
+def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Estimate:
+    """Return a proportion with its Wilson score interval; all of [0, 1] when ``n`` is 0.
+
+    Over evaluation episodes it covers the draw of customers and chance within conversations,
+    for this one seller. It says nothing about another training run.
+    Source: Wilson (1927), JASA 22, 209-212. Raises ConvgymError on impossible counts.
+    """
+    if not 0 <= successes <= n:
+        raise ConvgymError(f"expected 0 <= successes <= n, got successes={successes}, n={n}")
+    z = _normal_quantile(confidence)
+    if n == 0:
+        return Estimate(math.nan, 0.0, 1.0)
+    p = successes / n
+    shrink = 1 / (1 + z * z / n)
+    centre = shrink * (p + z * z / (2 * n))
+    half = shrink * z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    # Exact at the ends, where rounding would leave 1e-17 outside the interval.
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == n else centre + half
+    return Estimate(p, low, high)
+
+
+def difference(a: Estimate, b: Estimate) -> Estimate:
+    """Return ``a - b`` with an interval built from the two intervals.
+
+    For two independent Wilson intervals this is Newcombe's method 10 (Newcombe 1998, Statistics
+    in Medicine 17, 873-890); in general, MOVER (Zou and Donner 2008, Statistics in Medicine 27,
+    1693-1702). When both met the same customers, as in the suites, it is a little too wide.
+    """
+    value = a.value - b.value
+    low = value - math.hypot(a.value - a.low, b.high - b.value)
+    high = value + math.hypot(a.high - a.value, b.value - b.low)
+    return Estimate(value, low, high)
+
+
+def newcombe_interval(
+    successes_a: int, n_a: int, successes_b: int, n_b: int, confidence: float = 0.95
+) -> Estimate:
+    """Return the difference of two independent proportions, ``a - b``, by Newcombe's method."""
+    return difference(
+        wilson_interval(successes_a, n_a, confidence), wilson_interval(successes_b, n_b, confidence)
+    )
+
+
+def two_proportion_test(successes_a: int, n_a: int, successes_b: int, n_b: int) -> float:
+    """Return the two-sided p-value of the pooled z-test that two proportions are equal.
+
+    The square of z is Pearson's chi-squared of the 2x2 table, without continuity correction.
+    Raises ConvgymError on impossible counts; 1.0 when the data cannot tell (all or none).
+    """
+    for successes, n in ((successes_a, n_a), (successes_b, n_b)):
+        if not 0 <= successes <= n or n == 0:
+            raise ConvgymError(f"expected 0 <= successes <= n and n > 0, got {successes} of {n}")
+    pooled = (successes_a + successes_b) / (n_a + n_b)
+    variance = pooled * (1 - pooled) * (1 / n_a + 1 / n_b)
+    if variance == 0:
+        return 1.0
+    z = (successes_a / n_a - successes_b / n_b) / math.sqrt(variance)
+    return math.erfc(abs(z) / math.sqrt(2))
+
+
+def t_interval(values: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """Return a mean with Student's t interval. Raises ConvgymError below two values."""
+    n = len(values)
+    if n < 2:
+        raise ConvgymError(f"a t interval needs at least 2 values, got {n}")
+    mean = math.fsum(values) / n
+    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    half = t_quantile(0.5 + confidence / 2, n - 1) * math.sqrt(variance / n)
+    return Estimate(mean, mean - half, mean + half)
+
+
+def seeds_interval(
+    successes: Sequence[int], n: Sequence[int], confidence: float = 0.95
+) -> Estimate:
+    """Return the mean conversion over training seeds, each evaluated on the same customers.
+
+    Covers a new training seed *and* new evaluation customers. A t interval over the seeds alone
+    would miss what the shared customers add to every seed alike, so its half-width is combined
+    in quadrature with that of a Wilson interval over the customers (MOVER, see ``difference``);
+    chance within conversations is counted in both, which errs on the wide side. One seed gives
+    the Wilson interval alone: there is no telling how another training run would end.
+    Raises ConvgymError when there are no seeds or a seed without episodes.
+    """
+    if not successes or len(successes) != len(n) or min(n) == 0:
+        raise ConvgymError("expected one count of successes and episodes, above 0, for each seed")
+    if len(successes) == 1:
+        return wilson_interval(successes[0], n[0], confidence)
+    over_seeds = t_interval([k / m for k, m in zip(successes, n, strict=True)], confidence)
+    mean, customers = over_seeds.value, min(n)
+    over_customers = wilson_interval(round(mean * customers), customers, confidence)
+    half = mean - over_seeds.low
+    return Estimate(
+        mean,
+        max(0.0, mean - math.hypot(half, over_customers.value - over_customers.low)),
+        min(1.0, mean + math.hypot(half, over_customers.high - over_customers.value)),
+    )
+
+
+def t_quantile(probability: float, degrees: int) -> float:
+    """Return the quantile of Student's t for ``probability`` in (0, 1), by bisection."""
+    if not 0 < probability < 1 or degrees < 1:
+        raise ConvgymError(
+            f"expected 0 < probability < 1 and degrees >= 1, got {probability} and {degrees}"
+        )
+    if probability < 0.5:
+        return -t_quantile(1 - probability, degrees)
+    low, high = 0.0, 1.0
+    while _t_cdf(high, degrees) < probability:
+        low, high = high, 2 * high
+    while (middle := (low + high) / 2) not in (low, high):
+        low, high = (middle, high) if _t_cdf(middle, degrees) < probability else (low, middle)
+    return middle
+
+
+def _t_cdf(t: float, degrees: int) -> float:
+    """P(T <= t) for whole degrees of freedom: Abramowitz and Stegun, 26.7.3 and 26.7.4."""
+    theta = math.atan2(t, math.sqrt(degrees))
+    cosine, odd = math.cos(theta), degrees % 2
+    term, total = 1.0, 0.0
+    for k in range(1, (degrees - odd) // 2 + 1):
+        total += term
+        term *= cosine * cosine * (2 * k - 1 + odd) / (2 * k + odd)
+    if odd:
+        between = 2 / math.pi * (theta + math.sin(theta) * cosine * total)
+    else:
+        between = math.sin(theta) * total
+    return 0.5 + between / 2
+
+
+def _normal_quantile(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise ConvgymError(f"expected 0 < confidence < 1, got {confidence}")
+    return NormalDist().inv_cdf(0.5 + confidence / 2)
