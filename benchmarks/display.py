@@ -16,7 +16,7 @@ from convgym.benchmarks.statistics import wilson_interval
 from convgym.benchmarks.suites import Job, Suite, expected_seconds, jobs, time_left
 
 _PLAIN_EVERY = 20.0
-"""Seconds between two plain lines of one stage."""
+"""Seconds between two plain lines of one job."""
 
 
 class Display:
@@ -69,8 +69,8 @@ class Display:
             self._stage_start = now
             if news.job != self._job:
                 self._job_start = now
+                self._last_line = now - _PLAIN_EVERY + 2  # the first line soon, not at once
             self._job, self._stage = news.job, news.stage
-            self._last_line = now - _PLAIN_EVERY + 2  # stages of less than two seconds go unsaid
         if news.result:
             self._finished.append(now - self._job_start)
             self._say_result(news)

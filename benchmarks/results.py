@@ -20,7 +20,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from convgym.benchmarks.manifest import FORMAT, now
 from convgym.benchmarks.statistics import wilson_interval
@@ -33,6 +33,8 @@ MAX_EXCLUDED_SHARE = 0.05
 
 SAMPLES = 8
 """Evaluation conversations kept of each row: the first ones, the same customers for everybody."""
+
+_LOCK = ".lock"
 
 _LETTERS = {"purchase": "p", "walk_away": "w", "turn_limit": "t", "infrastructure_failure": "x"}
 assert set(_LETTERS) == set(OUTCOMES)
@@ -127,17 +129,28 @@ class ResultsFolder:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
+            if not (path / "manifest.json").exists() and {e.name for e in path.iterdir()} - {_LOCK}:
+                raise ConvgymError(
+                    f"{path} is not empty and holds no results; give another --output"
+                )
             self._lock = _lock(path)
-            self._manifest = self._open(dict(manifest))
+            try:
+                self._manifest = self._open(dict(manifest))
+            except BaseException:
+                self._lock.close()
+                raise
         except OSError as error:
             raise ConvgymError(f"cannot write to {path}: {error.strerror}") from None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Let other processes open the folder."""
+        self._lock.close()
+
     def _open(self, manifest: dict[str, Any]) -> dict[str, Any]:
         if not (self.path / "manifest.json").exists():
-            if any(entry.name != ".lock" for entry in self.path.iterdir()):
-                raise ConvgymError(
-                    f"{self.path} is not empty and holds no results; give another --output"
-                )
             write_json(self.path / "manifest.json", manifest)
             return manifest
         earlier = read_manifest(self.path)
@@ -189,10 +202,6 @@ class ResultsFolder:
         """Mark the run as complete: from here on the folder is only read."""
         self._manifest["finished"] = now()
         write_json(self.path / "manifest.json", self._manifest)
-
-    def close(self) -> None:
-        """Let other processes open the folder."""
-        self._lock.close()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -298,7 +307,7 @@ def _first_difference(earlier: Any, later: Any, name: str = "") -> str | None:
 
 def _lock(folder: Path) -> IO[str]:
     """Hold the folder for this process, where the system can; the lock ends with the process."""
-    file = (folder / ".lock").open("w")
+    file = (folder / _LOCK).open("w")
     try:
         import fcntl
 

@@ -87,16 +87,13 @@ def run_suite(
     agents = {name: parts.make_agent(name, suite.overrides.get(name, {})) for name in suite.agents}
     configs = {name: asdict(agent.config) for name, agent in agents.items()}
 
-    folder = ResultsFolder(output, make_manifest(suite, seed, configs))
-    try:
+    with ResultsFolder(output, make_manifest(suite, seed, configs)) as folder:
         done = {result.job: result for result in folder.results()}
         remaining = [job for job in todo if job not in done]
         for position, job in enumerate(remaining):
             task = _Task(suite, seed, parts, folder, tuple(remaining[position:]), progress)
             done[job] = _train_and_evaluate(task) if job.kind == "agent" else _evaluate(task)
         folder.finish()
-    finally:
-        folder.close()
     return [done[job] for job in todo]
 
 

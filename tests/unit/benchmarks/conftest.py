@@ -1,0 +1,161 @@
+"""A stand-in for everything that a run is made of: no torch, no customer, exact outcomes."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from convgym.agents.protocol import CurvePoint, Progress, TrainingReport
+from convgym.benchmarks.runner import Parts
+from convgym.benchmarks.suites import START, Suite
+from convgym.conversation import Episode, Outcome, Response, Turn
+from convgym.errors import unknown
+from convgym.policy import Conversation
+
+# A busy machine must not fail a property that holds.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+SKILL = {"silent": 0.0, "competent": 0.9, START: 0.2, "bc": 0.3, "online-ppo": 0.8}
+
+SUITE = Suite(
+    "tiny",
+    "A suite for tests <of> everything & more.",
+    sellers=("silent", "competent"),
+    agents=("bc", "online-ppo"),
+    conversations=40,
+    evaluation_episodes=50,
+    training_seeds=2,
+)
+
+
+@dataclass(frozen=True)
+class StubConfig:
+    rate: float = 0.1
+
+
+@dataclass
+class StubPolicy:
+    name: str
+
+    def reset(self, seed: int) -> None:
+        pass
+
+    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+        return [Response("<b>hello</b>") for _ in conversations]
+
+
+@dataclass
+class StubAgent(StubPolicy):
+    """Trains in four steps and keeps a checkpoint of how far it is."""
+
+    config: StubConfig = field(default_factory=StubConfig)
+    before_step: Callable[[str, int, int], None] = lambda name, seed, step: None
+    overspend: int = 0
+
+    def train(
+        self,
+        *,
+        conversations: int,
+        seed: int,
+        environment: Mapping[str, Any] | None = None,
+        folder: Path | None = None,
+        report: Callable[[Progress], None] | None = None,
+    ) -> TrainingReport:
+        assert folder is not None and report is not None
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint = folder / "steps.json"
+        steps = json.loads(checkpoint.read_text()) if checkpoint.exists() else []
+        for step in range(len(steps), 4):
+            self.before_step(self.name, seed, step)
+            steps.append(random.Random(seed * 10 + step).random())
+            checkpoint.write_text(json.dumps(steps))
+            report(Progress("collect", step + 1, 4, {"conversion": steps[-1]}))
+        each = conversations // 4
+        return TrainingReport(
+            conversations=conversations + self.overspend,
+            deployments=4,
+            seconds=1.5,
+            curve=tuple(
+                CurvePoint((i + 1) * each, i + 1, value, each, 0.1) for i, value in enumerate(steps)
+            ),
+            rows=tuple({"step": i, "loss": value} for i, value in enumerate(steps)),
+        )
+
+    def save(self, folder: Path) -> None:
+        pass
+
+    def load(self, folder: Path) -> None:
+        pass
+
+
+@dataclass
+class World:
+    """The stand-ins, with knobs to break them and a record of what was asked of them."""
+
+    before_step: Callable[[str, int, int], None] = lambda name, seed, step: None
+    before_rollout: Callable[[str], None] = lambda name: None
+    overspend: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)
+    held: list[tuple[str, tuple[int, ...], dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def parts(self) -> Parts:
+        return Parts(
+            make_seller=self._seller,
+            make_start=lambda: StubPolicy(START),
+            make_agent=self._agent,
+            rollout=self._rollout,
+        )
+
+    def _seller(self, name: str, environment: Mapping[str, Any]) -> StubPolicy:
+        if name not in SKILL:
+            raise unknown("seller", name, SKILL)
+        return StubPolicy(name)
+
+    def _agent(self, name: str, overrides: Mapping[str, Any]) -> StubAgent:
+        if name not in SKILL:
+            raise unknown("agent", name, SKILL)
+        return StubAgent(name, StubConfig(**overrides), self.before_step, self.overspend)
+
+    def _rollout(
+        self,
+        policy: Any,
+        seeds: Sequence[int],
+        *,
+        policy_seed: int = 0,
+        environment: Mapping[str, Any] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Episode]:
+        self.before_rollout(policy.name)
+        self.held.append((policy.name, tuple(seeds), dict(environment or {})))
+        episodes = []
+        for index, seed in enumerate(seeds):
+            sold = random.Random(seed + policy_seed).random() < SKILL[policy.name]
+            outcome: Outcome = "purchase" if sold else "walk_away"
+            if index < self.failures.get(policy.name, 0):
+                outcome = "infrastructure_failure"
+            turns = (Turn(Response("<script>alert(1)</script>"), "no & thanks"),) * (1 + sold)
+            episodes.append(
+                Episode(seed, "Hello, <i>shop</i>", turns, outcome, "stub", policy.name)
+            )
+            if progress:
+                progress(index + 1)
+        return episodes
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def suite() -> Suite:
+    return SUITE

@@ -1,0 +1,201 @@
+"""The command line: one line and exit code 2 for every mistake, 130 for an interruption."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import convgym
+from convgym.benchmarks import cli, runner, suites
+from convgym.benchmarks.results import read_manifest, read_results
+from convgym.benchmarks.suites import Suite
+
+from .conftest import World
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    suite: Suite,
+    world: World,
+) -> Run:
+    """Call the command line in an empty folder, where "tiny" is a suite made of stand-ins."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(suites, "SUITES", {**suites.SUITES, "tiny": suite})
+    monkeypatch.setattr(runner, "default_parts", lambda: world.parts)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            cli.main(arguments)
+        captured = capsys.readouterr()
+        code = end.value.code
+        return (code if isinstance(code, int) else 0), captured.out, captured.err
+
+    return call
+
+
+def is_one_line(err: str) -> bool:
+    return err.startswith("convgym: error: ") and err.count("\n") == 1
+
+
+def test_bench_shows_a_table_and_leaves_a_results_folder(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("bench", "tiny", "--seed", "3")
+    assert code == 0
+    assert "online-ppo (2 seeds)" in out and "same 50 customers" in out
+    assert "[7/7] online-ppo-seed7" in err
+    folder = tmp_path / "results" / "tiny-seed3"
+    assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} >= {
+        "manifest.json",
+        "results.jsonl",
+        "curves.jsonl",
+        "training.jsonl",
+        "report.html",
+    }
+    assert len(read_results(folder)) == 7
+
+
+def test_bench_takes_other_agents_sellers_and_environment(run: Run, tmp_path: Path) -> None:
+    options = ["--agents", "bc, bc", "--sellers", "none", "--catalog", "x", "--output", "out"]
+    code, _, _ = run("bench", "tiny", *options)
+    assert code == 0
+    assert [row.job.label for row in read_results(tmp_path / "out")] == [
+        "small-seller",
+        "bc-seed0",
+        "bc-seed1",
+    ]
+    assert read_manifest(tmp_path / "out")["run"]["suite"]["environment"] == {"catalog": "x"}
+
+
+def test_a_second_bench_is_refused_with_the_way_out(run: Run) -> None:
+    run("bench", "tiny", "--output", "out")
+    code, out, err = run("bench", "tiny", "--output", "out")
+    assert (code, out) == (2, "") and is_one_line(err)
+    assert "finished run" in err and "--output" in err and "convgym report out" in err
+
+
+def test_an_interrupted_bench_says_how_to_go_on_and_does(
+    run: Run, tmp_path: Path, world: World
+) -> None:
+    def interrupt(name: str, seed: int, step: int) -> None:
+        if (name, step) == ("online-ppo", 2):
+            raise KeyboardInterrupt
+
+    world.before_step = interrupt
+    code, out, err = run("bench", "tiny", "--output", "out")
+    assert (code, out) == (130, "")
+    assert err.splitlines()[-1] == "interrupted; the same command resumes out"
+    world.before_step = lambda name, seed, step: None
+    code, out, err = run("bench", "tiny", "--output", "out")
+    assert code == 0 and "[6/7] online-ppo-seed0" in err and "bc-seed0" not in err
+    assert len(read_results(tmp_path / "out")) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["bench", "quik"], "unknown suite 'quik'; known: ladder, quick"),
+        (["bench", "tiny", "--agents", "nope"], "unknown agent 'nope'; known: bc"),
+        (["bench", "tiny", "--sellers", "nope"], "unknown seller 'nope'; known: bc"),
+        (["logs", "write", "x.jsonl", "--seller", "nope"], "unknown seller 'nope'; known: always"),
+        (["logs", "write", "x.jsonl", "--epsilon", "2"], "epsilon"),
+        (["logs", "write", "x.jsonl", "--catalog", "nope"], "unknown catalog 'nope'; known: lap"),
+        (["logs", "write", "x.jsonl", "--customer", "nope"], "unknown customer 'nope'; known"),
+        (["logs", "validate", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["report", "nowhere"], "nowhere holds no results"),
+        (["chat", "--seller", "nope"], "unknown seller 'nope'; known: always"),
+    ],
+)
+def test_mistakes_are_one_line_that_names_them(run: Run, arguments: list[str], told: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "") and is_one_line(err) and told in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["bench", "--seed", "-1"], ["bench", "--seed", "x"], ["nope"], ["bench", "--nope"]]
+)
+def test_wrong_usage_exits_with_2(run: Run, arguments: list[str]) -> None:
+    assert run(*arguments)[0] == 2
+
+
+def test_a_missing_extra_is_told_with_its_remedy(run: Run, world: World) -> None:
+    def broken(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
+
+    world.before_rollout = broken
+    code, _, err = run("bench", "tiny")
+    assert code == 2 and is_one_line(err)
+    assert "needs torch" in err and "pip install 'convgym[train]'" in err
+
+
+def test_other_failures_keep_their_traceback(
+    run: Run, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(name: str) -> None:
+        raise ZeroDivisionError
+
+    world.before_rollout = broken
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["bench", "tiny"])
+
+
+def test_version(run: Run) -> None:
+    assert run("--version") == (0, f"convgym {convgym.__version__}\n", "")
+
+
+def test_logs_are_written_validated_and_never_overwritten(run: Run, tmp_path: Path) -> None:
+    arguments = ["logs", "write", "log.jsonl", "--conversations", "30", "--seed", "2"]
+    code, out, _ = run(*arguments)
+    assert code == 0 and "30 conversations" in out
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) >= 30
+    code, out, _ = run("logs", "validate", "log.jsonl")
+    assert code == 0 and "30" in out
+    code, _, err = run(*arguments)
+    assert code == 2 and "never overwritten" in err
+
+
+def test_a_malformed_log_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"a": 1}\n{"b": 2}\n')
+    code, _, err = run("logs", "validate", "log.jsonl")
+    assert code == 2 and is_one_line(err) and "log.jsonl" in err
+
+
+def test_a_scripted_seller_can_be_watched(run: Run) -> None:
+    code, out, _ = run("chat", "--seller", "competent", "--seed", "1")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("Customer: ") and lines[1].startswith("Seller: ")
+    assert lines[-1] in ("(purchase)", "(walk away)", "(turn limit)")
+
+
+def test_a_person_can_sell(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def answer(prompt: str) -> str:
+        said.append(prompt)
+        return "Buy it now!"
+
+    monkeypatch.setattr("builtins.input", answer)
+    code, out, _ = run("chat", "--seed", "1")
+    assert code == 0 and said
+    assert "You sell" in out and out.splitlines()[-1] == "(walk away)"
+
+
+def test_help_and_version_load_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from convgym.benchmarks.cli import main\n"
+        "try: main(['bench', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'matplotlib', 'scipy'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
