@@ -33,7 +33,7 @@ import random
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from convgym.catalog import Catalog, Product, load_catalog
 from convgym.conversation import clean
@@ -90,6 +90,8 @@ FALSE_CLAIM = Temper(patience=0.5, annoyance=0.5, trust=-0.25)
 PUSHY = Temper(patience=1.0, annoyance=0.8, trust=-0.10)
 CLOSED_TOO_EARLY = Temper(patience=1.0, annoyance=0.8, trust=-0.10)
 REFUSED = Temper(patience=1.0, annoyance=0.5)
+
+Snapshot = tuple[Profile, "State", tuple[Any, ...]]
 
 MAX_ACTS = 3
 """A message that wants more than this of the customer is "too much at once"."""
@@ -258,7 +260,7 @@ class ScriptedCustomer:
 
     def restore(self, state: object, seed: int | None = None) -> None:
         """Go back to a snapshot; with ``seed``, go on with fresh randomness."""
-        self._profile, kept, randomness = state  # type: ignore[misc]
+        self._profile, kept, randomness = cast("Snapshot", state)
         self._state = copy.deepcopy(kept)
         if seed is None:
             self._rng.setstate(randomness)
