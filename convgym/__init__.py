@@ -2,4 +2,8 @@
 
 from __future__ import annotations
 
+from convgym.registration import register_environments
+
 __version__ = "0.1.0"
+
+register_environments()

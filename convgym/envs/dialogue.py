@@ -1,0 +1,154 @@
+"""One conversation with one customer: the rules that every environment shares."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+
+from convgym.conversation import Message, Outcome, clean, render
+from convgym.customers.base import Customer, Decision, Reply
+from convgym.errors import ConvgymError, InfrastructureError
+from convgym.seeds import EVALUATION_BASE
+
+_ENDINGS: dict[Decision, Outcome | None] = {
+    Decision.CONTINUE: None,
+    Decision.BUY: "purchase",
+    Decision.LEAVE: "walk_away",
+}
+
+
+def draw_episode_seed(generator: np.random.Generator) -> int:
+    """Return an episode seed in [0, 2**31): never one of the evaluation seeds."""
+    return int(generator.integers(EVALUATION_BASE))
+
+
+def check_utterance(utterance: object) -> None:
+    """Raise ConvgymError unless a seller can say this: any ``str``, however strange."""
+    if not isinstance(utterance, str):
+        raise ConvgymError(
+            f"an action must be a str, the seller's utterance; got {type(utterance).__name__}:"
+            f" {repr(utterance)[:60]}"
+        )
+
+
+class Dialogue:
+    """A customer, the conversation with it so far, and how that ended.
+
+    Utterances pass through ``clean`` before anybody reads or records them. A turn in which the
+    customer's backend fails is not part of the conversation; if it fails before the customer
+    said anything, the opening is empty and the first step reports the failure.
+
+    Attributes:
+        customer: the customer, used again for every conversation.
+        seed: what the present customer was drawn from; None before the first reset.
+        messages: the conversation as chat messages; grows in place until the next reset.
+        text: the same as text, always equal to ``render(messages)``.
+        turn: turns so far.
+        outcome: how the conversation ended, None while it goes on.
+        failure: what the customer's backend said when it failed, else None.
+    """
+
+    __slots__ = ("customer", "failure", "max_turns", "messages", "outcome", "seed", "text", "turn")
+
+    def __init__(self, customer: Customer, max_turns: int) -> None:
+        self.customer = customer
+        self.max_turns = max_turns
+        self.seed: int | None = None
+        self.messages: list[Message] = []
+        self.text = ""
+        self.turn = 0
+        self.outcome: Outcome | None = None
+        self.failure: str | None = None
+
+    def reset(self, seed: int) -> None:
+        """Meet the customer drawn from ``seed``, a non-negative integer (else ConvgymError)."""
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise ConvgymError(f"an episode seed must be an integer from 0 upwards, got {seed!r}")
+        self.seed = int(seed)
+        self.turn, self.outcome, self.failure = 0, None, None
+        try:
+            opening = self.customer.reset(self.seed)
+        except InfrastructureError as error:
+            opening, self.failure = "", str(error)
+        self.messages = [{"role": "user", "content": clean(opening)}]
+        self.text = render(self.messages)
+
+    def step(self, utterance: str) -> None:
+        """Say ``utterance`` and hear the reply.
+
+        Raises ConvgymError if the action is not a ``str`` or the customer breaks its protocol,
+        ResetNeeded if there is no conversation to continue.
+        """
+        check_utterance(utterance)
+        if self.seed is None or self.outcome is not None:
+            raise ResetNeeded("there is no conversation to continue: call reset() before step()")
+        said = clean(utterance)
+        reply = self._reply(said) if self.failure is None else None
+        if reply is None:
+            self.outcome = "infrastructure_failure"
+            return
+        ending = _ENDINGS[reply.decision]
+        new: list[Message] = [
+            {"role": "assistant", "content": said},
+            {"role": "user", "content": clean(reply.text)},
+        ]
+        self.messages += new
+        self.text += "\n" + render(new)
+        self.turn += 1
+        self.outcome = ending or ("turn_limit" if self.turn >= self.max_turns else None)
+
+    def _reply(self, said: str) -> Reply | None:
+        try:
+            reply = self.customer.respond(said)
+        except InfrastructureError as error:
+            self.failure = str(error)
+            return None
+        if not isinstance(reply, Reply) or reply.decision not in _ENDINGS:
+            raise ConvgymError(
+                f"customer {type(self.customer).__name__} must respond with a Reply that holds a"
+                f" Decision, got {reply!r}"
+            )
+        return reply
+
+    @property
+    def terminated(self) -> bool:
+        return self.outcome == "purchase" or self.outcome == "walk_away"
+
+    @property
+    def truncated(self) -> bool:
+        return self.outcome == "turn_limit" or self.outcome == "infrastructure_failure"
+
+    @property
+    def reward(self) -> float:
+        return 1.0 if self.outcome == "purchase" else 0.0
+
+    def opening_info(self, reveal_latent: bool = False) -> dict[str, Any]:
+        """Return what a reset tells: ``info`` and the seller's briefing."""
+        return {
+            **self.info(reveal_latent),
+            "briefing": getattr(self.customer, "briefing", ""),
+        }
+
+    def info(self, reveal_latent: bool = False) -> dict[str, Any]:
+        """Return what a step tells, as data of the caller's own."""
+        info: dict[str, Any] = {
+            "messages": [message.copy() for message in self.messages],
+            "turn": self.turn,
+            "episode_seed": self.seed,
+        }
+        if self.outcome is not None:
+            info["outcome"] = self.outcome
+        if self.failure is not None:
+            info["failure"] = self.failure
+        if reveal_latent:
+            info["latent"] = copy.deepcopy(self.customer.latent)
+        return info
+
+    def close(self) -> None:
+        """Close the customer if it can be closed."""
+        close = getattr(self.customer, "close", None)
+        if close is not None:
+            close()

@@ -1,0 +1,67 @@
+"""What a conversation is held under: the options that every environment shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convgym.customers import CustomerSpec, make_customer
+from convgym.envs.dialogue import Dialogue
+from convgym.errors import ConvgymError, unknown
+
+if TYPE_CHECKING:
+    from convgym.catalog import Catalog
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """Options of the environments, described in ``SalesEnv``.
+
+    ``catalog``, ``persona`` and ``patience`` go to the customer's factory where they are given;
+    None leaves the choice to the customer.
+
+    Raises:
+        ConvgymError: if ``max_turns`` is not a positive integer.
+    """
+
+    customer: CustomerSpec = "scripted"
+    catalog: str | Path | Catalog | None = None
+    persona: str | None = None
+    patience: float | None = None
+    max_turns: int = 12
+    reveal_latent: bool = False
+
+    def __post_init__(self) -> None:
+        turns = self.max_turns
+        if isinstance(turns, bool) or not isinstance(turns, int) or turns < 1:
+            raise ConvgymError(f"max_turns must be an integer from 1 upwards, got {turns!r}")
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Scenario:
+        """Return the scenario with these options; ConvgymError names one that is unknown."""
+        known = [field.name for field in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise unknown("environment option", name, known)
+        return cls(**options)
+
+    def dialogues(self, n: int) -> list[Dialogue]:
+        """Return ``n`` dialogues, each with a customer of its own.
+
+        Raises ConvgymError if the customer cannot be made, or if there is only one for several
+        conversations.
+        """
+        options = {
+            name: value
+            for name in ("catalog", "persona", "patience")
+            if (value := getattr(self, name)) is not None
+        }
+        customers = [make_customer(self.customer, **options) for _ in range(n)]
+        if len(set(map(id, customers))) < n:
+            raise ConvgymError(
+                f"{n} conversations at once need a customer each, but customer= gives the same"
+                " object again: pass its class or another factory"
+            )
+        return [Dialogue(customer, self.max_turns) for customer in customers]
