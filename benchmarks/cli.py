@@ -40,6 +40,9 @@ _TRAIN = {
     "scipy",
 }
 
+_LINES = 20
+"""Damaged lines of a log that are shown."""
+
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Customer = Annotated[str | None, typer.Option(help="The kind of customer.")]
 Catalog = Annotated[str | None, typer.Option(help="Product catalogue: a name or a JSON file.")]
@@ -184,10 +187,42 @@ def write_logs(
 
 @logs.command("validate")
 def validate_logs(path: Annotated[Path, typer.Argument(help="JSONL file to check.")]) -> None:
-    """Check a log line by line and sum it up."""
-    from convgym.logs import validate_log
+    """Check a log line by line and sum it up; exit code 2 if any line is damaged."""
+    from convgym.logs import read_log, validate_log
 
-    print(validate_log(path))
+    found = validate_log(path)
+    for problem in found.problems[:_LINES]:
+        print(f"line {problem.line}: {problem.message}")
+    if len(found.problems) > _LINES:
+        print(f"... and {len(found.problems) - _LINES} more lines")
+    outcomes = [f"{count} {name.replace('_', ' ')}" for name, count in found.outcomes.items()]
+    print(f"{path}: {found.n} whole conversations ({', '.join(outcomes) or 'none'})")
+    read_log(path)  # knows which problems are errors: not a last line that was cut off
+
+
+@app.command()
+def pretrain(
+    output: Annotated[Path, typer.Argument(help="Folder for the model; never overwritten.")],
+    conversations: Annotated[int, typer.Option(min=20, help="Logged conversations.")] = 4000,
+    seed: Seed = 0,
+    customer: Customer = None,
+    catalog: Catalog = None,
+) -> None:
+    """Train the small seller, a language model, from scratch on the mediocre seller's logs."""
+    from convgym.agents.pretrain import pretrain as train
+    from convgym.benchmarks.display import stages
+
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ConvgymError(f"{output} exists and is never overwritten; give another folder")
+    with stages(_console(stderr=True)) as report:
+        recipe = train(
+            output,
+            conversations=conversations,
+            seed=seed,
+            environment=_environment(customer, catalog),
+            report=report,
+        )
+    print(f"wrote {recipe['parameters']:,} parameters to {output}; its recipe is in recipe.json")
 
 
 @app.command()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from convgym.agents.protocol import Progress as Stage
 from convgym.benchmarks.report import percent
 from convgym.benchmarks.runner import Update
 from convgym.benchmarks.statistics import wilson_interval
@@ -127,6 +129,24 @@ class Display:
             highlight=False,
             soft_wrap=True,
         )
+
+
+@contextmanager
+def stages(console: Console) -> Iterator[Callable[[Stage], None]]:
+    """Show the stages of one piece of work, a bar each at a terminal and else a line each."""
+    bars = Progress(*Progress.get_default_columns(), console=console)
+    tasks: dict[str, TaskID] = {}
+
+    def report(news: Stage) -> None:
+        if news.stage not in tasks:
+            tasks[news.stage] = bars.add_task(news.stage, total=news.total)
+            if not console.is_terminal:
+                console.print(f"{news.stage}: {news.total:,} to do", highlight=False)
+        bars.update(tasks[news.stage], completed=news.done)
+
+    bars.disable = not console.is_terminal
+    with bars:
+        yield report
 
 
 def duration(seconds: float) -> str:

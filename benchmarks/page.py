@@ -15,6 +15,7 @@ from convgym.benchmarks.report import HEADINGS, cells, notes
 from convgym.benchmarks.scores import Score
 from convgym.benchmarks.suites import Job
 from convgym.conversation import Episode, Message
+from convgym.logs import read_log
 
 SHOWN = 4
 """Sample conversations shown of each row."""
@@ -104,11 +105,9 @@ def _bubble(message: Message) -> str:
 
 def read_samples(folder: Path, jobs: Sequence[Job]) -> list[tuple[Job, list[Episode]]]:
     """Return the sample conversations that a results folder keeps of ``jobs``."""
-    from convgym.logs import read_log
-
     found = []
     for job in jobs:
         path = folder / "conversations" / f"{job.label}.jsonl"
         if path.exists():
-            found.append((job, list(read_log(path))))
+            found.append((job, read_log(path).episodes))
     return found

@@ -27,6 +27,7 @@ from convgym.benchmarks.statistics import wilson_interval
 from convgym.benchmarks.suites import Job
 from convgym.conversation import OUTCOMES, Episode
 from convgym.errors import ConvgymError
+from convgym.logs import write_log
 
 MAX_EXCLUDED_SHARE = 0.05
 """A row that lost more than this share of its episodes to the customer's backend is invalid."""
@@ -188,12 +189,10 @@ class ResultsFolder:
         samples: Sequence[Episode] = (),
     ) -> None:
         """Write all of one job; its row in ``results.jsonl`` comes last and marks it as done."""
-        from convgym.logs import write_log
-
         job = result.job
         conversations = self.path / "conversations"
         conversations.mkdir(exist_ok=True)
-        write_log(conversations / f"{job.label}.jsonl", samples[:SAMPLES])
+        write_log(conversations / f"{job.label}.jsonl", samples[:SAMPLES], overwrite=True)
         _replace_rows(self.path / "curves.jsonl", job, curve)
         _replace_rows(self.path / "training.jsonl", job, training)
         _replace_rows(self.path / "results.jsonl", job, [result.to_row()])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from convgym.benchmarks.manifest import make_manifest
 from convgym.benchmarks.results import Result, ResultsFolder, evaluate
-from convgym.benchmarks.suites import Job, Suite, jobs
+from convgym.benchmarks.suites import START, Job, Suite, jobs
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
 from convgym.policy import Policy
@@ -111,7 +111,9 @@ def _make_seller(name: str, environment: Mapping[str, Any]) -> Policy:
 
 
 def _make_start() -> Policy:
-    raise NotImplementedError
+    from convgym.agents.language_model import LanguageModelPolicy
+
+    return LanguageModelPolicy.from_pretrained(name=START)
 
 
 def _make_agent(name: str, overrides: Mapping[str, Any]) -> Agent:

@@ -156,15 +156,20 @@ def test_logs_are_written_validated_and_never_overwritten(run: Run, tmp_path: Pa
     assert code == 0 and "30 conversations" in out
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) >= 30
     code, out, _ = run("logs", "validate", "log.jsonl")
-    assert code == 0 and "30" in out
+    assert code == 0 and "30 whole conversations" in out
+    with (tmp_path / "log.jsonl").open("rb+") as file:
+        file.truncate((tmp_path / "log.jsonl").stat().st_size - 9)
+    code, out, _ = run("logs", "validate", "log.jsonl")
+    assert code == 0 and "29 whole conversations" in out and "line 30: " in out
     code, _, err = run(*arguments)
     assert code == 2 and "never overwritten" in err
 
 
 def test_a_malformed_log_is_named(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "log.jsonl").write_text('{"a": 1}\n{"b": 2}\n')
-    code, _, err = run("logs", "validate", "log.jsonl")
-    assert code == 2 and is_one_line(err) and "log.jsonl" in err
+    (tmp_path / "log.jsonl").write_text('{"a": 1}\n' * 30)
+    code, out, err = run("logs", "validate", "log.jsonl")
+    assert code == 2 and is_one_line(err) and "log.jsonl, line 1" in err
+    assert "line 20: " in out and "line 21: " not in out and "10 more lines" in out
 
 
 def test_a_scripted_seller_can_be_watched(run: Run) -> None:
