@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from convgym.benchmarks.report import HEADINGS, cells, notes
+from convgym.benchmarks.report import columns, notes
 from convgym.benchmarks.scores import Score
 from convgym.benchmarks.suites import Job
 from convgym.conversation import Episode, Message
@@ -37,14 +38,13 @@ def page(
     """Return the page: picture (PNG bytes), table, sample conversations of each job, manifest."""
     run, suite = manifest["run"], manifest["run"]["suite"]
     machine = manifest["starts"][-1]["machine"]
-    state = f"finished {manifest['finished']}" if manifest["finished"] else "not finished"
+    started = _time(manifest["starts"][0]["time"])
+    state = f"finished {_time(manifest['finished'])}" if manifest["finished"] else "not finished"
     return Template(
         files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     ).substitute(
         title=escape(f"convgym bench {suite['name']}, seed {run['seed']}"),
-        subtitle=escape(
-            f"{suite['description']} Started {manifest['starts'][0]['time']}, {state}."
-        ),
+        subtitle=escape(f"{suite['description']} Started {started}, {state}."),
         picture=_picture(picture),
         table=_table(scores),
         notes="\n".join(
@@ -62,6 +62,10 @@ def page(
     )
 
 
+def _time(stamp: str) -> str:
+    return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M} UTC"
+
+
 def _picture(png: bytes | None) -> str:
     if png is None:
         return ""
@@ -72,14 +76,13 @@ def _picture(png: bytes | None) -> str:
 
 
 def _table(scores: Sequence[Score]) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in HEADINGS)
-    rows = "\n".join(_row(score) for score in scores)
-    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
-
-
-def _row(score: Score) -> str:
-    data = "".join(f"<td>{escape(cell)}</td>" for cell in cells(score))
-    return f'<tr class="{score.kind}">{data}</tr>'
+    headings, rows = columns(scores)
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    body = "\n".join(
+        f'<tr class="{score.kind}">{"".join(f"<td>{escape(cell)}</td>" for cell in row)}</tr>'
+        for score, row in zip(scores, rows, strict=True)
+    )
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
 
 
 def _conversations(job: Job, episodes: Sequence[Episode]) -> str:

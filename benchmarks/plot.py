@@ -29,8 +29,14 @@ def learning_curves(scores: Sequence[Score], curves: Sequence[Mapping[str, Any]]
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(9, 5), dpi=144, layout="constrained", facecolor="white")
+    figure = Figure(
+        figsize=(9, 5),
+        dpi=144,
+        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
+        facecolor="white",
+    )
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)

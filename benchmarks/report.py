@@ -80,6 +80,13 @@ def cells(score: Score) -> tuple[str, ...]:
     )
 
 
+def columns(found: Sequence[Score]) -> tuple[list[str], list[list[str]]]:
+    """Return headings and rows of the table, without the columns in which nothing stands."""
+    rows = [cells(score) for score in found]
+    kept = [i for i in range(len(HEADINGS)) if any(row[i] for row in rows)]
+    return [HEADINGS[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
 def percent(estimate: Estimate, sign: str = "") -> str:
     """Return a fraction as percent with its interval, ``86.5 [84.9, 87.9]``."""
     value, low, high = (100 * part for part in (estimate.value, estimate.low, estimate.high))
@@ -95,7 +102,9 @@ def notes(found: Sequence[Score], episodes: int) -> list[str]:
     """Return the sentences that the numbers of a table need to be read rightly."""
     seeds = max((score.seeds for score in found), default=1)
     text = [f"Everybody was judged on the same {episodes:,} customers, never met in training."]
-    if seeds > 1:
+    if all(score.kind == "seller" for score in found):
+        text.append("Intervals cover new customers.")
+    elif seeds > 1:
         text.append(
             "Intervals of agents cover a new training seed and new customers; those of sellers"
             " cover new customers."
@@ -120,12 +129,13 @@ def notes(found: Sequence[Score], episodes: int) -> list[str]:
 def table(found: Sequence[Score]) -> Table:
     """Return the scores as a table for the terminal."""
     shown = Table(box=box.SIMPLE_HEAD)
-    for heading in HEADINGS:
+    headings, rows = columns(found)
+    for heading in headings:
         shown.add_column(heading, justify="left" if heading == "seller" else "right", no_wrap=True)
     previous = None
-    for score in found:
+    for score, row in zip(found, rows, strict=True):
         if previous and previous != score.kind:
             shown.add_section()
-        shown.add_row(*cells(score), style="bold" if score.kind == "agent" else None)
+        shown.add_row(*row, style="bold" if score.kind == "agent" else None)
         previous = score.kind
     return shown

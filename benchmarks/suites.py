@@ -135,7 +135,7 @@ def jobs(suite: Suite, seed: int) -> list[Job]:
 
 # Seconds for 1,000 conversations on two cores, only used to tell the time left: to evaluate a
 # scripted seller and a language model, and to train each agent.
-_EVALUATE_SCRIPTED, _EVALUATE_MODEL = 1.5, 8.0
+_EVALUATE_SCRIPTED, _EVALUATE_MODEL = 0.6, 8.0
 _TRAIN: Mapping[str, float] = {"bc": 5, "filtered-bc": 5, "online-ppo": 36, "iterative-ppo": 30}
 
 
