@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convgym.conversation import Episode, Response, Turn
+from convgym.errors import ConvgymError
+from convgym.logs import Problem, read_log, validate_log, write_log
+
+SPOKEN = Episode(
+    seed=2**31 + 7,
+    opening="Hello.",
+    turns=(
+        Turn(Response("What for?", (4, 8), (-0.1, -1 / 3)), "Games.\u2028Yes, ¿qué? 你好 🙂"),
+        Turn(Response("Buy it?"), ""),
+    ),
+    outcome="purchase",
+    customer="scripted-v0:laptops:abc",
+    policy="mediocre",
+    metadata={"temperature": 0.1 + 0.2, "round": 3, "nested": {"list": [1, None, True]}},
+)
+SILENT = Episode(0, "Hi.", (), "infrastructure_failure", "c", "p")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "log.jsonl"
+    write_log(path, [SPOKEN, SILENT])
+    return path
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+
+
+def damage(path: Path, change: Callable[[dict[str, Any]], object], line: int = 1) -> None:
+    """Change one row of a log."""
+    changed = rows(path)
+    change(changed[line - 1])
+    path.write_text("".join(json.dumps(row) + "\n" for row in changed), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz"])
+def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    assert write_log(path, iter([SPOKEN, SILENT])) == 2
+    log = read_log(path)
+    assert log.episodes == [SPOKEN, SILENT]
+    assert log.report == validate_log(path)
+    assert log.report.n == 2
+    assert log.report.outcomes == {"purchase": 1, "infrastructure_failure": 1}
+    assert log.report.problems == ()
+
+
+def test_gz_is_compressed(tmp_path: Path) -> None:
+    write_log(tmp_path / "log", [SPOKEN] * 100)
+    write_log(tmp_path / "log.gz", [SPOKEN] * 100)
+    assert gzip.decompress((tmp_path / "log.gz").read_bytes()) == (tmp_path / "log").read_bytes()
+
+
+def test_the_documented_format(log: Path) -> None:
+    first, second = rows(log)
+    assert (first["schema"], first["version"]) == ("convgym.episode", 1)
+    assert first["turns"][0]["token_logprobs"] == [-0.1, -1 / 3]
+    assert set(first["turns"][1]) == {"seller", "customer"}
+    assert second == {
+        "schema": "convgym.episode",
+        "version": 1,
+        "seed": 0,
+        "opening": "Hi.",
+        "turns": [],
+        "outcome": "infrastructure_failure",
+        "customer": "c",
+        "policy": "p",
+        "metadata": {},
+    }
+
+
+def test_numpy_numbers_are_written(tmp_path: Path) -> None:
+    ids: Any = np.array([1, 2])
+    logprobs: Any = np.array([-0.1, -0.2], dtype=np.float32)
+    turn = Turn(Response("a", ids, logprobs), "b")
+    write_log(tmp_path / "log", [Episode(0, "", (turn,), "turn_limit", "c", "p")])
+    (read,) = read_log(tmp_path / "log").episodes[0].turns
+    assert read.response.token_ids == (1, 2)
+    assert read.response.token_logprobs == tuple(float(value) for value in logprobs)
+
+
+def test_never_overwrites_unasked(log: Path) -> None:
+    before = log.read_bytes()
+    with pytest.raises(ConvgymError, match=r"log\.jsonl exists: .*append or overwrite"):
+        write_log(log, [SILENT])
+    with pytest.raises(ConvgymError, match="not both"):
+        write_log(log, [SILENT], append=True, overwrite=True)
+    assert log.read_bytes() == before
+    write_log(log, [SILENT], overwrite=True)
+    assert read_log(log).episodes == [SILENT]
+
+
+def test_append(log: Path, tmp_path: Path) -> None:
+    write_log(log, [SILENT], append=True)
+    assert read_log(log).episodes == [SPOKEN, SILENT, SILENT]
+    write_log(tmp_path / "new", [SILENT], append=True)
+    assert read_log(tmp_path / "new").episodes == [SILENT]
+
+
+def test_compressed_logs_are_not_appended_to(tmp_path: Path) -> None:
+    path = tmp_path / "log.gz"
+    write_log(path, [SILENT], append=True)
+    with pytest.raises(ConvgymError, match="cannot append to the compressed log"):
+        write_log(path, [SILENT], append=True)
+    assert read_log(path).episodes == [SILENT]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 30, 100])
+def test_a_last_line_without_end_is_reported_and_skipped(log: Path, cut: int) -> None:
+    log.write_bytes(log.read_bytes() + log.read_bytes().split(b"\n")[0][:-cut])
+    for report in (read_log(log).report, validate_log(log)):
+        assert report.n == 2
+        assert report.problems == (Problem(3, "the last line has no end"),)
+    write_log(log, [SILENT], append=True)  # mends
+    assert read_log(log).episodes == [SPOKEN, SILENT, SILENT]
+    assert validate_log(log).problems == ()
+
+
+def test_every_cut_leaves_whole_episodes(log: Path) -> None:
+    content = log.read_bytes()
+    for size in range(len(content)):
+        log.write_bytes(content[:size])
+        whole = read_log(log)
+        assert whole.episodes == [SPOKEN, SILENT][: len(whole.episodes)]
+        assert len(whole.episodes) >= content[:size].count(b"\n")
+
+
+def test_a_whole_last_line_without_newline_counts(log: Path) -> None:
+    log.write_bytes(log.read_bytes().rstrip(b"\n"))
+    assert read_log(log).report.n == 2
+    write_log(log, [SILENT], append=True)
+    assert read_log(log).episodes == [SPOKEN, SILENT, SILENT]
+
+
+def test_a_compressed_log_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "log.gz"
+    rng = random.Random(0)
+    episodes = [Episode(seed, rng.random().hex(), (), "turn_limit", "", "") for seed in range(2000)]
+    write_log(path, episodes)
+    path.write_bytes(path.read_bytes()[:-1000])
+    log = read_log(path)
+    assert 0 < log.report.n < 2000
+    assert log.episodes == episodes[: log.report.n]
+    assert log.report.problems[-1].message == "the compressed file has no end"
+
+
+def test_blank_lines_are_nothing(log: Path) -> None:
+    log.write_bytes(b"\n" + log.read_bytes() + b"  \n\n")
+    assert read_log(log).report.n == 2
+    log.write_bytes(b"")
+    assert read_log(log).report.n == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda row: row.pop("seed"), "field seed: expected, but it is not there"),
+        (lambda row: row.update(seed="7"), "field seed: .*valid integer, got '7'"),
+        (lambda row: row.update(seed=-1), "field seed: .*greater than or equal to 0, got -1"),
+        (lambda row: row.update(extra=1), "field extra: not known in version 1"),
+        (
+            lambda row: row.update(outcome="sale"),
+            r"field outcome: .*'purchase', 'walk_away', 'turn_limit'.*got 'sale'",
+        ),
+        (
+            lambda row: row["turns"][0].update(seller=3),
+            r"field turns\.0\.seller: .*valid string, got 3",
+        ),
+        (
+            lambda row: row["turns"][0].update(token_logprobs=[0.1]),
+            r"field turns\.0\.token_logprobs: expected a number for each of 2 tokens, got 1",
+        ),
+        (
+            lambda row: row["turns"][0].update(token_logprobs=[0.1, "x"]),
+            r"field turns\.0\.token_logprobs\.1: .*valid number, got 'x'",
+        ),
+        (
+            lambda row: row["turns"][0].update(token_logprobs=[0.1, math.nan]),
+            r"field turns\.0\.token_logprobs\.1: .*finite number, got nan",
+        ),
+        (lambda row: row.update(version=2, new=1), "field version: .*reads version 1, got 2"),
+        (lambda row: row.update(schema="other"), "field schema: .*'convgym.episode', got 'other'"),
+        (lambda row: row.clear(), "field schema: expected, but it is not there"),
+    ],
+)
+def test_damage_is_told_by_file_line_and_field(
+    log: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    damage(log, change)
+    with pytest.raises(ConvgymError, match=rf"log\.jsonl, line 1: {message}") as caught:
+        read_log(log)
+    assert "\n" not in str(caught.value)
+    report = validate_log(log)
+    assert (report.n, report.problems[0].line) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"{", "line 1: expected a JSON object of one episode: Invalid JSON"),
+        (b"[]", "line 1: expected a JSON object of one episode"),
+        (b"\xff\xfe{}", "line 1: expected UTF-8 text, got byte 0xff"),
+        (b"\x00" * 9, "line 1: expected a JSON object of one episode"),
+    ],
+)
+def test_a_line_that_is_no_json(tmp_path: Path, line: bytes, message: str) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(line + b"\n")
+    with pytest.raises(ConvgymError, match=message):
+        read_log(path)
+    assert len(validate_log(path).problems) == 1
+
+
+def test_every_damaged_line_is_listed(log: Path) -> None:
+    log.write_bytes(b"x\n" + log.read_bytes() + b"y\n{")
+    report = validate_log(log)
+    assert report.n == 2
+    assert [problem.line for problem in report.problems] == [1, 4, 5]
+
+
+def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
+    with pytest.raises(ConvgymError, match=r"cannot read the log .*nowhere: No such file"):
+        read_log(tmp_path / "nowhere")
+    with pytest.raises(ConvgymError, match=r"cannot read the log .*directory"):
+        validate_log(tmp_path)
+    with pytest.raises(ConvgymError, match=r"cannot write the log .*No such file"):
+        write_log(tmp_path / "no" / "log", [])
+    fake = tmp_path / "fake.gz"
+    fake.write_text("not compressed")
+    with pytest.raises(ConvgymError, match=r"fake\.gz is damaged after line 0: Not a gzipped file"):
+        read_log(fake)
+
+
+@pytest.mark.parametrize(
+    ("episode", "message"),
+    [
+        (Episode(5, "\ud800", (), "purchase", "", ""), "seed 5 cannot be written.*surrogates"),
+        (Episode(5, "", (), "purchase", "", "", {"x": object()}), "object is not JSON"),
+        (Episode(5, "", (), "purchase", "", "", {"x": math.inf}), "Out of range float"),
+    ],
+)
+def test_what_cannot_be_written(tmp_path: Path, episode: Episode, message: str) -> None:
+    path = tmp_path / "log"
+    with pytest.raises(ConvgymError, match=message):
+        write_log(path, [SILENT, episode])
+    assert read_log(path).episodes == [SILENT]

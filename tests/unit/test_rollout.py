@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from convgym.conversation import Episode, Response
+from convgym.customers import Customer
+from convgym.envs import SalesEnv
+from convgym.errors import ConvgymError
+from convgym.policy import Conversation
+from convgym.rollout import rollout
+from convgym.sellers import make_seller
+
+PuppetFactory = Callable[[], Customer]
+
+
+class Coin:
+    """Ends conversations at random, from each conversation's own stream."""
+
+    name = "coin"
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+        self.batches: list[list[int]] = []
+
+    def reset(self, seed: int) -> None:
+        self.seeds.append(seed)
+
+    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+        self.batches.append([conversation.seed for conversation in conversations])
+        return [self.say(conversation) for conversation in conversations]
+
+    def say(self, conversation: Conversation) -> Response:
+        words = conversation.rng.choice([*["a\tb"] * 6, "buy", "leave", "fail"])
+        return Response(words, token_ids=(1, 2), token_logprobs=(-0.5, -1.0))
+
+
+def play(policy: Coin, seeds: Sequence[int], puppet: PuppetFactory, **options: Any) -> Any:
+    environment = {"customer": puppet, "max_turns": 4}
+    return rollout(policy, seeds, environment=environment, **options)
+
+
+def test_episodes_come_in_the_order_of_the_seeds(puppet: PuppetFactory) -> None:
+    seeds = [9, 3, 3, 2**31, 0, *range(100, 140)]
+    policy = Coin()
+    episodes = play(policy, seeds, puppet, policy_seed=5, batch_size=4)
+    assert [episode.seed for episode in episodes] == seeds
+    assert policy.seeds == [5]
+    assert {episode.customer for episode in episodes} == {"puppet"}
+    assert {episode.policy for episode in episodes} == {"coin"}
+    assert {episode.outcome for episode in episodes} == {
+        "purchase",
+        "walk_away",
+        "turn_limit",
+        "infrastructure_failure",
+    }
+
+
+def test_the_batch_does_not_matter(puppet: PuppetFactory) -> None:
+    seeds = list(range(50))
+    alone = play(Coin(), seeds, puppet, batch_size=1)
+    assert alone == play(Coin(), seeds, puppet, batch_size=7)
+    assert alone == play(Coin(), seeds[::-1], puppet)[::-1]
+    assert alone != play(Coin(), seeds, puppet, policy_seed=1)
+
+
+def test_batches_stay_full_and_in_order(puppet: PuppetFactory) -> None:
+    policy = Coin()
+    play(policy, range(100, 140), puppet, batch_size=8)
+    sizes = [len(batch) for batch in policy.batches]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[:8] == [8] * 8
+    for before, after in zip(policy.batches, policy.batches[1:], strict=False):
+        if len(before) == len(after):  # who goes on keeps the place, who ended is replaced
+            staying = [a for a, b in zip(before, after, strict=True) if a == b]
+            assert staying == [seed for seed in before if seed in after]
+
+
+def test_what_is_recorded_is_what_was_heard(puppet: PuppetFactory) -> None:
+    (episode,) = play(Coin(), [3], puppet)
+    env = SalesEnv(customer=puppet, max_turns=4)
+    _, info = env.reset(options={"episode_seed": 3})
+    for turn in episode.turns:
+        *_, info = env.step(turn.response.text)
+    assert episode.messages() == info["messages"]
+    assert episode.outcome == info["outcome"]
+    first = episode.turns[0].response
+    assert first.text == "a b"
+    assert first.token_ids == (1, 2)
+    assert first.logprob == -1.5
+
+
+def test_failures_are_kept_apart(puppet: PuppetFactory) -> None:
+    class Fails(Coin):
+        def say(self, conversation: Conversation) -> Response:
+            return Response("x" if len(conversation.messages) == 1 else "fail")
+
+    lost, never = play(Fails(), [1, 13], puppet)
+    assert (lost.outcome, len(lost.turns)) == ("infrastructure_failure", 1)
+    assert lost.metadata == {"failure": "connection lost"}
+    assert (never.outcome, never.opening, never.turns) == ("infrastructure_failure", "", ())
+    assert never.metadata == {"failure": "no connection"}
+    assert not lost.valid
+    assert not never.converted
+
+
+def test_latent_state_is_revealed_only_on_request(puppet: PuppetFactory) -> None:
+    class Oracle(Coin):
+        def say(self, conversation: Conversation) -> Response:
+            if conversation.latent is None:
+                return Response("leave")
+            assert conversation.latent["seed"] == conversation.seed
+            last = conversation.latent["heard"]["last"]
+            assert (last is None) == (len(conversation.messages) == 1)
+            return Response("buy" if last else "first")
+
+    def outcome(**environment: Any) -> str:
+        episodes = rollout(Oracle(), [1, 2], environment={"customer": puppet, **environment})
+        return episodes[0].outcome
+
+    assert outcome() == "walk_away"
+    assert outcome(reveal_latent=True) == "purchase"
+
+
+def test_progress_counts_finished_conversations(puppet: PuppetFactory) -> None:
+    seen: list[int] = []
+    play(Coin(), range(20), puppet, batch_size=3, progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 20
+
+
+def test_customers_are_closed_but_not_the_callers_own(puppet: PuppetFactory) -> None:
+    made: list[Any] = []
+
+    def factory() -> Customer:
+        made.append(puppet())
+        return made[-1]  # type: ignore[no-any-return]
+
+    play(Coin(), range(4), factory, batch_size=2)
+    assert [customer.closed for customer in made] == [1, 1]
+    own: Any = puppet()
+    rollout(Coin(), [1, 2], environment={"customer": own}, batch_size=1)
+    assert own.closed == 0
+
+
+def test_no_seeds_no_episodes(puppet: PuppetFactory) -> None:
+    assert play(Coin(), [], puppet) == []
+
+
+class TooFew(Coin):
+    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+        return []
+
+
+class Words(Coin):
+    def say(self, conversation: Conversation) -> Any:
+        return "buy"
+
+
+@pytest.mark.parametrize(
+    ("policy", "options", "message"),
+    [
+        (TooFew(), {}, "a response for each of 2 conversations, got 0"),
+        (Words(), {}, "must return Response objects, got str: 'buy'"),
+        (Coin(), {"batch_size": 0}, "batch_size must be at least 1"),
+        (Coin(), {"environment": {"render_mode": "human"}}, "environment option 'render_mode'"),
+        (Coin(), {"environment": {"customer": "nobody"}}, "unknown customer 'nobody'"),
+    ],
+)
+def test_mistakes(policy: Coin, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConvgymError, match=message):
+        rollout(policy, [1, 2], **options)
+
+
+def test_with_the_real_customer_and_seller() -> None:
+    episodes: list[Episode] = rollout(make_seller("competent"), range(40))
+    assert sum(episode.converted for episode in episodes) > 20
