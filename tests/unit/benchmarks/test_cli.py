@@ -119,7 +119,8 @@ def test_mistakes_are_one_line_that_names_them(run: Run, arguments: list[str], t
 
 
 @pytest.mark.parametrize(
-    "arguments", [["bench", "--seed", "-1"], ["bench", "--seed", "x"], ["nope"], ["bench", "--nope"]]
+    "arguments",
+    [["bench", "--seed", "-1"], ["bench", "--seed", "x"], ["nope"], ["bench", "--nope"]],
 )
 def test_wrong_usage_exits_with_2(run: Run, arguments: list[str]) -> None:
     assert run(*arguments)[0] == 2
