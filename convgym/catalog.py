@@ -71,6 +71,10 @@ class Catalog(_Frozen):
             raise ValueError(f"words with two meanings: {', '.join(twice)}")
         return self
 
+    def __hash__(self) -> int:
+        # Fields hold dictionaries; the name is enough to key caches, equality does the rest.
+        return hash(self.name)
+
     def product(self, name: str) -> Product:
         """Return the product called ``name``, whatever its case; ConvgymError if there is none."""
         for product in self.products:

@@ -16,7 +16,9 @@ MAX_UTTERANCE_CHARS = 2000
 _SPEAKERS = {"user": "Customer", "assistant": "Seller"}
 # Everything that could break the one-utterance-a-line format or a terminal: C0, DEL, C1, zero-width
 # and bidirectional marks, line and paragraph separators, surrogates, non-characters.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff\ud800-\udfff]")
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff\ud800-\udfff]"
+)
 
 
 class Message(TypedDict):
@@ -88,7 +90,8 @@ class Episode:
 
 def clean(text: str) -> str:
     """Return ``text`` fit for one line: no control characters, single spaces, cut to size."""
-    return " ".join(_CONTROL.sub(" ", text[: 4 * MAX_UTTERANCE_CHARS]).split())[:MAX_UTTERANCE_CHARS]
+    words = _CONTROL.sub(" ", text[: 4 * MAX_UTTERANCE_CHARS]).split()
+    return " ".join(words)[:MAX_UTTERANCE_CHARS].rstrip()
 
 
 def render(messages: Sequence[Message]) -> str:

@@ -154,9 +154,25 @@ def purchase_probability(utility: float, refused: float) -> float:
     return -math.expm1(_softplus(refused) - _softplus(utility))
 
 
-@lru_cache(maxsize=8)
-def _understanding(catalog_json: str) -> Understanding:
-    return Understanding(Catalog.model_validate_json(catalog_json))
+# Many customers share one catalogue: what depends on it alone is made once.
+_understanding = lru_cache(maxsize=8)(Understanding)
+_briefing = lru_cache(maxsize=8)(Catalog.briefing)
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(
+    catalog: Catalog, persona: str | None, patience: float | None, weights: Utility
+) -> str:
+    settings = {
+        "catalog": catalog.model_dump(mode="json"),
+        "persona": persona,
+        "patience": patience,
+        "personas": {name: asdict(kind) for name, kind in PERSONAS.items()},
+        "utility": asdict(weights),
+        "phrases": dict(PHRASES),
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    return f"scripted-v{VERSION}:{catalog.name}:{digest}"
 
 
 class ScriptedCustomer:
@@ -181,10 +197,10 @@ class ScriptedCustomer:
         if patience is not None and not 0 < patience < math.inf:
             raise ConvgymError(f"patience must be a positive number of turns, got {patience!r}")
         self.catalog = load_catalog(catalog)
-        self.briefing = self.catalog.briefing()
+        self.briefing = _briefing(self.catalog)
         self._persona, self._patience = persona, patience
         self._weights = Utility()
-        self._understand = _understanding(self.catalog.model_dump_json()).understand
+        self._understand = _understanding(self.catalog).understand
         self._rng = random.Random()
         self._profile: Profile | None = None
         self._state: State | None = None
@@ -192,16 +208,7 @@ class ScriptedCustomer:
     @property
     def fingerprint(self) -> str:
         """Name, version and a hash of every setting that changes behaviour."""
-        settings = {
-            "catalog": self.catalog.model_dump(mode="json"),
-            "persona": self._persona,
-            "patience": self._patience,
-            "personas": {name: asdict(persona) for name, persona in PERSONAS.items()},
-            "utility": asdict(self._weights),
-            "phrases": dict(PHRASES),
-        }
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-        return f"scripted-v{VERSION}:{self.catalog.name}:{digest}"
+        return _fingerprint(self.catalog, self._persona, self._patience, self._weights)
 
     @property
     def profile(self) -> Profile:
