@@ -227,12 +227,14 @@ def pretrain(
 
 @app.command()
 def chat(
-    seller: Annotated[str, typer.Option(help="A scripted seller, or human: you.")] = "human",
+    seller: Annotated[
+        str, typer.Option(help="human (you), a scripted seller, or the folder of a trained policy.")
+    ] = "human",
     seed: Seed = 0,
     customer: Customer = None,
     catalog: Catalog = None,
 ) -> None:
-    """Hold one conversation: sell to a customer yourself, or watch a scripted seller."""
+    """Hold one conversation: sell to a customer yourself, or watch another seller."""
     from convgym.catalog import load_catalog
     from convgym.conversation import render
     from convgym.rollout import rollout
@@ -243,6 +245,10 @@ def chat(
     if seller == "human":
         print(load_catalog(environment.get("catalog", "laptops")).briefing(), end="\n\n")
         policy = Human()
+    elif Path(seller).is_dir() or len(Path(seller).parts) > 1:
+        from convgym.agents.language_model import LanguageModelPolicy
+
+        policy = LanguageModelPolicy.from_pretrained(seller)
     else:
         policy = make_seller(seller, **_shop(environment))
         if seller == "oracle":

@@ -8,6 +8,7 @@
     training.jsonl        an agent's own metrics, a row an update or round
     conversations/*.jsonl the first evaluation conversations of each row, as a log
     agents/*/             an agent's checkpoints
+    agents/*/policy/      the policy that was evaluated
 
 Scores, table, picture and page are pure functions of these files.
 """

@@ -174,6 +174,7 @@ def _train_and_evaluate(task: _Task) -> Result:
         report=report,
     )
     _check_budget(job, training, suite.conversations)
+    agent.save(task.folder.agent_folder(job) / "policy")
     episodes, seconds = _hold(task, agent, suite.environment)
     outcomes, turns = evaluate(episodes)
     result = Result(

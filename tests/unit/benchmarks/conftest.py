@@ -90,7 +90,8 @@ class StubAgent(StubPolicy):
         )
 
     def save(self, folder: Path) -> None:
-        pass
+        folder.mkdir(exist_ok=True)
+        (folder / "weights").write_text(self.name)
 
     def load(self, folder: Path) -> None:
         pass

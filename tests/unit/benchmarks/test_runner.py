@@ -46,6 +46,7 @@ def test_a_run_has_a_row_for_everybody(tmp_path: Path, suite: Suite, world: Worl
     }
     assert len(read_rows(tmp_path / "curves.jsonl")) == 4 * len(agents)
     assert read_manifest(tmp_path)["finished"]
+    assert (tmp_path / "agents" / "bc-seed7" / "policy" / "weights").read_text() == "bc"
 
 
 def test_everybody_meets_the_same_customers_that_training_never_met(
