@@ -1,0 +1,117 @@
+"""Whole conversations as training tensors: one row each, the customer's tokens masked out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from convgym.agents.conversation_format import ConversationFormat
+from convgym.conversation import Episode
+
+
+@dataclass(frozen=True, slots=True)
+class TokenisedEpisode:
+    """One conversation up to its last response, token by token.
+
+    ``turns`` numbers the turn of a response's tokens and is -1 at all others; ``logprobs`` holds
+    the behaviour policy's log-probabilities, NaN where no model spoke or where they are unknown.
+    """
+
+    ids: tuple[int, ...]
+    turns: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    outcome: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B conversations padded at the right to the longest, T tokens.
+
+    What stands at column t belongs to token t: its log-probability is read off the logits at
+    t - 1, and the value of the state in which it was chosen off the critic's output at t - 1.
+    """
+
+    ids: Tensor
+    """(B, T) token ids."""
+    response: Tensor
+    """(B, T) bool, True on tokens that the seller produced, the end of a response included."""
+    turns: Tensor
+    """(B, T) number of the turn on response tokens, -1 elsewhere."""
+    logprobs: Tensor
+    """(B, T) log-probabilities under the behaviour policy, NaN where there are none."""
+    outcomes: Tensor
+    """(B,) 1.0 for a purchase, else 0.0."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, index: Tensor) -> Batch:
+        """Return some rows, cut to the longest of them."""
+        width = int(self.lengths()[index].max())
+        return Batch(
+            *(
+                value[index][:, :width] if value.ndim == 2 else value[index]
+                for value in (getattr(self, field.name) for field in fields(self))
+            )
+        )
+
+    def lengths(self) -> Tensor:
+        """Return the number of tokens (B,) of each row up to its last response token."""
+        columns = torch.arange(1, self.ids.shape[1] + 1)
+        return (self.response * columns).amax(dim=1).clamp(min=1)
+
+
+def tokenise(episode: Episode, format: ConversationFormat) -> TokenisedEpisode:
+    """Return an episode's tokens; what follows the last response is left out.
+
+    A response's own ids are kept where they spell its text in this format, so that log-probabilities
+    belong to the very tokens that were sampled; else its text is encoded.
+    """
+    ids: list[int] = [*format.opening(episode.opening)]
+    turns, logprobs = [-1] * len(ids), [torch.nan] * len(ids)
+    for index, turn in enumerate(episode.turns):
+        response = turn.response
+        if response.token_ids is not None and format.decode(response.token_ids) == response.text:
+            spelt = response.token_ids
+            scores = response.token_logprobs or (torch.nan,) * len(spelt)
+        else:
+            spelt = format.response(response.text)
+            scores = (torch.nan,) * len(spelt)
+        after = () if index + 1 == len(episode.turns) else format.reply(turn.reply)
+        ids += (*spelt, *after)
+        turns += [index] * len(spelt) + [-1] * len(after)
+        logprobs += (*scores, *[torch.nan] * len(after))
+    return TokenisedEpisode(tuple(ids), tuple(turns), tuple(logprobs), episode.reward)
+
+
+def collate(episodes: Sequence[TokenisedEpisode], pad_id: int) -> Batch:
+    """Return episodes as one batch, padded to the longest."""
+    width = max(len(episode.ids) for episode in episodes)
+
+    def padded(values: Sequence[float], fill: float) -> list[float]:
+        return [*values, *[fill] * (width - len(values))]
+
+    turns = torch.tensor([padded(episode.turns, -1) for episode in episodes])
+    return Batch(
+        ids=torch.tensor([padded(episode.ids, pad_id) for episode in episodes]),
+        response=turns >= 0,
+        turns=turns,
+        logprobs=torch.tensor([padded(episode.logprobs, torch.nan) for episode in episodes]),
+        outcomes=torch.tensor([episode.outcome for episode in episodes]),
+    )
+
+
+def minibatches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the indices 0 .. n - 1 once each, in random minibatches of ``size`` or fewer."""
+    yield from torch.randperm(n, generator=generator).split(size)
+
+
+def buckets(lengths: Tensor, size: int) -> Iterator[Tensor]:
+    """Yield the indices of ``lengths`` (B,) in parts of ``size`` of similar length.
+
+    Gradients accumulated over the parts are the minibatch's, with less padding.
+    """
+    yield from lengths.argsort(stable=True).split(size)

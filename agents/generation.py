@@ -1,0 +1,213 @@
+"""Batched sampling of responses with a key-value cache that lasts from turn to turn.
+
+All conversations decode together. A conversation's next prompt begins with its last prompt and
+response, whose keys and values are still there, so that only the customer's reply is read anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convgym.agents.conversation_format import Tokens
+from convgym.agents.kv_cache import RaggedCache
+from convgym.errors import ConvgymError
+
+SLACK = 128
+"""Slots reserved beyond the present need, so that the cache is rarely moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a response is sampled after: ``history`` ends with the last response, or is empty."""
+
+    history: Tokens
+    reply: Tokens
+
+    @property
+    def ids(self) -> Tokens:
+        return self.history + self.reply
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A sampled response and the log-probability of each of its tokens."""
+
+    token_ids: Tokens
+    token_logprobs: tuple[float, ...]
+
+
+def token_logprobs(logits: Tensor, forbidden: Tensor, temperature: float) -> Tensor:
+    """Return the log-probabilities (..., V) of the distribution that is sampled.
+
+    Sampling and training both use this function, so that their log-probabilities agree.
+
+    Args:
+        logits: (..., V), of any floating type.
+        forbidden: (F,) ids that are never sampled.
+        temperature: positive; divides the logits.
+    """
+    logits = logits.float() / temperature
+    return torch.log_softmax(logits.index_fill(-1, forbidden, -torch.inf), dim=-1)
+
+
+def draw(logprobs: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw one id (B,) per row of log-probabilities (B, V), by inversion of the distribution."""
+    cumulative = logprobs.double().exp().cumsum(-1)
+    uniform = torch.rand(len(logprobs), 1, dtype=torch.float64, generator=generator)
+    # The first entry above the drawn number: never one of zero width, hence never a forbidden one.
+    return torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)[:, 0]
+
+
+class Generator:
+    """Samples responses from a causal language model.
+
+    Args:
+        model: a ``transformers`` causal language model with attention layers only.
+        end_id: the id that ends a response.
+        forbidden_ids: ids that are never sampled.
+        temperature: of sampling, positive.
+        max_new_tokens: longest response, its end token included.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        end_id: int,
+        forbidden_ids: Tokens,
+        temperature: float,
+        max_new_tokens: int,
+    ) -> None:
+        self._model, self._end_id = model, end_id
+        self._forbidden = torch.tensor(forbidden_ids, dtype=torch.long)
+        self._temperature, self._max_new_tokens = temperature, max_new_tokens
+        self._head = model.get_output_embeddings()
+        config = model.config.get_text_config()
+        self._layers: int = config.num_hidden_layers
+        self._max_length: int = config.max_position_embeddings
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the cache, as must be done whenever the model's weights change."""
+        self._cache = RaggedCache(self._layers, 0, 0)
+        self._rows: dict[Tokens, int] = {}
+
+    @torch.inference_mode()
+    def sample(self, prompts: Sequence[Prompt], generator: torch.Generator) -> list[Sample]:
+        """Sample a response to every prompt.
+
+        Prompts that continue a conversation of the last call are read from where it ended.
+        Among the others, one that begins another is read only once, with it: many samples after
+        one prompt, or prompts at every turn of one conversation, are cheap.
+
+        Raises:
+            ConvgymError: when a prompt leaves no room for a response in the model's context.
+        """
+        if not prompts:
+            return []
+        ids = [prompt.ids for prompt in prompts]
+        longest = max(map(len, ids))
+        if longest + self._max_new_tokens > self._max_length:
+            raise ConvgymError(
+                f"a conversation of {longest} tokens and a response of up to "
+                f"{self._max_new_tokens} exceed the model's context of {self._max_length}: "
+                "use fewer turns, a smaller max_new_tokens or another model"
+            )
+        known = self._recall(prompts, ids)
+        blocks = [tokens[length:] for tokens, length in zip(ids, known, strict=True)]
+        hidden = self._read(self._cache, blocks, known)
+        samples = self._decode(hidden, torch.tensor([len(tokens) for tokens in ids]), generator)
+        # The last token of a response has been sampled but not read.
+        self._rows = {
+            (tokens + sample.token_ids)[:-1]: row
+            for row, (tokens, sample) in enumerate(zip(ids, samples, strict=True))
+        }
+        return samples
+
+    def _recall(self, prompts: Sequence[Prompt], ids: Sequence[Tokens]) -> list[int]:
+        """Make the cache's rows those of the prompts; return how much of each they know."""
+        keys = [prompt.history[:-1] for prompt in prompts]
+        old = {row: self._rows[key] for row, key in enumerate(keys) if key in self._rows}
+        fresh = [row for row in range(len(ids)) if row not in old]
+        cache, new = self._read_together([ids[row] for row in fresh])
+        known = [len(keys[row]) if row in old else len(ids[row]) - 1 for row in range(len(ids))]
+        unread = max(len(tokens) - length for tokens, length in zip(ids, known, strict=True))
+        needed = max(max(map(len, ids)) + self._max_new_tokens, max(known) + unread)
+        # Conversations that keep their place stay where they are; only then can others join.
+        in_place = len(ids) == self._cache.rows and all(row == at for row, at in old.items())
+        if not in_place or self._cache.capacity < needed:
+            before, self._cache = self._cache, RaggedCache(self._layers, len(ids), needed + SLACK)
+            if old:
+                self._cache.copy_rows(before, list(old.values()), list(old))
+        if fresh:
+            self._cache.copy_rows(cache, [new[ids[row]] for row in fresh], fresh)
+        return known
+
+    def _read_together(self, prompts: Sequence[Tokens]) -> tuple[RaggedCache, dict[Tokens, int]]:
+        """Read prompts, each but for its last token; return the cache and the row of each."""
+        rows: dict[Tokens, int] = {}
+        distinct: list[Tokens] = []
+        # In lexical order a prompt stands just before those that it begins.
+        for tokens in sorted(set(prompts), reverse=True):
+            if not distinct or distinct[-1][: len(tokens)] != tokens:
+                distinct.append(tokens)
+            rows[tokens] = len(distinct) - 1
+        length = max(map(len, distinct), default=0)
+        cache = RaggedCache(self._layers, len(distinct), length + SLACK)
+        if length > 1:
+            self._read(cache, [tokens[:-1] for tokens in distinct], [0] * len(distinct))
+        return cache, rows
+
+    def _read(self, cache: RaggedCache, blocks: Sequence[Tokens], known: Sequence[int]) -> Tensor:
+        """Read a block of tokens per row; return the hidden state (B, width) after its last."""
+        counts = torch.tensor([len(block) for block in blocks])
+        width = int(counts.max())
+        tokens = torch.tensor([[*block, *[0] * (width - len(block))] for block in blocks])
+        positions = torch.tensor(known)[:, None] + torch.arange(width)
+        hidden = self._forward(cache, tokens, positions)
+        return hidden[torch.arange(len(blocks)), (counts - 1).clamp(min=0)]
+
+    def _forward(self, cache: RaggedCache, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Return the hidden states (B, new, width) of new tokens (B, new)."""
+        mask = cache.place(positions)
+        output = self._model.base_model(
+            input_ids=tokens,
+            attention_mask=mask,
+            # Pads may stand beyond the last position that the model knows.
+            position_ids=positions.clamp(max=self._max_length - 1),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def _decode(
+        self, hidden: Tensor, lengths: Tensor, generator: torch.Generator
+    ) -> list[Sample]:
+        """Sample token after token until every row has ended, from its hidden state on."""
+        rows = torch.arange(len(lengths))
+        live = torch.ones(len(lengths), dtype=torch.bool)
+        sampled: list[Tensor] = []
+        scores: list[Tensor] = []
+        counts = torch.zeros(len(lengths), dtype=torch.long)
+        for step in range(self._max_new_tokens):
+            logits = self._head(hidden)
+            logprobs = token_logprobs(logits, self._forbidden, self._temperature)
+            token = draw(logprobs, generator)
+            sampled.append(token)
+            scores.append(logprobs[rows, token])
+            counts += live
+            live &= token != self._end_id
+            if step + 1 == self._max_new_tokens or not live.any():
+                break
+            # Rows that have ended go on idly; what they write is overwritten in the next turn.
+            hidden = self._forward(self._cache, token[:, None], (lengths + step)[:, None])[:, 0]
+        tokens, logprobs_ = torch.stack(sampled, 1).tolist(), torch.stack(scores, 1).tolist()
+        return [
+            Sample(tuple(row[:count]), tuple(score[:count]))
+            for row, score, count in zip(tokens, logprobs_, counts.tolist(), strict=True)
+        ]

@@ -1,0 +1,123 @@
+"""The mathematics of token-level policy optimisation, as pure functions of tensors.
+
+Sources: PPO, Schulman et al. 2017 (arXiv 1707.06347); generalised advantage estimation, Schulman
+et al. 2016 (arXiv 1506.02438); the KL estimators k1, k2, k3, Schulman 2020, "Approximating KL
+divergence".
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def gae(
+    rewards: Tensor,
+    values: Tensor,
+    turns: Tensor,
+    *,
+    gamma: float = 1.0,
+    gae_lambda: float = 1.0,
+    token_gamma: float = 1.0,
+    token_lambda: float = 1.0,
+) -> Tensor:
+    """Return the advantages (B, T) of response tokens over whole conversations.
+
+    The customer's tokens are no decisions and are skipped: a response's last token is followed by
+    the next response's first. With decision i at token t_i and V past the last decision 0::
+
+        delta_i = r_i + gamma_i V_{i+1} - V_i
+        A_i     = delta_i + gamma_i lambda_i A_{i+1}
+
+    where gamma_i = ``token_gamma`` within a turn and ``token_gamma * gamma`` from one turn to the
+    next, and likewise lambda_i from ``token_lambda`` and ``gae_lambda``.
+
+    Args:
+        rewards: (B, T), read at response tokens.
+        values: (B, T), value of the state in which the response token at t was chosen.
+        turns: (B, T), the turn's number at response tokens, -1 elsewhere.
+        gamma: discount per turn.
+        gae_lambda: trace decay per turn.
+        token_gamma: discount per token.
+        token_lambda: trace decay per token.
+
+    Returns:
+        Advantages, 0 where there is no response token. Returns are advantages + values there.
+    """
+    advantages = torch.zeros_like(values)
+    next_advantage, next_value = values.new_zeros(2, len(values))
+    next_turn = turns.new_full((len(turns),), -1)
+    for t in reversed(range(values.shape[1])):
+        decision = turns[:, t] >= 0
+        crosses = turns[:, t] != next_turn
+        discount = token_gamma * torch.where(crosses, gamma, 1.0)
+        decay = token_lambda * torch.where(crosses, gae_lambda, 1.0)
+        delta = rewards[:, t] + discount * next_value - values[:, t]
+        advantage = delta + discount * decay * next_advantage
+        advantages[:, t] = torch.where(decision, advantage, 0.0)
+        next_advantage = torch.where(decision, advantage, next_advantage)
+        next_value = torch.where(decision, values[:, t], next_value)
+        next_turn = torch.where(decision, turns[:, t], next_turn)
+    return advantages
+
+
+def final_rewards(outcomes: Tensor, response: Tensor) -> Tensor:
+    """Return rewards (B, T): the outcome (B,) at each row's last response token, else 0."""
+    later = response.flip(1).cumsum(1).flip(1)
+    return torch.where(response & (later == 1), outcomes[:, None], 0.0)
+
+
+def clipped_surrogate(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip: float
+) -> Tensor:
+    """Return PPO's loss per token, ``-min(ratio A, clip(ratio, 1 - clip, 1 + clip) A)``."""
+    ratio = (logprobs - old_logprobs).exp()
+    clipped = ratio.clamp(1 - clip, 1 + clip)
+    return -torch.minimum(ratio * advantages, clipped * advantages)
+
+
+def clip_fraction(logprobs: Tensor, old_logprobs: Tensor, clip: float) -> Tensor:
+    """Return the share of tokens whose probability ratio lies outside the clip range."""
+    return (((logprobs - old_logprobs).exp() - 1).abs() > clip).float().mean()
+
+
+def outcome_loss(logits: Tensor, outcomes: Tensor) -> Tensor:
+    """Return the binary cross-entropy per element of value logits against outcomes in [0, 1]."""
+    return functional.binary_cross_entropy_with_logits(logits, outcomes, reduction="none")
+
+
+def k1(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Estimate KL(policy, reference) per sampled token: unbiased, of either sign."""
+    return logprobs - reference
+
+
+def k2(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Estimate KL(policy, reference) per sampled token: half the squared log-ratio, biased.
+
+    Its gradient, on the policy's own samples, is the gradient of the KL divergence.
+    """
+    return 0.5 * (logprobs - reference).square()
+
+
+def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Estimate KL(policy, reference) per sampled token: unbiased and never negative."""
+    return torch.expm1(reference - logprobs) - (reference - logprobs)
+
+
+def entropy(logprobs: Tensor) -> Tensor:
+    """Return the entropy (...) in nats of distributions given by log-probabilities (..., V)."""
+    # Forbidden tokens have log-probability -inf, whose product with 0 is not a number.
+    return -(logprobs.exp() * logprobs.clamp(min=torch.finfo(logprobs.dtype).min)).sum(-1)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of ``values`` where ``mask`` is True; 0 if it is nowhere True."""
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def normalise(values: Tensor, mask: Tensor) -> Tensor:
+    """Return values of mean 0 and standard deviation 1 where ``mask`` is True, 0 elsewhere."""
+    mean = masked_mean(values, mask)
+    variance = masked_mean((values - mean).square(), mask)
+    return torch.where(mask, (values - mean) / (variance + 1e-8).sqrt(), 0.0)

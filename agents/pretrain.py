@@ -1,0 +1,219 @@
+"""The default seller: a small Llama-shaped language model, trained on logged conversations.
+
+A byte-level BPE tokenizer and a causal language model are trained from scratch on conversations
+that the mediocre scripted seller held. The model learns both sides' words, so that the critics
+that start from it know customers too; as a policy it speaks the seller's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from torch.nn import functional
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from convgym.agents.batch import TokenisedEpisode, collate, tokenise
+from convgym.agents.conversation_format import COMPACT_TOKENS, END, PAD, compact_format
+from convgym.agents.protocol import Progress, Report
+from convgym.conversation import Episode
+from convgym.errors import ConvgymError
+from convgym.rollout import rollout
+from convgym.seeds import train_seeds
+from convgym.sellers import make_seller
+
+HELD_OUT = 0.05
+"""Share of the conversations on which the final loss is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainConfig:
+    """Shape of the model and its training."""
+
+    vocabulary: int = 768
+    hidden: int = 128
+    layers: int = 3
+    heads: int = 4
+    key_value_heads: int = 1
+    intermediate: int = 384
+    context: int = 1024
+    epochs: int = 6
+    minibatch: int = 32
+    """Conversations per optimiser step."""
+    learning_rate: float = 2e-3
+    """Peak; rises linearly over the first 5% of the steps, then falls to 0 along a cosine."""
+    weight_decay: float = 0.01
+    max_gradient_norm: float = 1.0
+
+
+def build_tokenizer(texts: Iterator[str] | Sequence[str], vocabulary: int) -> Any:
+    """Return a byte-level BPE tokenizer trained on ``texts``, with the compact format's tokens.
+
+    A word has the same id at the start of an utterance as within it, and a number is split from
+    what surrounds it, so that round prices become single tokens.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(COMPACT_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        extra_special_tokens=[
+            token for token in COMPACT_TOKENS if token not in (PAD, END)
+        ],
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_model(config: PretrainConfig, tokenizer: Any, seed: int) -> Any:
+    """Return an untrained model of the configured shape for a tokenizer."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=config.hidden,
+                intermediate_size=config.intermediate,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                num_key_value_heads=config.key_value_heads,
+                max_position_embeddings=config.context,
+                tie_word_embeddings=True,
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                bos_token_id=None,
+            )
+        )
+
+
+def pretrain(
+    folder: Path,
+    *,
+    conversations: int = 4000,
+    seed: int = 0,
+    config: PretrainConfig | None = None,
+    environment: Mapping[str, Any] | None = None,
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """Train the default seller on fresh logs and write it to ``folder``; return its recipe.
+
+    The same arguments give the same weights on one machine. ``recipe.json`` beside the model
+    names everything that it was made from, and the hash of the weights.
+
+    Args:
+        folder: where the model goes, in Hugging Face format.
+        conversations: how many the mediocre seller holds, at least 20.
+        seed: of customers, initial weights and the order of training.
+        config: shape and training; the shipped model's if None.
+        environment: options of ``SalesEnv``.
+        report: called as the logs are written and after every optimiser step.
+
+    Raises:
+        ConvgymError: for too few conversations.
+    """
+    config = config or PretrainConfig()
+    if conversations < 20:
+        raise ConvgymError(f"pretraining needs at least 20 conversations, got {conversations}")
+
+    def tell(stage: str, done: int, total: int, **metrics: float) -> None:
+        if report:
+            report(Progress(stage, done, total, metrics))
+
+    episodes = rollout(
+        make_seller("mediocre"),
+        train_seeds(seed, conversations),
+        policy_seed=seed,
+        environment=environment,
+        progress=lambda done: tell("collect", done, conversations),
+    )
+    texts = [message["content"] for episode in episodes for message in episode.messages()]
+    tokenizer = build_tokenizer(texts, config.vocabulary)
+    format = compact_format(tokenizer)
+    model = build_model(config, tokenizer, seed)
+    data = [tokenise(episode, format) for episode in episodes if episode.valid]
+    held_out = data[: max(1, int(HELD_OUT * len(data)))]
+    training = data[len(held_out) :]
+
+    steps = config.epochs * math.ceil(len(training) / config.minibatch)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _schedule(step, steps))
+    generator = torch.Generator().manual_seed(seed)
+    step = 0
+    for _ in range(config.epochs):
+        for index in torch.randperm(len(training), generator=generator).split(config.minibatch):
+            losses, _ = _losses(model, [training[i] for i in index.tolist()], format.pad_id)
+            loss = losses.mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            step += 1
+            tell("train", step, steps, loss=loss.item())
+
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    with torch.inference_mode():
+        losses, response = _losses(model, held_out, format.pad_id)
+    recipe = {
+        "config": asdict(config),
+        "seed": seed,
+        "conversations": conversations,
+        "behaviour_policy": "mediocre",
+        "customer": episodes[0].customer,
+        "log_sha256": _fingerprint(episodes),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "held_out_nats_per_token": round(float(losses.mean()), 4),
+        "held_out_nats_per_seller_token": round(float(losses[response].mean()), 4),
+        "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
+    }
+    (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+    return recipe
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Return the learning rate at a step as a share of its peak."""
+    warmup = max(1, round(0.05 * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def _losses(
+    model: Any, episodes: Sequence[TokenisedEpisode], pad_id: int
+) -> tuple[Tensor, Tensor]:
+    """Return the loss in nats (N,) of every token but the first, and whether the seller's (N,)."""
+    batch = collate(episodes, pad_id)
+    present = torch.arange(batch.ids.shape[1]) < batch.lengths()[:, None]
+    logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1][present[:, 1:]]
+    losses = functional.cross_entropy(logits, batch.ids[:, 1:][present[:, 1:]], reduction="none")
+    return losses, batch.response[:, 1:][present[:, 1:]]
+
+
+def _fingerprint(episodes: Sequence[Episode]) -> str:
+    """Return a hash of the words of all conversations."""
+    digest = hashlib.sha256()
+    for episode in episodes:
+        digest.update(json.dumps([episode.messages(), episode.outcome]).encode())
+    return digest.hexdigest()

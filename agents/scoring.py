@@ -1,0 +1,41 @@
+"""Log-probabilities of logged responses under a language model, for training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convgym.agents.batch import Batch
+from convgym.agents.conversation_format import ConversationFormat
+from convgym.agents.generation import token_logprobs
+
+
+def response_distributions(
+    model: Any, format: ConversationFormat, batch: Batch, temperature: float = 1.0
+) -> Tensor:
+    """Return the log-probabilities (N, V) from which the N response tokens were chosen.
+
+    One forward pass over whole conversations; the N tokens stand in the order of
+    ``batch.ids[batch.response]``. The distribution is the one that generation samples.
+    """
+    # Causal attention never looks at padding to the right, so no mask is needed.
+    hidden = model.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
+    # The first token of a conversation is the customer's.
+    chosen = hidden[:, :-1][batch.response[:, 1:]]
+    forbidden = torch.tensor(format.forbidden_ids, dtype=torch.long)
+    return token_logprobs(model.get_output_embeddings()(chosen), forbidden, temperature)
+
+
+def response_logprobs(
+    model: Any, format: ConversationFormat, batch: Batch, temperature: float = 1.0
+) -> Tensor:
+    """Return the log-probability (N,) of each response token; order as above."""
+    distributions = response_distributions(model, format, batch, temperature)
+    return pick(distributions, batch)
+
+
+def pick(distributions: Tensor, batch: Batch) -> Tensor:
+    """Return the entries (N,) of distributions (N, V) that belong to the tokens chosen."""
+    return distributions.gather(-1, batch.ids[batch.response][:, None])[:, 0]
