@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,6 +51,11 @@ Catalog = Annotated[str | None, typer.Option(help="Product catalogue: a name or 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    # Before anything loads torch or transformers. Threads that wait must sleep: spinning, they
+    # make small models five times slower as soon as another process wants a core. And bars of
+    # others would tear ours apart.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app(args=None if arguments is None else list(arguments))
     except ConvgymError as error:
