@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -48,16 +48,6 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows(self, index: Tensor) -> Batch:
-        """Return some rows, cut to the longest of them."""
-        width = int(self.lengths()[index].max())
-        return Batch(
-            *(
-                value[index][:, :width] if value.ndim == 2 else value[index]
-                for value in (getattr(self, field.name) for field in fields(self))
-            )
-        )
-
     def lengths(self) -> Tensor:
         """Return the number of tokens (B,) of each row up to its last response token."""
         columns = torch.arange(1, self.ids.shape[1] + 1)
@@ -67,8 +57,8 @@ class Batch:
 def tokenise(episode: Episode, format: ConversationFormat) -> TokenisedEpisode:
     """Return an episode's tokens; what follows the last response is left out.
 
-    A response's own ids are kept where they spell its text in this format, so that log-probabilities
-    belong to the very tokens that were sampled; else its text is encoded.
+    A response's own ids are kept where they spell its text in this format, so that the
+    log-probabilities belong to the very tokens that were sampled; else its text is encoded.
     """
     ids: list[int] = [*format.opening(episode.opening)]
     turns, logprobs = [-1] * len(ids), [torch.nan] * len(ids)
@@ -102,16 +92,3 @@ def collate(episodes: Sequence[TokenisedEpisode], pad_id: int) -> Batch:
         logprobs=torch.tensor([padded(episode.logprobs, torch.nan) for episode in episodes]),
         outcomes=torch.tensor([episode.outcome for episode in episodes]),
     )
-
-
-def minibatches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield the indices 0 .. n - 1 once each, in random minibatches of ``size`` or fewer."""
-    yield from torch.randperm(n, generator=generator).split(size)
-
-
-def buckets(lengths: Tensor, size: int) -> Iterator[Tensor]:
-    """Yield the indices of ``lengths`` (B,) in parts of ``size`` of similar length.
-
-    Gradients accumulated over the parts are the minibatch's, with less padding.
-    """
-    yield from lengths.argsort(stable=True).split(size)

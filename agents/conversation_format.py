@@ -45,9 +45,7 @@ class ConversationFormat:
     ) -> None:
         self.tokenizer = tokenizer
         self.end_id: int = tokenizer.convert_tokens_to_ids(end)
-        self.pad_id: int = (
-            self.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        )
+        self.pad_id: int = self.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         specials = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
         # A response may hold no special token but the one that ends it.
         self.forbidden_ids: Tokens = tuple(sorted(specials - {self.end_id}))

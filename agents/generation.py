@@ -20,6 +20,9 @@ from convgym.errors import ConvgymError
 SLACK = 128
 """Slots reserved beyond the present need, so that the cache is rarely moved."""
 
+DROP = 0.5
+"""Share of rows that must have ended before the others go on without them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -185,29 +188,43 @@ class Generator:
         hidden: Tensor = output.last_hidden_state
         return hidden
 
-    def _decode(
-        self, hidden: Tensor, lengths: Tensor, generator: torch.Generator
-    ) -> list[Sample]:
-        """Sample token after token until every row has ended, from its hidden state on."""
-        rows = torch.arange(len(lengths))
-        live = torch.ones(len(lengths), dtype=torch.bool)
-        sampled: list[Tensor] = []
-        scores: list[Tensor] = []
-        counts = torch.zeros(len(lengths), dtype=torch.long)
+    def _decode(self, hidden: Tensor, lengths: Tensor, generator: torch.Generator) -> list[Sample]:
+        """Sample token after token until every row has ended, from its hidden state (B, width)."""
+        n = len(lengths)
+        tokens = torch.zeros(n, self._max_new_tokens, dtype=torch.long)
+        logprobs = torch.zeros(n, self._max_new_tokens)
+        counts = torch.full((n,), self._max_new_tokens)
+        # The rows still decoding, in a cache of their own once enough others have ended.
+        rows, ended, cache = torch.arange(n), torch.zeros(n, dtype=torch.bool), self._cache
         for step in range(self._max_new_tokens):
-            logits = self._head(hidden)
-            logprobs = token_logprobs(logits, self._forbidden, self._temperature)
-            token = draw(logprobs, generator)
-            sampled.append(token)
-            scores.append(logprobs[rows, token])
-            counts += live
-            live &= token != self._end_id
-            if step + 1 == self._max_new_tokens or not live.any():
+            scores = token_logprobs(self._head(hidden), self._forbidden, self._temperature)
+            token = draw(scores, generator)
+            tokens[rows, step] = token
+            logprobs[rows, step] = scores.gather(1, token[:, None])[:, 0]
+            ends = (token == self._end_id) & ~ended
+            counts[rows[ends]] = step + 1
+            ended |= ends
+            if ended.all() or step + 1 == self._max_new_tokens:
                 break
+            if ended.sum() >= DROP * len(rows):
+                cache = self._keep(cache, rows, ~ended)
+                rows, token, ended = rows[~ended], token[~ended], ended[~ended]
             # Rows that have ended go on idly; what they write is overwritten in the next turn.
-            hidden = self._forward(self._cache, token[:, None], (lengths + step)[:, None])[:, 0]
-        tokens, logprobs_ = torch.stack(sampled, 1).tolist(), torch.stack(scores, 1).tolist()
+            hidden = self._forward(cache, token[:, None], (lengths[rows] + step)[:, None])[:, 0]
+        if cache is not self._cache:
+            self._cache.copy_rows(cache, range(cache.rows), rows.tolist())
         return [
             Sample(tuple(row[:count]), tuple(score[:count]))
-            for row, score, count in zip(tokens, logprobs_, counts.tolist(), strict=True)
+            for row, score, count in zip(
+                tokens.tolist(), logprobs.tolist(), counts.tolist(), strict=True
+            )
         ]
+
+    def _keep(self, cache: RaggedCache, rows: Tensor, keep: Tensor) -> RaggedCache:
+        """Return a cache of some rows of ``cache``, after bringing all of them home."""
+        if cache is not self._cache:
+            self._cache.copy_rows(cache, range(cache.rows), rows.tolist())
+        index = keep.nonzero()[:, 0].tolist()
+        kept = RaggedCache(self._layers, len(index), cache.capacity)
+        kept.copy_rows(cache, index, range(len(index)))
+        return kept

@@ -34,7 +34,7 @@ class _RaggedLayer(CacheLayerMixin):
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Write (rows, heads, new, width) states at the cache's positions; return what is in use."""
+        """Write states (rows, heads, new, width) at the cache's positions; return all in use."""
         cache = self._cache
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -63,7 +63,8 @@ class RaggedCache(Cache):
     def __init__(self, layers: int, rows: int, capacity: int) -> None:
         self.rows, self.capacity, self.used = rows, capacity, 0
         self.positions = torch.zeros(rows, 0, dtype=torch.long)
-        super().__init__(layers=[_RaggedLayer(self) for _ in range(layers)])
+        self._ragged = [_RaggedLayer(self) for _ in range(layers)]
+        super().__init__(layers=[*self._ragged])
 
     def place(self, positions: Tensor) -> Tensor:
         """Announce the positions (rows, new) of the next tokens; return their attention mask.
@@ -75,19 +76,18 @@ class RaggedCache(Cache):
         return (torch.arange(self.used) <= positions[:, :, None])[:, None]
 
     def copy_rows(self, source: RaggedCache, rows: Sequence[int], to: Sequence[int]) -> None:
-        """Copy rows (repeats allowed) of another cache to the rows ``to`` of this one."""
+        """Copy rows (repeats allowed) of another cache to the rows ``to`` of this one.
+
+        What lies beyond this cache's capacity is left out.
+        """
         index, target = torch.tensor(rows), torch.tensor(to)
-        # In unbroken order, as is usual, no index need be written through.
-        whole = list(to) == list(range(self.rows))
-        for old, new in zip(source.layers, self.layers, strict=True):
+        length = min(source.used, self.capacity)
+        self.used = max(self.used, length)
+        for old, new in zip(source._ragged, self._ragged, strict=True):
             if old.keys is None or old.values is None:
                 continue
             if not new.is_initialized:
                 new.lazy_initialization(old.keys, old.values)
             for before, after in ((old.keys, new.keys), (old.values, new.values)):
                 assert after is not None
-                before = before[:, :, : source.used]
-                if whole:
-                    torch.index_select(before, 0, index, out=after[:, :, : source.used])
-                else:
-                    after[target, :, : source.used] = before[index]
+                after[target, :, :length] = before[index, :, :length]

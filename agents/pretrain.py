@@ -46,8 +46,8 @@ class PretrainConfig:
     key_value_heads: int = 1
     intermediate: int = 384
     context: int = 1024
-    epochs: int = 6
-    minibatch: int = 32
+    epochs: int = 3
+    minibatch: int = 16
     """Conversations per optimiser step."""
     learning_rate: float = 2e-3
     """Peak; rises linearly over the first 5% of the steps, then falls to 0 along a cosine."""
@@ -75,9 +75,7 @@ def build_tokenizer(texts: Iterator[str] | Sequence[str], vocabulary: int) -> An
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=END,
-        extra_special_tokens=[
-            token for token in COMPACT_TOKENS if token not in (PAD, END)
-        ],
+        extra_special_tokens=[token for token in COMPACT_TOKENS if token not in (PAD, END)],
         clean_up_tokenization_spaces=False,
     )
 
@@ -106,7 +104,7 @@ def build_model(config: PretrainConfig, tokenizer: Any, seed: int) -> Any:
 def pretrain(
     folder: Path,
     *,
-    conversations: int = 4000,
+    conversations: int = 8000,
     seed: int = 0,
     config: PretrainConfig | None = None,
     environment: Mapping[str, Any] | None = None,
@@ -159,10 +157,11 @@ def pretrain(
     generator = torch.Generator().manual_seed(seed)
     step = 0
     for _ in range(config.epochs):
-        for index in torch.randperm(len(training), generator=generator).split(config.minibatch):
+        order = torch.randperm(len(training), generator=generator)
+        for index in order.split(config.minibatch):
             losses, _ = _losses(model, [training[i] for i in index.tolist()], format.pad_id)
             loss = losses.mean()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
             optimizer.step()
             schedule.step()
@@ -200,9 +199,7 @@ def _schedule(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def _losses(
-    model: Any, episodes: Sequence[TokenisedEpisode], pad_id: int
-) -> tuple[Tensor, Tensor]:
+def _losses(model: Any, episodes: Sequence[TokenisedEpisode], pad_id: int) -> tuple[Tensor, Tensor]:
     """Return the loss in nats (N,) of every token but the first, and whether the seller's (N,)."""
     batch = collate(episodes, pad_id)
     present = torch.arange(batch.ids.shape[1]) < batch.lengths()[:, None]

@@ -33,9 +33,4 @@ def response_logprobs(
 ) -> Tensor:
     """Return the log-probability (N,) of each response token; order as above."""
     distributions = response_distributions(model, format, batch, temperature)
-    return pick(distributions, batch)
-
-
-def pick(distributions: Tensor, batch: Batch) -> Tensor:
-    """Return the entries (N,) of distributions (N, V) that belong to the tokens chosen."""
     return distributions.gather(-1, batch.ids[batch.response][:, None])[:, 0]
