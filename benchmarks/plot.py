@@ -56,13 +56,17 @@ def _draw_curves(axes: Axes, scores: Sequence[Score], curves: Sequence[Mapping[s
     start = next((s.conversion.value for s in scores if s.kind == "start"), math.nan)
     end = max([score.conversations for score in agents] + [row["conversations"] for row in curves])
     labels = _draw_sellers(axes, scores)
-    for score, colour in zip(agents, _cycle(len(agents)), strict=True):
+    for number, (score, colour) in enumerate(zip(agents, _cycle(len(agents)), strict=True)):
         seeds: dict[int, list[tuple[float, float]]] = {}
         for row in curves:
             if row["name"] == score.name and row["conversion"] is not None:
-                points = seeds.setdefault(row["seed"], [(0.0, 100 * start)])
-                points.append((row["conversations"], 100 * row["conversion"]))
+                point = (row["conversations"], 100 * row["conversion"])
+                seeds.setdefault(row["seed"], []).append(point)
         for points in seeds.values():
+            if max(points)[0] == 0:
+                continue  # an offline agent: what it met at 0 was the writer of the log
+            if min(points)[0] > 0:
+                points.append((0.0, 100 * start))
             if len(seeds) == 1:
                 points.append((score.conversations, 100 * score.conversion.value))
             x, y = zip(*sorted(points, key=lambda point: point[0]), strict=True)
@@ -70,11 +74,19 @@ def _draw_curves(axes: Axes, scores: Sequence[Score], curves: Sequence[Mapping[s
         value = 100 * score.conversion.value
         error = [[value - 100 * score.conversion.low], [100 * score.conversion.high - value]]
         if not math.isnan(value):
+            # Side by side, so that no interval hides another.
+            aside = 0.008 * end * (number - (len(agents) - 1) / 2)
             axes.errorbar(
-                [score.conversations], [value], error, color=colour, marker="o", capsize=3, zorder=4
+                [score.conversations + aside],
+                [value],
+                error,
+                color=colour,
+                marker="o",
+                capsize=3,
+                zorder=4,
             )
             labels.append((value, f"{score.name}  {value:.0f}%", colour))
-    axes.set_xlim(0, 1.02 * max(end, 1))
+    axes.set_xlim(0, 1.03 * max(end, 1))
     axes.set_ylim(-2, 102)
     axes.set_xlabel("customer conversations held in training", color=_INK)
     axes.set_ylabel("conversion (%)", color=_INK)

@@ -111,9 +111,10 @@ def _make_seller(name: str, environment: Mapping[str, Any]) -> Policy:
 
 
 def _make_start() -> Policy:
-    from convgym.agents.language_model import LanguageModelPolicy
+    from convgym.agents.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 
-    return LanguageModelPolicy.from_pretrained(name=START)
+    # Any agent before its training: they share the model and the way of sampling from it.
+    return BehaviourCloning(BehaviourCloningConfig(), name=START)
 
 
 def _make_agent(name: str, overrides: Mapping[str, Any]) -> Agent:
@@ -163,7 +164,8 @@ def _train_and_evaluate(task: _Task) -> Result:
     agent = task.parts.make_agent(job.name, suite.overrides.get(job.name, {}))
 
     def report(news: Progress) -> None:
-        task.tell(f"train: {news.stage}", news.done, news.total, metrics=news.metrics)
+        stage = "train" if news.stage == "train" else f"train: {news.stage}"
+        task.tell(stage, news.done, news.total, metrics=news.metrics)
 
     task.tell("train", 0, suite.conversations)
     training = agent.train(

@@ -59,9 +59,10 @@ SUITES: Mapping[str, Suite] = {
             "smoke",
             "Every part once, in seconds: a check that all is installed, not a measurement.",
             sellers=("silent", "competent"),
-            agents=("bc", "online-ppo"),
+            agents=_AGENTS,
             conversations=64,
             evaluation_episodes=32,
+            overrides={"online-ppo": {"deployment": 16}, "iterative-ppo": {"rounds": 2}},
         ),
         Suite(
             "quick",

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convgym.agents import AGENTS
 from convgym.benchmarks.suites import (
     SUITES,
     Job,
@@ -33,6 +34,13 @@ def test_quick_compares_every_reference_seller() -> None:
     assert get_suite("quick").sellers == SELLERS
     assert get_suite("ladder").sellers == SELLERS
     assert get_suite("ladder").evaluation_episodes == 10_000
+
+
+def test_suites_name_agents_and_sellers_that_there_are() -> None:
+    for suite in SUITES.values():
+        assert set(suite.agents) | set(suite.overrides) <= set(AGENTS)
+        assert set(suite.sellers) <= set(SELLERS)
+    assert get_suite("quick").agents == tuple(AGENTS)
 
 
 def test_jobs_start_with_the_sellers_and_train_every_seed(suite: Suite) -> None:
