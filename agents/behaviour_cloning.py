@@ -1,0 +1,122 @@
+"""Behaviour cloning, of all logged conversations or only of those that sold.
+
+The offline baselines: the budget is spent on one log, written by the mediocre scripted seller;
+the language model is then fine-tuned on the seller's words in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from convgym.agents.batch import tokenise
+from convgym.agents.protocol import Progress, Report, TrainingReport
+from convgym.agents.scoring import response_logprobs
+from convgym.agents.training import LanguageModelAgent, Run, batches, check_budget, shuffled
+from convgym.errors import ConvgymError
+from convgym.rollout import rollout
+from convgym.seeds import train_seeds
+from convgym.sellers import make_seller
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviourCloningConfig:
+    """Hyperparameters of behaviour cloning."""
+
+    model: str = "default"
+    temperature: float = 1.0
+    max_new_tokens: int = 24
+    filter_converted: bool = False
+    """Imitate only the conversations that ended in a purchase."""
+    epsilon: float = 0.1
+    """Share of random acts of the mediocre seller that writes the log."""
+    epochs: int = 1
+    minibatch: int = 32
+    """Conversations per optimiser step."""
+    learning_rate: float = 3e-4
+    max_gradient_norm: float = 1.0
+
+
+class BehaviourCloning(LanguageModelAgent):
+    """The agent: see the module's text."""
+
+    config: BehaviourCloningConfig
+
+    def train(
+        self,
+        *,
+        conversations: int,
+        seed: int,
+        environment: Mapping[str, Any] | None = None,
+        folder: Path | None = None,
+        report: Report | None = None,
+    ) -> TrainingReport:
+        """Learn from a log of ``conversations`` conversations; see ``Agent.train``."""
+        check_budget(conversations)
+        config, policy = self.config, self.policy
+        model, format = policy.model, policy.format
+        run = Run(
+            folder,
+            agent=self.name,
+            config=config,
+            seed=seed,
+            conversations=conversations,
+            environment=environment,
+        )
+        # The same seeds write the same log, so a resumed run has no need to have kept it.
+        episodes = rollout(
+            make_seller(
+                "mediocre", (environment or {}).get("catalog") or "laptops", config.epsilon
+            ),
+            train_seeds(seed, conversations),
+            environment=environment,
+            policy_seed=seed,
+        )
+        chosen = [
+            tokenise(episode, format)
+            for episode in episodes
+            if episode.valid and (episode.converted or not config.filter_converted)
+        ]
+        if not chosen:
+            raise ConvgymError(
+                f"none of {conversations} logged conversations is worth imitating: "
+                "use a larger budget"
+            )
+        minibatches = batches(chosen, config.minibatch, format.pad_id)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=0.0, fused=True
+        )
+        generator = torch.Generator().manual_seed(seed)
+        if run.state:
+            model.load_state_dict(run.state["model"])
+            optimizer.load_state_dict(run.state["optimizer"])
+            generator.set_state(run.state["generator"])
+        else:
+            run.deployed(episodes)
+
+        total = config.epochs * len(minibatches)
+        for epoch in range(len(run.rows), config.epochs):
+            loss_sum = 0.0
+            for number, i in enumerate(shuffled(len(minibatches), generator)):
+                loss = -response_logprobs(model, format, minibatches[i], config.temperature).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
+                optimizer.step()
+                loss_sum += float(loss.detach())
+                if report:
+                    done = epoch * len(minibatches) + number + 1
+                    report(Progress("imitate", done, total, {"loss": float(loss.detach())}))
+            run.rows.append({"epoch": epoch + 1, "loss": loss_sum / len(minibatches)})
+            run.save(
+                {
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "generator": generator.get_state(),
+                }
+            )
+        return run.report()

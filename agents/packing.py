@@ -1,0 +1,129 @@
+"""Many responses to the states of one conversation, packed into one row of tokens.
+
+A row holds a conversation, then any number of other responses to its states. Each of these sees
+the conversation up to its state and itself, and sits at the positions that follow its state. So
+a body reads a conversation once for all its states and all responses to them; packing one
+response to every state of a conversation of n turns takes about twice the conversation's tokens,
+where one row a response would take about n / 2 times as many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convgym.agents.batch import TokenisedEpisode
+from convgym.agents.conversation_format import Tokens
+
+_PAD = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A response that could have been given at turn ``turn`` of a conversation."""
+
+    turn: int
+    token_ids: Tokens
+    token_logprobs: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """B rows of T tokens that hold N tokens of R candidates.
+
+    The first three describe all tokens, the rest the candidates' tokens and the candidates.
+    """
+
+    ids: Tensor
+    """(B, T) token ids."""
+    positions: Tensor
+    """(B, T) position of each token in its own conversation."""
+    mask: Tensor
+    """(B, 1, T, T) bool, True where the token of the third axis sees that of the fourth."""
+    rows: Tensor
+    """(N,) row of each candidate token."""
+    columns: Tensor
+    """(N,) column of each candidate token."""
+    parents: Tensor
+    """(N,) column of the token before it: the state's last token for a response's first."""
+    logprobs: Tensor
+    """(N,) log-probabilities under the policy that sampled them."""
+    response: Tensor
+    """(N,) number of the candidate, 0 .. R - 1, in the order in which they were given."""
+    end_rows: Tensor
+    """(R,) row of each candidate's last token."""
+    end_columns: Tensor
+    """(R,) column of each candidate's last token."""
+
+
+def pack(
+    conversations: Sequence[tuple[TokenisedEpisode, Sequence[Candidate]]], pad_id: int
+) -> Packed:
+    """Pack conversations, each with candidate responses to some of its states."""
+    ids: list[list[int]] = []
+    positions: list[list[int]] = []
+    owners: list[list[int]] = []  # 0 for the conversation, r for its r-th candidate
+    limits: list[list[int]] = []  # how many of the conversation's tokens a token sees
+    tokens: list[tuple[int, int, int, float, int]] = []
+    ends: list[tuple[int, int]] = []
+    for row, (episode, candidates) in enumerate(conversations):
+        used = max((candidate.turn for candidate in candidates), default=0)
+        length = episode.turns.index(used)  # the last state that is needed ends here
+        ids.append(list(episode.ids[:length]))
+        positions.append(list(range(length)))
+        owners.append([0] * length)
+        limits.append(list(range(1, length + 1)))
+        for owner, candidate in enumerate(candidates, start=1):
+            start, first = episode.turns.index(candidate.turn), len(ids[row])
+            spelt = candidate.token_ids
+            ids[row] += spelt
+            positions[row] += range(start, start + len(spelt))
+            owners[row] += [owner] * len(spelt)
+            limits[row] += [start] * len(spelt)
+            tokens += [
+                (row, first + i, first + i - 1 if i else start - 1, logprob, len(ends))
+                for i, logprob in enumerate(candidate.token_logprobs)
+            ]
+            ends.append((row, first + len(spelt) - 1))
+    width = max(map(len, ids))
+
+    def padded(values: list[list[int]], fill: int) -> Tensor:
+        return torch.tensor([[*row, *[fill] * (width - len(row))] for row in values])
+
+    rows, columns, parents, logprobs, response = zip(*tokens, strict=True)
+    end_rows, end_columns = zip(*ends, strict=True)
+    return Packed(
+        ids=padded(ids, pad_id),
+        positions=padded(positions, 0),
+        mask=_mask(padded(owners, _PAD), padded(limits, 0)),
+        rows=torch.tensor(rows),
+        columns=torch.tensor(columns),
+        parents=torch.tensor(parents),
+        logprobs=torch.tensor(logprobs),
+        response=torch.tensor(response),
+        end_rows=torch.tensor(end_rows),
+        end_columns=torch.tensor(end_columns),
+    )
+
+
+def _mask(owners: Tensor, limits: Tensor) -> Tensor:
+    """Return who sees whom (B, 1, T, T): the conversation so far, and oneself so far."""
+    columns = torch.arange(owners.shape[1])
+    conversation = (owners == 0)[:, None, :] & (columns < limits[:, :, None])
+    oneself = (owners[:, :, None] == owners[:, None, :]) & (columns <= columns[:, None])
+    return (conversation | oneself)[:, None]
+
+
+def hidden_states(body: Any, packed: Packed) -> Tensor:
+    """Return a body's hidden states (B, T, width) on packed rows."""
+    hidden: Tensor = body(
+        input_ids=packed.ids,
+        attention_mask=packed.mask,
+        position_ids=packed.positions,
+        use_cache=False,
+    ).last_hidden_state
+    return hidden
