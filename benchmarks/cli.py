@@ -209,7 +209,7 @@ def validate_logs(path: Annotated[Path, typer.Argument(help="JSONL file to check
 @app.command()
 def pretrain(
     output: Annotated[Path, typer.Argument(help="Folder for the model; never overwritten.")],
-    conversations: Annotated[int, typer.Option(min=20, help="Logged conversations.")] = 4000,
+    conversations: Annotated[int, typer.Option(min=20, help="Logged conversations.")] = 8000,
     seed: Seed = 0,
     customer: Customer = None,
     catalog: Catalog = None,
