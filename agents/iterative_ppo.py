@@ -8,9 +8,11 @@ Every round
    token-level PPO with a KL penalty to pi_k. No customer is met meanwhile.
 
 The responses of step 3 come from two sources. The logged ones are samples of pi_k themselves, and
-the log says more of them than any model: their score is the fitted A(s, a) corrected by what was
-observed, ``A + (G(lambda) - V - A)``, that is ``G(lambda) - V(s)``. Fresh ones, sampled from the
-policy as it changes, are scored by A alone.
+the log says more of them than any model: their score is the fitted Q corrected by what followed,
+``Q + (G(lambda) - Q)``, that is the lambda-return through the fitted values of the states that the
+customer's replies led to. Fresh ones, sampled from the policy as it changes, are scored by the
+fitted A alone. Measured, the correction is what makes the method work (docs/log.md): so fresh
+responses are off unless asked for.
 """
 
 from __future__ import annotations
@@ -26,14 +28,14 @@ import torch
 from torch import Tensor
 
 from convgym.agents import ppo
-from convgym.agents.batch import TokenisedEpisode, collate, tokenise
+from convgym.agents.batch import Batch, TokenisedEpisode, tokenise
 from convgym.agents.conversation_format import ConversationFormat
 from convgym.agents.generation import Generator, Prompt, token_logprobs
 from convgym.agents.packing import Candidate, Packed, hidden_states, pack
 from convgym.agents.protocol import Progress, Report, TrainingReport
-from convgym.agents.q_function import QFunction, QFunctionConfig, fit, targets
+from convgym.agents.q_function import QFunction, QFunctionConfig, first_tokens, fit
 from convgym.agents.scoring import response_logprobs
-from convgym.agents.training import LanguageModelAgent, Run, check_budget, shuffled
+from convgym.agents.training import LanguageModelAgent, Run, batches, check_budget, shuffled
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -220,31 +222,40 @@ def _logged_pass(
 ) -> dict[str, float]:
     """Take one pass of PPO over the logged responses, whole conversations at a time."""
     step = config.improvement
-    ordered = sorted(log, key=lambda episode: len(episode.ids))
-    values, returns = targets(q_function, ordered, config.q_function, format.pad_id)
-    scores = [torch.tensor(g) - torch.tensor(v) for g, v in zip(returns, values, strict=True)]
+    minibatches = batches(log, step.minibatch, format.pad_id)
+    scores = [_corrected_scores(q_function, batch, config.q_function) for batch in minibatches]
     everything = torch.cat(scores)
     mean, deviation = everything.mean(), everything.std() + 1e-8
     kl_sum = clip_sum = 0.0
-    starts = range(0, len(ordered), step.minibatch)
-    for i in shuffled(len(starts), generator):
-        rows = slice(starts[i], starts[i] + step.minibatch)
-        batch = collate(ordered[rows], format.pad_id)
-        # Every token of a response has the response's score.
-        advantages = torch.cat(
-            [
-                ((score - mean) / deviation)[turns[turns >= 0]]
-                for score, turns in zip(scores[rows], batch.turns, strict=True)
-            ]
-        )
+    for i in shuffled(len(minibatches), generator):
+        batch = minibatches[i]
         old = batch.logprobs[batch.response]
         logprobs = response_logprobs(model, format, batch, config.temperature)
         kl = ppo.k2(logprobs, old)  # the log was written by pi_k
+        advantages = (scores[i] - mean) / deviation
         loss = ppo.clipped_surrogate(logprobs, old, advantages, step.clip).mean()
         _descend(loss + step.kl_coefficient * kl.mean(), model, optimizer, step)
-        kl_sum += float(kl.detach().sum()) / sum(map(len, scores[rows]))
+        kl_sum += float(kl.detach().sum()) / int(first_tokens(batch).sum())
         clip_sum += float(ppo.clip_fraction(logprobs.detach(), old, step.clip))
-    return {"kl": kl_sum / len(starts), "clip_fraction": clip_sum / len(starts)}
+    return {"kl": kl_sum / len(minibatches), "clip_fraction": clip_sum / len(minibatches)}
+
+
+@torch.inference_mode()
+def _corrected_scores(q_function: QFunction, batch: Batch, config: QFunctionConfig) -> Tensor:
+    """Return the advantage (N,) of every token of the logged responses.
+
+    The response's score is its lambda-return, an estimate of Q(s, a) that the fitted values and
+    what followed in the log make together; from it goes the value of the state in which the token
+    was chosen, V(s, tokens so far), as in token-level PPO with the score as the final reward.
+    """
+    values = torch.nn.functional.pad(
+        q_function.values(q_function(batch.ids)[:, :-1]).sigmoid(), (1, 0)
+    )
+    rewards = ppo.final_rewards(batch.outcomes, batch.response)
+    advantages = ppo.gae(
+        rewards, values, batch.turns, gamma=config.gamma, gae_lambda=config.return_lambda
+    )
+    return advantages[batch.response]
 
 
 def _fresh_batch(

@@ -31,11 +31,11 @@ from convgym.agents.packing import Packed, hidden_states
 class QFunctionConfig:
     """How Q is fitted. Symbols as in the module's text."""
 
-    return_lambda: float = 0.5
+    return_lambda: float = 0.9
     """Lambda of the lambda-return: 1 is Monte Carlo, 0 trusts V after one reply."""
     gamma: float = 1.0
     """Discount per turn."""
-    epochs: int = 3
+    epochs: int = 2
     minibatch: int = 32
     """Conversations per optimiser step."""
     learning_rate: float = 1e-3
