@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -148,7 +149,10 @@ class Run:
 
 
 def _plain(value: Any) -> Any:
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else repr(value)  # type: ignore[arg-type]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    # Addresses change from process to process.
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def batches(episodes: Sequence[TokenisedEpisode], size: int, pad_id: int) -> list[Batch]:
