@@ -57,6 +57,11 @@ class BehaviourCloning(LanguageModelAgent):
     ) -> TrainingReport:
         """Learn from a log of ``conversations`` conversations; see ``Agent.train``."""
         check_budget(conversations)
+
+        def tell(stage: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
+            if report:
+                report(Progress(stage, done, total, metrics))
+
         config, policy = self.config, self.policy
         model, format = policy.model, policy.format
         run = Run(
@@ -67,15 +72,38 @@ class BehaviourCloning(LanguageModelAgent):
             conversations=conversations,
             environment=environment,
         )
-        # The same seeds write the same log, so a resumed run has no need to have kept it.
-        episodes = rollout(
-            make_seller(
-                "mediocre", (environment or {}).get("catalog") or "laptops", config.epsilon
-            ),
-            train_seeds(seed, conversations),
-            environment=environment,
-            policy_seed=seed,
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=0.0, fused=True
         )
+        generator = torch.Generator().manual_seed(seed)
+
+        def checkpoint() -> None:
+            run.save(
+                {
+                    "episodes": episodes,
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "generator": generator.get_state(),
+                }
+            )
+
+        if run.state:
+            episodes = run.state["episodes"]
+            model.load_state_dict(run.state["model"])
+            optimizer.load_state_dict(run.state["optimizer"])
+            generator.set_state(run.state["generator"])
+        else:
+            episodes = rollout(
+                make_seller(
+                    "mediocre", (environment or {}).get("catalog") or "laptops", config.epsilon
+                ),
+                train_seeds(seed, conversations),
+                environment=environment,
+                policy_seed=seed,
+                progress=lambda done: tell("collect", done, conversations, {}),
+            )
+            run.deployed(episodes)
+            checkpoint()
         chosen = [
             tokenise(episode, format)
             for episode in episodes
@@ -87,36 +115,17 @@ class BehaviourCloning(LanguageModelAgent):
                 "use a larger budget"
             )
         minibatches = batches(chosen, config.minibatch, format.pad_id)
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=0.0, fused=True
-        )
-        generator = torch.Generator().manual_seed(seed)
-        if run.state:
-            model.load_state_dict(run.state["model"])
-            optimizer.load_state_dict(run.state["optimizer"])
-            generator.set_state(run.state["generator"])
-        else:
-            run.deployed(episodes)
-
         total = config.epochs * len(minibatches)
         for epoch in range(len(run.rows), config.epochs):
             loss_sum = 0.0
-            for number, i in enumerate(shuffled(len(minibatches), generator)):
+            for number, i in enumerate(shuffled(len(minibatches), generator), start=1):
                 loss = -response_logprobs(model, format, minibatches[i], config.temperature).mean()
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
                 optimizer.step()
-                loss_sum += float(loss.detach())
-                if report:
-                    done = epoch * len(minibatches) + number + 1
-                    report(Progress("imitate", done, total, {"loss": float(loss.detach())}))
+                loss_sum += loss.item()
+                tell("imitate", epoch * len(minibatches) + number, total, {"loss": loss.item()})
             run.rows.append({"epoch": epoch + 1, "loss": loss_sum / len(minibatches)})
-            run.save(
-                {
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "generator": generator.get_state(),
-                }
-            )
+            checkpoint()
         return run.report()

@@ -1,0 +1,242 @@
+"""What every agent in the registry must do, whatever its algorithm."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from convgym.agents import AGENTS, Agent, Progress, TrainingReport, make_agent
+from convgym.agents.language_model import LanguageModelPolicy
+from convgym.agents.pretrain import PretrainConfig, pretrain
+from convgym.conversation import Episode
+from convgym.customers.scripted import ScriptedCustomer
+from convgym.errors import ConvgymError
+from convgym.rollout import rollout
+from convgym.seeds import EVALUATION_BASE, evaluation_seeds
+
+BUDGET = 36
+SMALL: dict[str, dict[str, Any]] = {
+    "bc": {"epochs": 2},
+    "online-ppo": {"deployment": 16, "minibatch": 8},
+    "iterative-ppo": {"rounds": 3},
+}
+"""Settings under which a run of a few conversations has several updates."""
+
+Make = Callable[..., Agent]
+names = pytest.mark.parametrize("name", list(AGENTS))
+
+
+class Interrupted(Exception):
+    """What stops a run in the middle."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tiny model that has heard the mediocre seller, so that some customers buy."""
+    folder = tmp_path_factory.mktemp("model")
+    shape = PretrainConfig(
+        vocabulary=512, hidden=32, layers=1, heads=2, intermediate=32, learning_rate=1e-2
+    )
+    pretrain(folder, conversations=300, config=shape)
+    return folder
+
+
+@pytest.fixture
+def make(model: Path) -> Make:
+    return lambda name: make_agent(name, model=str(model), **SMALL.get(name, {}))
+
+
+class Market:
+    """Counts the customers that are met, all in the patient persona's way."""
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def __call__(self) -> ScriptedCustomer:
+        market = self
+
+        class Counted(ScriptedCustomer):
+            def reset(self, seed: int) -> str:
+                market.seeds.append(seed)
+                return super().reset(seed)
+
+        return Counted()
+
+
+def weights(agent: Agent) -> dict[str, torch.Tensor]:
+    policy = agent.policy  # type: ignore[attr-defined]
+    assert isinstance(policy, LanguageModelPolicy)
+    return {name: tensor.clone() for name, tensor in policy.model.state_dict().items()}
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one | other)
+
+
+def converse(agent: Agent) -> list[Episode]:
+    return rollout(agent, evaluation_seeds(0, 6), policy_seed=5)
+
+
+@names
+def test_training_keeps_the_contract(name: str, make: Make, tmp_path: Path) -> None:
+    market, news = Market(), list[Progress]()
+    agent = make(name)
+    assert isinstance(agent, Agent)
+    assert agent.name == name
+    before = weights(agent)
+    report = agent.train(
+        conversations=BUDGET, seed=3, environment={"customer": market}, report=news.append
+    )
+
+    # The budget is spent on training customers, each met once, and not exceeded.
+    assert report.conversations == len(market.seeds) <= BUDGET
+    assert len(set(market.seeds)) == len(market.seeds)
+    assert max(market.seeds) < EVALUATION_BASE
+    assert not equal(weights(agent), before)
+
+    # The report is plain data that adds up.
+    assert isinstance(report, TrainingReport)
+    assert 1 <= report.deployments <= report.conversations
+    assert len(report.curve) == report.deployments
+    assert [point.deployments for point in report.curve] == list(range(report.deployments))
+    assert sum(point.episodes for point in report.curve) == report.conversations
+    assert all(0 <= point.conversion <= 1 for point in report.curve)
+    assert all(point.conversations < report.conversations for point in report.curve)
+    assert 0 < report.seconds < 60
+    assert report.rows
+    for row in report.rows:
+        json.dumps(dict(row), allow_nan=False)
+
+    # Progress is told, stage by stage, and never runs backwards.
+    assert news
+    for one, following in itertools.pairwise(news):
+        assert 0 <= one.done <= one.total
+        assert following.stage != one.stage or following.done >= one.done
+    assert news[-1].done == news[-1].total
+
+    # A saved agent speaks as it did.
+    said = converse(agent)
+    agent.save(tmp_path / "policy")
+    other = make(name)
+    assert converse(other) != said
+    other.load(tmp_path / "policy")
+    assert converse(other) == said
+    assert all(turn.response.token_logprobs for episode in said for turn in episode.turns)
+
+
+@names
+def test_the_same_seed_gives_the_same_agent(name: str, make: Make) -> None:
+    found = []
+    for seed in (1, 1, 2):
+        agent = make(name)
+        agent.train(conversations=24, seed=seed)
+        found.append(weights(agent))
+    assert equal(found[0], found[1])
+    assert not equal(found[0], found[2])
+
+
+@names
+@pytest.mark.parametrize("share", [0.2, 0.7])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(
+    name: str, make: Make, tmp_path: Path, share: float
+) -> None:
+    whole, news, market = make(name), list[Progress](), Market()
+    options: dict[str, Any] = {
+        "conversations": BUDGET,
+        "seed": 4,
+        "environment": {"customer": market},
+    }
+    report = whole.train(**options, folder=tmp_path / "a", report=news.append)
+
+    left = share * len(news)
+
+    def interrupt(progress: Progress) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        make(name).train(**options, folder=tmp_path / "b", report=interrupt)
+    resumed = make(name)
+    again = resumed.train(**options, folder=tmp_path / "b")
+    assert equal(weights(resumed), weights(whole))
+    assert _without_clock(again) == _without_clock(report)
+
+    # A run that is finished is read, not repeated: its customers are met no second time.
+    met, finished = len(market.seeds), make(name)
+    done = finished.train(**options, folder=tmp_path / "a")
+    assert len(market.seeds) == met
+    assert _without_clock(done) == _without_clock(report)
+    assert equal(weights(finished), weights(whole))
+
+    # Another run does not fit into the folder.
+    changes: list[dict[str, Any]]
+    changes = [{"seed": 5}, {"conversations": 35}, {"environment": {"max_turns": 3}}]
+    for change in changes:
+        with pytest.raises(ConvgymError, match="another run"):
+            make(name).train(**options | change, folder=tmp_path / "a")
+
+
+def _without_clock(report: TrainingReport) -> Any:
+    curve = [
+        (point.conversations, point.deployments, point.conversion, point.episodes)
+        for point in report.curve
+    ]
+    rows = [
+        {key: value for key, value in row.items() if "seconds" not in key} for row in report.rows
+    ]
+    return report.conversations, report.deployments, curve, rows
+
+
+@names
+def test_failed_customers_are_neither_sales_nor_losses(name: str, make: Make) -> None:
+    """A backend that is down now and then spoils no training."""
+    from convgym.errors import InfrastructureError
+
+    class Flaky(ScriptedCustomer):
+        def reset(self, seed: int) -> str:
+            if seed % 3 == 0:
+                raise InfrastructureError("down")
+            return super().reset(seed)
+
+    report = make(name).train(conversations=24, seed=1, environment={"customer": Flaky})
+    assert report.conversations == 24
+    assert 0 < sum(point.episodes for point in report.curve) < 24
+
+
+@names
+def test_configs_are_frozen_and_checked(name: str, make: Make) -> None:
+    agent = make(name)
+    assert is_dataclass(agent.config)
+    with pytest.raises(FrozenInstanceError):
+        setattr(agent.config, fields(agent.config)[0].name, None)
+    with pytest.raises(ConvgymError, match="did you mean 'temperature'"):
+        make_agent(name, temprature=1.0)
+    with pytest.raises(ConvgymError, match="no model at 'nowhere'"):
+        make_agent(name, model="nowhere")
+    with pytest.raises(ConvgymError, match="at least 1"):
+        agent.train(conversations=0, seed=0)
+    with pytest.raises(ConvgymError, match="no model at"):
+        agent.load(Path("nowhere"))
+
+
+def test_an_unknown_agent_is_named_with_its_neighbour() -> None:
+    with pytest.raises(
+        ConvgymError, match=r"unknown agent 'online_ppo'.*did you mean 'online-ppo'"
+    ):
+        make_agent("online_ppo")
+
+
+def test_the_registry_loads_no_torch() -> None:
+    code = "import sys, convgym.agents; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
