@@ -38,6 +38,7 @@ class BehaviourCloningConfig:
     minibatch: int = 32
     """Conversations per optimiser step."""
     learning_rate: float = 3e-4
+    """At the start; falls linearly to 0."""
     max_gradient_norm: float = 1.0
 
 
