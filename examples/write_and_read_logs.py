@@ -1,7 +1,7 @@
 """Conversations written to a log, added to, read again, and what a cut-off line does.
 
 Run it with ``python examples/write_and_read_logs.py``; it cleans up behind itself. The fields of
-a log are described in ``docs/logs.md``.
+a log are described in ``docs/conversation_logs.md``.
 """
 
 from __future__ import annotations

@@ -129,14 +129,14 @@ def first_column(text: str) -> list[str]:
 
 
 def test_the_documented_log_is_a_log(tmp_path: Path) -> None:
-    block = section("logs.md", "An episode").split("```json\n")[1].split("```")[0]
+    block = section("conversation_logs.md", "An episode").split("```json\n")[1].split("```")[0]
     row = json.loads(block)
     path = tmp_path / "log.jsonl"
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
     (episode,) = read_log(path).episodes
     assert episode.turns[0].response.token_ids == (4, 8)
-    assert first_column(section("logs.md", "An episode")) == list(row)
-    assert first_column(section("logs.md", "A turn")) == list(row["turns"][0])
+    assert first_column(section("conversation_logs.md", "An episode")) == list(row)
+    assert first_column(section("conversation_logs.md", "A turn")) == list(row["turns"][0])
 
 
 def test_the_documented_options_are_the_options() -> None:
