@@ -124,16 +124,15 @@ class IterativePPO(LanguageModelAgent):
             q_function.load_state_dict(run.state["q_function"])
             generator.set_state(run.state["generator"])
         seeds = train_seeds(seed, conversations)
+        rounds = min(config.rounds, conversations)
 
         def tell(stage: str, done: int, *, total: int, metrics: Mapping[str, float]) -> None:
             if report:
                 report(Progress(f"round {run.deployments}: {stage}", done, total, metrics))
 
-        for k in range(run.deployments, min(config.rounds, conversations)):
+        for k in range(run.deployments, rounds):
             # 1. Deploy pi_k.
-            share = range(
-                conversations * k // config.rounds, conversations * (k + 1) // config.rounds
-            )
+            share = range(conversations * k // rounds, conversations * (k + 1) // rounds)
             episodes = rollout(
                 policy,
                 seeds[share.start : share.stop],
@@ -176,7 +175,7 @@ class IterativePPO(LanguageModelAgent):
                     "generator": generator.get_state(),
                 }
             )
-            tell("done", k + 1, total=config.rounds, metrics=metrics)
+            tell("done", k + 1, total=rounds, metrics=metrics)
         return run.report()
 
 

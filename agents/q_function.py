@@ -192,7 +192,8 @@ def fit(
         for start in range(0, len(training), config.minibatch)
     ]
     done, total = 0, config.epochs * len(parts)
-    for _ in range(config.epochs):
+    # A log of one conversation is all held out.
+    for _ in range(config.epochs if training else 0):
         values, returns = targets(q_function, training, config, pad_id)
         advantages = [
             [g - v for g, v in zip(*pair, strict=True)]
@@ -263,6 +264,6 @@ def diagnose(
         "value_loss": float(sum(losses)) / len(episodes),
         "constant_loss": constant,
         "advantage_r2": 1 - residual / (float(target.square().mean()) + 1e-8),
-        "advantage_sd": float(score.std()),
-        "target_sd": float(target.std()),
+        "advantage_sd": float(score.std(correction=0)),
+        "target_sd": float(target.std(correction=0)),
     }
