@@ -69,7 +69,7 @@ SUITES: Mapping[str, Suite] = {
             "All agents and reference sellers at an equal budget, in minutes on two cores.",
             sellers=SELLERS,
             agents=_AGENTS,
-            conversations=3072,
+            conversations=4096,
             evaluation_episodes=1000,
         ),
         Suite(
