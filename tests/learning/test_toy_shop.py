@@ -1,0 +1,105 @@
+"""Agents must find the optimum of a toy shop whose optimum is known.
+
+The customer asks two questions, in either order, and buys if both answers are right. A seller that
+answers at random sells to 1 customer in 16, one that always says the same to none, and the best
+sells to all. The reward comes after the second answer, so the first is learnt only by credit
+across turns.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from convgym.agents import make_agent
+from convgym.agents.batch import collate, tokenise
+from convgym.agents.conversation_format import compact_format
+from convgym.agents.language_model import LanguageModelPolicy
+from convgym.agents.pretrain import PretrainConfig, build_model, build_tokenizer
+from convgym.agents.scoring import response_logprobs
+from convgym.conversation import Episode, Response, Turn
+from convgym.customers.base import Decision, Reply
+from convgym.policy import Policy
+from convgym.rollout import rollout
+from convgym.seeds import evaluation_seeds
+
+RIGHT = {"What colour?": "red", "What size?": "small"}
+WORDS = ("red", "green", "small", "large")
+
+
+class ToyCustomer:
+    """Buys if it gets the right answers to its two questions."""
+
+    fingerprint = "toy-v0"
+
+    def reset(self, seed: int) -> str:
+        self._questions = random.Random(seed).sample(list(RIGHT), 2)
+        self._answers: list[str] = []
+        return self._questions[0]
+
+    def respond(self, utterance: str) -> Reply:
+        self._answers.append(utterance)
+        if len(self._answers) == 1:
+            return Reply(self._questions[1], Decision.CONTINUE)
+        right = self._answers == [RIGHT[question] for question in self._questions]
+        return Reply("Bye.", Decision.BUY if right else Decision.LEAVE)
+
+    @property
+    def latent(self) -> dict[str, Any]:
+        return {"questions": list(self._questions)}
+
+
+@pytest.fixture(scope="module")
+def babbler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tiny model that says one of the words, whatever it is asked."""
+    format = compact_format(build_tokenizer([*RIGHT, *WORDS, "Bye."] * 50, vocabulary=300))
+    shape = PretrainConfig(hidden=32, layers=1, heads=2, intermediate=64)
+    model = build_model(shape, format.tokenizer, seed=0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    rng = random.Random(0)
+    for _ in range(80):
+        batch = collate([tokenise(_babble(rng), format) for _ in range(32)], format.pad_id)
+        optimizer.zero_grad()
+        (-response_logprobs(model, format, batch).mean()).backward()
+        optimizer.step()
+    folder = tmp_path_factory.mktemp("babbler")
+    LanguageModelPolicy(model, format).save(folder)
+    return folder
+
+
+def _babble(rng: random.Random) -> Episode:
+    questions = rng.sample(list(RIGHT), 2)
+    said = [Response(rng.choice(WORDS)) for _ in questions]
+    turns = (Turn(said[0], questions[1]), Turn(said[1], "Bye."))
+    return Episode(0, questions[0], turns, "walk_away", customer="", policy="")
+
+
+def conversion(policy: Policy) -> float:
+    episodes = rollout(policy, evaluation_seeds(0, 400), environment={"customer": ToyCustomer})
+    return sum(episode.converted for episode in episodes) / len(episodes)
+
+
+def test_online_ppo_finds_the_optimum(babbler: Path) -> None:
+    agent = make_agent(
+        "online-ppo",
+        model=str(babbler),
+        max_new_tokens=4,
+        learning_rate=1e-3,
+        deployment=128,
+        minibatch=16,
+    )
+    assert conversion(agent) < 0.1
+    agent.train(conversations=3072, seed=0, environment={"customer": ToyCustomer})
+    assert conversion(agent) > 0.95
+
+
+def test_iterative_ppo_climbs_in_few_deployments(babbler: Path) -> None:
+    agent = make_agent("iterative-ppo", model=str(babbler), max_new_tokens=4, rounds=8)
+    assert conversion(agent) < 0.1
+    report = agent.train(conversations=3072, seed=0, environment={"customer": ToyCustomer})
+    assert report.deployments == 8
+    assert conversion(agent) > 0.25
