@@ -224,7 +224,7 @@ def _logged_pass(
     minibatches = batches(log, step.minibatch, format.pad_id)
     scores = [_corrected_scores(q_function, batch, config.q_function) for batch in minibatches]
     everything = torch.cat(scores)
-    mean, deviation = everything.mean(), everything.std() + 1e-8
+    mean, deviation = everything.mean(), everything.std(correction=0) + 1e-8
     kl_sum = clip_sum = 0.0
     for i in shuffled(len(minibatches), generator):
         batch = minibatches[i]

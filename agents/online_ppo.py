@@ -103,7 +103,7 @@ class OnlinePPO(LanguageModelAgent):
                 environment=environment,
                 policy_seed=seed * 1_000_003 + run.deployments,
             )
-            conversion = run.deployed(episodes)
+            conversion = run.deployed(episodes)  # fails if every conversation did
             valid = [tokenise(episode, format) for episode in episodes if episode.valid]
             minibatches = batches(valid, config.minibatch, format.pad_id)
 
@@ -121,8 +121,8 @@ class OnlinePPO(LanguageModelAgent):
                         )[batch.response]
                     )
                     anchors.append(response_logprobs(reference, format, batch, config.temperature))
-            everything = torch.cat(advantages) if advantages else torch.zeros(0)
-            mean, deviation = everything.mean(), everything.std() + 1e-8
+            everything = torch.cat(advantages)
+            mean, deviation = everything.mean(), everything.std(correction=0) + 1e-8
 
             # Improve.
             totals: dict[str, float] = {}
@@ -140,9 +140,10 @@ class OnlinePPO(LanguageModelAgent):
                     torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
                     actor_optimizer.step()
 
+                    returns = ppo.discounted_outcomes(batch.outcomes, batch.turns, config.gamma)
                     # What the critic says after token t - 1 is the value of choosing token t.
                     logits = critic(batch.ids)[:, :-1][batch.response[:, 1:]]
-                    outcomes = batch.outcomes[:, None].expand_as(batch.ids)[batch.response]
+                    outcomes = returns[batch.response]
                     value_loss = ppo.outcome_loss(logits, outcomes).mean()
                     critic_optimizer.zero_grad()
                     value_loss.backward()

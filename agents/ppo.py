@@ -68,6 +68,16 @@ def final_rewards(outcomes: Tensor, response: Tensor) -> Tensor:
     return torch.where(response & (later == 1), outcomes[:, None], 0.0)
 
 
+def discounted_outcomes(outcomes: Tensor, turns: Tensor, gamma: float) -> Tensor:
+    """Return what the state before each response token is worth (B, T): its critic's target.
+
+    The outcome (B,) comes with the last turn, so in turn i of n it is discounted by
+    ``gamma ** (n - 1 - i)``; what stands at tokens that are no response's is meaningless.
+    """
+    last = turns.amax(dim=1, keepdim=True)
+    return outcomes[:, None] * gamma ** (last - turns).float()
+
+
 def clipped_surrogate(
     logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip: float
 ) -> Tensor:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from convgym.agents import ppo
 from convgym.agents.batch import Batch, TokenisedEpisode, collate
 from convgym.agents.packing import Packed, hidden_states
 
@@ -205,7 +206,7 @@ def fit(
             batch = collate([training[i] for i in parts[part]], pad_id)
             target = torch.tensor([a for i in parts[part] for a in advantages[i]])
             hidden = q_function(batch.ids)
-            loss = _value_loss(q_function, hidden, batch)
+            loss = _value_loss(q_function, hidden, batch, config.gamma)
             error = (q_function.advantages(hidden[last_tokens(batch)]) - target).square().mean()
             loss = loss + config.advantage_weight * error / variance
             if config.reply_weight:
@@ -221,12 +222,12 @@ def fit(
     return diagnose(q_function, held_out, config, pad_id)
 
 
-def _value_loss(q_function: QFunction, hidden: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy of the outcome at every state and after every response token but the last."""
+def _value_loss(q_function: QFunction, hidden: Tensor, batch: Batch, gamma: float) -> Tensor:
+    """Cross-entropy of the return at every state and after every response token but the last."""
     chosen = batch.response[:, 1:]
     logits = q_function.values(hidden[:, :-1][chosen])
-    outcomes = batch.outcomes[:, None].expand(chosen.shape)[chosen]
-    return functional.binary_cross_entropy_with_logits(logits, outcomes)
+    returns = ppo.discounted_outcomes(batch.outcomes, batch.turns, gamma)[:, 1:][chosen]
+    return functional.binary_cross_entropy_with_logits(logits, returns)
 
 
 def _reply_loss(language_head: nn.Module, hidden: Tensor, batch: Batch) -> Tensor:
@@ -251,7 +252,7 @@ def diagnose(
     for start in range(0, len(episodes), 64):
         batch = collate(episodes[start : start + 64], pad_id)
         hidden = q_function(batch.ids)
-        losses.append(_value_loss(q_function, hidden, batch) * len(batch))
+        losses.append(_value_loss(q_function, hidden, batch, config.gamma) * len(batch))
         scores.append(q_function.advantages(hidden[last_tokens(batch)]))
     rate = sum(episode.outcome for episode in episodes) / len(episodes)
     constant = -sum(p * math.log(p) for p in (rate, 1 - rate) if p > 0)

@@ -17,7 +17,7 @@ from convgym.agents.batch import Batch, TokenisedEpisode, collate
 from convgym.agents.language_model import LanguageModelPolicy
 from convgym.agents.protocol import CurvePoint, TrainingReport
 from convgym.conversation import Episode, Response
-from convgym.errors import ConvgymError
+from convgym.errors import ConvgymError, InfrastructureError
 from convgym.policy import Conversation
 
 
@@ -110,9 +110,18 @@ class Run:
         return self._seconds_before + time.monotonic() - self._started
 
     def deployed(self, episodes: Sequence[Episode]) -> float:
-        """Enter a deployment into the curve and return its conversion rate."""
+        """Enter a deployment into the curve and return its conversion rate.
+
+        Raises:
+            InfrastructureError: when the customer failed in every conversation.
+        """
         valid = [episode for episode in episodes if episode.valid]
-        rate = sum(episode.converted for episode in valid) / max(1, len(valid))
+        if not valid:
+            reason = episodes[0].metadata.get("failure", "no reason given")
+            raise InfrastructureError(
+                f"the customer failed in all of {len(episodes)} conversations: {reason}"
+            )
+        rate = sum(episode.converted for episode in valid) / len(valid)
         self.curve.append(
             CurvePoint(self.conversations, self.deployments, rate, len(valid), self.seconds)
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import convgym
-from convgym.errors import ConvgymError
+from convgym.errors import ConvgymError, InfrastructureError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=None if arguments is None else list(arguments))
     except ConvgymError as error:
         _fail(str(error))
+    except InfrastructureError as error:  # nobody's mistake: the customer's backend is down
+        _fail(str(error), code=1)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _TRAIN | {"matplotlib"}:
@@ -70,10 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(0) from None
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 2) -> None:
     line = " ".join(message.split())
     print(f"convgym: error: {line}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(code)
 
 
 def _show_version(wanted: bool) -> None:

@@ -211,3 +211,14 @@ def test_what_is_masked_out_may_be_anything() -> None:
     values, mask = torch.tensor([1.0, math.nan, 3.0]), torch.tensor([True, False, True])
     assert ppo.masked_mean(values, mask).item() == 2.0
     assert ppo.normalise(values, mask).tolist() == pytest.approx([-1.0, 0.0, 1.0])
+
+
+def test_discounted_outcomes_in_closed_form() -> None:
+    turns = torch.tensor([[-1, 0, 0, -1, 1, 2], [-1, 0, -1, -1, -1, -1]])
+    returns = ppo.discounted_outcomes(torch.tensor([1.0, 1.0]), turns, gamma=0.5)
+    assert returns[0, [1, 2, 4, 5]].tolist() == [0.25, 0.25, 0.5, 1.0]
+    assert returns[1, 1] == 1.0
+    assert torch.equal(
+        ppo.discounted_outcomes(torch.tensor([0.0, 1.0]), turns, gamma=1.0)[turns >= 0],
+        torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0]),
+    )

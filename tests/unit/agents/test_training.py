@@ -15,7 +15,7 @@ from convgym.agents.batch import TokenisedEpisode
 from convgym.agents.protocol import CurvePoint
 from convgym.agents.training import Run, batches, check_budget, shuffled
 from convgym.conversation import Episode, Outcome, Response, Turn
-from convgym.errors import ConvgymError
+from convgym.errors import ConvgymError, InfrastructureError
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,22 @@ def test_the_books() -> None:
     run = start(None)
     assert run.deployed([episode("purchase"), episode("infrastructure_failure")]) == 1.0
     assert run.deployed([episode("turn_limit"), episode("purchase"), episode("walk_away")]) == 1 / 3
-    assert run.deployed([episode("infrastructure_failure")]) == 0.0
-    assert (run.conversations, run.deployments) == (6, 3)
+    assert (run.conversations, run.deployments) == (5, 2)
     # A point of the curve: what had been spent before the policy that it measures met customers.
     assert [(p.conversations, p.deployments, p.conversion, p.episodes) for p in run.curve] == [
         (0, 0, 1.0, 1),
         (2, 1, 1 / 3, 3),
-        (5, 2, 0.0, 0),
     ]
     report = run.report()
-    assert (report.conversations, report.deployments, report.curve) == (6, 3, tuple(run.curve))
+    assert (report.conversations, report.deployments, report.curve) == (5, 2, tuple(run.curve))
     assert 0 <= run.curve[0].seconds <= run.curve[-1].seconds <= report.seconds <= run.seconds
+
+
+def test_a_deployment_that_failed_altogether_is_no_loss() -> None:
+    run = start(None)
+    with pytest.raises(InfrastructureError, match="failed in all of 1 conversations"):
+        run.deployed([episode("infrastructure_failure")])
+    assert run.curve == []
 
 
 def test_a_run_is_resumed_where_it_was_saved(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import convgym
 from convgym.benchmarks import cli, runner, suites
 from convgym.benchmarks.results import read_manifest, read_results
 from convgym.benchmarks.suites import Suite
+from convgym.errors import InfrastructureError
 
 from .conftest import World
 
@@ -205,3 +206,18 @@ def test_help_and_version_load_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_failed_backend_is_one_line_and_no_mistake_of_the_user(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def down(**_: object) -> None:
+        raise InfrastructureError("the customer failed in all of 8 conversations: no route")
+
+    monkeypatch.setattr(cli, "app", down)
+    with pytest.raises(SystemExit) as ended:
+        cli.main([])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "convgym: error: the customer failed in all of 8 conversations: no route\n"
+    )
