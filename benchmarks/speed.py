@@ -1,6 +1,6 @@
 """Turns a second of the scripted customer, side by side with TextArena's step loop.
 
-    python -m convgym.benchmarks.speed
+    python -m convgym.benchmarks.speed [FILE.json]
 
 All sides get the same seller utterances, recorded beforehand, so that only the environments are
 timed, each in turn on one core. A customer remembers what words mean, so ours is also measured on
@@ -14,14 +14,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 import gymnasium
 
+from convgym.benchmarks.manifest import commit, machine, now, versions
+from convgym.benchmarks.results import write_atomically
 from convgym.customers.scripted import ScriptedCustomer
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -106,8 +111,8 @@ def turns_per_second(
     return {name: statistics.median(values) for name, values in speeds.items()}
 
 
-def main() -> None:
-    """Measure and print."""
+def main(output: Path | None) -> None:
+    """Measure, print, and store the figures with commit, versions and machine."""
     new, same = partial(never_twice, rng=random.Random(0)), dict
     sides: dict[str, Side] = {
         "convgym scripted customer": (customer_turns, same),
@@ -120,9 +125,19 @@ def main() -> None:
             sides[f"TextArena {env_id}"] = (partial(textarena_turns, env_id=env_id), same)
     else:
         print("TextArena is not installed (pip install textarena): convgym alone is measured")
-    for name, speed in turns_per_second(sides, record(1000)).items():
+    speeds = turns_per_second(sides, record(1000))
+    for name, speed in speeds.items():
         print(f"{name:46} {speed:>9,.0f} turns a second on one core")
+    if output is not None:
+        facts = {
+            "turns_per_second": {name: round(speed) for name, speed in speeds.items()},
+            "time": now(),
+            "commit": commit(),
+            "versions": versions(),
+            "machine": machine(),
+        }
+        write_atomically(output, json.dumps(facts, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)

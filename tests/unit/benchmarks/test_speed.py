@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -48,11 +50,14 @@ def test_the_median_round_counts() -> None:
     assert all(speed > 0 for speed in speeds.values())
 
 
-def test_main_says_what_was_left_out(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_main_says_what_was_left_out_and_stores_the_rest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr("convgym.benchmarks.speed.record", lambda n: record(10))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    main()
+    main(tmp_path / "speed.json")
     out = capsys.readouterr().out
     assert "TextArena is not installed" in out and out.count("turns a second") == 4
+    facts = json.loads((tmp_path / "speed.json").read_text())
+    assert len(facts["turns_per_second"]) == 4
+    assert {"commit", "versions", "machine"} <= set(facts)
