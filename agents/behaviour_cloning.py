@@ -16,7 +16,7 @@ import torch
 from convgym.agents.batch import tokenise
 from convgym.agents.protocol import Progress, Report, TrainingReport
 from convgym.agents.scoring import response_logprobs
-from convgym.agents.training import LanguageModelAgent, Run, batches, check_budget, shuffled
+from convgym.agents.training import LanguageModelAgent, batches, shuffled
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -57,7 +57,6 @@ class BehaviourCloning(LanguageModelAgent):
         report: Report | None = None,
     ) -> TrainingReport:
         """Learn from a log of ``conversations`` conversations; see ``Agent.train``."""
-        check_budget(conversations)
 
         def tell(stage: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
             if report:
@@ -65,14 +64,7 @@ class BehaviourCloning(LanguageModelAgent):
 
         config, policy = self.config, self.policy
         model, format = policy.model, policy.format
-        run = Run(
-            folder,
-            agent=self.name,
-            config=config,
-            seed=seed,
-            conversations=conversations,
-            environment=environment,
-        )
+        run = self.start_run(conversations, seed, environment, folder)
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=0.0, fused=True
         )

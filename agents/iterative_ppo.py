@@ -35,7 +35,7 @@ from convgym.agents.packing import Candidate, Packed, hidden_states, pack
 from convgym.agents.protocol import Progress, Report, TrainingReport
 from convgym.agents.q_function import QFunction, QFunctionConfig, first_tokens, fit
 from convgym.agents.scoring import response_logprobs
-from convgym.agents.training import LanguageModelAgent, Run, batches, check_budget, shuffled
+from convgym.agents.training import LanguageModelAgent, batches, shuffled
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -106,17 +106,9 @@ class IterativePPO(LanguageModelAgent):
         report: Report | None = None,
     ) -> TrainingReport:
         """Learn from at most ``conversations`` conversations; see ``Agent.train``."""
-        check_budget(conversations)
         config, policy = self.config, self.policy
         model, format = policy.model, policy.format
-        run = Run(
-            folder,
-            agent=self.name,
-            config=config,
-            seed=seed,
-            conversations=conversations,
-            environment=environment,
-        )
+        run = self.start_run(conversations, seed, environment, folder)
         q_function = QFunction(model)
         generator = torch.Generator().manual_seed(seed)
         if run.state:

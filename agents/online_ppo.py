@@ -19,7 +19,7 @@ from convgym.agents.batch import tokenise
 from convgym.agents.critic import Critic
 from convgym.agents.protocol import Progress, Report, TrainingReport
 from convgym.agents.scoring import response_logprobs
-from convgym.agents.training import LanguageModelAgent, Run, batches, check_budget, shuffled
+from convgym.agents.training import LanguageModelAgent, batches, shuffled
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 
@@ -63,17 +63,9 @@ class OnlinePPO(LanguageModelAgent):
         report: Report | None = None,
     ) -> TrainingReport:
         """Learn from at most ``conversations`` conversations; see ``Agent.train``."""
-        check_budget(conversations)
         config, policy = self.config, self.policy
         model, format = policy.model, policy.format
-        run = Run(
-            folder,
-            agent=self.name,
-            config=config,
-            seed=seed,
-            conversations=conversations,
-            environment=environment,
-        )
+        run = self.start_run(conversations, seed, environment, folder)
         reference = copy.deepcopy(model)
         critic = Critic.from_language_model(model)
         actor_optimizer = torch.optim.AdamW(

@@ -69,6 +69,24 @@ class LanguageModelAgent:
             max_new_tokens=config.max_new_tokens,
         )
 
+    def start_run(
+        self,
+        conversations: int,
+        seed: int,
+        environment: Mapping[str, Any] | None,
+        folder: Path | None,
+    ) -> Run:
+        """Open the books of ``train``'s run; ConvgymError for a bad budget or another's folder."""
+        check_budget(conversations)
+        return Run(
+            folder,
+            agent=self.name,
+            config=self.config,
+            seed=seed,
+            conversations=conversations,
+            environment=environment,
+        )
+
 
 class Run:
     """The books of one training run: its curve, its metrics, its clock and its checkpoints.
