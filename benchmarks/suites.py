@@ -136,8 +136,8 @@ def jobs(suite: Suite, seed: int) -> list[Job]:
 
 # Seconds for 1,000 conversations on two cores, only used to tell the time left: to evaluate a
 # scripted seller and a language model, and to train each agent.
-_EVALUATE_SCRIPTED, _EVALUATE_MODEL = 0.6, 8.0
-_TRAIN: Mapping[str, float] = {"bc": 5, "filtered-bc": 5, "online-ppo": 36, "iterative-ppo": 30}
+_EVALUATE_SCRIPTED, _EVALUATE_MODEL = 0.6, 9.0
+_TRAIN: Mapping[str, float] = {"bc": 12, "filtered-bc": 8, "online-ppo": 57, "iterative-ppo": 83}
 
 
 def expected_seconds(suite: Suite, job: Job) -> float:
