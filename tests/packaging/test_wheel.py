@@ -72,7 +72,7 @@ def test_wheel_holds_every_file_on_disk(source: Path, wheel: set[str]) -> None:
         f"{package.replace('.', '/')}/{path.relative_to(source / folder).as_posix()}"
         for package, folder in MAPPING.items()
         for path in (source / folder).rglob("*")
-        # Stored runs are the repository's evidence; nothing reads them at run time.
+        # Stored runs stay in the repository.
         if path.is_file() and path.relative_to(source).parts[:2] != ("benchmarks", "results")
     }
     assert "convgym/py.typed" in expected
