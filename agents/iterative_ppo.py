@@ -187,11 +187,15 @@ def improve(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=step.learning_rate, weight_decay=0.0, fused=True
     )
+    minibatches = batches(log, step.minibatch, format.pad_id)
+    scores = [_corrected_scores(q_function, batch, config.q_function) for batch in minibatches]
     metrics: dict[str, float] = {}
     total = step.epochs + step.fresh_steps
     for number in range(total):
         if number < step.epochs:
-            metrics |= _logged_pass(model, format, log, q_function, config, optimizer, generator)
+            metrics |= _logged_pass(
+                model, format, minibatches, scores, config, optimizer, generator
+            )
         else:
             metrics |= _fresh_batch(
                 model, reference, format, log, q_function, config, optimizer, generator
@@ -205,17 +209,15 @@ def improve(
 def _logged_pass(
     model: Any,
     format: ConversationFormat,
-    log: Sequence[TokenisedEpisode],
-    q_function: QFunction,
+    minibatches: Sequence[Batch],
+    scores: Sequence[Tensor],
     config: IterativePPOConfig,
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
 ) -> dict[str, float]:
     """Take one pass of PPO over the logged responses, whole conversations at a time."""
     step = config.improvement
-    minibatches = batches(log, step.minibatch, format.pad_id)
-    scores = [_corrected_scores(q_function, batch, config.q_function) for batch in minibatches]
-    everything = torch.cat(scores)
+    everything = torch.cat(list(scores))
     mean, deviation = everything.mean(), everything.std(correction=0) + 1e-8
     kl_sum = clip_sum = 0.0
     for i in shuffled(len(minibatches), generator):
