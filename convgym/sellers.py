@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 
 from convgym.catalog import Catalog, Product, load_catalog
 from convgym.conversation import Message, Response
+from convgym.customers.scripted import TOPICS
 from convgym.customers.understanding import OBJECTIONS, Understanding, tokens
 from convgym.errors import ConvgymError, unknown
 from convgym.policy import Conversation
-
-TOPICS = ("need", "feature", "budget")
 
 PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
