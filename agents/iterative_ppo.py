@@ -183,7 +183,8 @@ def improve(
 ) -> dict[str, float]:
     """Improve ``model`` in place by single-turn PPO at the states of ``log``; return metrics."""
     step = config.improvement
-    reference = copy.deepcopy(model)
+    # Only fresh responses need pi_k itself; the log has kept its log-probabilities.
+    reference = copy.deepcopy(model) if step.fresh_steps else None
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=step.learning_rate, weight_decay=0.0, fused=True
     )
