@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from convgym import datafiles
+from convgym.datafiles import Frozen
 from convgym.errors import ConvgymError, unknown
 
-_FOLDER = Path(__file__).parent / "catalogs"
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Need(_Frozen):
+class Need(Frozen):
     """What a product is for: how customers say it and the words that give it away."""
 
     phrases: tuple[str, ...] = Field(min_length=1)
@@ -31,7 +29,7 @@ class Feature(Need):
     question: str
 
 
-class Product(_Frozen):
+class Product(Frozen):
     """One product. ``name`` is a single word that nothing else in the catalogue uses."""
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9]+$")
@@ -40,8 +38,32 @@ class Product(_Frozen):
     features: tuple[str, ...] = Field(min_length=1)
 
 
-class Catalog(_Frozen):
-    """A shop: its products and the vocabulary to talk about them."""
+class Objection(Frozen):
+    """How this shop's customers word an objection, and how its sellers answer it."""
+
+    phrases: tuple[str, ...] = Field(min_length=1)
+    answers: tuple[str, ...] = Field(min_length=1)
+
+
+class Wording(Frozen):
+    """What is said otherwise in this shop; what is not given stays as it is elsewhere."""
+
+    openings: tuple[str, ...] = ()
+    questions: dict[Literal["need", "feature", "budget"], tuple[str, ...]] = Field(
+        default_factory=dict
+    )
+    objections: dict[Literal["price", "warranty", "delivery", "reviews"], Objection] = Field(
+        default_factory=dict
+    )
+
+
+class Catalog(Frozen):
+    """A shop: its products and the vocabulary to talk about them.
+
+    ``jargon`` lists words that everybody in the shop knows and that tell nothing.
+    ``budget_step`` is what customers round their budgets to. A ``held_out`` catalogue is
+    reserved for evaluation: training refuses it (``refuse_held_out``).
+    """
 
     name: str
     item: str
@@ -50,6 +72,11 @@ class Catalog(_Frozen):
     needs: dict[str, Need] = Field(min_length=2)
     features: dict[str, Feature] = Field(min_length=2)
     products: tuple[Product, ...] = Field(min_length=12)
+    # Optional fields are left out of fingerprints where they have their default.
+    jargon: tuple[str, ...] = ()
+    budget_step: int = Field(50, gt=0)
+    wording: Wording = Wording()
+    held_out: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Catalog:
@@ -95,7 +122,7 @@ class Catalog(_Frozen):
 
 def catalog_names() -> list[str]:
     """Return the names of the catalogues that come with the package."""
-    return sorted(path.stem for path in _FOLDER.glob("*.json"))
+    return datafiles.names("catalogs")
 
 
 def load_catalog(source: str | Path | Catalog) -> Catalog:
@@ -105,20 +132,26 @@ def load_catalog(source: str | Path | Catalog) -> Catalog:
     """
     if isinstance(source, Catalog):
         return source
-    if isinstance(source, str) and not source.endswith(".json"):
-        if source not in catalog_names():
-            raise unknown("catalog", source, catalog_names())
-        return _read(_FOLDER / f"{source}.json")
-    return _read(Path(source))
+    return _read(datafiles.find(source, "catalogs", "catalog"))
 
 
 @lru_cache(maxsize=32)
 def _read(path: Path) -> Catalog:
-    try:
-        return Catalog.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConvgymError(f"cannot read the catalog {path}: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise ConvgymError(f"catalog {path} is not valid at {where}: {first['msg']}") from None
+    return datafiles.read(Catalog, path, "catalog")
+
+
+def refuse_held_out(environment: Mapping[str, Any] | None) -> None:
+    """Raise ConvgymError if these options of ``SalesEnv`` lead to a held-out catalogue.
+
+    Everything that learns from conversations calls this before it holds any. The catalogue is
+    looked for in the option ``catalog``, and in a customer object or ``functools.partial``.
+    """
+    options = environment or {}
+    customer = options.get("customer")
+    brought = getattr(customer, "keywords", {}).get("catalog", getattr(customer, "catalog", None))
+    for source in (options.get("catalog"), brought):
+        if isinstance(source, (str, Path, Catalog)) and load_catalog(source).held_out:
+            raise ConvgymError(
+                f"the catalog {load_catalog(source).name!r} is reserved for evaluation: train on"
+                " another one, and judge the result on it with `convgym bench --evaluate-on`"
+            )

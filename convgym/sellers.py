@@ -122,6 +122,12 @@ class Shop:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self._lexicon = Understanding(catalog).lexicon
+        wording = catalog.wording
+        self._phrases = {
+            **PHRASES,
+            **{f"ask_{topic}": phrases for topic, phrases in wording.questions.items()},
+            **{f"answer_{kind}": said.answers for kind, said in wording.objections.items()},
+        }
 
     def note(self, messages: Sequence[Message]) -> Notes:
         """Read a conversation; a later statement of the customer's replaces an earlier one."""
@@ -166,7 +172,7 @@ class Shop:
         return " ".join(self._sentence(act, rng) for act in plan)
 
     def _sentence(self, act: Act, rng: random.Random) -> str:
-        phrase = rng.choice(PHRASES[act.kind])
+        phrase = rng.choice(self._phrases[act.kind])
         if act.product is None:
             return phrase.format(item=self.catalog.item)
         feature = rng.choice(act.product.features)

@@ -21,6 +21,9 @@ A customer asked to buy accepts with probability ``sigmoid(u)`` the first time. 
 compares with the highest utility r that it refused before: the probability is
 ``(sigmoid(u) - sigmoid(r)) / (1 - sigmoid(r))`` if u > r and 0 otherwise. That is the law of a
 threshold drawn once per customer: asking again without improving the offer never helps.
+
+Some personas have manners of their own (``convgym.customers.personas.Persona``): they evade
+questions, answer in fragments, or only look, their utility being lower by ``NEVER``.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ import hashlib
 import json
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -38,9 +42,10 @@ from typing import Any, cast
 from convgym.catalog import Catalog, Product, load_catalog
 from convgym.conversation import clean
 from convgym.customers.base import Decision, Reply
-from convgym.customers.profile import PERSONAS, Profile, check_persona, draw_profile
+from convgym.customers.personas import Persona, Personas, load_personas
+from convgym.customers.profile import Profile, check_profile, draw_profile
 from convgym.customers.understanding import MAX_WORDS, Meaning, Understanding
-from convgym.customers.wording import PHRASES
+from convgym.customers.wording import EVASIONS, FRAGMENTS, PHRASES
 from convgym.errors import ConvgymError
 
 VERSION = 0
@@ -93,6 +98,9 @@ REFUSED = Temper(patience=1.0, annoyance=0.5)
 
 Snapshot = tuple[Profile, "State", tuple[Any, ...]]
 
+NEVER = 1000.0
+"""Log-odds that no offer makes good: the probability of buying is 0 to the last bit."""
+
 MAX_ACTS = 3
 """A message that wants more than this of the customer is "too much at once"."""
 
@@ -110,6 +118,7 @@ class State:
     product: Product | None = None
     refused: float = -math.inf
     heard: set[str] = field(default_factory=set)
+    evaded: set[str] = field(default_factory=set)
 
     def feel(self, temper: Temper) -> None:
         self.patience -= temper.patience
@@ -159,18 +168,36 @@ _understanding = lru_cache(maxsize=8)(Understanding)
 _briefing = lru_cache(maxsize=8)(Catalog.briefing)
 
 
+@lru_cache(maxsize=16)
+def _phrases(catalog: Catalog, fragments: bool) -> Mapping[str, tuple[str, ...]]:
+    """Return what is said in a shop, in whole sentences or in a word or two."""
+    wording = catalog.wording
+    phrases = {**PHRASES, **EVASIONS}
+    if wording.openings:
+        phrases["opening"] = wording.openings
+    for kind, objection in wording.objections.items():
+        phrases[f"objection_{kind}"] = objection.phrases
+    return {**phrases, **FRAGMENTS} if fragments else phrases
+
+
 @lru_cache(maxsize=64)
 def _fingerprint(
-    catalog: Catalog, persona: str | None, patience: float | None, weights: Utility
+    catalog: Catalog,
+    personas: Personas,
+    persona: str | None,
+    patience: float | None,
+    weights: Utility,
 ) -> str:
-    settings = {
-        "catalog": catalog.model_dump(mode="json"),
+    settings: dict[str, Any] = {
+        "catalog": catalog.model_dump(mode="json", exclude_defaults=True),
         "persona": persona,
         "patience": patience,
-        "personas": {name: asdict(kind) for name, kind in PERSONAS.items()},
+        "personas": personas.settings(),
         "utility": asdict(weights),
         "phrases": dict(PHRASES),
     }
+    if personas.mannered:
+        settings["manners"] = [dict(EVASIONS), dict(FRAGMENTS)]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     return f"scripted-v{VERSION}:{catalog.name}:{digest}"
 
@@ -180,11 +207,14 @@ class ScriptedCustomer:
 
     Args:
         catalog: a catalogue's name, JSON file or object.
-        persona: a name from ``PERSONAS``, or None to draw one per episode.
+        persona: the name of one of the personas, or None to draw one per episode.
         patience: turns until the customer leaves, or None to draw it with the persona.
+        personas: the kinds of customers that come in: ``"default"``, ``"difficult"``, a JSON
+            file or an object.
 
     Raises:
-        ConvgymError: for an unknown catalogue or persona, or a patience that is not positive.
+        ConvgymError: for an unknown catalogue or persona, a data file that does not validate, or
+            a patience that is not positive.
     """
 
     def __init__(
@@ -192,8 +222,11 @@ class ScriptedCustomer:
         catalog: str | Path | Catalog = "laptops",
         persona: str | None = None,
         patience: float | None = None,
+        personas: str | Path | Personas = "default",
     ) -> None:
-        check_persona(persona)
+        self.personas = load_personas(personas)
+        if persona is not None:
+            self.personas[persona]  # raises for one that is unknown
         if patience is not None and not 0 < patience < math.inf:
             raise ConvgymError(f"patience must be a positive number of turns, got {patience!r}")
         self.catalog = load_catalog(catalog)
@@ -208,7 +241,9 @@ class ScriptedCustomer:
     @property
     def fingerprint(self) -> str:
         """Name, version and a hash of every setting that changes behaviour."""
-        return _fingerprint(self.catalog, self._persona, self._patience, self._weights)
+        return _fingerprint(
+            self.catalog, self.personas, self._persona, self._patience, self._weights
+        )
 
     @property
     def profile(self) -> Profile:
@@ -240,24 +275,45 @@ class ScriptedCustomer:
             "raised_objections": list(state.raised),
             "product": state.product.name if state.product else None,
             "utility": self.utility() if state.product else None,
+            "would_buy": self._kind.buys,
         }
+
+    @property
+    def _kind(self) -> Persona:
+        return self.personas[self.profile.persona]
 
     def utility(self) -> float:
         """Return the log-odds of buying the product under discussion now, -inf if there is none."""
         if self.state.product is None:
             return -math.inf
-        return utility(self.profile, self.state, self.state.product, self._weights)
+        u = utility(self.profile, self.state, self.state.product, self._weights)
+        return u if self._kind.buys else u - NEVER
 
-    def reset(self, seed: int) -> str:
-        """Draw a new customer and return its opening words; the same seed, the same customer."""
+    def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
+        """Draw a new customer and return its opening words; the same seed, the same customer.
+
+        Args:
+            seed: everything random follows from it.
+            profile: fields of ``Profile`` to fix, such as ``{"need": "gaming", "budget": 900}``;
+                the others are drawn.
+
+        Raises:
+            ConvgymError: for a field that is unknown or a value that it cannot have.
+        """
+        fixed = None if profile is None else check_profile(profile, self.catalog, self.personas)
         self._rng = random.Random(seed)
-        self._profile = profile = draw_profile(
-            self._rng, self.catalog, self._persona, self._patience
+        self._profile = drawn = draw_profile(
+            self._rng,
+            self.catalog,
+            self._persona,
+            self._patience,
+            personas=self.personas,
+            fixed=fixed,
         )
         self._state = State(
-            patience=profile.patience, trust=profile.trust, unspoken=list(profile.objections)
+            patience=drawn.patience, trust=drawn.trust, unspoken=list(drawn.objections)
         )
-        if self._rng.random() < profile.talkativeness - 0.5:
+        if self._rng.random() < drawn.talkativeness - 0.5:
             return self._say("opening_need", need=self._tell("need"))
         return self._say("opening")
 
@@ -280,8 +336,10 @@ class ScriptedCustomer:
         text = clean(utterance)
         state.patience -= 1
         meaning = self._understand(text)
+        evaded = len(state.evaded)
         words, decision = self._react(text, meaning)
-        state.heard.add(text.lower())
+        if len(state.evaded) == evaded:  # what was evaded may be asked again in the same words
+            state.heard.add(text.lower())
         if decision is Decision.CONTINUE and state.patience <= 0:
             annoyed = state.annoyance > 1.5
             return Reply(self._say("leave_annoyed" if annoyed else "leave"), Decision.LEAVE)
@@ -411,6 +469,10 @@ class ScriptedCustomer:
         if topic in state.disclosed:
             state.feel(TOLD_BEFORE)
             return [self._say("told_before", again=self._say(topic, **{topic: self._tell(topic)}))]
+        kind = self._kind
+        if kind.evades and topic not in state.evaded and self._rng.random() < kind.evades:
+            state.evaded.add(topic)
+            return [self._say(f"evade_{kind.evasion}")]
         state.feel(GOOD_QUESTION)
         words = [self._say(topic, **{topic: self._tell(topic)})]
         hidden = [name for name in TOPICS if name not in state.disclosed]
@@ -429,6 +491,8 @@ class ScriptedCustomer:
         asked_before = state.refused > -math.inf
         state.refused = max(state.refused, u)
         state.feel(REFUSED if u > 0 else CLOSED_TOO_EARLY)
+        if not self._kind.buys:
+            return self._say("just_looking"), Decision.CONTINUE
         if state.raised or state.unspoken:
             return self._say("refuse_objection"), Decision.CONTINUE
         if not self._suits(state.product):
@@ -443,17 +507,16 @@ class ScriptedCustomer:
         profile, catalog = self.profile, self.catalog
         if topic == "budget":
             return f"{catalog.currency}{profile.budget}"
-        phrases = (
-            catalog.needs[profile.need] if topic == "need" else catalog.features[profile.feature]
-        ).phrases
+        what = catalog.needs[profile.need] if topic == "need" else catalog.features[profile.feature]
+        phrases = what.words if self._kind.fragments else what.phrases
         return phrases[int(self._rng.random() * len(phrases))]
 
     def _say(self, kind: str, **values: str) -> str:
-        phrases = PHRASES[kind]
+        fragments = self._kind.fragments
+        phrases = _phrases(self.catalog, fragments)[kind]
         phrase = phrases[int(self._rng.random() * len(phrases))]
-        if "{" not in phrase:
-            return phrase
-        product = self._state.product if self._state else None
-        return phrase.format(
-            item=self.catalog.item, product=product.name if product else "", **values
-        )
+        if "{" in phrase:
+            product = self._state.product if self._state else None
+            name = product.name if product else ""
+            phrase = phrase.format(item=self.catalog.item, product=name, **values)
+        return phrase[:1].upper() + phrase[1:] if fragments else phrase

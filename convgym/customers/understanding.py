@@ -174,7 +174,7 @@ class Lexicon:
             self._add(self.bit[f"feature:{name}"], feature.words)
         for product in catalog.products:
             self._add(self.bit[f"product:{product.name}"], [product.name.lower()])
-        self._add(0, [catalog.item, catalog.items])
+        self._add(0, [*tokens(f"{catalog.item} {catalog.items}"), *catalog.jargon])
         self._near: dict[str, list[str]] = {}
         for word in self._masks:
             if len(word) >= 4:

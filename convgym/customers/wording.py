@@ -117,3 +117,59 @@ PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "leave_annoyed": ("I have had enough, goodbye.", "This is a waste of my time, bye."),
     }
 )
+
+EVASIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "evade_tangent": (
+            "Oh, that reminds me of my neighbour.",
+            "Did you see the rain this morning?",
+            "You know, I was here last year as well.",
+            "My sister told me about this shop.",
+            "Sorry, I was thinking of lunch.",
+        ),
+        "evade_silence": ("...", "Hm.", "Well."),
+        "just_looking": ("Oh, I am just looking around.", "I am only having a look today."),
+    }
+)
+"""What the personas with manners say besides."""
+
+FRAGMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "opening": ("Hi.", "Hello."),
+        "opening_need": ("For {need}.",),
+        "need": ("{need}.",),
+        "feature": ("{feature}.",),
+        "budget": ("{budget}.", "About {budget}."),
+        "told_before": ("Again? {again}", "{again}"),
+        "no_concern": ("Nothing.", "None."),
+        "objection_price": ("Expensive.", "Much money."),
+        "objection_warranty": ("Goes wrong?", "Will last?"),
+        "objection_delivery": ("When?", "How soon?"),
+        "objection_reviews": ("Which brand?", "Any good?"),
+        "good_offer": ("Sounds good.", "Fine."),
+        "bad_offer": ("Not that.", "No."),
+        "too_expensive": ("Too much.",),
+        "doubtful_offer": ("Why that?",),
+        "resolved": ("Good.", "Okay."),
+        "not_asked": ("Not asked.",),
+        "wrong_answer": ("Not that.",),
+        "buy": ("Deal.", "Yes."),
+        "refuse_objection": ("Not yet.",),
+        "refuse_unsuitable": ("No.",),
+        "refuse_unsure": ("Not sure.", "Maybe later."),
+        "refuse_again": ("No.", "No again."),
+        "nothing_shown": ("Buy what?",),
+        "silence": ("Hello?",),
+        "garbled": ("What?", "Sorry?"),
+        "stuffed": ("Too much.",),
+        "too_long": ("Too long.",),
+        "repeated": ("Heard that.",),
+        "false_claim": ("Not true.",),
+        "irrelevant": ("And?", "So?"),
+        "courtesy": ("Hello.",),
+        "pushy": ("Slowly.",),
+        "leave": ("Bye.",),
+        "leave_annoyed": ("Enough. Bye.",),
+    }
+)
+"""The same things in a word or two."""
