@@ -26,6 +26,7 @@ from convgym.agents.batch import TokenisedEpisode, collate, tokenise
 from convgym.agents.conversation_format import COMPACT_TOKENS, END, PAD, compact_format
 from convgym.agents.language_model import without_progress_bars
 from convgym.agents.protocol import Progress, Report
+from convgym.catalog import refuse_held_out
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
@@ -125,7 +126,7 @@ def pretrain(
         report: called as the logs are written and after every optimiser step.
 
     Raises:
-        ConvgymError: for too few conversations.
+        ConvgymError: for too few conversations, or a catalogue that is reserved for evaluation.
     """
     config = config or PretrainConfig()
     if conversations < 20:
@@ -135,8 +136,9 @@ def pretrain(
         if report:
             report(Progress(stage, done, total, metrics))
 
+    refuse_held_out(environment)
     episodes = rollout(
-        make_seller("mediocre"),
+        make_seller("mediocre", (environment or {}).get("catalog") or "laptops"),
         train_seeds(seed, conversations),
         policy_seed=seed,
         environment=environment,

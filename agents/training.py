@@ -16,6 +16,7 @@ import torch
 from convgym.agents.batch import Batch, TokenisedEpisode, collate
 from convgym.agents.language_model import LanguageModelPolicy
 from convgym.agents.protocol import CurvePoint, TrainingReport
+from convgym.catalog import refuse_held_out
 from convgym.conversation import Episode, Response
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.policy import Conversation
@@ -76,8 +77,13 @@ class LanguageModelAgent:
         environment: Mapping[str, Any] | None,
         folder: Path | None,
     ) -> Run:
-        """Open the books of ``train``'s run; ConvgymError for a bad budget or another's folder."""
+        """Open the books of ``train``'s run.
+
+        Raises ConvgymError for a bad budget, another's folder or a catalogue that is reserved for
+        evaluation.
+        """
         check_budget(conversations)
+        refuse_held_out(environment)
         return Run(
             folder,
             agent=self.name,

@@ -47,6 +47,7 @@ _LINES = 20
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Customer = Annotated[str | None, typer.Option(help="The kind of customer.")]
 Catalog = Annotated[str | None, typer.Option(help="Product catalogue: a name or a JSON file.")]
+Personas = Annotated[str | None, typer.Option(help="Personas: default, difficult or a JSON file.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -109,6 +110,11 @@ def bench(
     ] = None,
     customer: Customer = None,
     catalog: Catalog = None,
+    personas: Personas = None,
+    evaluate_on: Annotated[
+        str | None,
+        typer.Option(help="Catalogue to judge everybody on, if not the one that agents train on."),
+    ] = None,
 ) -> None:
     """Compare agents and reference sellers on conversion at an equal budget of conversations.
 
@@ -122,7 +128,8 @@ def bench(
         get_suite(suite),
         agents=_names(agents),
         sellers=_names(sellers),
-        environment=_environment(customer, catalog),
+        environment=_environment(customer, catalog, personas),
+        evaluation=_environment(None, evaluate_on),
     )
     folder = output or Path("results") / f"{suite}-seed{seed}"
     try:
@@ -135,9 +142,14 @@ def bench(
 
 
 @app.command()
-def ladder(seed: Seed = 0, output: Path | None = None, catalog: Catalog = None) -> None:
+def ladder(
+    seed: Seed = 0,
+    output: Path | None = None,
+    catalog: Catalog = None,
+    personas: Personas = None,
+) -> None:
     """Measure the reference sellers alone; short for `convgym bench ladder`."""
-    bench("ladder", seed=seed, output=output, catalog=catalog)
+    bench("ladder", seed=seed, output=output, catalog=catalog, personas=personas)
 
 
 @app.command()
@@ -174,6 +186,7 @@ def write_logs(
     catalog: Catalog = None,
 ) -> None:
     """Write conversations of a scripted seller with customers of the training range."""
+    from convgym.catalog import refuse_held_out
     from convgym.logs import write_log
     from convgym.rollout import rollout
     from convgym.seeds import train_seeds
@@ -182,6 +195,7 @@ def write_logs(
     if path.exists():
         raise ConvgymError(f"{path} exists and is never overwritten; give another path")
     environment = _environment(customer, catalog)
+    refuse_held_out(environment)  # logs are what behaviour cloning learns from
     policy = make_seller(seller, epsilon=epsilon, **_shop(environment))
     if seller == "oracle":
         environment["reveal_latent"] = True
@@ -296,8 +310,10 @@ def _names(option: str | None) -> list[str] | None:
     return [] if names == ["none"] else names
 
 
-def _environment(customer: str | None, catalog: str | None) -> dict[str, Any]:
-    given = {"customer": customer, "catalog": catalog}
+def _environment(
+    customer: str | None, catalog: str | None, personas: str | None = None
+) -> dict[str, Any]:
+    given = {"customer": customer, "catalog": catalog, "personas": personas}
     return {key: value for key, value in given.items() if value is not None}
 
 

@@ -48,7 +48,11 @@ def write_report(folder: Path) -> Written:
     samples = read_samples(folder, [result.job for result in results])
     written = folder / "report.html"
     write_atomically(written, page(manifest, found, content, samples))
-    sentences = notes(found, manifest["run"]["suite"]["evaluation_episodes"])
+    suite = manifest["run"]["suite"]
+    sentences = notes(found, suite["evaluation_episodes"])
+    if suite.get("evaluation"):  # runs of earlier versions lack it
+        changes = ", ".join(f"{name} {value}" for name, value in suite["evaluation"].items())
+        sentences.append(f"Judged under other conditions than those of training: {changes}.")
     return Written(found, sentences, written, folder / name if content else None)
 
 

@@ -83,7 +83,7 @@ def run_suite(
     todo = jobs(suite, seed)
     # Everything is made once before the first conversation: a misspelt name fails at once.
     for name in suite.sellers:
-        parts.make_seller(name, suite.environment)
+        parts.make_seller(name, suite.evaluation_environment)
     agents = {name: parts.make_agent(name, suite.overrides.get(name, {})) for name in suite.agents}
     configs = {name: asdict(agent.config) for name, agent in agents.items()}
 
@@ -144,7 +144,7 @@ class _Task:
 
 
 def _evaluate(task: _Task) -> Result:
-    job, environment = task.job, dict(task.suite.environment)
+    job, environment = task.job, dict(task.suite.evaluation_environment)
     if job.kind == "start":
         policy = task.parts.make_start()
     else:
@@ -177,7 +177,7 @@ def _train_and_evaluate(task: _Task) -> Result:
     )
     _check_budget(job, training, suite.conversations)
     agent.save(task.folder.agent_folder(job) / "policy")
-    episodes, seconds = _hold(task, agent, suite.environment)
+    episodes, seconds = _hold(task, agent, suite.evaluation_environment)
     outcomes, turns = evaluate(episodes)
     result = Result(
         job,

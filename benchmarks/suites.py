@@ -21,8 +21,8 @@ class Suite:
 
     Every agent may hold ``conversations`` customer conversations in training. Everybody, sellers
     included, is then judged on the same ``evaluation_episodes`` customers, whom no training run
-    meets. ``environment`` holds arguments of ``SalesEnv``; ``overrides`` changes fields of an
-    agent's config, by agent.
+    meets. ``environment`` holds arguments of ``SalesEnv``, and ``evaluation`` those that are
+    others when everybody is judged; ``overrides`` changes fields of an agent's config, by agent.
     """
 
     name: str
@@ -33,7 +33,13 @@ class Suite:
     evaluation_episodes: int
     training_seeds: int = 1
     environment: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def evaluation_environment(self) -> Mapping[str, Any]:
+        """Arguments of ``SalesEnv`` under which everybody is judged."""
+        return {**self.environment, **self.evaluation}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,7 @@ def select(
     agents: Iterable[str] | None = None,
     sellers: Iterable[str] | None = None,
     environment: Mapping[str, Any] | None = None,
+    evaluation: Mapping[str, Any] | None = None,
 ) -> Suite:
     """Return ``suite`` with other agents, other sellers or more environment arguments.
 
@@ -116,6 +123,7 @@ def select(
         agents=suite.agents if agents is None else tuple(dict.fromkeys(agents)),
         sellers=suite.sellers if sellers is None else tuple(dict.fromkeys(sellers)),
         environment={**suite.environment, **(environment or {})},
+        evaluation={**suite.evaluation, **(evaluation or {})},
     )
 
 

@@ -66,9 +66,11 @@ class SalesEnv(gymnasium.Env[str, str]):
     - ``customer="scripted"``: a registered name, ``"package.module:factory"``, a factory or a
       customer object (``convgym.customers.make_customer``).
     - ``catalog=None``: the product catalogue, by name, JSON file or object; None leaves it to the
-      customer (``"laptops"`` for the scripted one). So it is for the next two.
+      customer (``"laptops"`` for the scripted one). So it is for the next three.
     - ``persona=None``: the kind of customer; the scripted one draws a persona per episode.
     - ``patience=None``: how many turns the customer bears.
+    - ``personas=None``: the kinds of customers that come in, ``"default"``, ``"difficult"`` or a
+      JSON file (``convgym.customers.personas``).
     - ``max_turns=12``: turns until truncation.
     - ``reveal_latent=False``: whether ``info`` shows the hidden state.
     - ``render_mode=None``: ``"ansi"`` returns the conversation, ``"human"`` prints it as it goes.

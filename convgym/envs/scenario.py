@@ -13,14 +13,15 @@ from convgym.errors import ConvgymError, unknown
 
 if TYPE_CHECKING:
     from convgym.catalog import Catalog
+    from convgym.customers.personas import Personas
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
     """Options of the environments, described in ``SalesEnv``.
 
-    ``catalog``, ``persona`` and ``patience`` go to the customer's factory where they are given;
-    None leaves the choice to the customer.
+    ``catalog``, ``persona``, ``patience`` and ``personas`` go to the customer's factory where they
+    are given; None leaves the choice to the customer.
 
     Raises:
         ConvgymError: if ``max_turns`` is not a positive integer.
@@ -30,6 +31,7 @@ class Scenario:
     catalog: str | Path | Catalog | None = None
     persona: str | None = None
     patience: float | None = None
+    personas: str | Path | Personas | None = None
     max_turns: int = 12
     reveal_latent: bool = False
 
@@ -55,7 +57,7 @@ class Scenario:
         """
         options = {
             name: value
-            for name in ("catalog", "persona", "patience")
+            for name in ("catalog", "persona", "patience", "personas")
             if (value := getattr(self, name)) is not None
         }
         customers = [make_customer(self.customer, **options) for _ in range(n)]

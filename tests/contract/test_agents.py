@@ -6,7 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import FrozenInstanceError, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,9 @@ class Market:
         market = self
 
         class Counted(ScriptedCustomer):
-            def reset(self, seed: int) -> str:
+            def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
                 market.seeds.append(seed)
-                return super().reset(seed)
+                return super().reset(seed, profile)
 
         return Counted()
 
@@ -204,10 +204,10 @@ def test_failed_customers_are_neither_sales_nor_losses(name: str, make: Make) ->
     from convgym.errors import InfrastructureError
 
     class Flaky(ScriptedCustomer):
-        def reset(self, seed: int) -> str:
+        def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
             if seed % 3 == 0:
                 raise InfrastructureError("down")
-            return super().reset(seed)
+            return super().reset(seed, profile)
 
     report = make(name).train(conversations=24, seed=1, environment={"customer": Flaky})
     assert report.conversations == 24

@@ -75,6 +75,21 @@ def test_bench_takes_other_agents_sellers_and_environment(run: Run, tmp_path: Pa
     assert read_manifest(tmp_path / "out")["run"]["suite"]["environment"] == {"catalog": "x"}
 
 
+def test_everybody_can_be_judged_on_another_catalogue(run: Run, world: World) -> None:
+    options = ["--catalog", "x", "--evaluate-on", "bicycles", "--personas", "difficult"]
+    code, out, _ = run("bench", "tiny", *options, "--output", "out")
+    assert code == 0
+    judged = {"catalog": "bicycles", "personas": "difficult"}
+    assert [environment for _, _, environment in world.held] == [judged] * 7
+    assert "Judged under other conditions than those of training: catalog bicycles" in out
+
+
+def test_logs_of_a_held_out_catalogue_are_refused(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("logs", "write", "log.jsonl", "--catalog", "bicycles")
+    assert code == 2 and is_one_line(err) and "reserved for evaluation" in err
+    assert not (tmp_path / "log.jsonl").exists()
+
+
 def test_a_second_bench_is_refused_with_the_way_out(run: Run) -> None:
     run("bench", "tiny", "--output", "out")
     code, out, err = run("bench", "tiny", "--output", "out")
@@ -107,7 +122,7 @@ def test_an_interrupted_bench_says_how_to_go_on_and_does(
         (["bench", "tiny", "--sellers", "nope"], "unknown seller 'nope'; known: bc"),
         (["logs", "write", "x.jsonl", "--seller", "nope"], "unknown seller 'nope'; known: always"),
         (["logs", "write", "x.jsonl", "--epsilon", "2"], "epsilon"),
-        (["logs", "write", "x.jsonl", "--catalog", "nope"], "unknown catalog 'nope'; known: lap"),
+        (["logs", "write", "x.jsonl", "--catalog", "nope"], "unknown catalog 'nope'; known: bic"),
         (["logs", "write", "x.jsonl", "--customer", "nope"], "unknown customer 'nope'; known"),
         (["logs", "validate", "nowhere.jsonl"], "nowhere.jsonl"),
         (["report", "nowhere"], "nowhere holds no results"),
