@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from convgym.agents.batch import tokenise
 from convgym.agents.conversation_format import ConversationFormat, Tokens
+from convgym.agents.q_diagnostics import mean, standard_error
 from convgym.conversation import Episode, Message, Response, render
 from convgym.customers import Customer, Snapshottable
 from convgym.envs.dialogue import Dialogue
@@ -73,22 +74,22 @@ class TrueValues:
     @property
     def q(self) -> Array:
         """(S, K) Q(s, a)."""
-        return _mean(self.q_returns)
+        return mean(self.q_returns)
 
     @property
     def q_se(self) -> Array:
         """(S, K) its standard error."""
-        return _standard_error(self.q_returns)
+        return standard_error(self.q_returns)
 
     @property
     def v(self) -> Array:
         """(S,) V(s)."""
-        return _mean(self.v_returns)
+        return mean(self.v_returns)
 
     @property
     def v_se(self) -> Array:
         """(S,) its standard error."""
-        return _standard_error(self.v_returns)
+        return standard_error(self.v_returns)
 
     @property
     def advantages(self) -> Array:
@@ -384,20 +385,3 @@ def _copied(customer: Customer) -> Snapshottable:
 def _can_be_copied(customer: Customer) -> TypeGuard[Snapshottable]:
     # Of the class: before the first reset a property may not be readable on the object.
     return all(callable(getattr(type(customer), name, None)) for name in ("snapshot", "restore"))
-
-
-def _mean(returns: Array) -> Array:
-    """Return the mean over the last axis, failures left out."""
-    known = np.isfinite(returns)
-    with np.errstate(invalid="ignore"):
-        mean: Array = np.where(known, returns, 0.0).sum(-1) / known.sum(-1)
-    return mean
-
-
-def _standard_error(returns: Array) -> Array:
-    known = np.isfinite(returns)
-    n = known.sum(-1)
-    deviation = np.where(known, returns - _mean(returns)[..., None], 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        error: Array = np.sqrt((deviation**2).sum(-1) / (n - 1) / n)
-    return error
