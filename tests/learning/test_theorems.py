@@ -244,6 +244,8 @@ def token_ppo(
     beta: float,
     *,
     penalty: Penalty | None = None,
+    logged: bool = False,
+    clip: float = 0.2,
     samples: int | None = None,
     updates: int = 300,
 ) -> Array:
@@ -256,6 +258,8 @@ def token_ppo(
         penalty: maps distributions (S, A, T, V), tokens' log-probabilities and the reference's
             (S, A, T) to a divergence per token, which is added to the loss; None to subtract the
             divergence from the score instead.
+        logged: learn from the reference's own responses throughout, not from fresh ones.
+        clip: of the probability ratio.
         samples: responses per state and update; None for the exact expectation.
         updates: times that fresh responses are taken.
     """
@@ -273,11 +277,12 @@ def token_ppo(
     anchor = spell(start)
     for _ in range(updates):
         with torch.no_grad():
-            old = spell(logits.log_softmax(-1))
+            speaker = start if logged else logits.log_softmax(-1)
+            old = spell(speaker)
             total = scores if penalty else scores - beta * (old - anchor).sum(-1)
             # The baseline of a token is the mean score of the responses that begin as this one.
-            policy = logits.softmax(-1).numpy()
-            baseline = torch.tensor(token_values(policy, total.numpy())[0])[:, prefixes]
+            means, _ = token_values(speaker.exp().numpy(), total.numpy())
+            baseline = torch.tensor(means)[:, prefixes]
             advantages = torch.stack(
                 [
                     ppo.gae(ppo.final_rewards(total[s], PRESENT), baseline[s], turns)
@@ -294,7 +299,7 @@ def token_ppo(
         for _ in range(2):
             distributions = logits.log_softmax(-1)
             new = spell(distributions)
-            loss = ppo.clipped_surrogate(new, old, advantages, 0.2)
+            loss = ppo.clipped_surrogate(new, old, advantages, clip)
             if penalty:
                 loss = loss + beta * penalty(distributions[:, prefixes], new, anchor)
             optimizer.zero_grad()
@@ -363,6 +368,35 @@ def test_a_divergence_per_token_in_the_loss_has_another_fixed_point(
     assert divergence(found, local).max() < 1e-4
     assert divergence(local, tilted(policy, q, beta)).max() > 0.01
     assert (expected(local, q) > expected(policy, q)).all()
+
+
+def test_on_logged_responses_each_token_is_judged_by_how_the_reference_goes_on(
+    improvement: tuple[Array, Array, float],
+) -> None:
+    """With the reference's own responses and a divergence per token in the loss, the fixed point is
+    a tilt of each token by its advantage under the *reference*, again an improvement. PPO's clip
+    stops long before: ratios stay near 1 - clip .. 1 + clip, whatever the weight of the divergence.
+    """
+    policy, q, beta = improvement
+    reference = token_policy(policy)
+    _, q_tokens = token_values(reference, q)
+    tilt = tilted(
+        reference.reshape(-1, VOCABULARY), q_tokens.reshape(-1, VOCABULARY), beta
+    ).reshape(reference.shape)
+    best = response_policy(tilt)
+
+    def learnt(clip: float) -> Array:
+        return token_ppo(
+            reference, q, beta, penalty=exact_penalty(reference), logged=True, clip=clip
+        )
+
+    assert divergence(learnt(clip=1e9), best).max() < 1e-4
+    assert (expected(best, q) > expected(policy, q)).all()
+    clipped = learnt(clip=0.2)
+    ratios = token_policy(clipped) / reference
+    assert ratios.max() < 1.5 < (tilt / reference).max()
+    assert (divergence(clipped, policy) < 0.5 * divergence(best, policy)).all()
+    assert (expected(clipped, q) > expected(policy, q)).all()
 
 
 # What is estimated from logged conversations is right in expectation.
