@@ -1,0 +1,61 @@
+"""What a chat model is to a customer: requests in, texts or failures out, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict
+
+from convgym.errors import InfrastructureError
+
+
+class ChatMessage(TypedDict):
+    """A message as chat models know it: here ``"assistant"`` is the model, the customer."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One call of a chat model, complete in itself: equal requests are the same request."""
+
+    messages: tuple[ChatMessage, ...]
+    """The instruction first, with the role ``"system"``; the model answers the last one."""
+    seed: int
+    """Of sampling, for models that take one."""
+    max_tokens: int = 200
+    temperature: float = 1.0
+    schema: Mapping[str, Any] | None = None
+    """JSON schema of the answer, which backends that can do so enforce; None asks for free text."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAnswer:
+    """What a chat model said, and what it cost."""
+
+    text: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+ChatResult: TypeAlias = ChatAnswer | InfrastructureError
+"""An answer, or why there is none after all attempts."""
+
+
+class ChatBackend(Protocol):
+    """A chat model somewhere: behind an endpoint, in this process, or in a recording."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Model and settings that change answers; never a secret."""
+
+    def complete(self, requests: Sequence[ChatRequest]) -> list[ChatResult]:
+        """Answer all requests together, in their order.
+
+        A request that fails for good has its InfrastructureError in the list; the others are
+        answered all the same. Raises ConvgymError for a user's mistake, such as a missing key.
+        """
+
+    def close(self) -> None:
+        """Give back connections and files; closing twice does no harm."""
