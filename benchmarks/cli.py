@@ -255,14 +255,17 @@ def chat(
     seed: Seed = 0,
     customer: Customer = None,
     catalog: Catalog = None,
+    personas: Personas = None,
 ) -> None:
-    """Hold one conversation: sell to a customer yourself, or watch another seller."""
+    """Hold one conversation: sell to a customer yourself, be the customer, or watch two others."""
     from convgym.catalog import load_catalog
     from convgym.conversation import render
     from convgym.rollout import rollout
     from convgym.sellers import make_seller
 
-    environment = _environment(customer, catalog)
+    environment = _environment(customer, catalog, personas)
+    if seller == customer == "human":
+        raise ConvgymError("seller and customer cannot both be you: give --seller competent, say")
     policy: Policy
     if seller == "human":
         print(load_catalog(environment.get("catalog", "laptops")).briefing(), end="\n\n")
@@ -277,7 +280,8 @@ def chat(
             environment["reveal_latent"] = True
     (episode,) = rollout(policy, [seed], policy_seed=seed, environment=environment)
     messages = episode.messages()
-    print(render(messages[-1:] if seller == "human" else messages))
+    if customer != "human":  # they have read it all
+        print(render(messages[-1:] if seller == "human" else messages))
     print(f"({episode.outcome.replace('_', ' ')})")
 
 

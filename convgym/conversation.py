@@ -94,6 +94,30 @@ def clean(text: str) -> str:
     return " ".join(words)[:MAX_UTTERANCE_CHARS].rstrip()
 
 
+_SENT = re.compile(r"\[sent: ([^\]]*)\] ?")
+_SHOWN = 500
+"""Characters of what was sent that a reply shows, so that there is room for the reply itself."""
+
+
+def show_sent(sent: str, reply: str) -> str:
+    """Return a reply to other words than the seller's: ``[sent: those words] the reply``."""
+    return f"[sent: {sent[:_SHOWN].replace(']', ')')}] {reply}"
+
+
+def as_said(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the conversation as it was held: with what was sent in place of what was suggested."""
+    if not any(message["content"].startswith("[sent: ") for message in messages):
+        return messages
+    said: list[Message] = []
+    for message in messages:
+        found = _SENT.match(message["content"]) if message["role"] == "user" else None
+        if found and said:
+            said[-1] = {"role": "assistant", "content": found[1]}
+            message = {"role": "user", "content": message["content"][found.end() :]}
+        said.append(message)
+    return said
+
+
 def render(messages: Sequence[Message]) -> str:
     """Return the conversation as text, one ``Customer: ...`` or ``Seller: ...`` line a message."""
     return "\n".join(f"{_SPEAKERS[message['role']]}: {message['content']}" for message in messages)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from convgym.catalog import Catalog, Product, load_catalog
-from convgym.conversation import Message, Response
+from convgym.conversation import Message, Response, as_said
 from convgym.customers.scripted import TOPICS
 from convgym.customers.understanding import OBJECTIONS, Understanding, tokens
 from convgym.errors import ConvgymError, unknown
@@ -131,6 +131,7 @@ class Shop:
 
     def note(self, messages: Sequence[Message]) -> Notes:
         """Read a conversation; a later statement of the customer's replaces an earlier one."""
+        messages = as_said(messages)
         notes = Notes(turns=len(messages) // 2)
         lexicon = self._lexicon
         for message in messages:
@@ -216,9 +217,10 @@ def _competent(
 
 
 def _oracle(notes: Notes, shop: Shop, rng: random.Random, latent: Mapping[str, Any] | None) -> Plan:
-    if latent is None:
+    if latent is None or "patience_left" not in latent:
         raise ConvgymError(
-            "the oracle needs the hidden state: make the environment with reveal_latent=True"
+            "the oracle needs the hidden state of a scripted customer: make the environment with"
+            " reveal_latent=True"
         )
     best = shop.best(Notes(latent["need"], latent["feature"], latent["budget"]))
     offered = latent["product"] == best.name

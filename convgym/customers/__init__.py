@@ -27,7 +27,10 @@ CustomerSpec: TypeAlias = str | Customer | CustomerFactory
 
 # Customers that come with the package are named, not imported, until somebody asks for them.
 _FACTORIES: dict[str, str | CustomerFactory] = {
-    "scripted": "convgym.customers.scripted:ScriptedCustomer"
+    "human": "convgym.customers.human:HumanCustomer",
+    "replay": "convgym.customers.replay:ReplayCustomer",
+    "scripted": "convgym.customers.scripted:ScriptedCustomer",
+    "suggested": "convgym.customers.suggested:suggested",
 }
 _MEMBERS = ("fingerprint", "latent", "reset", "respond")
 

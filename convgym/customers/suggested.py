@@ -1,0 +1,276 @@
+"""The suggested-response setting of Iterative PPO (arXiv 2511.21638): a business in between.
+
+The agent no longer speaks to the customer. It suggests what to say to a business, and the
+business decides what is sent::
+
+    P(s' | s, a) = sum over messages m of P(s' | s, a, m) P(m | s, a)
+
+For every suggestion the business draws one of four ways, with the probabilities of ``Business``:
+
+=============  ====================================================================================
+``verbatim``   the suggestion is sent as it is
+``edited``     its first sentence is sent, with a courtesy before it
+``influenced`` it is rejected, but of four messages of the business's own the one that shares most
+               words with it is sent
+``ignored``    the business sends words of its own
+=============  ====================================================================================
+
+A suggestion that is longer than ``longest`` words, or that repeats what was sent before, is liked
+less: its first two probabilities are multiplied by ``distaste`` and what is taken off goes to
+``ignored``. An empty suggestion abstains (``abstained``): the business speaks for itself.
+
+The state holds both what was suggested and what was sent: the suggestion is the seller's message,
+and where something else was sent, the reply begins with it, ``[sent: Of course. ...] I see.``
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, cast
+
+from convgym.catalog import Catalog
+from convgym.conversation import Episode, Message, clean, show_sent
+from convgym.customers import CustomerSpec, make_customer
+from convgym.customers.base import Customer, Reply, Snapshottable
+from convgym.customers.understanding import tokens
+from convgym.errors import ConvgymError, unknown
+from convgym.policy import Conversation
+from convgym.sellers import make_seller
+
+COURTESIES = ("Sure.", "Of course.", "Thank you.")
+DRAFTS = 4
+"""Messages of its own among which an influenced business chooses."""
+
+_FIRST_SENTENCE = re.compile(r"[^.!?]*[.!?]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Business:
+    """What becomes of suggestions: probabilities that add up to 1, and what is liked less.
+
+    Raises ConvgymError for a value that cannot be.
+    """
+
+    verbatim: float = 0.60
+    edited: float = 0.15
+    influenced: float = 0.10
+    ignored: float = 0.15
+    longest: int = 25
+    """Words; longer suggestions are liked less."""
+    distaste: float = 0.25
+    """What the first two probabilities are multiplied by for a suggestion that is liked less."""
+
+    def __post_init__(self) -> None:
+        ways = (self.verbatim, self.edited, self.influenced, self.ignored)
+        if min(ways) < 0 or abs(sum(ways) - 1) > 1e-9:
+            raise ConvgymError(
+                f"a business's four probabilities must be 0 or more and add up to 1, got {ways}"
+            )
+        if not 0 <= self.distaste <= 1:
+            raise ConvgymError(f"distaste must be in [0, 1], got {self.distaste!r}")
+        if self.longest < 1:
+            raise ConvgymError(f"longest must be at least 1 word, got {self.longest!r}")
+
+    def probabilities(self, suggestion: str, sent: Sequence[str]) -> dict[str, float]:
+        """Return the probability of each way, given what was sent before."""
+        liked = len(suggestion.split()) <= self.longest and suggestion not in sent
+        factor = 1.0 if liked else self.distaste
+        verbatim, edited = factor * self.verbatim, factor * self.edited
+        return {
+            "verbatim": verbatim,
+            "edited": edited,
+            "influenced": self.influenced,
+            "ignored": 1 - verbatim - edited - self.influenced,
+        }
+
+
+class Speaker(Protocol):
+    """The business's own words: what it would say next, given what was really said."""
+
+    def __call__(self, messages: Sequence[Message], rng: random.Random) -> str: ...
+
+
+SpeakerSpec: TypeAlias = str | Speaker
+
+
+class SuggestedResponse:
+    """A business and the customer behind it, as one customer; see the module's text."""
+
+    def __init__(
+        self, inner: Customer, business: Business, speaker: Speaker, speaker_name: str
+    ) -> None:
+        self.inner, self.business, self._speaker = inner, business, speaker
+        self._speaker_name = speaker_name
+        self.briefing = getattr(inner, "briefing", "")
+        self._rng = random.Random()
+        self._messages: list[Message] = []
+        self._suggestions: list[dict[str, str]] = []
+
+    @property
+    def catalog(self) -> Any:
+        """The inner customer's catalogue, None if it has none."""
+        return getattr(self.inner, "catalog", None)
+
+    @property
+    def fingerprint(self) -> str:
+        """Name, version, a hash of the business, and the inner customer's fingerprint."""
+        settings = repr((sorted(asdict(self.business).items()), self._speaker_name))
+        digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
+        return f"suggested-v0:{digest}({self.inner.fingerprint})"
+
+    @property
+    def latent(self) -> dict[str, Any]:
+        """The inner customer's hidden state."""
+        return self.inner.latent
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """``suggestions``: for every turn the ``suggestion``, what was ``sent``, and ``kind``."""
+        inner: Mapping[str, Any] = getattr(self.inner, "record", {})
+        return {**inner, "suggestions": [row.copy() for row in self._suggestions]}
+
+    def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
+        """Meet the inner customer drawn from ``seed``, which also seeds the business."""
+        reset = cast("Callable[..., str]", self.inner.reset)
+        opening = reset(seed) if profile is None else reset(seed, profile=profile)
+        self._rng = random.Random(f"business/{seed}")
+        self._messages = [{"role": "user", "content": clean(opening)}]
+        self._suggestions = []
+        return opening
+
+    def respond(self, utterance: str) -> Reply:
+        """Take a suggestion, send something, and return the customer's reply to that."""
+        suggestion = clean(utterance)
+        kind, sent = self._decide(suggestion)
+        reply = self.inner.respond(sent)
+        self._suggestions.append({"suggestion": suggestion, "sent": sent, "kind": kind})
+        self._messages += [
+            {"role": "assistant", "content": sent},
+            {"role": "user", "content": clean(reply.text)},
+        ]
+        if sent == suggestion:
+            return reply
+        return Reply(show_sent(sent, reply.text), reply.decision)
+
+    def close(self) -> None:
+        """Close the inner customer if it can be closed."""
+        close = getattr(self.inner, "close", None)
+        if close is not None:
+            close()
+
+    def _decide(self, suggestion: str) -> tuple[str, str]:
+        if not suggestion:
+            return "abstained", self._own_words()
+        sent = [row["sent"] for row in self._suggestions]
+        ways = self.business.probabilities(suggestion, sent)
+        (kind,) = self._rng.choices(list(ways), weights=list(ways.values()))
+        if kind == "verbatim":
+            return kind, suggestion
+        if kind == "edited":
+            first = _FIRST_SENTENCE.match(suggestion)
+            return kind, f"{self._rng.choice(COURTESIES)} {first[0] if first else suggestion}"
+        if kind == "influenced":
+            drafts = [self._own_words() for _ in range(DRAFTS)]
+            return kind, max(drafts, key=partial(_overlap, suggestion))
+        return kind, self._own_words()
+
+    def _own_words(self) -> str:
+        return clean(self._speaker(self._messages, self._rng))
+
+
+class SnapshottableSuggestedResponse(SuggestedResponse):
+    """The same round a customer whose state can be copied."""
+
+    inner: Snapshottable
+
+    def snapshot(self) -> object:
+        """Return a copy of the whole state, of customer and business."""
+        own = (self._rng.getstate(), tuple(self._messages), tuple(self._suggestions))
+        return self.inner.snapshot(), own
+
+    def restore(self, state: object, seed: int | None = None) -> None:
+        """Go back to a snapshot; with ``seed``, go on with fresh randomness."""
+        inner, (randomness, messages, suggestions) = cast("tuple[object, tuple[Any, ...]]", state)
+        self.inner.restore(inner, seed)
+        self._messages, self._suggestions = list(messages), list(suggestions)
+        if seed is None:
+            self._rng.setstate(randomness)
+        else:
+            self._rng.seed(f"business/{seed}")
+
+
+def suggested(
+    inner: CustomerSpec = "scripted",
+    business: Business | Mapping[str, Any] | None = None,
+    speaker: SpeakerSpec = "mediocre",
+    catalog: str | Path | Catalog | None = None,
+    **options: Any,
+) -> SuggestedResponse:
+    """Return a customer behind a business that takes suggestions.
+
+    Args:
+        inner: the customer itself, as for ``make_customer``.
+        business: what becomes of suggestions, or fields of ``Business`` by name.
+        speaker: the business's own words: the name of a reference seller, or a callable.
+        catalog: the shop of both; None leaves it to the customer.
+        **options: of the inner customer.
+
+    Raises:
+        ConvgymError: for an unknown name or a value that cannot be.
+    """
+    if catalog is not None:
+        options["catalog"] = catalog
+    customer = make_customer(inner, **options)
+    name = speaker if isinstance(speaker, str) else getattr(speaker, "__qualname__", repr(speaker))
+    if isinstance(speaker, str):
+        speaker = _seller(speaker, catalog or getattr(customer, "catalog", None) or "laptops")
+    kind = (
+        SnapshottableSuggestedResponse if isinstance(customer, Snapshottable) else SuggestedResponse
+    )
+    return kind(customer, _business(business), speaker, name)
+
+
+def acceptance_rate(episodes: Iterable[Episode]) -> float | None:
+    """Return the share of suggestions that were sent verbatim or edited.
+
+    Abstentions are no suggestions. None if the episodes' metadata hold no suggestions.
+    """
+    kinds = [
+        row["kind"]
+        for episode in episodes
+        for row in episode.metadata.get("suggestions", ())
+        if row["kind"] != "abstained"
+    ]
+    accepted = sum(kind in ("verbatim", "edited") for kind in kinds)
+    return accepted / len(kinds) if kinds else None
+
+
+def _business(given: Business | Mapping[str, Any] | None) -> Business:
+    if isinstance(given, Business):
+        return given
+    known = Business.__dataclass_fields__
+    for name in given or {}:
+        if name not in known:
+            raise unknown("field of the business", name, known)
+    return Business(**(given or {}))
+
+
+def _seller(name: str, catalog: str | Path | Catalog) -> Speaker:
+    policy = make_seller(name, catalog)
+
+    def speak(messages: Sequence[Message], rng: random.Random) -> str:
+        return policy.act([Conversation(0, list(messages), rng)])[0].text
+
+    return speak
+
+
+def _overlap(suggestion: str, draft: str) -> float:
+    """Return the share of words that two messages have in common (Jaccard)."""
+    a, b = set(tokens(suggestion)), set(tokens(draft))
+    return len(a & b) / max(1, len(a | b))
