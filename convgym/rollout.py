@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from convgym.conversation import Episode, Response, Turn
-from convgym.envs.dialogue import Dialogue
+from convgym.envs.dialogue import Dialogue, reset_together, step_together
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation, Policy
@@ -22,17 +22,17 @@ class _Place:
         self.reveal_latent = reveal_latent
         self.fingerprint = dialogue.customer.fingerprint
 
-    def start(self, index: int, seed: int, policy_seed: int) -> None:
+    def begin(self, index: int, seed: int, policy_seed: int) -> None:
+        """Take up the conversation that the dialogue was just reset to."""
         self.index = index
         self.turns: list[Turn] = []
-        self.dialogue.reset(seed)
         # Of these two seeds alone, so that the batch's size and order do not matter.
         rng = random.Random(f"{policy_seed}/{seed}")
         self.conversation = Conversation(seed, self.dialogue.messages, rng, self._latent())
 
-    def step(self, response: Response) -> None:
+    def note(self, response: Response) -> None:
+        """Note the turn that the dialogue just took."""
         dialogue = self.dialogue
-        dialogue.step(response.text)
         if dialogue.turn == len(self.turns):  # the backend failed, nothing was heard
             return
         said, heard = (message["content"] for message in dialogue.messages[-2:])
@@ -114,26 +114,31 @@ def _hold(
 ) -> list[Episode]:
     policy.reset(policy_seed)
     waiting = iter(enumerate(seeds))
-    for place, (index, seed) in zip(places, waiting, strict=False):
-        place.start(index, seed, policy_seed)
+    _begin(places, waiting, policy_seed)
     episodes: dict[int, Episode] = {}
     live = places
     while live:
-        for place, response in zip(live, _ask(policy, live), strict=True):
-            place.step(response)
-        going_on = []
-        for place in live:
+        responses = _ask(policy, live)
+        step_together([place.dialogue for place in live], [each.text for each in responses])
+        ended = []
+        for place, response in zip(live, responses, strict=True):
+            place.note(response)
             if place.dialogue.outcome is not None:
                 episodes[place.index] = place.episode(policy.name)
-                following = next(waiting, None)
-                if following is None:
-                    continue
-                place.start(*following, policy_seed)
-            going_on.append(place)
-        live = going_on
+                ended.append(place)
+        _begin(ended, waiting, policy_seed)
+        live = [place for place in live if place.dialogue.outcome is None]
         if progress is not None:
             progress(len(episodes))
     return [episodes[index] for index in range(len(seeds))]
+
+
+def _begin(places: Sequence[_Place], waiting: Iterator[tuple[int, int]], policy_seed: int) -> None:
+    """Begin the next conversations in these places, as far as there are more."""
+    begun = list(zip(places, waiting, strict=False))
+    reset_together([place.dialogue for place, _ in begun], [seed for _, (_, seed) in begun])
+    for place, (index, seed) in begun:
+        place.begin(index, seed, policy_seed)
 
 
 def _ask(policy: Policy, live: Sequence[_Place]) -> list[Response]:

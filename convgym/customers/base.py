@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
+
+from convgym.errors import InfrastructureError
 
 
 class Decision(StrEnum):
@@ -51,3 +54,24 @@ class Snapshottable(Customer, Protocol):
 
     def restore(self, state: object, seed: int | None = None) -> None:
         """Go back to ``state``; with ``seed``, go on from there with fresh randomness."""
+
+
+@runtime_checkable
+class Batched(Customer, Protocol):
+    """A customer whose copies answer together, such as those that speak through one chat model.
+
+    Environments and rollouts then ask all conversations at once that are due, which may be in
+    any order and number; answers must not depend on who else is asked.
+    """
+
+    @classmethod
+    def reset_together(
+        cls, customers: Sequence[Self], seeds: Sequence[int]
+    ) -> list[str | InfrastructureError]:
+        """Do ``reset`` for each; a customer that fails has its InfrastructureError in the list."""
+
+    @classmethod
+    def respond_together(
+        cls, customers: Sequence[Self], utterances: Sequence[str]
+    ) -> list[Reply | InfrastructureError]:
+        """Do ``respond`` for each; a customer that fails has its error in the list."""

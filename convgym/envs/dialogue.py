@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from gymnasium.error import ResetNeeded
 
 from convgym.conversation import Message, Outcome, clean, render
 from convgym.customers.base import Customer, Decision, Reply
+from convgym.customers.together import Answer, Opening, reset_customers, respond_customers
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.seeds import EVALUATION_BASE
 
@@ -32,6 +34,13 @@ def check_utterance(utterance: object) -> None:
             f"an action must be a str, the seller's utterance; got {type(utterance).__name__}:"
             f" {repr(utterance)[:60]}"
         )
+
+
+def check_seed(seed: object) -> int:
+    """Return an episode seed as an ``int``; ConvgymError unless it is an integer of 0 or more."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ConvgymError(f"an episode seed must be an integer from 0 upwards, got {seed!r}")
+    return int(seed)
 
 
 class Dialogue:
@@ -65,14 +74,19 @@ class Dialogue:
 
     def reset(self, seed: int) -> None:
         """Meet the customer drawn from ``seed``, a non-negative integer (else ConvgymError)."""
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise ConvgymError(f"an episode seed must be an integer from 0 upwards, got {seed!r}")
-        self.seed = int(seed)
-        self.turn, self.outcome, self.failure = 0, None, None
+        seed = check_seed(seed)
+        opening: Opening
         try:
-            opening = self.customer.reset(self.seed)
+            opening = self.customer.reset(seed)
         except InfrastructureError as error:
-            opening, self.failure = "", str(error)
+            opening = error
+        self._open(seed, opening)
+
+    def _open(self, seed: int, opening: Opening) -> None:
+        self.seed = seed
+        self.turn, self.outcome, self.failure = 0, None, None
+        if isinstance(opening, InfrastructureError):
+            opening, self.failure = "", str(opening)
         self.messages = [{"role": "user", "content": clean(opening)}]
         self.text = render(self.messages)
 
@@ -82,14 +96,33 @@ class Dialogue:
         Raises ConvgymError if the action is not a ``str`` or the customer breaks its protocol,
         ResetNeeded if there is no conversation to continue.
         """
+        said = self._say(utterance)
+        answer: Answer | None = None
+        if self.failure is None:
+            try:
+                answer = self.customer.respond(said)
+            except InfrastructureError as error:
+                answer = error
+        self._hear(said, answer)
+
+    def _say(self, utterance: str) -> str:
         check_utterance(utterance)
         if self.seed is None or self.outcome is not None:
             raise ResetNeeded("there is no conversation to continue: call reset() before step()")
-        said = clean(utterance)
-        reply = self._reply(said) if self.failure is None else None
-        if reply is None:
+        return clean(utterance)
+
+    def _hear(self, said: str, reply: Answer | None) -> None:
+        """Go on with the customer's answer, or end: None is for one that failed already."""
+        if reply is None or isinstance(reply, InfrastructureError):
+            if reply is not None:
+                self.failure = str(reply)
             self.outcome = "infrastructure_failure"
             return
+        if not isinstance(reply, Reply) or reply.decision not in _ENDINGS:
+            raise ConvgymError(
+                f"customer {type(self.customer).__name__} must respond with a Reply that holds a"
+                f" Decision, got {reply!r}"
+            )
         ending = _ENDINGS[reply.decision]
         new: list[Message] = [
             {"role": "assistant", "content": said},
@@ -99,19 +132,6 @@ class Dialogue:
         self.text += "\n" + render(new)
         self.turn += 1
         self.outcome = ending or ("turn_limit" if self.turn >= self.max_turns else None)
-
-    def _reply(self, said: str) -> Reply | None:
-        try:
-            reply = self.customer.respond(said)
-        except InfrastructureError as error:
-            self.failure = str(error)
-            return None
-        if not isinstance(reply, Reply) or reply.decision not in _ENDINGS:
-            raise ConvgymError(
-                f"customer {type(self.customer).__name__} must respond with a Reply that holds a"
-                f" Decision, got {reply!r}"
-            )
-        return reply
 
     @property
     def terminated(self) -> bool:
@@ -152,3 +172,23 @@ class Dialogue:
         close = getattr(self.customer, "close", None)
         if close is not None:
             close()
+
+
+def reset_together(dialogues: Sequence[Dialogue], seeds: Iterable[int]) -> None:
+    """Reset each dialogue as ``Dialogue.reset`` does; customers that can, answer together."""
+    checked = [check_seed(seed) for seed in seeds]
+    openings = reset_customers([dialogue.customer for dialogue in dialogues], checked)
+    for dialogue, seed, opening in zip(dialogues, checked, openings, strict=True):
+        dialogue._open(seed, opening)
+
+
+def step_together(dialogues: Sequence[Dialogue], utterances: Iterable[str]) -> None:
+    """Step each dialogue as ``Dialogue.step`` does; customers that can, answer together.
+
+    Nobody has moved if one of the utterances is no ``str`` or one of the dialogues has ended.
+    """
+    said = [dialogue._say(text) for dialogue, text in zip(dialogues, utterances, strict=True)]
+    asked = [pair for pair in zip(dialogues, said, strict=True) if pair[0].failure is None]
+    answers = iter(respond_customers([d.customer for d, _ in asked], [text for _, text in asked]))
+    for dialogue, text in zip(dialogues, said, strict=True):
+        dialogue._hear(text, next(answers) if dialogue.failure is None else None)

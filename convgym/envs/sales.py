@@ -71,6 +71,8 @@ class SalesEnv(gymnasium.Env[str, str]):
     - ``patience=None``: how many turns the customer bears.
     - ``personas=None``: the kinds of customers that come in, ``"default"``, ``"difficult"`` or a
       JSON file (``convgym.customers.personas``).
+    - ``customer_options=None``: further options of the customer by name, for instance
+      ``{"model": "gpt-4o-mini"}`` for ``customer="llm"``.
     - ``max_turns=12``: turns until truncation.
     - ``reveal_latent=False``: whether ``info`` shows the hidden state.
     - ``render_mode=None``: ``"ansi"`` returns the conversation, ``"human"`` prints it as it goes.

@@ -21,10 +21,11 @@ class Scenario:
     """Options of the environments, described in ``SalesEnv``.
 
     ``catalog``, ``persona``, ``patience`` and ``personas`` go to the customer's factory where they
-    are given; None leaves the choice to the customer.
+    are given; None leaves the choice to the customer. ``customer_options`` go there as well.
 
     Raises:
-        ConvgymError: if ``max_turns`` is not a positive integer.
+        ConvgymError: if ``max_turns`` is not a positive integer, or ``customer_options`` are not
+            options by name or give again what is given already.
     """
 
     customer: CustomerSpec = "scripted"
@@ -32,6 +33,7 @@ class Scenario:
     persona: str | None = None
     patience: float | None = None
     personas: str | Path | Personas | None = None
+    customer_options: Mapping[str, Any] | None = None
     max_turns: int = 12
     reveal_latent: bool = False
 
@@ -39,6 +41,7 @@ class Scenario:
         turns = self.max_turns
         if isinstance(turns, bool) or not isinstance(turns, int) or turns < 1:
             raise ConvgymError(f"max_turns must be an integer from 1 upwards, got {turns!r}")
+        self._customer_options()
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Scenario:
@@ -55,11 +58,7 @@ class Scenario:
         Raises ConvgymError if the customer cannot be made, or if there is only one for several
         conversations.
         """
-        options = {
-            name: value
-            for name in ("catalog", "persona", "patience", "personas")
-            if (value := getattr(self, name)) is not None
-        }
+        options = self._customer_options()
         customers = [make_customer(self.customer, **options) for _ in range(n)]
         if len(set(map(id, customers))) < n:
             raise ConvgymError(
@@ -67,3 +66,17 @@ class Scenario:
                 " object again: pass its class or another factory"
             )
         return [Dialogue(customer, self.max_turns) for customer in customers]
+
+    def _customer_options(self) -> dict[str, Any]:
+        options = {
+            name: value
+            for name in ("catalog", "persona", "patience", "personas")
+            if (value := getattr(self, name)) is not None
+        }
+        more = {} if self.customer_options is None else self.customer_options
+        if not isinstance(more, Mapping) or not all(isinstance(name, str) for name in more):
+            raise ConvgymError(f"customer_options must be options by name, got {more!r}")
+        for name in more:
+            if name in options:
+                raise ConvgymError(f"{name!r} is given twice, also in customer_options: drop one")
+        return {**options, **more}

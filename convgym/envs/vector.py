@@ -13,7 +13,13 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from convgym.envs.dialogue import Dialogue, check_utterance, draw_episode_seed
+from convgym.envs.dialogue import (
+    Dialogue,
+    check_utterance,
+    draw_episode_seed,
+    reset_together,
+    step_together,
+)
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, unknown
 from convgym.spaces import Utterance
@@ -132,11 +138,11 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
             seed = range(seed, seed + self.num_envs)
         seeds = self._one_each("seed", seed)
         episode_seeds = self._one_each("episode_seed", options.get("episode_seed"))
-        infos: dict[int, dict[str, Any]] = {}
-        for i in np.flatnonzero(self._mask(options.get("reset_mask"))).tolist():
+        chosen = np.flatnonzero(self._mask(options.get("reset_mask"))).tolist()
+        for i in chosen:
             if seeds[i] is not None:
                 self._streams[i] = seeding.np_random(seeds[i])
-            infos[i] = self._start(i, episode_seeds[i])
+        infos = self._start({i: episode_seeds[i] for i in chosen})
         return self._texts(), batch_infos(infos, self.num_envs)
 
     def _one_each(self, name: str, values: Any) -> Sequence[Any]:
@@ -159,11 +165,15 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
             )
         return array
 
-    def _start(self, i: int, episode_seed: int | None = None) -> dict[str, Any]:
-        if episode_seed is None:
-            episode_seed = draw_episode_seed(self._stream(i)[0])
-        self._dialogues[i].reset(episode_seed)
-        return self._dialogues[i].opening_info(self.scenario.reveal_latent)
+    def _start(self, episode_seeds: Mapping[int, int | None]) -> dict[int, dict[str, Any]]:
+        """Begin conversations and return their infos; keys are places, None draws a seed."""
+        seeds = [
+            draw_episode_seed(self._stream(i)[0]) if seed is None else seed
+            for i, seed in episode_seeds.items()
+        ]
+        reset_together([self._dialogues[i] for i in episode_seeds], seeds)
+        reveal = self.scenario.reveal_latent
+        return {i: self._dialogues[i].opening_info(reveal) for i in episode_seeds}
 
     def _stream(self, i: int) -> tuple[np.random.Generator, int]:
         """Return the generator of conversation i, as ``SalesEnv`` would have it, and its seed."""
@@ -194,20 +204,26 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
         rewards = np.zeros(self.num_envs)
         terminations = np.zeros(self.num_envs, dtype=np.bool_)
         truncations = np.zeros(self.num_envs, dtype=np.bool_)
-        infos: dict[int, dict[str, Any]] = {}
+        going_on = [i for i, dialogue in enumerate(self._dialogues) if dialogue.outcome is None]
+        ended = [i for i, dialogue in enumerate(self._dialogues) if dialogue.outcome is not None]
+        step_together([self._dialogues[i] for i in going_on], [actions[i] for i in going_on])
+        infos = {i: self._dialogues[i].info(reveal) for i in going_on}
+        if self._autoreset is AutoresetMode.NEXT_STEP:
+            infos |= self._start(dict.fromkeys(ended))
         for i, dialogue in enumerate(self._dialogues):
-            if dialogue.outcome is None:
-                dialogue.step(actions[i])
-                rewards[i] = dialogue.reward
-                infos[i] = dialogue.info(reveal)
-            elif self._autoreset is AutoresetMode.NEXT_STEP:
-                infos[i] = self._start(i)
             if dialogue.outcome is not None:
                 terminations[i] = dialogue.terminated
                 truncations[i] = dialogue.truncated
-                if self._autoreset is AutoresetMode.SAME_STEP:
-                    end = {"final_obs": dialogue.text, "final_info": infos[i]}
-                    infos[i] = {**end, **self._start(i)}
+        for i in going_on:
+            rewards[i] = self._dialogues[i].reward
+        if self._autoreset is AutoresetMode.SAME_STEP:
+            ended = [i for i in going_on if self._dialogues[i].outcome is not None]
+            ends = {
+                i: {"final_obs": self._dialogues[i].text, "final_info": infos[i]} for i in ended
+            }
+            infos |= {
+                i: {**ends[i], **info} for i, info in self._start(dict.fromkeys(ended)).items()
+            }
         batch = batch_infos(infos, self.num_envs)
         return self._texts(), rewards, terminations, truncations, batch
 

@@ -1,0 +1,68 @@
+"""Ask several customers at once: those that are ``Batched`` together, the others in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from convgym.customers.base import Customer, Reply
+from convgym.errors import ConvgymError, InfrastructureError
+
+if TYPE_CHECKING:
+    from convgym.customers.base import Batched
+
+Opening: TypeAlias = str | InfrastructureError
+Answer: TypeAlias = Reply | InfrastructureError
+"""What a customer says, or why it says nothing."""
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+def is_batched(customer: Customer) -> bool:
+    """Return whether ``customer`` follows ``Batched``."""
+    # Of the class: before the first reset a property may not be readable on the object.
+    kind = type(customer)
+    return hasattr(kind, "respond_together") and hasattr(kind, "reset_together")
+
+
+def reset_customers(customers: Sequence[Customer], seeds: Sequence[int]) -> list[Opening]:
+    """Reset each customer with its seed and return their openings, failures in their place."""
+    return _ask(customers, seeds, lambda c: c.reset, lambda kind: kind.reset_together)
+
+
+def respond_customers(customers: Sequence[Customer], utterances: Sequence[str]) -> list[Answer]:
+    """Say each customer its utterance and return their replies, failures in their place."""
+    return _ask(customers, utterances, lambda c: c.respond, lambda kind: kind.respond_together)
+
+
+def _ask(
+    customers: Sequence[Customer],
+    inputs: Sequence[_In],
+    alone: Callable[[Customer], Callable[[_In], _Out]],
+    together: Callable[[type[Batched]], Callable[[Any, Any], list[_Out | InfrastructureError]]],
+) -> list[_Out | InfrastructureError]:
+    answers: list[Any] = [None] * len(customers)
+    batches: dict[Any, list[int]] = {}
+    for i, customer in enumerate(customers):
+        if is_batched(customer):
+            batches.setdefault(type(customer), []).append(i)
+            continue
+        try:
+            answers[i] = alone(customer)(inputs[i])
+        except InfrastructureError as error:
+            answers[i] = error
+    for kind, members in batches.items():
+        found: Sequence[Any]
+        try:
+            found = together(kind)([customers[i] for i in members], [inputs[i] for i in members])
+        except InfrastructureError as error:  # of all of them
+            found = [error] * len(members)
+        if len(found) != len(members):
+            raise ConvgymError(
+                f"customer {kind.__name__} must return an answer for each of {len(members)}"
+                f" customers, got {len(found)}"
+            )
+        for i, answer in zip(members, found, strict=True):
+            answers[i] = answer
+    return answers
