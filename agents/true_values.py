@@ -29,7 +29,7 @@ from convgym.agents.conversation_format import ConversationFormat, Tokens
 from convgym.agents.q_diagnostics import mean, standard_error
 from convgym.conversation import Episode, Message, Response, render
 from convgym.customers import Customer, Snapshottable
-from convgym.envs.dialogue import Dialogue
+from convgym.envs.dialogue import Dialogue, step_together
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation, Policy
@@ -289,8 +289,8 @@ class _Place:
         self.dialogue, self.seed, self.gamma = dialogue, seed, gamma
         self.reveal_latent = reveal_latent
 
-    def start(self, number: int, state: BranchState, response: Response | None) -> None:
-        """Go back to the state with fresh randomness; say the response, if one is given."""
+    def start(self, number: int, state: BranchState) -> None:
+        """Go back to the state with fresh randomness."""
         dialogue, messages = self.dialogue, state.messages
         # Of the seed and the branch's number alone, so that the batch's size does not matter.
         rng = random.Random(f"{self.seed}/{number}")
@@ -301,11 +301,9 @@ class _Place:
         self.number, self.turn = number, state.turn
         # Policies may know conversations by their seed, so every branch has one of its own.
         self.conversation = Conversation(number, messages, rng, self._latent())
-        if response is not None:
-            self.step(response)
 
-    def step(self, response: Response) -> None:
-        self.dialogue.step(response.text)
+    def look(self) -> None:
+        """See the hidden state, where it may be seen, after a turn."""
         self.conversation.latent = self._latent()
 
     def _latent(self) -> Mapping[str, Any] | None:
@@ -332,22 +330,29 @@ def _hold(
     live: list[_Place] = []
     free = list(places)
     while True:
-        for place in free:
-            for number, (state, response) in waiting:
-                place.start(number, state, response)
-                if place.dialogue.outcome is None:
-                    live.append(place)
-                    break
-                yield number, place.value  # the response itself ended the conversation
+        fresh: list[_Place] = []
+        while begun := list(zip(free, waiting, strict=False)):
+            for place, (number, (state, _)) in begun:
+                place.start(number, state)
+            _say([(place, said) for place, (_, (_, said)) in begun if said is not None])
+            free = [place for place, _ in begun if place.dialogue.outcome is not None]
+            fresh += [place for place, _ in begun if place.dialogue.outcome is None]
+            for place in free:
+                yield place.number, place.value  # the response itself ended the conversation
+        live += sorted(fresh, key=lambda place: place.number)
         if not live:
             return
-        said = policy.act([place.conversation for place in live])
-        for place, response in zip(live, said, strict=True):
-            place.step(response)
+        _say(list(zip(live, policy.act([place.conversation for place in live]), strict=True)))
         free = [place for place in live if place.dialogue.outcome is not None]
         live = [place for place in live if place.dialogue.outcome is None]
         for place in free:
             yield place.number, place.value
+
+
+def _say(said: Sequence[tuple[_Place, Response]]) -> None:
+    step_together([place.dialogue for place, _ in said], [response.text for _, response in said])
+    for place, _ in said:
+        place.look()
 
 
 class _Dialogues:

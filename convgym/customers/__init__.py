@@ -7,10 +7,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
-from convgym.customers.base import Customer, Decision, Reply, Snapshottable
+from convgym.customers.base import Batched, Customer, Decision, Reply, Snapshottable
 from convgym.errors import ConvgymError, unknown
 
 __all__ = [
+    "Batched",
     "Customer",
     "CustomerFactory",
     "CustomerSpec",
