@@ -117,9 +117,14 @@ Decide = Callable[[Notes, "Shop", random.Random, Mapping[str, Any] | None], Plan
 
 
 class Shop:
-    """A seller's knowledge of the catalogue and its ear for customers."""
+    """A seller's knowledge of the catalogue, its ear for customers and its words.
 
-    def __init__(self, catalog: Catalog) -> None:
+    ``phrases`` are said in place of those in ``PHRASES``, by kind of act.
+    """
+
+    def __init__(
+        self, catalog: Catalog, phrases: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
         self.catalog = catalog
         self._lexicon = Understanding(catalog).lexicon
         wording = catalog.wording
@@ -127,6 +132,7 @@ class Shop:
             **PHRASES,
             **{f"ask_{topic}": phrases for topic, phrases in wording.questions.items()},
             **{f"answer_{kind}": said.answers for kind, said in wording.objections.items()},
+            **(phrases or {}),
         }
 
     def note(self, messages: Sequence[Message]) -> Notes:
@@ -267,8 +273,8 @@ def _mediocre(epsilon: float) -> Decide:
 class ScriptedSeller:
     """A policy that decides by rule; safe to use on any number of conversations at once."""
 
-    def __init__(self, name: str, decide: Decide, catalog: Catalog) -> None:
-        self._name, self._decide, self._shop = name, decide, Shop(catalog)
+    def __init__(self, name: str, decide: Decide, shop: Shop) -> None:
+        self._name, self._decide, self._shop = name, decide, shop
 
     @property
     def name(self) -> str:
@@ -300,7 +306,10 @@ SELLERS = ("silent", "random", "always-closing", "mediocre", "competent", "oracl
 
 
 def make_seller(
-    name: str, catalog: str | Path | Catalog = "laptops", epsilon: float = 0.1
+    name: str,
+    catalog: str | Path | Catalog = "laptops",
+    epsilon: float = 0.1,
+    phrases: Mapping[str, tuple[str, ...]] | None = None,
 ) -> ScriptedSeller:
     """Return a reference seller by name.
 
@@ -308,6 +317,7 @@ def make_seller(
         name: one of ``SELLERS``.
         catalog: what it sells; must be the customers' catalogue.
         epsilon: share of random acts of the mediocre seller, the behaviour policy of logs.
+        phrases: what it says in place of ``PHRASES``, by kind of act.
 
     Raises:
         ConvgymError: for an unknown name or an epsilon outside [0, 1].
@@ -324,4 +334,4 @@ def make_seller(
     }
     if name not in deciders:
         raise unknown("seller", name, deciders)
-    return ScriptedSeller(name, deciders[name], load_catalog(catalog))
+    return ScriptedSeller(name, deciders[name], Shop(load_catalog(catalog), phrases))
