@@ -9,8 +9,9 @@ A line (here on several) of version 1::
      "metadata": {}}
 
 ``token_ids`` and ``token_logprobs`` are there when a language model spoke. Floats are written so
-that they are read back exactly; ``metadata`` is any JSON object (tuples come back as lists).
-Files whose name ends in ``.gz`` are compressed.
+that they are read back exactly; ``metadata`` is any JSON object (tuples come back as lists), in
+which two names are taken: ``failure``, and ``suggestions``, one a turn (see
+``convgym.customers.suggested``). Files whose name ends in ``.gz`` are compressed.
 
 A program that is stopped while it writes leaves a last line without its end. Such a line is no
 episode: reading reports and skips it, appending cuts it off. Any other damage is an error.
@@ -48,6 +49,19 @@ class _Turn(TypedDict):
 
 
 @with_config(_STRICT)
+class _Suggestion(TypedDict):
+    suggestion: str
+    sent: str
+    kind: Literal["verbatim", "edited", "influenced", "ignored", "abstained"]
+
+
+@with_config(ConfigDict(extra="allow", strict=True))
+class _Metadata(TypedDict):
+    failure: NotRequired[str]
+    suggestions: NotRequired[list[_Suggestion]]
+
+
+@with_config(_STRICT)
 class _Row(TypedDict):
     schema: Literal["convgym.episode"]
     version: Literal[1]
@@ -57,7 +71,7 @@ class _Row(TypedDict):
     outcome: Outcome
     customer: str
     policy: str
-    metadata: dict[str, Any]
+    metadata: _Metadata
 
 
 _ROW = TypeAdapter(_Row)
@@ -269,6 +283,12 @@ def _episode(line: bytes) -> Episode:
         raise _Malformed(f"expected UTF-8 text, got byte {line[error.start]:#04x}") from None
     except ValidationError as error:
         raise _Malformed(_explain(error)) from None
+    suggestions = row["metadata"].get("suggestions")
+    if suggestions is not None and len(suggestions) != len(row["turns"]):
+        raise _Malformed(
+            f"field metadata.suggestions: expected one for each of {len(row['turns'])} turns, got"
+            f" {len(suggestions)}"
+        )
     return Episode(
         seed=row["seed"],
         opening=row["opening"],

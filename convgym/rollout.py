@@ -47,6 +47,9 @@ class _Place:
     def episode(self, policy: str) -> Episode:
         dialogue = self.dialogue
         assert dialogue.outcome is not None
+        metadata = dict(getattr(dialogue.customer, "record", {}))
+        if dialogue.failure is not None:
+            metadata["failure"] = dialogue.failure
         return Episode(
             seed=self.conversation.seed,
             opening=dialogue.messages[0]["content"],
@@ -54,7 +57,7 @@ class _Place:
             outcome=dialogue.outcome,
             customer=self.fingerprint,
             policy=policy,
-            metadata={} if dialogue.failure is None else {"failure": dialogue.failure},
+            metadata=metadata,
         )
 
 
@@ -78,7 +81,8 @@ def rollout(
     The recorded text of a response is what the customer heard (``convgym.conversation.clean``);
     its tokens and log-probabilities are kept as they came. An episode whose customer failed has
     the outcome ``"infrastructure_failure"`` and the reason in ``metadata["failure"]``; such
-    episodes are returned, and count for nothing (``Episode.valid``).
+    episodes are returned, and count for nothing (``Episode.valid``). The metadata also holds what
+    the customer's ``record`` says of the conversation, if it keeps one.
 
     Args:
         policy: the seller.

@@ -28,16 +28,17 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, cast
 
 from convgym.catalog import Catalog
 from convgym.conversation import Episode, Message, clean, show_sent
 from convgym.customers import CustomerSpec, make_customer
 from convgym.customers.base import Customer, Reply, Snapshottable
+from convgym.customers.together import Answer, Opening, reset_customers, respond_customers
 from convgym.customers.understanding import tokens
 from convgym.errors import ConvgymError, unknown
 from convgym.policy import Conversation
@@ -99,6 +100,12 @@ class Speaker(Protocol):
 SpeakerSpec: TypeAlias = str | Speaker
 
 
+class _Decided(NamedTuple):
+    suggestion: str
+    sent: str
+    kind: str
+
+
 class SuggestedResponse:
     """A business and the customer behind it, as one customer; see the module's text."""
 
@@ -137,26 +144,39 @@ class SuggestedResponse:
 
     def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
         """Meet the inner customer drawn from ``seed``, which also seeds the business."""
+        self._prepare(seed)
         reset = cast("Callable[..., str]", self.inner.reset)
         opening = reset(seed) if profile is None else reset(seed, profile=profile)
-        self._rng = random.Random(f"business/{seed}")
-        self._messages = [{"role": "user", "content": clean(opening)}]
-        self._suggestions = []
-        return opening
+        return self._open(opening)
 
     def respond(self, utterance: str) -> Reply:
         """Take a suggestion, send something, and return the customer's reply to that."""
-        suggestion = clean(utterance)
-        kind, sent = self._decide(suggestion)
-        reply = self.inner.respond(sent)
-        self._suggestions.append({"suggestion": suggestion, "sent": sent, "kind": kind})
-        self._messages += [
-            {"role": "assistant", "content": sent},
-            {"role": "user", "content": clean(reply.text)},
+        decided = self._decide(utterance)
+        return self._hear(decided, self.inner.respond(decided.sent))
+
+    @classmethod
+    def reset_together(cls, customers: Sequence[Self], seeds: Sequence[int]) -> list[Opening]:
+        """Do ``reset`` for each; inner customers that can answer together do."""
+        for customer, seed in zip(customers, seeds, strict=True):
+            customer._prepare(seed)
+        openings = reset_customers([customer.inner for customer in customers], seeds)
+        return [
+            customer._open(opening) if isinstance(opening, str) else opening
+            for customer, opening in zip(customers, openings, strict=True)
         ]
-        if sent == suggestion:
-            return reply
-        return Reply(show_sent(sent, reply.text), reply.decision)
+
+    @classmethod
+    def respond_together(cls, customers: Sequence[Self], utterances: Sequence[str]) -> list[Answer]:
+        """Do ``respond`` for each; inner customers that can answer together do."""
+        pairs = zip(customers, utterances, strict=True)
+        decided = [customer._decide(utterance) for customer, utterance in pairs]
+        inner = [customer.inner for customer in customers]
+        answers = respond_customers(inner, [sent for _, sent, _ in decided])
+        return [
+            # What is no reply is a failure, or for the environment to complain of.
+            customer._hear(what, answer) if isinstance(answer, Reply) else answer
+            for customer, what, answer in zip(customers, decided, answers, strict=True)
+        ]
 
     def close(self) -> None:
         """Close the inner customer if it can be closed."""
@@ -164,21 +184,46 @@ class SuggestedResponse:
         if close is not None:
             close()
 
-    def _decide(self, suggestion: str) -> tuple[str, str]:
+    def _prepare(self, seed: int) -> None:
+        self._rng = random.Random(f"business/{seed}")
+        self._suggestions = []
+
+    def _open(self, opening: str) -> str:
+        self._messages = [{"role": "user", "content": clean(opening)}]
+        return opening
+
+    def _decide(self, utterance: str) -> _Decided:
+        suggestion = clean(utterance)
         if not suggestion:
-            return "abstained", self._own_words()
-        sent = [row["sent"] for row in self._suggestions]
-        ways = self.business.probabilities(suggestion, sent)
+            return _Decided(suggestion, self._own_words(), "abstained")
+        earlier = [row["sent"] for row in self._suggestions]
+        ways = self.business.probabilities(suggestion, earlier)
         (kind,) = self._rng.choices(list(ways), weights=list(ways.values()))
+        return _Decided(suggestion, self._send(kind, suggestion), kind)
+
+    def _send(self, kind: str, suggestion: str) -> str:
+        """Return what the business sends if it deals with a suggestion in this way."""
         if kind == "verbatim":
-            return kind, suggestion
+            return suggestion
         if kind == "edited":
             first = _FIRST_SENTENCE.match(suggestion)
-            return kind, f"{self._rng.choice(COURTESIES)} {first[0] if first else suggestion}"
+            return f"{self._rng.choice(COURTESIES)} {first[0] if first else suggestion}"
         if kind == "influenced":
             drafts = [self._own_words() for _ in range(DRAFTS)]
-            return kind, max(drafts, key=partial(_overlap, suggestion))
-        return kind, self._own_words()
+            return max(drafts, key=partial(_overlap, suggestion))
+        return self._own_words()
+
+    def _hear(self, decided: _Decided, reply: Reply) -> Reply:
+        """Note a turn; return the reply as the agent reads it."""
+        suggestion, sent, _ = decided
+        self._suggestions.append(decided._asdict())
+        self._messages += [
+            {"role": "assistant", "content": sent},
+            {"role": "user", "content": clean(reply.text)},
+        ]
+        if sent == suggestion:
+            return reply
+        return Reply(show_sent(sent, reply.text), reply.decision)
 
     def _own_words(self) -> str:
         return clean(self._speaker(self._messages, self._rng))
@@ -236,19 +281,16 @@ def suggested(
     return kind(customer, _business(business), speaker, name)
 
 
-def acceptance_rate(episodes: Iterable[Episode]) -> float | None:
-    """Return the share of suggestions that were sent verbatim or edited.
+def count_accepted(episode: Episode) -> tuple[int, int]:
+    """Return how many suggestions were sent verbatim or edited, and how many there were.
 
-    Abstentions are no suggestions. None if the episodes' metadata hold no suggestions.
+    Abstentions are no suggestions. Both are 0 if the episode's metadata hold none.
     """
-    kinds = [
-        row["kind"]
-        for episode in episodes
-        for row in episode.metadata.get("suggestions", ())
-        if row["kind"] != "abstained"
-    ]
-    accepted = sum(kind in ("verbatim", "edited") for kind in kinds)
-    return accepted / len(kinds) if kinds else None
+    kinds = [row["kind"] for row in episode.metadata.get("suggestions", ())]
+    return (
+        kinds.count("verbatim") + kinds.count("edited"),
+        len(kinds) - kinds.count("abstained"),
+    )
 
 
 def _business(given: Business | Mapping[str, Any] | None) -> Business:

@@ -193,6 +193,18 @@ def test_blank_lines_are_nothing(log: Path) -> None:
             lambda row: row["turns"][0].update(token_logprobs=[0.1, math.nan]),
             r"field turns\.0\.token_logprobs\.1: .*finite number, got nan",
         ),
+        (
+            lambda row: row["metadata"].update(suggestions=[{"suggestion": "a", "kind": "x"}]),
+            r"field metadata\.suggestions\.0\.sent: expected, but it is not there",
+        ),
+        (
+            lambda row: row["metadata"].update(suggestions=[]),
+            r"field metadata\.suggestions: expected one for each of \d turns, got 0",
+        ),
+        (
+            lambda row: row["metadata"].update(failure=3),
+            r"field metadata\.failure: .*valid string, got 3",
+        ),
         (lambda row: row.update(version=2, new=1), "field version: .*reads version 1, got 2"),
         (lambda row: row.update(schema="other"), "field schema: .*'convgym.episode', got 'other'"),
         (lambda row: row.clear(), "field schema: expected, but it is not there"),

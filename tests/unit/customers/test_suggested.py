@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -19,10 +20,11 @@ from convgym.customers.suggested import (
     COURTESIES,
     Business,
     SuggestedResponse,
-    acceptance_rate,
+    count_accepted,
     suggested,
 )
 from convgym.errors import ConvgymError
+from convgym.logs import read_log, write_log
 from convgym.policy import Conversation
 from convgym.rollout import rollout
 from convgym.sellers import make_seller
@@ -159,6 +161,27 @@ def test_it_cannot_be_copied_where_the_customer_cannot(puppet: Callable[[], Cust
     assert customer.inner.closed == 1  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("inner", ["scripted", "puppet"])
+def test_many_at_once_are_as_one_by_one(inner: str, puppet: Callable[[], Customer]) -> None:
+    """Also where some fail: seed 13 of the puppet's has no connection."""
+    make = partial(suggested, puppet if inner == "puppet" else inner)
+    environment = {"customer": make, "max_turns": 5}
+    alone, together = (
+        rollout(make_seller("mediocre"), range(20), environment=environment, batch_size=size)
+        for size in (1, 8)
+    )
+    assert together == alone
+    assert sum(not episode.valid for episode in alone) == (inner == "puppet")
+
+
+def test_an_inner_customer_that_breaks_the_protocol_is_told(
+    puppet: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(puppet, "respond", lambda self, utterance: "Hello.")
+    with pytest.raises(ConvgymError, match="must respond with a Reply"):
+        rollout(make_seller("mediocre"), [1], environment={"customer": partial(suggested, puppet)})
+
+
 def test_the_ladder_keeps_its_order_and_acceptance_pays() -> None:
     def conversion(seller: str, **business: float) -> float:
         environment = {"customer": partial(suggested, business=business or None)}
@@ -216,15 +239,36 @@ def episode(*kinds: str) -> Episode:
     return Episode(0, "Hi.", (), "walk_away", "c", "p", {"suggestions": rows} if kinds else {})
 
 
-def test_acceptance_rate() -> None:
-    assert acceptance_rate([episode()]) is None
-    assert acceptance_rate([episode("abstained")]) is None
-    episodes = [
-        episode("verbatim", "ignored", "abstained"),
-        episode("edited", "influenced"),
-        episode(),
-    ]
-    assert acceptance_rate(episodes) == 0.5
+def test_what_was_accepted_is_counted() -> None:
+    assert count_accepted(episode()) == (0, 0)
+    assert count_accepted(episode("abstained")) == (0, 0)
+    assert count_accepted(episode("verbatim", "ignored", "abstained")) == (1, 2)
+    assert count_accepted(episode("edited", "influenced")) == (1, 2)
+
+
+def test_suggestions_are_logged_with_what_was_sent(tmp_path: Path) -> None:
+    episodes = rollout(make_seller("competent"), range(20), environment={"customer": "suggested"})
+    for episode in episodes:
+        rows = episode.metadata["suggestions"]
+        assert [row["suggestion"] for row in rows] == [t.response.text for t in episode.turns]
+        for row, turn in zip(rows, episode.turns, strict=True):
+            shown = show_sent(row["sent"], "")
+            assert turn.reply.startswith(shown) == (row["sent"] != row["suggestion"])
+    write_log(tmp_path / "log.jsonl", episodes)
+    assert read_log(tmp_path / "log.jsonl").episodes == episodes
+    plain = rollout(make_seller("competent"), range(2))
+    assert [episode.metadata for episode in plain] == [{}, {}]
+
+
+def test_a_customer_that_fails_leaves_no_suggestions_of_the_last_one(
+    puppet: Callable[[], Customer],
+) -> None:
+    environment = {"customer": partial(suggested, puppet, ALWAYS["verbatim"]), "max_turns": 2}
+    before, broken = rollout(
+        make_seller("competent"), [1, 13], environment=environment, batch_size=1
+    )
+    assert len(before.metadata["suggestions"]) == 2
+    assert broken.metadata == {"suggestions": [], "failure": "no connection"}
 
 
 @pytest.mark.parametrize(
