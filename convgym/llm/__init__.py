@@ -1,5 +1,13 @@
 """Chat models that customers speak with: endpoints, local models and recordings."""
 
 from convgym.llm.base import ChatAnswer, ChatBackend, ChatRequest, ChatResult
+from convgym.llm.registry import make_backend, register_backend
 
-__all__ = ["ChatAnswer", "ChatBackend", "ChatRequest", "ChatResult"]
+__all__ = [
+    "ChatAnswer",
+    "ChatBackend",
+    "ChatRequest",
+    "ChatResult",
+    "make_backend",
+    "register_backend",
+]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, TypedDict
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 from convgym.errors import InfrastructureError
 
@@ -59,3 +59,14 @@ class ChatBackend(Protocol):
 
     def close(self) -> None:
         """Give back connections and files; closing twice does no harm."""
+
+
+@runtime_checkable
+class EagerBackend(ChatBackend, Protocol):
+    """A backend that hands out answers as they come, and not all at the end."""
+
+    def as_answered(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResult]]:
+        """Yield place and result of each request, in any order.
+
+        An error that ``complete`` would raise is raised after the results that there are.
+        """

@@ -1,0 +1,147 @@
+"""What chat models cost, and a hard limit to it.
+
+Every attempt is booked before it is sent, at the worst that it can cost, and settled at what it did
+cost once that is known. An attempt that no longer fits is not sent, so that the budget is never
+exceeded; if attempts under way might leave enough, it waits for them.
+
+Worst is a token for every byte of the prompt, which no tokenizer of bytes exceeds, and
+``max_tokens`` for the answer. An attempt whose cost stays unknown, because it timed out or the
+server reports no usage, is booked at its worst.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass
+
+from convgym.errors import ConvgymError
+from convgym.llm.base import ChatRequest
+
+_PER_REQUEST, _PER_MESSAGE = 64, 16
+"""Tokens that chat templates add."""
+
+
+class BudgetExhausted(ConvgymError):
+    """The next request could exceed the budget; answers that came before are not lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Limits of all requests together, None for no limit, and what tokens cost.
+
+    Raises ConvgymError for a limit or price below 0, or a limit of cost without a price.
+    """
+
+    requests: int | None = None
+    """Attempts, retries among them."""
+    tokens: int | None = None
+    """Of prompts and answers."""
+    cost: float | None = None
+    """In the currency of the prices."""
+    prompt_price: float = 0.0
+    """Per million tokens."""
+    completion_price: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (number and value >= 0):
+                raise ConvgymError(f"a budget's {name} must be a number from 0 up, got {value!r}")
+        if self.cost is not None and not (self.prompt_price or self.completion_price):
+            raise ConvgymError(
+                "a budget's cost needs prompt_price and completion_price, per million tokens"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Requests sent and tokens they took."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def cost(self, budget: Budget) -> float:
+        """Return the cost at the budget's prices."""
+        prompt, completion = budget.prompt_price, budget.completion_price
+        return (self.prompt_tokens * prompt + self.completion_tokens * completion) / 1e6
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        return self + Usage(-other.requests, -other.prompt_tokens, -other.completion_tokens)
+
+
+def worst_case(request: ChatRequest) -> Usage:
+    """Return the most that one attempt at ``request`` can take."""
+    prompt = _PER_REQUEST + len(json.dumps(request.schema or {}))
+    for message in request.messages:
+        prompt += _PER_MESSAGE + len(message["content"].encode("utf-8", "replace"))
+    return Usage(1, prompt, request.max_tokens)
+
+
+class Ledger:
+    """The books of one budget; several threads may use it.
+
+    Attributes:
+        budget: the limits and prices.
+    """
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
+        self._lock = threading.Lock()
+        self._spent, self._reserved = Usage(), Usage()
+
+    @property
+    def spent(self) -> Usage:
+        """What was settled so far."""
+        with self._lock:
+            return self._spent
+
+    def reserve(self, worst: Usage) -> bool:
+        """Book an attempt's worst case; return False if attempts under way must settle first.
+
+        Raises:
+            BudgetExhausted: when there is nothing under way and it still does not fit.
+        """
+        with self._lock:
+            limit = self._exceeded(self._spent + self._reserved + worst)
+            if limit is None:
+                self._reserved += worst
+                return True
+            if self._reserved.requests:
+                return False
+            cost = self._spent.cost(self.budget)
+            raise BudgetExhausted(
+                f"the budget of {limit} does not cover another request, after"
+                f" {self._spent.requests} requests with {self._spent.tokens} tokens"
+                + (f" that cost {cost:.4g}" if cost else "")
+                + ": raise it to go on"
+            )
+
+    def settle(self, worst: Usage, spent: Usage) -> None:
+        """Book what an attempt took in place of its worst case."""
+        with self._lock:
+            self._reserved -= worst
+            self._spent += spent
+
+    def _exceeded(self, usage: Usage) -> str | None:
+        budget = self.budget
+        if budget.requests is not None and usage.requests > budget.requests:
+            return f"{budget.requests} requests"
+        if budget.tokens is not None and usage.tokens > budget.tokens:
+            return f"{budget.tokens} tokens"
+        if budget.cost is not None and usage.cost(budget) > budget.cost:
+            return f"cost {budget.cost:g}"
+        return None

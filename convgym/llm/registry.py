@@ -1,0 +1,117 @@
+"""Backends by name, each opened once in a process for all who want the same one."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+from weakref import WeakValueDictionary
+
+from convgym.errors import ConvgymError, unknown
+from convgym.llm.base import ChatBackend
+from convgym.llm.recording import RecordingBackend, ReplayBackend
+
+BackendFactory: TypeAlias = Callable[..., ChatBackend]
+
+# Named, not imported, until somebody asks for them.
+_FACTORIES: dict[str, str | BackendFactory] = {
+    "openai": "convgym.llm.openai_backend:openai_backend",
+    "transformers": "convgym.llm.transformers_backend:TransformersBackend",
+}
+_LOCK = threading.RLock()
+_OPEN: WeakValueDictionary[tuple[Any, ...], ChatBackend] = WeakValueDictionary()
+
+
+def register_backend(name: str, factory: str | BackendFactory) -> None:
+    """Make ``factory`` (a callable or ``"package.module:name"``) known as ``name``.
+
+    A name that is taken gets the new factory.
+    """
+    _FACTORIES[name] = factory
+
+
+def make_backend(
+    name: str = "openai",
+    *,
+    record: str | Path | None = None,
+    replay: str | Path | None = None,
+    **options: Any,
+) -> ChatBackend:
+    """Return a chat model, the same one for the same arguments as long as anybody holds it.
+
+    So all customers of an environment share connections, places for requests under way, books and
+    recording. What nobody holds any more is closed.
+
+    Args:
+        name: a registered name: ``"openai"`` for any OpenAI-compatible endpoint, with the fields of
+            ``convgym.llm.openai_backend.OpenAIConfig`` as options (``budget`` may be a mapping), or
+            ``"transformers"`` for a model in this process.
+        record: a file to record the answers in; answers that are there are not asked for again.
+        replay: a file to take all answers from, without opening the backend.
+        **options: of the backend.
+
+    Raises:
+        ConvgymError: for an unknown name or option, a value that cannot be, a missing package, or
+            files that are no recordings.
+    """
+    if name not in _FACTORIES:
+        raise unknown("chat backend", name, _FACTORIES)
+    if record is not None and replay is not None:
+        raise ConvgymError("record and replay exclude each other: drop one")
+    key = (os.getpid(), name, _frozen(options))
+    if replay is not None:
+        path = Path(replay).absolute()
+        fingerprint = _fingerprint(name, options)
+        return _shared(("replay", path, *key), lambda: ReplayBackend(path, fingerprint))
+    backend = _shared(key, lambda: _make(name, options))
+    if record is not None:
+        path = Path(record).absolute()
+        return _shared(("record", path, *key), lambda: RecordingBackend(backend, path))
+    return backend
+
+
+def _shared(key: tuple[Any, ...], make: Callable[[], ChatBackend]) -> ChatBackend:
+    with _LOCK:
+        backend = _OPEN.get(key)
+        if backend is None:
+            backend = _OPEN[key] = make()
+        return backend
+
+
+def _make(name: str, options: dict[str, Any]) -> ChatBackend:
+    factory = _FACTORIES[name]
+    if isinstance(factory, str):
+        module, _, attribute = factory.partition(":")
+        try:
+            factory = cast(BackendFactory, getattr(importlib.import_module(module), attribute))
+        except ModuleNotFoundError as error:
+            raise ConvgymError(
+                f"chat backend {name!r} needs the package {error.name}: install it, for the"
+                " backends that come with convgym by pip install 'convgym[llm,train]'"
+            ) from None
+    # Checked beforehand, so that a TypeError from inside the factory keeps its traceback.
+    try:
+        inspect.signature(factory).bind(**options)
+    except TypeError as error:
+        raise ConvgymError(f"cannot make chat backend {name!r}: {error}") from None
+    return factory(**options)
+
+
+def _fingerprint(name: str, options: Mapping[str, Any]) -> str | None:
+    """Return the fingerprint a backend would have, as far as that shows without opening it."""
+    if name != "openai" or "model" not in options:
+        return None
+    from convgym.llm.openai_backend import fingerprint
+
+    return fingerprint(options["model"])
+
+
+def _frozen(value: Any) -> Any:
+    """Return plain data as something that can be a key."""
+    if isinstance(value, Mapping):
+        return tuple(sorted((name, _frozen(each)) for name, each in value.items()))
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
