@@ -1,0 +1,1 @@
+"""Validation: a suite of checks that any customer goes through, ``convgym validate``."""

@@ -1,0 +1,56 @@
+"""Validate one customer at the terminal and store what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from convgym.agents.protocol import Progress
+from convgym.benchmarks.display import stages
+from convgym.benchmarks.validation import report
+from convgym.benchmarks.validation.subject import Subject
+from convgym.benchmarks.validation.suite import get_checks, plan, validate
+from convgym.benchmarks.validation.verdicts import Finding
+
+
+def run(
+    subject: Subject,
+    folder: Path,
+    checks: Sequence[str] | None,
+    out: Console,
+    err: Console,
+    *,
+    show: bool = False,
+) -> tuple[Finding, ...]:
+    """Say what it takes, hold the conversations, show the table and write the folder.
+
+    Raises ConvgymError for an unknown check or a folder that is taken, before any conversation.
+    """
+    report.check_output(folder)
+    planned = plan(subject, get_checks(checks))
+    err.print(
+        f"{len(planned.checks)} checks, {len(planned.encounters)} sellers:"
+        f" {planned.conversations:,} conversations, at most {planned.replies:,} replies of the"
+        " customer",
+        highlight=False,
+    )
+    manifest = report.make_manifest(subject, planned)
+    done: dict[str, int] = {}
+    total = len(planned.encounters) * subject.conversations
+    with stages(err) as tell:
+
+        def progress(encounter: str, finished: int) -> None:
+            done[encounter] = finished
+            tell(Progress("conversations", sum(done.values()), total, {}))
+
+        outcome = validate(subject, planned.checks, progress)
+    written = report.store(folder, manifest, outcome)
+    out.print(report.table(outcome.findings))
+    if show:
+        out.print(report.transcripts(outcome.findings), markup=False, highlight=False)
+    for reason in outcome.reasons[:3]:
+        out.print(f"the backend failed: {reason}", markup=False, highlight=False)
+    out.print(f"\n{report.verdict(outcome.findings)}\nreport    {written}", highlight=False)
+    return outcome.findings
