@@ -60,6 +60,7 @@ HEADINGS = (
     "seller",
     "conversion % [95% CI]",
     "gain over start",
+    "accepted %",
     "conversations",
     "deployments",
     "turns",
@@ -77,6 +78,7 @@ def cells(score: Score) -> tuple[str, ...]:
         name,
         conversion,
         percent(score.gain, sign="+") if score.gain else "",
+        percent(score.acceptance) if score.acceptance else "",
         number(score.conversations) if score.kind == "agent" else "",
         number(score.deployments) if score.kind == "agent" else "",
         number(score.turns, 1),
@@ -115,6 +117,11 @@ def notes(found: Sequence[Score], episodes: int) -> list[str]:
         )
     else:
         text.append("Intervals cover new customers, not another training seed.")
+    if any(score.acceptance for score in found):
+        text.append(
+            "Everybody's words were suggestions to a business; accepted are those that it sent"
+            " verbatim or edited."
+        )
     excluded = sum(score.excluded for score in found)
     if excluded:
         text.append(

@@ -21,12 +21,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, NamedTuple, Self
 
 from convgym.benchmarks.manifest import FORMAT, now
-from convgym.benchmarks.statistics import wilson_interval
+from convgym.benchmarks.statistics import Estimate, ratio_interval, wilson_interval
 from convgym.benchmarks.suites import Job
 from convgym.conversation import OUTCOMES, Episode
+from convgym.customers.suggested import count_accepted
 from convgym.errors import ConvgymError
 from convgym.logs import write_log
 
@@ -48,7 +49,8 @@ class Result:
 
     ``outcomes`` holds a letter for each evaluation episode, in the order of the evaluation seeds
     and so comparable customer by customer: p purchase, w walk-away, t turn limit, x failure of
-    the customer's backend. ``turns`` is the mean length of the valid ones.
+    the customer's backend. ``turns`` is the mean length of the valid ones. ``acceptance`` is the
+    share of suggestions that were sent verbatim or edited, None where nobody took suggestions.
     """
 
     job: Job
@@ -58,6 +60,7 @@ class Result:
     deployments: int = 0
     train_seconds: float = 0.0
     evaluation_seconds: float = 0.0
+    acceptance: Estimate | None = None
 
     @property
     def conversions(self) -> int:
@@ -79,7 +82,7 @@ class Result:
 
     def to_row(self) -> dict[str, Any]:
         """Return the row as plain data, derived numbers included for those who read the file."""
-        interval = wilson_interval(self.conversions, self.episodes)
+        interval, acceptance = wilson_interval(self.conversions, self.episodes), self.acceptance
         return {
             "kind": self.job.kind,
             "name": self.job.name,
@@ -96,11 +99,14 @@ class Result:
             "excluded": self.excluded,
             "valid": self.valid,
             "outcomes": self.outcomes,
+            "acceptance": acceptance and acceptance.value,
+            "acceptance95": acceptance and [acceptance.low, acceptance.high],
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Result:
-        """Return a result from its row; the derived numbers are computed anew."""
+        """Return a result from its row; what follows from the outcomes is computed anew."""
+        acceptance = row.get("acceptance")  # rows of earlier versions lack it
         return cls(
             Job(row["kind"], row["name"], row["seed"]),
             row["outcomes"],
@@ -109,14 +115,29 @@ class Result:
             row["deployments"],
             row["train_seconds"],
             row["evaluation_seconds"],
+            None if acceptance is None else Estimate(acceptance, *row["acceptance95"]),
         )
 
 
-def evaluate(episodes: Sequence[Episode]) -> tuple[str, float | None]:
-    """Return the outcome letters of ``episodes`` and the mean turns of the valid ones."""
-    turns = [len(episode.turns) for episode in episodes if episode.valid]
-    letters = "".join(_LETTERS[episode.outcome] for episode in episodes)
-    return letters, sum(turns) / len(turns) if turns else None
+class Evaluation(NamedTuple):
+    """What evaluation episodes say, as the fields of ``Result`` of the same names."""
+
+    outcomes: str
+    turns: float | None
+    acceptance: Estimate | None
+
+
+def evaluate(episodes: Sequence[Episode]) -> Evaluation:
+    """Return the outcome letters of ``episodes``, and turns and acceptance of the valid ones."""
+    valid = [episode for episode in episodes if episode.valid]
+    turns = [len(episode.turns) for episode in valid]
+    accepted = [count_accepted(episode) for episode in valid]
+    acceptance = ratio_interval([k for k, _ in accepted], [n for _, n in accepted])
+    return Evaluation(
+        "".join(_LETTERS[episode.outcome] for episode in episodes),
+        sum(turns) / len(turns) if turns else None,
+        None if math.isnan(acceptance.value) else acceptance,
+    )
 
 
 class ResultsFolder:

@@ -152,8 +152,7 @@ def _evaluate(task: _Task) -> Result:
         if job.name == "oracle":
             environment["reveal_latent"] = True
     episodes, seconds = _hold(task, policy, environment)
-    outcomes, turns = evaluate(episodes)
-    result = Result(job, outcomes, turns, evaluation_seconds=seconds)
+    result = Result(job, **evaluate(episodes)._asdict(), evaluation_seconds=seconds)
     task.folder.add(result, samples=episodes)
     task.tell("done", result=result)
     return result
@@ -178,11 +177,9 @@ def _train_and_evaluate(task: _Task) -> Result:
     _check_budget(job, training, suite.conversations)
     agent.save(task.folder.agent_folder(job) / "policy")
     episodes, seconds = _hold(task, agent, suite.evaluation_environment)
-    outcomes, turns = evaluate(episodes)
     result = Result(
         job,
-        outcomes,
-        turns,
+        **evaluate(episodes)._asdict(),
         conversations=training.conversations,
         deployments=training.deployments,
         train_seconds=training.seconds,

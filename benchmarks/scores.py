@@ -10,6 +10,7 @@ from convgym.benchmarks.results import Result
 from convgym.benchmarks.statistics import (
     Estimate,
     difference,
+    mean_over_seeds,
     seeds_interval,
     two_proportion_test,
 )
@@ -24,7 +25,7 @@ class Score:
     the difference to the starting policy, ``p_value`` its two-proportion test (one seed only),
     both None without a starting policy. Conversations, deployments, turns and seconds are means
     over the seeds. Seeds whose row is invalid are left out; without any other, ``conversion`` is
-    nan in [0, 1].
+    nan in [0, 1]. ``acceptance`` of suggestions likewise, None where nobody took any.
     """
 
     kind: Kind
@@ -39,6 +40,7 @@ class Score:
     turns: float
     seconds: float
     excluded: int
+    acceptance: Estimate | None
 
 
 def scores(results: Iterable[Result]) -> list[Score]:
@@ -55,6 +57,7 @@ def _score(kind: Kind, name: str, rows: Sequence[Result], start: Sequence[Result
     conversion = _conversion(valid)
     before = [row for row in start if row.valid] if kind == "agent" and valid else []
     gain = difference(conversion, _conversion(before)) if before else None
+    acceptance = [row.acceptance for row in valid if row.acceptance]
     p_value = None
     if before and len(valid) == 1:
         a, b = valid[0], before[0]
@@ -72,6 +75,7 @@ def _score(kind: Kind, name: str, rows: Sequence[Result], start: Sequence[Result
         turns=_mean([row.turns for row in valid if row.turns is not None]),
         seconds=_mean([row.train_seconds + row.evaluation_seconds for row in rows]),
         excluded=sum(row.excluded for row in rows),
+        acceptance=mean_over_seeds(acceptance) if acceptance else None,
     )
 
 

@@ -41,6 +41,40 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Estimat
     return Estimate(p, low, high)
 
 
+def ratio_interval(parts: Sequence[int], wholes: Sequence[int]) -> Estimate:
+    """Return the share ``sum(parts) / sum(wholes)`` with its 95% interval, clusters being paired.
+
+    For things that come in clusters, such as suggestions in conversations, whose number is random
+    as well: the linearised variance of a ratio of means over clusters (Cochran 1977, Sampling
+    Techniques, equation 2.39). nan in [0, 1] without a whole.
+    """
+    n, whole = len(wholes), sum(wholes)
+    if whole == 0:
+        return Estimate(math.nan, 0.0, 1.0)
+    ratio = sum(parts) / whole
+    if n < 2:
+        return Estimate(ratio, 0.0, 1.0)
+    squares = sum((a - ratio * b) ** 2 for a, b in zip(parts, wholes, strict=True))
+    half = _normal_quantile(0.95) * math.sqrt(n / (n - 1) * squares) / whole
+    return Estimate(ratio, max(0.0, ratio - half), min(1.0, ratio + half))
+
+
+def mean_over_seeds(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the mean over training seeds of shares on the same customers, as ``seeds_interval``.
+
+    The interval of one seed is its own. Raises ConvgymError when there are none.
+    """
+    if not estimates:
+        raise ConvgymError("expected an estimate for each seed, got none")
+    if len(estimates) == 1:
+        return estimates[0]
+    n = len(estimates)
+    below = sum(each.value - each.low for each in estimates) / n
+    above = sum(each.high - each.value for each in estimates) / n
+    over_seeds = t_interval([each.value for each in estimates])
+    return _with_customers(over_seeds, Estimate(0.0, -below, above))
+
+
 def difference(a: Estimate, b: Estimate) -> Estimate:
     """Return ``a - b`` with an interval built from the two intervals.
 
@@ -110,11 +144,16 @@ def seeds_interval(
     over_seeds = t_interval([k / m for k, m in zip(successes, n, strict=True)], confidence)
     mean, customers = over_seeds.value, min(n)
     over_customers = wilson_interval(round(mean * customers), customers, confidence)
-    half = mean - over_seeds.low
+    return _with_customers(over_seeds, over_customers)
+
+
+def _with_customers(seeds: Estimate, customers: Estimate) -> Estimate:
+    """Return the first share with the two intervals combined in quadrature."""
+    half, mean = seeds.value - seeds.low, seeds.value
     return Estimate(
         mean,
-        max(0.0, mean - math.hypot(half, over_customers.value - over_customers.low)),
-        min(1.0, mean + math.hypot(half, over_customers.high - over_customers.value)),
+        max(0.0, mean - math.hypot(half, customers.value - customers.low)),
+        min(1.0, mean + math.hypot(half, customers.high - customers.value)),
     )
 
 

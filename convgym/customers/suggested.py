@@ -30,7 +30,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, TypeAlias, cast
 
@@ -303,6 +303,7 @@ def _business(given: Business | Mapping[str, Any] | None) -> Business:
     return Business(**(given or {}))
 
 
+@lru_cache(maxsize=8)
 def _seller(name: str, catalog: str | Path | Catalog) -> Speaker:
     policy = make_seller(name, catalog)
 

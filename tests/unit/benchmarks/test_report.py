@@ -7,6 +7,7 @@ import itertools
 import math
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from convgym.benchmarks.plot import learning_curves, spread
-from convgym.benchmarks.report import HEADINGS, cells, notes, table, write_report
+from convgym.benchmarks.report import HEADINGS, cells, columns, notes, table, write_report
 from convgym.benchmarks.results import Result
 from convgym.benchmarks.runner import run_suite
 from convgym.benchmarks.scores import scores
 from convgym.benchmarks.statistics import (
+    Estimate,
     newcombe_interval,
     seeds_interval,
     two_proportion_test,
@@ -72,6 +74,21 @@ def test_several_seeds_are_one_score_over_seeds_and_customers() -> None:
     assert cells(found)[0] == "bc (2 seeds)"
 
 
+def test_acceptance_is_shown_where_there_were_suggestions() -> None:
+    taken = [replace(result, acceptance=Estimate(0.7, 0.6, 0.8)) for result in ROWS[1:]]
+    found = scores([ROWS[0], *taken, replace(row("agent", "bc", 1, 90, 200), acceptance=None)])
+    assert [score.acceptance for score in found] == [None, *[Estimate(0.7, 0.6, 0.8)] * 2]
+    headings, rows = columns(found)
+    column = headings.index("accepted %")
+    assert [cells[column] for cells in rows] == ["", *["70.0 [60.0, 80.0]"] * 2]
+    assert any("suggestions to a business" in note for note in notes(found, 200))
+    assert "accepted %" not in columns(scores(ROWS))[0]
+    assert not any("suggestions" in note for note in notes(scores(ROWS), 200))
+    console = Console(file=io.StringIO(), width=140)
+    console.print(table(found))
+    assert "…" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_without_a_starting_policy_there_is_no_gain() -> None:
     assert scores(ROWS[2:])[0].gain is None
 
@@ -90,7 +107,7 @@ def test_the_table_shows_what_was_asked_for() -> None:
     console = Console(file=io.StringIO(), width=120)
     console.print(table(scores(ROWS)))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert all(heading in text for heading in HEADINGS)
+    assert all(heading in text for heading in HEADINGS if heading != "accepted %")
     line = next(line for line in text.splitlines() if line.strip().startswith("bc"))
     low, high = (100 * end for end in (wilson_interval(50, 200).low, wilson_interval(50, 200).high))
     assert f"25.0 [{low:.1f}, {high:.1f}]" in line

@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from convgym.benchmarks.manifest import commit, machine, make_manifest, versions
 from convgym.benchmarks.results import (
+    Evaluation,
     Result,
     ResultsFolder,
     evaluate,
@@ -24,6 +26,7 @@ from convgym.benchmarks.results import (
     write_atomically,
     write_json,
 )
+from convgym.benchmarks.statistics import ratio_interval
 from convgym.benchmarks.suites import Job, Suite
 from convgym.conversation import Episode, Response, Turn
 from convgym.errors import ConvgymError
@@ -63,8 +66,31 @@ def test_evaluate_leaves_failures_out_of_the_mean_turns() -> None:
         episode("infrastructure_failure", 9),
         episode("turn_limit", 5),
     ]
-    assert evaluate(episodes) == ("pxt", 4.0)
-    assert evaluate([episode("infrastructure_failure", 9)]) == ("x", None)
+    assert evaluate(episodes) == Evaluation("pxt", 4.0, None)
+    broken = [episode("infrastructure_failure", 9)]
+    assert evaluate(broken) == Evaluation("x", None, None)
+
+
+def test_acceptance_is_of_the_suggestions_of_valid_episodes() -> None:
+    def suggesting(outcome: Any, *kinds: str) -> Episode:
+        rows = [{"suggestion": "a", "sent": "b", "kind": kind} for kind in kinds]
+        return replace(episode(outcome, len(kinds)), metadata={"suggestions": rows})
+
+    episodes = [
+        suggesting("purchase", "verbatim", "edited", "ignored", "abstained"),
+        suggesting("walk_away", "influenced"),
+        suggesting("infrastructure_failure", "verbatim"),
+    ]
+    found = evaluate(episodes).acceptance
+    assert found == ratio_interval([2, 0], [3, 1]) and found.value == 0.5
+    assert evaluate([suggesting("walk_away", "abstained")]).acceptance is None
+    result = Result(JOB, **evaluate(episodes)._asdict())
+    assert Result.from_row(json.loads(json.dumps(result.to_row()))) == result
+
+
+def test_rows_of_earlier_versions_know_no_acceptance() -> None:
+    row = {k: v for k, v in RESULT.to_row().items() if not k.startswith("acceptance")}
+    assert Result.from_row(row) == RESULT
 
 
 def test_rows_come_back_as_they_were_written(tmp_path: Path, manifest: dict[str, Any]) -> None:

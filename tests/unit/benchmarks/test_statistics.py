@@ -13,7 +13,9 @@ from scipy import stats
 from convgym.benchmarks.statistics import (
     Estimate,
     difference,
+    mean_over_seeds,
     newcombe_interval,
+    ratio_interval,
     seeds_interval,
     t_interval,
     t_quantile,
@@ -184,3 +186,42 @@ def test_seeds_interval_covers_new_seeds_and_new_customers(seeds: int) -> None:
         covered_by_t_alone += alone.low <= 0.5 <= alone.high
     assert covered / worlds >= 0.95
     assert covered_by_t_alone < covered  # which is why the customers' share is in there
+
+
+def test_a_ratio_of_clusters_of_one_size_is_the_mean_of_their_shares() -> None:
+    parts, size = [0, 1, 3, 4, 2, 2], 4
+    shares = np.array(parts) / size
+    half = stats.norm.ppf(0.975) * shares.std(ddof=1) / math.sqrt(len(parts))
+    found = ratio_interval(parts, [size] * len(parts))
+    assert found.value == pytest.approx(shares.mean())
+    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half))
+
+
+def test_a_ratio_interval_covers_also_where_clusters_differ() -> None:
+    """Members of a cluster agree more than chance: as single draws they would cover 80% or so."""
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(400):
+        wholes = rng.integers(0, 9, 150)
+        parts = rng.binomial(wholes, rng.beta(1.4, 0.6, 150))
+        found = ratio_interval(parts.tolist(), wholes.tolist())
+        covered += found.low <= 0.7 <= found.high
+    assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_a_ratio_of_little_says_little() -> None:
+    nothing = ratio_interval([0, 0], [0, 0])
+    assert math.isnan(nothing.value) and (nothing.low, nothing.high) == (0, 1)
+    assert ratio_interval([1], [2]) == Estimate(0.5, 0, 1)
+
+
+def test_a_mean_over_seeds_covers_seeds_and_customers() -> None:
+    one, other = Estimate(0.6, 0.5, 0.65), Estimate(0.7, 0.6, 0.75)
+    assert mean_over_seeds([one]) == one
+    seeds = t_interval([0.6, 0.7])
+    found = mean_over_seeds([one, other])
+    assert found.value == pytest.approx(0.65)
+    assert found.low == max(0, found.value - math.hypot(seeds.value - seeds.low, 0.1))
+    same = mean_over_seeds([one, one])
+    assert (same.low, same.high) == pytest.approx((one.low, one.high))
+    with pytest.raises(ConvgymError, match="an estimate for each seed"):
+        mean_over_seeds([])

@@ -185,8 +185,8 @@ def test_an_inner_customer_that_breaks_the_protocol_is_told(
 def test_the_ladder_keeps_its_order_and_acceptance_pays() -> None:
     def conversion(seller: str, **business: float) -> float:
         environment = {"customer": partial(suggested, business=business or None)}
-        episodes = rollout(make_seller(seller), range(200), environment=environment)
-        return sum(episode.converted for episode in episodes) / 200
+        episodes = rollout(make_seller(seller), range(100), environment=environment)
+        return sum(episode.converted for episode in episodes) / 100
 
     assert conversion("silent") > 0.2  # the business speaks for itself
     assert conversion("always-closing") < conversion("mediocre") < conversion("competent")
