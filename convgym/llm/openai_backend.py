@@ -326,6 +326,8 @@ def openai_backend(**options: Any) -> OpenAIBackend:
     """
     budget = options.get("budget", {})
     if not isinstance(budget, Budget):
+        if not isinstance(budget, Mapping):
+            raise ConvgymError(f"budget must be limits by name, got {budget!r}")
         options["budget"] = _from_options(Budget, "budget", budget)
     config = _from_options(OpenAIConfig, "option of backend 'openai'", options)
     return OpenAIBackend(config, _LEDGERS.setdefault(config, Ledger(config.budget)))

@@ -33,6 +33,21 @@ _Count: TypeAlias = Annotated[int, Field(ge=0)]
 
 
 @with_config(_STRICT)
+class _Message(TypedDict):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@with_config(_STRICT)
+class _Request(TypedDict):
+    messages: list[_Message]
+    seed: int
+    max_tokens: int
+    temperature: float
+    schema: dict[str, Any] | None
+
+
+@with_config(_STRICT)
 class _Answer(TypedDict):
     text: str
     prompt_tokens: _Count
@@ -43,7 +58,7 @@ class _Answer(TypedDict):
 class _Row(TypedDict):
     recording: Literal[1]
     backend: str
-    request: dict[str, Any]
+    request: _Request
     answer: NotRequired[_Answer]
     failure: NotRequired[str]
 
@@ -56,14 +71,13 @@ def request_key(backend: str, request: ChatRequest) -> str:
     return _key(backend, _plain(request))
 
 
-def _plain(request: ChatRequest) -> dict[str, Any]:
-    schema = None if request.schema is None else dict(request.schema)
+def _plain(request: ChatRequest) -> _Request:
     return {
-        "messages": [dict(message) for message in request.messages],
+        "messages": [{"role": m["role"], "content": m["content"]} for m in request.messages],
         "seed": request.seed,
         "max_tokens": request.max_tokens,
         "temperature": float(request.temperature),
-        "schema": schema,
+        "schema": None if request.schema is None else dict(request.schema),
     }
 
 
@@ -153,7 +167,11 @@ class ReplayBackend:
                 recording.read()  # it may have grown
             if key in recording.results:
                 return recording.results[key]
-            wanted = {"backend": self.fingerprint, "request": _plain(request)}
+            wanted: _Row = {
+                "recording": 1,
+                "backend": self.fingerprint,
+                "request": _plain(request),
+            }
             raise ConvgymError(
                 f"{recording.path} has no answer to a request of this run: record it again."
                 f" {_nearest(wanted, list(recording.rows.values()))}"
@@ -260,31 +278,38 @@ def _as_answered(
     return enumerate(backend.complete(requests))
 
 
-def _nearest(wanted: dict[str, Any], rows: Sequence[_Row]) -> str:
+def _nearest(wanted: _Row, rows: Sequence[_Row]) -> str:
     """Say which recorded row is most like the wanted one, and where they first differ."""
     if not rows:
         return "It is empty."
     here = _parts(wanted)
-    there = max((_parts(dict(row)) for row in rows), key=lambda parts: _agreement(here, parts))
+    there = max((_parts(row) for row in rows), key=lambda parts: _agreement(here, parts))
     same, letters = _agreement(here, there)
-    place, asked = here[same] if same < len(here) else ("the end", "")
-    at, recorded = there[same] if same < len(there) else ("the end", "")
+    (place, asked), (at, recorded) = here[same], there[same]
     if at == place:
-        start = max(0, letters - 20)
-        asked, recorded = asked[start : letters + 40], recorded[start : letters + 40]
-    else:
-        asked, recorded = "one more" if asked else "none", "one more" if recorded else "none"
+        shown = slice(max(0, letters - 20), letters + 40)
+        asked, recorded = asked[shown], recorded[shown]
+    else:  # one conversation is longer
+        longer = place.startswith("message")
+        place = place if longer else at
+        asked, recorded = ("one more", "none") if longer else ("none", "one more")
     return f"The nearest one differs first at {place}: asked {asked!r}, recorded {recorded!r}"
 
 
-def _parts(row: dict[str, Any]) -> list[tuple[str, str]]:
+def _parts(row: _Row) -> list[tuple[str, str]]:
     """Return what makes a request, part by part, the most telling first."""
     request = row["request"]
-    parts = [("backend", row["backend"])]
-    for i, message in enumerate(request["messages"]):
-        parts.append((f"message {i}", f"{message['role']}: {message['content']}"))
-    rest = ((name, json.dumps(request[name])) for name in request if name != "messages")
-    return [*parts, *rest]
+    return [
+        ("backend", row["backend"]),
+        *(
+            (f"message {i}", f"{message['role']}: {message['content']}")
+            for i, message in enumerate(request["messages"])
+        ),
+        ("seed", str(request["seed"])),
+        ("max_tokens", str(request["max_tokens"])),
+        ("temperature", str(request["temperature"])),
+        ("schema", json.dumps(request["schema"])),
+    ]
 
 
 def _agreement(one: Sequence[tuple[str, str]], other: Sequence[tuple[str, str]]) -> tuple[int, int]:

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from convgym.benchmarks.chat_server import Action, ChatServer, Script
+from convgym.errors import ConvgymError, InfrastructureError
+from convgym.llm import ChatAnswer, ChatRequest
+from convgym.llm.ledger import Budget, BudgetExhausted, Ledger, Usage, worst_case
+from convgym.llm.openai_backend import OpenAIBackend
+
+Serve = Callable[[Script], ChatServer]
+Connect = Callable[..., OpenAIBackend]
+Make = Callable[..., ChatRequest]
+
+
+def test_costs() -> None:
+    usage = Usage(2, 1_000_000, 500_000) + Usage(1, 0, 500_000) - Usage(1)
+    assert usage == Usage(2, 1_000_000, 1_000_000)
+    assert usage.tokens == 2_000_000
+    assert usage.cost(Budget(prompt_price=0.15, completion_price=0.6)) == pytest.approx(0.75)
+
+
+def test_the_worst_case_covers_any_tokenizer_of_bytes(request_: Make) -> None:
+    request = request_("é" * 100, max_tokens=7, schema={"type": "object"})
+    worst = worst_case(request)
+    assert worst.requests == 1
+    assert worst.completion_tokens == 7
+    assert worst.prompt_tokens >= len("Be brief.") + 200 + len('{"type": "object"}')
+    assert worst_case(request_("\ud800")).prompt_tokens  # whatever a seller says
+
+
+@pytest.mark.parametrize(
+    ("budget", "fits"),
+    [
+        (Budget(requests=3), 3),
+        (Budget(tokens=350), 3),
+        (Budget(cost=0.035, prompt_price=100.0, completion_price=100.0), 3),
+        (Budget(tokens=99), 0),
+        (Budget(requests=0), 0),
+    ],
+)
+def test_never_more_than_the_budget(budget: Budget, fits: int) -> None:
+    ledger, worst = Ledger(budget), Usage(1, 60, 40)
+    for _ in range(fits):
+        assert ledger.reserve(worst)
+    if fits:
+        assert not ledger.reserve(worst)  # what is under way may turn out cheaper
+    for _ in range(fits):
+        ledger.settle(worst, worst)
+    with pytest.raises(BudgetExhausted, match="does not cover another request"):
+        ledger.reserve(worst)
+    assert ledger.spent == Usage(fits, 60 * fits, 40 * fits)
+
+
+def test_room_that_is_given_back_is_used() -> None:
+    ledger, worst = Ledger(Budget(tokens=150)), Usage(1, 60, 40)
+    for _ in range(5):
+        assert ledger.reserve(worst)
+        assert not ledger.reserve(worst)
+        ledger.settle(worst, Usage(1, 5, 5))
+    assert ledger.spent == Usage(5, 25, 25)
+    assert ledger.reserve(worst)
+
+
+def test_threads_share_one_ledger() -> None:
+    ledger, worst, sent = Ledger(Budget(requests=500)), Usage(1, 1, 1), []
+
+    def send() -> None:
+        try:
+            while True:
+                if ledger.reserve(worst):
+                    sent.append(1)
+                    ledger.settle(worst, worst)
+        except BudgetExhausted:
+            pass
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(sent) == ledger.spent.requests == 500
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({"requests": -1}, "requests must be a number from 0 up, got -1"),
+        ({"tokens": "many"}, "tokens must be a number"),
+        ({"cost": True}, "cost must be a number"),
+        ({"cost": 1.0}, "needs prompt_price and completion_price"),
+    ],
+)
+def test_mistakes(budget: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConvgymError, match=message):
+        Budget(**budget)
+
+
+def test_a_backend_stops_at_its_budget_and_says_so(
+    serve: Serve, connect: Connect, request_: Make
+) -> None:
+    server = serve(lambda request: Action(text="Well.", latency=0.01))
+    backend = connect(server, budget=Budget(requests=7), concurrency=3)
+    answered = []
+    with pytest.raises(
+        BudgetExhausted, match=r"budget of 7 requests.*after 7 requests with 28 tok"
+    ):
+        for i, result in backend.as_answered([request_(str(i)) for i in range(20)]):
+            assert isinstance(result, ChatAnswer)
+            answered.append(i)
+    assert len(answered) == len(server.requests) == 7
+    assert backend.ledger.spent == Usage(7, 21, 7)
+    with pytest.raises(BudgetExhausted):
+        backend.complete([request_()])
+    assert len(server.requests) == 7
+
+
+def test_tokens_under_way_count_at_their_worst(
+    serve: Serve, connect: Connect, request_: Make
+) -> None:
+    server = serve(lambda request: Action(text="Well.", latency=0.05))
+    room = worst_case(request_()).tokens
+    backend = connect(server, budget=Budget(tokens=2 * room + room // 2))
+    backend.complete([request_()] * 10)
+    assert server.most == 2
+    assert backend.ledger.spent.tokens == 40
+
+
+@pytest.mark.parametrize(
+    ("action", "spent"),
+    [
+        (Action(text="a b"), Usage(1, 3, 2)),
+        (Action(text=""), Usage(1, 3, 0)),
+        (Action(status=500), Usage(1)),
+        (Action(text="a b", usage=False), None),
+        (Action(fault="hang"), None),
+        (Action(fault="drip"), None),
+        (Action(body=b"Hello."), None),
+    ],
+)
+def test_what_is_not_known_is_booked_at_its_worst(
+    action: Action, spent: Usage | None, serve: Serve, connect: Connect, request_: Make
+) -> None:
+    backend = connect(serve(lambda request: action), retries=0, timeout=0.2)
+    backend.complete([request_()])
+    assert backend.ledger.spent == (spent or worst_case(request_()))
+
+
+def test_retries_are_paid_for(serve: Serve, connect: Connect, request_: Make) -> None:
+    server = serve(lambda request: Action(text=""))
+    backend = connect(server, retries=4, budget=Budget(requests=8))
+    (failure,) = backend.complete([request_()])
+    assert isinstance(failure, InfrastructureError)
+    with pytest.raises(BudgetExhausted):
+        backend.complete([request_()])
+    assert len(server.requests) == 8

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convgym.benchmarks.chat_server import Action, ChatServer, Script
+from convgym.errors import ConvgymError, InfrastructureError
+from convgym.llm import ChatAnswer, ChatBackend, ChatRequest, ChatResult
+from convgym.llm.openai_backend import OpenAIBackend
+from convgym.llm.recording import RecordingBackend, ReplayBackend, request_key
+
+Serve = Callable[[Script], ChatServer]
+Connect = Callable[..., OpenAIBackend]
+Make = Callable[..., ChatRequest]
+
+
+class Counter:
+    """Says how many answers it has given; fails at "fail"."""
+
+    fingerprint = "counter"
+
+    def __init__(self) -> None:
+        self.asked: list[ChatRequest] = []
+        self.closed = 0
+        self._lock = threading.Lock()
+
+    def complete(self, requests: Sequence[ChatRequest]) -> list[ChatResult]:
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request: ChatRequest) -> ChatResult:
+        with self._lock:
+            self.asked.append(request)
+            if request.messages[-1]["content"] == "fail":
+                return InfrastructureError("out of order")
+            return ChatAnswer(f"answer {len(self.asked)} \u2028 \ud800", 3, 2)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "recording.jsonl"
+
+
+def test_the_replay_equals_the_record(path: Path, request_: Make) -> None:
+    requests = [request_("a", 1), request_("a", 2), request_("b", schema={"type": "object"})]
+    recorded = RecordingBackend(Counter(), path).complete(requests)
+    replay = ReplayBackend(path)
+    assert replay.fingerprint == "counter"
+    assert replay.complete(requests) == recorded
+    assert replay.complete(requests[::-1]) == recorded[::-1]
+    assert len({answer.text for answer in recorded if isinstance(answer, ChatAnswer)}) == 3
+    replay.close()
+
+
+def test_nothing_is_asked_twice(path: Path, request_: Make) -> None:
+    inner = Counter()
+    backend = RecordingBackend(inner, path)
+    first = backend.complete([request_("a"), request_("b"), request_("a")])
+    assert first[0] == first[2] != first[1]
+    assert backend.complete([request_("b")]) == [first[1]]
+    assert RecordingBackend(inner, path).complete([request_("a")]) == [first[0]]
+    assert len(inner.asked) == 2
+    assert len(path.read_text().splitlines()) == 2
+    backend.close()
+    assert inner.closed == 1
+
+
+def test_failures_are_replayed_but_asked_again(path: Path, request_: Make) -> None:
+    inner = Counter()
+    backend = RecordingBackend(inner, path)
+    backend.complete([request_("fail")])
+    (failure,) = ReplayBackend(path).complete([request_("fail")])
+    assert isinstance(failure, InfrastructureError)
+    assert str(failure) == "out of order"
+    backend.complete([request_("fail")])
+    assert len(inner.asked) == 2
+
+
+def test_the_first_answer_counts(path: Path, request_: Make) -> None:
+    one, two = RecordingBackend(Counter(), path), RecordingBackend(Counter(), path)
+    one.complete([request_("fail")])
+    (answer,) = one.complete([request_("a")])
+    two.complete([request_("b"), request_("a")])  # it does not know of the other
+    assert len(path.read_text().splitlines()) == 4
+    assert ReplayBackend(path).complete([request_("a")]) == [answer]
+
+
+class Stops:
+    """Hands out answers as they come, and stops after two of them."""
+
+    fingerprint = "stops"
+
+    def complete(self, requests: Sequence[ChatRequest]) -> list[ChatResult]:
+        raise NotImplementedError
+
+    def as_answered(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResult]]:
+        for i in (2, 0):
+            yield i, ChatAnswer(f"answer {i}")
+        raise ConvgymError("no money")
+
+    def close(self) -> None: ...
+
+
+def test_what_came_before_a_stop_is_kept(path: Path, request_: Make) -> None:
+    requests = [request_(str(i)) for i in range(4)]
+    with pytest.raises(ConvgymError, match="no money"):
+        RecordingBackend(Stops(), path).complete(requests)
+    kept = ReplayBackend(path).complete([requests[0], requests[2]])
+    assert kept == [ChatAnswer("answer 0"), ChatAnswer("answer 2")]
+
+
+def test_a_line_that_was_cut_off(path: Path, request_: Make) -> None:
+    requests = [request_("a"), request_("b")]
+    recorded = RecordingBackend(Counter(), path).complete(requests)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    assert ReplayBackend(path).complete(requests[:1]) == recorded[:1]
+    inner = Counter()
+    RecordingBackend(inner, path).complete([request_("c")])
+    assert path.read_bytes().count(b"\n") == 2
+    assert RecordingBackend(inner, path).complete(requests)[0] == recorded[0]
+    assert len(inner.asked) == 2  # c, and b again
+
+
+def test_a_replay_sees_what_is_recorded_meanwhile(path: Path, request_: Make) -> None:
+    backend = RecordingBackend(Counter(), path)
+    backend.complete([request_("a")])
+    replay = ReplayBackend(path)
+    assert backend.complete([request_("b")]) == replay.complete([request_("b")])
+
+
+def test_threads_share_one_recording(path: Path, request_: Make) -> None:
+    backend = RecordingBackend(Counter(), path)
+    requests = [request_(str(i)) for i in range(40)]
+    found: list[list[ChatResult]] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(backend.complete(requests))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [found[0]] * 8
+    assert ReplayBackend(path).complete(requests) == found[0]
+    assert len(path.read_text().splitlines()) == 40
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 8}, "first at seed: asked '8', recorded '7'"),
+        ({"temperature": 0.5}, "at temperature: asked '0.5', recorded '1.0'"),
+        (
+            {"schema": {"type": "object"}},
+            "at schema: asked '{\"type\": \"object\"}', recorded 'null'",
+        ),
+        (
+            {"words": "I need a bicycle."},
+            "at message 1: asked '.*a bicycle.', recorded '.*a laptop",
+        ),
+    ],
+)
+def test_a_miss_says_where(
+    change: dict[str, Any], message: str, path: Path, request_: Make
+) -> None:
+    same: dict[str, Any] = {"words": "I need a laptop.", "seed": 7}
+    backend = RecordingBackend(Counter(), path)
+    backend.complete([request_("Something else."), request_(**same)])
+    with pytest.raises(ConvgymError, match=f"has no answer.*{message}") as found:
+        ReplayBackend(path).complete([request_(**{**same, **change})])
+    assert len(str(found.value).splitlines()) == 1
+
+
+def test_a_miss_of_a_longer_conversation(path: Path, request_: Make) -> None:
+    request = request_()
+    RecordingBackend(Counter(), path).complete([request])
+    longer = ChatRequest((*request.messages, {"role": "assistant", "content": "Hi."}), 0)
+    with pytest.raises(ConvgymError, match="at message 2: asked 'one more', recorded 'none'"):
+        ReplayBackend(path).complete([longer])
+    shorter = ChatRequest(request.messages[:1], 0)
+    with pytest.raises(ConvgymError, match="at message 1: asked 'none', recorded 'one more'"):
+        ReplayBackend(path).complete([shorter])
+
+
+def test_a_miss_of_another_model(path: Path, request_: Make) -> None:
+    RecordingBackend(Counter(), path).complete([request_()])
+    with pytest.raises(ConvgymError, match="at backend: asked 'openai/x', recorded 'counter'"):
+        ReplayBackend(path, "openai/x").complete([request_()])
+
+
+def test_a_recording_of_several_models(path: Path, request_: Make) -> None:
+    one, two = Counter(), Counter()
+    two.fingerprint = "two"
+    first = RecordingBackend(one, path).complete([request_()])
+    RecordingBackend(two, path).complete([request_(), request_("b")])
+    with pytest.raises(ConvgymError, match="answers of 2 backends, counter, two: name one"):
+        ReplayBackend(path)
+    assert ReplayBackend(path, "counter").complete([request_()]) == first
+
+
+def row(**change: Any) -> str:
+    request = {"messages": [], "seed": 0, "max_tokens": 1, "temperature": 1.0, "schema": None}
+    answer = {"text": "a", "prompt_tokens": 0, "completion_tokens": 0}
+    whole = {"recording": 1, "backend": "b", "request": request, "answer": answer}
+    return json.dumps({**whole, **change}) + "\n"
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "{}\n",
+        "nonsense\n",
+        row(recording=2),
+        row(request={}),
+        row(failure="as well"),
+        row(answer={"text": 3}),
+        row().replace("answer", "reply"),
+        "\ud800".encode("utf-8", "surrogatepass").decode("latin-1") + "\n",
+    ],
+)
+@pytest.mark.parametrize("kind", [ReplayBackend, lambda path: RecordingBackend(Counter(), path)])
+def test_damage_is_named(damaged: str, kind: Callable[[Path], ChatBackend], path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes((row() + damaged + row()).encode("latin-1"))
+    before = path.read_bytes()
+    with pytest.raises(ConvgymError, match="or damaged at line 2"):
+        kind(path)
+    assert path.read_bytes() == before
+
+
+def test_files_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(ConvgymError, match="answers of 0 backends: record a run first"):
+        ReplayBackend(tmp_path / "none.jsonl")
+    with pytest.raises(ConvgymError, match="cannot read"):
+        ReplayBackend(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConvgymError, match=r"cannot (read|write)"):
+        RecordingBackend(Counter(), tmp_path / "file" / "below.jsonl")
+
+
+def test_the_key_of_a_request(request_: Make) -> None:
+    key = request_key("b", request_("a", 1))
+    assert key == request_key("b", request_("a", 1, temperature=1))
+    others = [
+        request_key("c", request_("a", 1)),
+        *(request_key("b", request_(**{"words": "a", "seed": 1, **change})) for change in CHANGES),
+    ]
+    assert len({key, *others}) == len(others) + 1
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"words": "b"},
+    {"seed": 2},
+    {"max_tokens": 3},
+    {"temperature": 0.9},
+    {"schema": {}},
+]
+
+
+def test_a_budget_that_is_raised_goes_on_where_it_stopped(
+    path: Path, serve: Serve, connect: Connect, request_: Make
+) -> None:
+    from convgym.llm.ledger import Budget, BudgetExhausted
+
+    server = serve(lambda request: Action(text=request["messages"][-1]["content"]))
+    requests = [request_(str(i)) for i in range(10)]
+    poor = RecordingBackend(connect(server, budget=Budget(requests=6)), path)
+    with pytest.raises(BudgetExhausted):
+        poor.complete(requests)
+    assert len(path.read_text().splitlines()) == 6
+    rich = RecordingBackend(connect(server, budget=Budget(requests=4)), path)
+    answers = rich.complete(requests)
+    assert [getattr(answer, "text", None) for answer in answers] == [str(i) for i in range(10)]
+    assert len(server.requests) == 10
