@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
 from convgym.customers.base import Batched, Customer, Decision, Reply, Snapshottable
+from convgym.customers.plugins import load_plugin, plugin_names
 from convgym.errors import ConvgymError, unknown
 
 __all__ = [
@@ -29,10 +30,13 @@ CustomerSpec: TypeAlias = str | Customer | CustomerFactory
 # Customers that come with the package are named, not imported, until somebody asks for them.
 _FACTORIES: dict[str, str | CustomerFactory] = {
     "human": "convgym.customers.human:HumanCustomer",
+    "hybrid": "convgym.customers.hybrid:HybridCustomer",
+    "llm": "convgym.customers.llm:LLMCustomer",
     "replay": "convgym.customers.replay:ReplayCustomer",
     "scripted": "convgym.customers.scripted:ScriptedCustomer",
     "suggested": "convgym.customers.suggested:suggested",
 }
+_OWN = frozenset(_FACTORIES)
 _MEMBERS = ("fingerprint", "latent", "reset", "respond")
 
 
@@ -48,16 +52,17 @@ def register_customer(name: str, factory: str | CustomerFactory) -> None:
 
 
 def customer_names() -> list[str]:
-    """Return the names that ``make_customer`` knows."""
-    return sorted(_FACTORIES)
+    """Return the names that ``make_customer`` knows, those of installed packages included."""
+    return sorted({*_FACTORIES, *plugin_names(_OWN)})
 
 
 def make_customer(spec: CustomerSpec = "scripted", **options: Any) -> Customer:
     """Return a customer.
 
     Args:
-        spec: a registered name, ``"package.module:factory"``, a factory (a class or any other
-            callable that returns a customer), or a customer, which is returned as it is.
+        spec: a registered name, or one that an installed package brings
+            (``convgym.customers.plugins``); ``"package.module:factory"``; a factory (a class or
+            any other callable that returns a customer); or a customer, returned as it is.
         **options: passed on to the factory.
 
     Raises:
@@ -88,7 +93,10 @@ def _resolve(spec: str) -> CustomerFactory:
     if ":" in spec:
         return _import(spec)
     if spec not in _FACTORIES:
-        raise unknown("customer", spec, _FACTORIES)
+        known = customer_names()
+        if spec not in known:
+            raise unknown("customer", spec, known)
+        register_customer(spec, _checked(load_plugin(spec), spec))
     factory = _FACTORIES[spec]
     return _import(factory) if isinstance(factory, str) else factory
 
@@ -103,9 +111,13 @@ def _import(path: str) -> CustomerFactory:
         raise ConvgymError(f"cannot import the customer {path!r}: {error}") from error
     except AttributeError:
         raise ConvgymError(f"module {module!r} has no customer {name!r}") from None
-    if not callable(found):
-        raise ConvgymError(f"customer {path!r} must be a factory, got {_name(found)}")
-    return cast(CustomerFactory, found)
+    return _checked(found, path)
+
+
+def _checked(factory: object, name: str) -> CustomerFactory:
+    if not callable(factory):
+        raise ConvgymError(f"customer {name!r} must be a factory, got {_name(factory)}")
+    return cast(CustomerFactory, factory)
 
 
 def _call(factory: CustomerFactory, options: dict[str, Any]) -> Customer:
