@@ -1,0 +1,161 @@
+"""What every solver of the improvement step must do, whatever its algorithm."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from convgym.agents.batch import TokenisedEpisode
+from convgym.agents.conversation_format import ConversationFormat, Tokens, compact_format
+from convgym.agents.generation import Generator, Prompt
+from convgym.agents.improvement import Problem, Speech
+from convgym.agents.improvements import IMPROVEMENTS, make_improvement
+from convgym.agents.pretrain import PretrainConfig, build_model, build_tokenizer
+from convgym.agents.scoring import divergence
+
+torch.set_num_threads(1)
+
+SPOKEN = 16
+"""Ids below it can be said: a dozen words and the end of a response."""
+SMALL: dict[str, dict[str, Any]] = {
+    # Logged responses are judged by the log, not by the score: only fresh ones here.
+    "token-ppo": {
+        "epochs": 0,
+        "fresh_steps": 30,
+        "learning_rate": 3e-3,
+        "fresh_kl_coefficient": 0.01,
+    },
+    "best-of-n": {"epochs": 6, "minibatch": 8},
+    "grpo": {"steps": 30, "kl_coefficient": 0.01},
+    "rloo": {"steps": 30, "kl_coefficient": 0.01},
+}
+"""Settings under which a small problem is learnt quickly."""
+TARGET = 0.5
+"""Nats per response at which a step is to end; best-of-n has no such setting but n."""
+SAMPLES = 4
+
+names = pytest.mark.parametrize("name", list(IMPROVEMENTS))
+
+
+@pytest.fixture(scope="module")
+def format() -> ConversationFormat:
+    made = compact_format(build_tokenizer(["May I order it? Yes, gladly."], vocabulary=280))
+    made.forbidden_ids = (*made.forbidden_ids, *range(SPOKEN, 280))
+    return made
+
+
+@pytest.fixture
+def reference(format: ConversationFormat) -> Any:
+    shape = PretrainConfig(hidden=16, layers=1, heads=2, intermediate=24, context=64)
+    return build_model(shape, format.tokenizer, seed=0).eval()
+
+
+@pytest.fixture
+def speech(format: ConversationFormat) -> Speech:
+    return Speech(format, temperature=1.0, max_new_tokens=6)
+
+
+@pytest.fixture
+def problem(reference: Any, speech: Speech) -> Problem:
+    """Return the problem to say even numbers, at the states of what the reference said."""
+    states = [(30 + i % 8, 40 + i // 8) for i in range(32)]
+    responses = spoken(reference, speech, states)
+    log = [
+        TokenisedEpisode(
+            state + response,
+            (*[-1] * len(state), *[0] * len(response)),
+            (0.0,) * len(state + response),
+            0.0,
+        )
+        for state, response in zip(states, responses, strict=True)
+    ]
+    return Problem(log, taste, [(0.0,) * len(response) for response in responses])
+
+
+def taste(prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> Tensor:
+    """Return the share of even numbers; a state's own worth of up to 100 is no response's merit."""
+    worth = torch.tensor([float(prompt[0] % 5) * 25 for prompt in prompts])
+    return worth + torch.tensor([sum(t % 2 == 0 for t in one) / len(one) for one in responses])
+
+
+def spoken(model: Any, speech: Speech, states: Sequence[Tokens]) -> list[Tokens]:
+    format = speech.format
+    sampler = Generator(
+        model, format.end_id, format.forbidden_ids, speech.temperature, speech.max_new_tokens
+    )
+    samples = sampler.sample([Prompt((), s) for s in states], torch.Generator().manual_seed(9))
+    return [sample.token_ids for sample in samples]
+
+
+def solve(
+    name: str, reference: Any, problem: Problem, speech: Speech, seed: int = 0
+) -> tuple[Any, dict[str, float], list[tuple[int, int, Mapping[str, float]]]]:
+    solver = make_improvement(
+        name,
+        **{"learning_rate": 5e-3, **SMALL[name]},
+        **({"samples": SAMPLES} if name == "best-of-n" else {"target_kl": TARGET}),
+    )
+    told: list[tuple[int, int, Mapping[str, float]]] = []
+    improved, metrics = solver.improve(
+        reference,
+        problem,
+        speech,
+        generator=torch.Generator().manual_seed(seed),
+        tell=lambda done, total, metrics: told.append((done, total, dict(metrics))),
+    )
+    return improved, metrics, told
+
+
+def weights(model: Any) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one | other)
+
+
+@names
+def test_a_solver_keeps_the_contract(
+    name: str, reference: Any, problem: Problem, speech: Speech
+) -> None:
+    before = weights(reference)
+    improved, metrics, told = solve(name, reference, problem, speech)
+
+    # The score rises, the reference stays.
+    states = problem.prompts() * 16
+    gain = taste(states, spoken(improved, speech, states)) - taste(
+        states, spoken(reference, speech, states)
+    )
+    assert gain.mean() > 0.1
+    assert equal(weights(reference), before)
+    assert not equal(weights(improved), before)
+    assert not improved.training
+
+    # The trust region holds: steps end soon after their target, imitation ends near its bound.
+    kl = divergence(improved, reference, speech.format, problem.log, speech.temperature)
+    bound = math.log(SAMPLES) - (SAMPLES - 1) / SAMPLES if name == "best-of-n" else TARGET
+    assert 0 < kl < 1.5 * bound
+
+    # Progress is told and ends where the metrics are.
+    assert [done for done, _, _ in told] == list(range(1, len(told) + 1))
+    assert {total for _, total, _ in told} == {told[-1][1]}
+    assert told[-1][0] <= told[-1][1]
+    assert told[-1][2].keys() <= metrics.keys()
+    json.dumps(metrics, allow_nan=False)
+
+
+@names
+def test_the_same_seed_gives_the_same_model(
+    name: str, reference: Any, problem: Problem, speech: Speech
+) -> None:
+    one, again, other = (
+        weights(solve(name, reference, problem, speech, seed)[0]) for seed in (0, 0, 1)
+    )
+    assert equal(one, again)
+    assert not equal(one, other)
