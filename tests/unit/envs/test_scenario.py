@@ -36,3 +36,24 @@ def test_one_customer_holds_one_conversation(puppet: Callable[[], Customer]) -> 
     for spec in (customer, lambda: customer):
         with pytest.raises(ConvgymError, match="2 conversations at once need a customer each"):
             Scenario(customer=spec).dialogues(2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"customer_options": ["model"]}, "customer_options must be options by name, got"),
+        ({"customer_options": {3: "model"}}, "customer_options must be options by name, got"),
+        (
+            {"customer_options": {"patience": 3}, "patience": 4},
+            "'patience' is given twice, also in customer_options",
+        ),
+    ],
+)
+def test_bad_customer_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConvgymError, match=message):
+        Scenario(**options)
+
+
+def test_customer_options_that_the_customer_does_not_know() -> None:
+    with pytest.raises(ConvgymError, match=r"cannot make customer ScriptedCustomer.*'model'"):
+        Scenario(customer_options={"model": "tiny"}).dialogues(1)
