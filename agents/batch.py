@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convgym.agents.conversation_format import ConversationFormat
+from convgym.agents.conversation_format import ConversationFormat, Tokens
 from convgym.conversation import Episode
 
 
@@ -24,6 +24,18 @@ class TokenisedEpisode:
     turns: tuple[int, ...]
     logprobs: tuple[float, ...]
     outcome: float
+    ending: Tokens = ()
+    """The customer's last words as the block that would lead up to another response: no part of
+    what a policy learns, but of what is known of customers."""
+
+    @property
+    def n_turns(self) -> int:
+        """Number of responses."""
+        return max(self.turns) + 1
+
+    def response_starts(self) -> list[int]:
+        """Return where each response begins; the tokens before it are its state."""
+        return [self.turns.index(turn) for turn in range(self.n_turns)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +56,16 @@ class Batch:
     """(B, T) log-probabilities under the behaviour policy, NaN where there are none."""
     outcomes: Tensor
     """(B,) 1.0 for a purchase, else 0.0."""
+    lengths: Tensor
+    """(B,) number of tokens of each row."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def lengths(self) -> Tensor:
-        """Return the number of tokens (B,) of each row up to its last response token."""
-        columns = torch.arange(1, self.ids.shape[1] + 1)
-        return (self.response * columns).amax(dim=1).clamp(min=1)
+    @property
+    def present(self) -> Tensor:
+        """(B, T) bool, False on padding."""
+        return torch.arange(self.ids.shape[1]) < self.lengths[:, None]
 
 
 def tokenise(episode: Episode, format: ConversationFormat) -> TokenisedEpisode:
@@ -62,6 +76,7 @@ def tokenise(episode: Episode, format: ConversationFormat) -> TokenisedEpisode:
     """
     ids: list[int] = [*format.opening(episode.opening)]
     turns, logprobs = [-1] * len(ids), [torch.nan] * len(ids)
+    ending: Tokens = ()
     for index, turn in enumerate(episode.turns):
         response = turn.response
         if response.token_ids is not None and format.decode(response.token_ids) == response.text:
@@ -70,25 +85,34 @@ def tokenise(episode: Episode, format: ConversationFormat) -> TokenisedEpisode:
         else:
             spelt = format.response(response.text)
             scores = (torch.nan,) * len(spelt)
-        after = () if index + 1 == len(episode.turns) else format.reply(turn.reply)
+        after = format.reply(turn.reply)
+        if index + 1 == len(episode.turns):
+            after, ending = (), after
         ids += (*spelt, *after)
         turns += [index] * len(spelt) + [-1] * len(after)
         logprobs += (*scores, *[torch.nan] * len(after))
-    return TokenisedEpisode(tuple(ids), tuple(turns), tuple(logprobs), episode.reward)
+    return TokenisedEpisode(tuple(ids), tuple(turns), tuple(logprobs), episode.reward, ending)
 
 
-def collate(episodes: Sequence[TokenisedEpisode], pad_id: int) -> Batch:
-    """Return episodes as one batch, padded to the longest."""
-    width = max(len(episode.ids) for episode in episodes)
+def collate(episodes: Sequence[TokenisedEpisode], pad_id: int, *, endings: bool = False) -> Batch:
+    """Return episodes as one batch, padded to the longest; with their endings if asked to."""
+    endless: Tokens = ()
+    tails = [episode.ending if endings else endless for episode in episodes]
+    width = max(len(one.ids) + len(tail) for one, tail in zip(episodes, tails, strict=True))
 
     def padded(values: Sequence[float], fill: float) -> list[float]:
         return [*values, *[fill] * (width - len(values))]
 
     turns = torch.tensor([padded(episode.turns, -1) for episode in episodes])
     return Batch(
-        ids=torch.tensor([padded(episode.ids, pad_id) for episode in episodes]),
+        ids=torch.tensor(
+            [padded(one.ids + tail, pad_id) for one, tail in zip(episodes, tails, strict=True)]
+        ),
         response=turns >= 0,
         turns=turns,
         logprobs=torch.tensor([padded(episode.logprobs, torch.nan) for episode in episodes]),
         outcomes=torch.tensor([episode.outcome for episode in episodes]),
+        lengths=torch.tensor(
+            [len(one.ids) + len(tail) for one, tail in zip(episodes, tails, strict=True)]
+        ),
     )

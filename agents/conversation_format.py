@@ -34,6 +34,12 @@ class ConversationFormat:
         opening_frame: what stands before and after the customer's first words.
         reply_frame: what stands before and after the customer's later words.
         end: the token that ends a response.
+
+    Attributes:
+        end_id: the token that ends a response.
+        pad_id: the padding token.
+        forbidden_ids: special tokens that no response may hold.
+        reply_frame: what stands before and after the customer's later words, as token ids.
     """
 
     def __init__(
@@ -53,7 +59,7 @@ class ConversationFormat:
             "|".join(re.escape(str(token)) for token in tokenizer.added_tokens_decoder.values())
             or "(?!)"
         )
-        self._opening_frame, self._reply_frame = (
+        self._opening_frame, self.reply_frame = (
             (self._encode(before), self._encode(after))
             for before, after in (opening_frame, reply_frame)
         )
@@ -72,7 +78,7 @@ class ConversationFormat:
 
     def reply(self, text: str) -> Tokens:
         """Return the ids of everything between two responses."""
-        before, after = self._reply_frame
+        before, after = self.reply_frame
         return before + self._utterance(text) + after
 
     def response(self, text: str) -> Tokens:

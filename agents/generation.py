@@ -98,14 +98,17 @@ class Generator:
         """Drop the cache, as must be done whenever the model's weights change."""
         self._cache = RaggedCache(self._layers, 0, 0)
         self._rows: dict[Tokens, int] = {}
+        self._unread: list[int] = []
+        self._known: list[int] = []
 
     @torch.inference_mode()
     def sample(self, prompts: Sequence[Prompt], generator: torch.Generator) -> list[Sample]:
         """Sample a response to every prompt.
 
         Prompts that continue a conversation of the last call are read from where it ended.
-        Among the others, one that begins another is read only once, with it: many samples after
-        one prompt, or prompts at every turn of one conversation, are cheap.
+        Among the others, histories that begin one another are read only once, and so are whole
+        prompts without a history: many samples after one prompt, prompts at every turn of one
+        conversation, or many continuations of one history are cheap.
 
         Raises:
             ConvgymError: when a prompt leaves no room for a response in the model's context.
@@ -125,19 +128,34 @@ class Generator:
         hidden = self._read(self._cache, blocks, known)
         samples = self._decode(hidden, torch.tensor([len(tokens) for tokens in ids]), generator)
         # The last token of a response has been sampled but not read.
+        self._unread = [sample.token_ids[-1] for sample in samples]
+        self._known = [
+            len(tokens) + len(sample.token_ids) - 1
+            for tokens, sample in zip(ids, samples, strict=True)
+        ]
         self._rows = {
             (tokens + sample.token_ids)[:-1]: row
             for row, (tokens, sample) in enumerate(zip(ids, samples, strict=True))
         }
         return samples
 
+    @torch.inference_mode()
+    def read_on(self, blocks: Sequence[Tokens]) -> Tensor:
+        """Return the hidden states (B, width) after the last call's samples and a block each.
+
+        Blocks may be empty, and are short: ``SLACK`` tokens at the most.
+        """
+        ahead = [(last, *block) for last, block in zip(self._unread, blocks, strict=True)]
+        return self._read(self._cache, ahead, self._known)
+
     def _recall(self, prompts: Sequence[Prompt], ids: Sequence[Tokens]) -> list[int]:
         """Make the cache's rows those of the prompts; return how much of each they know."""
         keys = [prompt.history[:-1] for prompt in prompts]
         old = {row: self._rows[key] for row, key in enumerate(keys) if key in self._rows}
         fresh = [row for row in range(len(ids)) if row not in old]
-        cache, new = self._read_together([ids[row] for row in fresh])
-        known = [len(keys[row]) if row in old else len(ids[row]) - 1 for row in range(len(ids))]
+        begun = {row: prompts[row].history or ids[row][:-1] for row in fresh}
+        cache, new = self._read_together(list(begun.values()))
+        known = [len(keys[row]) if row in old else len(begun[row]) for row in range(len(ids))]
         unread = max(len(tokens) - length for tokens, length in zip(ids, known, strict=True))
         needed = max(max(map(len, ids)) + self._max_new_tokens, max(known) + unread)
         # Conversations that keep their place stay where they are; only then can others join.
@@ -147,22 +165,22 @@ class Generator:
             if old:
                 self._cache.copy_rows(before, list(old.values()), list(old))
         if fresh:
-            self._cache.copy_rows(cache, [new[ids[row]] for row in fresh], fresh)
+            self._cache.copy_rows(cache, [new[begun[row]] for row in fresh], fresh)
         return known
 
-    def _read_together(self, prompts: Sequence[Tokens]) -> tuple[RaggedCache, dict[Tokens, int]]:
-        """Read prompts, each but for its last token; return the cache and the row of each."""
+    def _read_together(self, begun: Sequence[Tokens]) -> tuple[RaggedCache, dict[Tokens, int]]:
+        """Read beginnings of prompts; return the cache and the row of each."""
         rows: dict[Tokens, int] = {}
         distinct: list[Tokens] = []
-        # In lexical order a prompt stands just before those that it begins.
-        for tokens in sorted(set(prompts), reverse=True):
+        # In lexical order a beginning stands just before those that it begins.
+        for tokens in sorted(set(begun), reverse=True):
             if not distinct or distinct[-1][: len(tokens)] != tokens:
                 distinct.append(tokens)
             rows[tokens] = len(distinct) - 1
         length = max(map(len, distinct), default=0)
         cache = RaggedCache(self._layers, len(distinct), length + SLACK)
-        if length > 1:
-            self._read(cache, [tokens[:-1] for tokens in distinct], [0] * len(distinct))
+        if length:
+            self._read(cache, distinct, [0] * len(distinct))
         return cache, rows
 
     def _read(self, cache: RaggedCache, blocks: Sequence[Tokens], known: Sequence[int]) -> Tensor:

@@ -3,21 +3,19 @@
 Every round
 
 1. deploys the policy pi_k and logs conversations;
-2. fits its multi-turn action value, Q(s, a) = V(s) + A(s, a), to the log (``q_function``);
-3. solves the single-turn problem "prompt = a logged state, reward of a response = Q" by
-   token-level PPO with a KL penalty to pi_k. No customer is met meanwhile.
+2. fits its multi-turn action value Q(s, a) to the log (``q_function``);
+3. solves the single-turn problem "prompt = a logged state, reward of a response = Q" with a KL
+   penalty to pi_k (``improvement``), by default with token-level PPO. No customer is met meanwhile.
 
-The responses of step 3 come from two sources. The logged ones are samples of pi_k themselves, and
-the log says more of them than any model: their score is the fitted Q corrected by what followed,
-``Q + (G(lambda) - Q)``, that is the lambda-return through the fitted values of the states that the
-customer's replies led to. Fresh ones, sampled from the policy as it changes, are scored by the
-fitted A alone. Measured, the correction is what makes the method work (docs/log.md): so fresh
+What the log says of its own responses is worth more than any model's opinion: their score is the
+fitted Q corrected by what followed, ``Q + (G(lambda) - Q)``, that is the lambda-return through the
+fitted values of the states that the customer's replies led to. Fresh responses are scored by the
+fitted Q alone. Measured, the correction is what makes the method work (docs/log.md): so fresh
 responses are off unless asked for.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,52 +23,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from convgym.agents import ppo
-from convgym.agents.batch import Batch, TokenisedEpisode, tokenise
-from convgym.agents.conversation_format import ConversationFormat
-from convgym.agents.generation import Generator, Prompt, token_logprobs
-from convgym.agents.packing import Candidate, Packed, hidden_states, pack
+from convgym.agents.batch import TokenisedEpisode, collate, tokenise
+from convgym.agents.gate import GateConfig, predicted_gain
+from convgym.agents.improvement import Improvement, Problem, Speech
 from convgym.agents.protocol import Progress, Report, TrainingReport
-from convgym.agents.q_function import QFunction, QFunctionConfig, first_tokens, fit
-from convgym.agents.scoring import response_logprobs
-from convgym.agents.training import LanguageModelAgent, batches, shuffled
+from convgym.agents.q_fitting import Judged, Weighted, diagnose, fit, importance
+from convgym.agents.q_function import QEnsemble, QFunctionConfig
+from convgym.agents.scoring import divergence, response_logprobs
+from convgym.agents.token_ppo import TokenPPO
+from convgym.agents.training import LanguageModelAgent
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 
-Tell = Callable[[int, int, Mapping[str, float]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class ImprovementConfig:
-    """The single-turn PPO step. KL divergences are in nats per response, from pi_k."""
-
-    epochs: int = 2
-    """Passes over the logged responses."""
-    minibatch: int = 32
-    """Conversations per optimiser step."""
-    fresh_steps: int = 0
-    """Batches of fresh responses after that."""
-    fresh_conversations: int = 64
-    """Logged conversations per batch of fresh responses; every one of their states is a prompt."""
-    fresh_samples: int = 2
-    """Fresh responses per state, at least 2."""
-    learning_rate: float = 3e-4
-    clip: float = 0.2
-    kl_coefficient: float = 0.02
-    """Weight per token of the KL divergence on logged responses, by the estimator k2."""
-    fresh_kl_coefficient: float = 0.5
-    """Weight per token of the exact KL divergence on fresh responses."""
-    target_kl: float = 1.5
-    """The step ends where a pass or a batch shows this divergence."""
-    max_gradient_norm: float = 1.0
+_KL_SAMPLE = 128
+"""Conversations on which a step's divergence is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class IterativePPOConfig:
-    """Hyperparameters; see ``QFunctionConfig`` and ``ImprovementConfig`` for the two steps."""
+    """Hyperparameters; see ``QFunctionConfig`` and the solvers of the improvement step."""
 
     model: str = "default"
     temperature: float = 1.0
@@ -78,22 +51,39 @@ class IterativePPOConfig:
     rounds: int = 6
     """Deployments; the budget is split evenly among them."""
     q_function: QFunctionConfig = field(default_factory=QFunctionConfig)
-    improvement: ImprovementConfig = field(default_factory=ImprovementConfig)
+    improvement: Improvement = field(default_factory=TokenPPO)
+    gate: GateConfig = field(default_factory=GateConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round as an observer meets it, after its improvement step and before deployment."""
+
+    number: int
+    reference: Any
+    """pi_k's model."""
+    improved: Any
+    """The new model, deployed or not."""
+    log: Sequence[TokenisedEpisode]
+    judged: Sequence[Judged]
+    """What the member of ``ensemble`` that has not seen it says of each conversation."""
+    ensemble: QEnsemble
+    metrics: Mapping[str, float]
 
 
 class IterativePPO(LanguageModelAgent):
-    """The agent: see the module's text."""
+    """The agent: see the module's text.
+
+    Attributes:
+        observe: told every round; for measurements, to be set by whoever wants to look on.
+    """
 
     config: IterativePPOConfig
+    observe: Callable[[Round], None] | None = None
 
     def __init__(self, config: IterativePPOConfig, name: str) -> None:
         if config.rounds < 1:
             raise ConvgymError(f"iterative PPO needs at least 1 round, got {config.rounds}")
-        if config.improvement.fresh_samples < 2:
-            raise ConvgymError(
-                "fresh_samples must be at least 2, as scores are compared within a state, "
-                f"got {config.improvement.fresh_samples}"
-            )
         super().__init__(config, name)
 
     def train(
@@ -109,16 +99,19 @@ class IterativePPO(LanguageModelAgent):
         config, policy = self.config, self.policy
         model, format = policy.model, policy.format
         run = self.start_run(conversations, seed, environment, folder)
-        q_function = QFunction(model)
+        ensemble = QEnsemble(model, config.q_function)
         generator = torch.Generator().manual_seed(seed)
+        logs: list[list[TokenisedEpisode]] = []
         if run.state:
             model.load_state_dict(run.state["model"])
-            q_function.load_state_dict(run.state["q_function"])
+            ensemble.load_state_dict(run.state["q_function"])
             generator.set_state(run.state["generator"])
+            logs = run.state["logs"]
+        speech = Speech(format, config.temperature, config.max_new_tokens)
         seeds = train_seeds(seed, conversations)
         rounds = min(config.rounds, conversations)
 
-        def tell(stage: str, done: int, *, total: int, metrics: Mapping[str, float]) -> None:
+        def tell(stage: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
             if report:
                 report(Progress(f"round {run.deployments}: {stage}", done, total, metrics))
 
@@ -136,200 +129,99 @@ class IterativePPO(LanguageModelAgent):
             log = [tokenise(episode, format) for episode in episodes if episode.valid]
 
             # 2. Fit its Q, from where the last round's left off.
-            fitted = fit(
-                q_function,
+            if not config.q_function.warm_start:
+                ensemble = QEnsemble(model, config.q_function)
+            judged = fit(
+                ensemble,
                 log,
-                config.q_function,
-                language_head=model.get_output_embeddings(),
+                earlier=reused(logs, model, speech, config.q_function),
                 pad_id=format.pad_id,
                 generator=generator,
-                tell=lambda done, total: tell("fit Q", done, total=total, metrics={}),
+                tell=lambda done, total: tell("fit Q", done, total, {}),
             )
 
-            # 3. Improve at the states that were met.
-            improved = improve(
-                model,
-                format,
-                log,
-                q_function,
-                config,
-                generator=generator,
-                tell=lambda done, total, metrics: tell(
-                    "improve", done, total=total, metrics=metrics
-                ),
+            # 3. Improve at the states that were met, but for those of the gate's conversations.
+            kept = round(config.gate.held_out * len(log))
+            problem = Problem(
+                log[kept:],
+                partial(ensemble.score, format=format, generator=generator),
+                [corrected_advantages(*both) for both in zip(log, judged, strict=True)][kept:],
             )
-            metrics = {"conversion": conversion, **fitted, **improved}
+            improved, metrics = config.improvement.improve(
+                model, problem, speech, generator=generator, tell=partial(tell, "improve")
+            )
+            metrics["kl"] = divergence(
+                improved, model, format, problem.log[:_KL_SAMPLE], config.temperature
+            )
+            gain = predicted_gain(
+                improved, log[:kept], judged[:kept], speech, config.gate.max_ratio
+            )
+            deployed = gain.passes(config.gate)
+            metrics = {
+                "conversion": conversion,
+                **diagnose(log, judged, config.q_function),
+                **metrics,
+                "predicted_gain": gain.mean,
+                "predicted_gain_error": gain.standard_error,
+                "passed_gate": float(deployed),
+            }
+            if self.observe:
+                self.observe(Round(k, model, improved, log, judged, ensemble, metrics))
+            if deployed:
+                model.load_state_dict(improved.state_dict())
+
+            if config.q_function.reuse != "none":
+                logs.append(log)
             run.rows.append({"conversations": run.conversations, **metrics})
             run.save(
                 {
                     "model": model.state_dict(),
-                    "q_function": q_function.state_dict(),
+                    "q_function": ensemble.state_dict(),
                     "generator": generator.get_state(),
+                    "logs": logs,
                 }
             )
-            tell("done", k + 1, total=rounds, metrics=metrics)
+            tell("done", k + 1, rounds, metrics)
         return run.report()
 
 
-def improve(
-    model: Any,
-    format: ConversationFormat,
-    log: Sequence[TokenisedEpisode],
-    q_function: QFunction,
-    config: IterativePPOConfig,
-    *,
-    generator: torch.Generator,
-    tell: Tell = lambda done, total, metrics: None,
-) -> dict[str, float]:
-    """Improve ``model`` in place by single-turn PPO at the states of ``log``; return metrics."""
-    step = config.improvement
-    # Only fresh responses need pi_k itself; the log has kept its log-probabilities.
-    reference = copy.deepcopy(model) if step.fresh_steps else None
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=step.learning_rate, weight_decay=0.0, fused=True
-    )
-    minibatches = batches(log, step.minibatch, format.pad_id)
-    scores = [_corrected_scores(q_function, batch, config.q_function) for batch in minibatches]
-    metrics: dict[str, float] = {}
-    total = step.epochs + step.fresh_steps
-    for number in range(total):
-        if number < step.epochs:
-            metrics |= _logged_pass(
-                model, format, minibatches, scores, config, optimizer, generator
-            )
-        else:
-            metrics |= _fresh_batch(
-                model, reference, format, log, q_function, config, optimizer, generator
-            )
-        tell(number + 1, total, metrics)
-        if metrics["kl"] > step.target_kl:
-            break
-    return metrics
-
-
-def _logged_pass(
-    model: Any,
-    format: ConversationFormat,
-    minibatches: Sequence[Batch],
-    scores: Sequence[Tensor],
-    config: IterativePPOConfig,
-    optimizer: torch.optim.Optimizer,
-    generator: torch.Generator,
-) -> dict[str, float]:
-    """Take one pass of PPO over the logged responses, whole conversations at a time."""
-    step = config.improvement
-    everything = torch.cat(list(scores))
-    mean, deviation = everything.mean(), everything.std(correction=0) + 1e-8
-    kl_sum = clip_sum = 0.0
-    for i in shuffled(len(minibatches), generator):
-        batch = minibatches[i]
-        old = batch.logprobs[batch.response]
-        logprobs = response_logprobs(model, format, batch, config.temperature)
-        kl = ppo.k2(logprobs, old)  # the log was written by pi_k
-        advantages = (scores[i] - mean) / deviation
-        loss = ppo.clipped_surrogate(logprobs, old, advantages, step.clip).mean()
-        _descend(loss + step.kl_coefficient * kl.mean(), model, optimizer, step)
-        kl_sum += float(kl.detach().sum()) / int(first_tokens(batch).sum())
-        clip_sum += float(ppo.clip_fraction(logprobs.detach(), old, step.clip))
-    return {"kl": kl_sum / len(minibatches), "clip_fraction": clip_sum / len(minibatches)}
-
-
-@torch.inference_mode()
-def _corrected_scores(q_function: QFunction, batch: Batch, config: QFunctionConfig) -> Tensor:
-    """Return the advantage (N,) of every token of the logged responses.
+def corrected_advantages(episode: TokenisedEpisode, judged: Judged) -> tuple[float, ...]:
+    """Return the advantage of every response token of a logged conversation.
 
     The response's score is its lambda-return, an estimate of Q(s, a) that the fitted values and
     what followed in the log make together; from it goes the value of the state in which the token
     was chosen, V(s, tokens so far), as in token-level PPO with the score as the final reward.
     """
-    values = torch.nn.functional.pad(
-        q_function.values(q_function(batch.ids)[:, :-1]).sigmoid(), (1, 0)
+    turns = [turn for turn in episode.turns if turn >= 0]
+    return tuple(
+        judged.returns[turn] - value for turn, value in zip(turns, judged.token_values, strict=True)
     )
-    rewards = ppo.final_rewards(batch.outcomes, batch.response)
-    advantages = ppo.gae(
-        rewards, values, batch.turns, gamma=config.gamma, gae_lambda=config.return_lambda
-    )
-    return advantages[batch.response]
 
 
-def _fresh_batch(
-    model: Any,
-    reference: Any,
-    format: ConversationFormat,
-    log: Sequence[TokenisedEpisode],
-    q_function: QFunction,
-    config: IterativePPOConfig,
-    optimizer: torch.optim.Optimizer,
-    generator: torch.Generator,
-) -> dict[str, float]:
-    """Sample fresh responses to logged states, score them by A, and take PPO steps on them."""
-    step = config.improvement
-    forbidden = torch.tensor(format.forbidden_ids, dtype=torch.long)
-
-    def distributions(network: Any, packed: Packed) -> Tensor:
-        chosen = hidden_states(network.base_model, packed)[packed.rows, packed.parents]
-        logits = network.get_output_embeddings()(chosen)
-        return token_logprobs(logits, forbidden, config.temperature)
-
-    met = [log[i] for i in shuffled(len(log), generator)[: step.fresh_conversations]]
-    sampler = Generator(
-        model, format.end_id, format.forbidden_ids, config.temperature, config.max_new_tokens
-    )
-    pairs = list(zip(met, _sample(sampler, met, step.fresh_samples, generator), strict=True))
-    packs = [
-        pack(pairs[i : i + step.minibatch], format.pad_id)
-        for i in range(0, len(pairs), step.minibatch)
-    ]
-    scores = torch.cat([q_function.score(packed) for packed in packs])
-    groups = scores.view(-1, step.fresh_samples)
-    # Centred within each state: differences between states are no merit of a response.
-    centred = groups - groups.mean(dim=1, keepdim=True)
-    scaled = (centred / (centred.std() + 1e-8)).flatten()
-    sizes = [len(packed.end_rows) for packed in packs]
-    kl_sum = 0.0
-    for packed, advantages in zip(packs, scaled.split(sizes), strict=True):
-        with torch.inference_mode():
-            anchor = distributions(reference, packed)
-        current = distributions(model, packed)
-        tokens = packed.ids[packed.rows, packed.columns]
-        logprobs = current.gather(1, tokens[:, None])[:, 0]
-        # The divergence of each token's distribution; forbidden tokens are -inf - -inf.
-        kl = (current.exp() * (current - anchor).nan_to_num(0.0)).sum(-1)
-        loss = ppo.clipped_surrogate(
-            logprobs, packed.logprobs, advantages[packed.response], step.clip
-        ).mean()
-        _descend(loss + step.fresh_kl_coefficient * kl.mean(), model, optimizer, step)
-        kl_sum += float(kl.detach().sum())
-    return {
-        "kl": kl_sum / len(scores),
-        "fresh_score": float(scores.mean()),
-        "fresh_score_sd_within_states": float(groups.std(dim=1).mean()),
-    }
-
-
-def _descend(
-    loss: Tensor, model: Any, optimizer: torch.optim.Optimizer, step: ImprovementConfig
-) -> None:
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), step.max_gradient_norm)
-    optimizer.step()
-
-
-def _sample(
-    sampler: Generator,
-    conversations: Sequence[TokenisedEpisode],
-    samples: int,
-    generator: torch.Generator,
-) -> list[list[Candidate]]:
-    """Sample responses to every state of every conversation."""
-    prompts, places = [], []
-    for number, episode in enumerate(conversations):
-        for turn in range(max(episode.turns) + 1):
-            ids = episode.ids[: episode.turns.index(turn)]
-            prompts += [Prompt((), ids)] * samples
-            places += [(number, turn)] * samples
-    candidates: list[list[Candidate]] = [[] for _ in conversations]
-    for (number, turn), sample in zip(places, sampler.sample(prompts, generator), strict=True):
-        candidates[number].append(Candidate(turn, sample.token_ids, sample.token_logprobs))
-    return candidates
+@torch.inference_mode()
+def reused(
+    logs: Sequence[Sequence[TokenisedEpisode]], model: Any, speech: Speech, config: QFunctionConfig
+) -> list[Weighted]:
+    """Return the conversations of earlier rounds, oldest first, weighted for fitting Q."""
+    weighted: list[Weighted] = []
+    for age, log in zip(range(len(logs), 0, -1), logs, strict=True):
+        recency = config.recency**age
+        for start in range(0, len(log), 64):
+            part = log[start : start + 64]
+            if config.reuse == "recency":
+                weighted += [Weighted(one, (recency,) * one.n_turns) for one in part]
+                continue
+            batch = collate(part, speech.format.pad_id)
+            ratios = (
+                response_logprobs(model, speech.format, batch, speech.temperature)
+                - batch.logprobs[batch.response]
+            )
+            sizes = batch.response.sum(dim=1).tolist()
+            for episode, row in zip(part, ratios.split(sizes), strict=True):
+                log_ratios = [0.0] * episode.n_turns
+                turns = [turn for turn in episode.turns if turn >= 0]
+                for turn, ratio in zip(turns, row.tolist(), strict=True):
+                    log_ratios[turn] += ratio
+                weights = importance(log_ratios)
+                weighted.append(Weighted(episode, tuple(recency * one for one in weights)))
+    return weighted

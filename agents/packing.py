@@ -9,7 +9,8 @@ where one row a response would take about n / 2 times as many.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from convgym.agents.batch import TokenisedEpisode
 from convgym.agents.conversation_format import Tokens
 
 _PAD = -1
+_Branch = tuple[int, Tokens, tuple[float, ...]]  # where it leaves the row, its tokens, their logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Packed:
     """(N,) number of the candidate, 0 .. R - 1, in the order in which they were given."""
     end_rows: Tensor
     """(R,) row of each candidate's last token."""
+    state_columns: Tensor
+    """(R,) column of the last token of each candidate's state."""
     end_columns: Tensor
     """(R,) column of each candidate's last token."""
 
@@ -64,38 +68,82 @@ def pack(
     conversations: Sequence[tuple[TokenisedEpisode, Sequence[Candidate]]], pad_id: int
 ) -> Packed:
     """Pack conversations, each with candidate responses to some of its states."""
+    rows: list[tuple[Tokens, list[_Branch]]] = []
+    for episode, candidates in conversations:
+        branches = [
+            (episode.turns.index(one.turn), one.token_ids, one.token_logprobs) for one in candidates
+        ]
+        # The last state that is needed ends the row's conversation.
+        length = max((start for start, _, _ in branches), default=0)
+        rows.append((episode.ids[:length], branches))
+    return _pack(rows, pad_id)
+
+
+def pack_pairs(
+    prompts: Sequence[Tokens], responses: Sequence[Tokens], pad_id: int, rows: int = 32
+) -> Iterator[tuple[list[int], Packed]]:
+    """Pack responses to any prompts, those of one conversation together.
+
+    Yields packs of up to ``rows`` rows with the indices of their responses, in the pack's order.
+    Log-probabilities are unknown: NaN.
+    """
+    # In lexical order a prompt stands just before those that it begins.
+    groups: list[tuple[Tokens, list[int]]] = []
+    for index in sorted(range(len(prompts)), key=prompts.__getitem__, reverse=True):
+        prompt = prompts[index]
+        if not groups or groups[-1][0][: len(prompt)] != prompt:
+            groups.append((prompt, []))
+        groups[-1][1].append(index)
+    groups.sort(key=lambda group: len(group[0]))  # neighbours in length: little padding
+    for start in range(0, len(groups), rows):
+        part = groups[start : start + rows]
+        packed = _pack(
+            [
+                (
+                    ids,
+                    [
+                        (len(prompts[i]), responses[i], (math.nan,) * len(responses[i]))
+                        for i in members
+                    ],
+                )
+                for ids, members in part
+            ],
+            pad_id,
+        )
+        yield [i for _, members in part for i in members], packed
+
+
+def _pack(conversations: Sequence[tuple[Tokens, Sequence[_Branch]]], pad_id: int) -> Packed:
     ids: list[list[int]] = []
     positions: list[list[int]] = []
     owners: list[list[int]] = []  # 0 for the conversation, r for its r-th candidate
     limits: list[list[int]] = []  # how many of the conversation's tokens a token sees
     tokens: list[tuple[int, int, int, float, int]] = []
-    ends: list[tuple[int, int]] = []
-    for row, (episode, candidates) in enumerate(conversations):
-        used = max((candidate.turn for candidate in candidates), default=0)
-        length = episode.turns.index(used)  # the last state that is needed ends here
-        ids.append(list(episode.ids[:length]))
+    ends: list[tuple[int, int, int]] = []
+    for row, (conversation, branches) in enumerate(conversations):
+        length = len(conversation)
+        ids.append(list(conversation))
         positions.append(list(range(length)))
         owners.append([0] * length)
         limits.append(list(range(1, length + 1)))
-        for owner, candidate in enumerate(candidates, start=1):
-            start, first = episode.turns.index(candidate.turn), len(ids[row])
-            spelt = candidate.token_ids
+        for owner, (start, spelt, logprobs) in enumerate(branches, start=1):
+            first = len(ids[row])
             ids[row] += spelt
             positions[row] += range(start, start + len(spelt))
             owners[row] += [owner] * len(spelt)
             limits[row] += [start] * len(spelt)
             tokens += [
                 (row, first + i, first + i - 1 if i else start - 1, logprob, len(ends))
-                for i, logprob in enumerate(candidate.token_logprobs)
+                for i, logprob in enumerate(logprobs)
             ]
-            ends.append((row, first + len(spelt) - 1))
+            ends.append((row, start - 1, first + len(spelt) - 1))
     width = max(map(len, ids))
 
     def padded(values: list[list[int]], fill: int) -> Tensor:
         return torch.tensor([[*row, *[fill] * (width - len(row))] for row in values])
 
-    rows, columns, parents, logprobs, response = zip(*tokens, strict=True)
-    end_rows, end_columns = zip(*ends, strict=True)
+    rows, columns, parents, scores, response = zip(*tokens, strict=True)
+    end_rows, state_columns, end_columns = zip(*ends, strict=True)
     return Packed(
         ids=padded(ids, pad_id),
         positions=padded(positions, 0),
@@ -103,9 +151,10 @@ def pack(
         rows=torch.tensor(rows),
         columns=torch.tensor(columns),
         parents=torch.tensor(parents),
-        logprobs=torch.tensor(logprobs),
+        logprobs=torch.tensor(scores),
         response=torch.tensor(response),
         end_rows=torch.tensor(end_rows),
+        state_columns=torch.tensor(state_columns),
         end_columns=torch.tensor(end_columns),
     )
 

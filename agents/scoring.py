@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from convgym.agents.batch import Batch
+from convgym.agents.batch import Batch, TokenisedEpisode, collate
 from convgym.agents.conversation_format import ConversationFormat
 from convgym.agents.generation import token_logprobs
 
@@ -34,3 +35,27 @@ def response_logprobs(
     """Return the log-probability (N,) of each response token; order as above."""
     distributions = response_distributions(model, format, batch, temperature)
     return distributions.gather(-1, batch.ids[batch.response][:, None])[:, 0]
+
+
+@torch.inference_mode()
+def divergence(
+    model: Any,
+    reference: Any,
+    format: ConversationFormat,
+    episodes: Sequence[TokenisedEpisode],
+    temperature: float = 1.0,
+) -> float:
+    """Return KL(model, reference) in nats per response, over what the reference said.
+
+    The divergence of every token's whole distribution ("exact"), not of the sampled token alone;
+    the tokens before it are those of the log, which the reference wrote.
+    """
+    total, responses = 0.0, 0
+    for start in range(0, len(episodes), 32):
+        batch = collate(episodes[start : start + 32], format.pad_id)
+        new = response_distributions(model, format, batch, temperature)
+        old = response_distributions(reference, format, batch, temperature)
+        # Forbidden tokens are -inf - -inf.
+        total += float((new.exp() * (new - old).nan_to_num(0.0)).sum())
+        responses += sum(one.n_turns for one in episodes[start : start + 32])
+    return total / responses

@@ -188,10 +188,16 @@ def _plain(value: Any) -> Any:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
+def neighbours(episodes: Sequence[TokenisedEpisode], size: int) -> list[list[int]]:
+    """Return indices in parts of ``size``, neighbours in length together: little padding."""
+    ordered = sorted(range(len(episodes)), key=lambda i: len(episodes[i].ids))
+    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+
+
 def batches(episodes: Sequence[TokenisedEpisode], size: int, pad_id: int) -> list[Batch]:
-    """Return episodes in batches of ``size``, neighbours in length together: little padding."""
-    ordered = sorted(episodes, key=lambda episode: len(episode.ids))
-    return [collate(ordered[i : i + size], pad_id) for i in range(0, len(ordered), size)]
+    """Return episodes in batches of ``size``, neighbours in length together."""
+    parts = neighbours(episodes, size)
+    return [collate([episodes[i] for i in part], pad_id) for part in parts]
 
 
 def shuffled(n: int, generator: torch.Generator) -> list[int]:

@@ -77,7 +77,7 @@ def test_batches_are_padded_and_masked() -> None:
     assert batch.logprobs[batch.response].tolist() == [-1, -2, -1, -3, -4]
     assert batch.logprobs[~batch.response].isnan().all()
     assert batch.outcomes.tolist() == [1.0, 0.0]
-    assert batch.lengths().tolist() == [3, 5]
+    assert batch.lengths.tolist() == [3, 5]
     assert batch.ids.dtype == batch.turns.dtype == torch.long
 
 

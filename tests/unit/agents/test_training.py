@@ -161,7 +161,7 @@ def test_batches_hold_every_episode_once_by_length() -> None:
     assert [len(batch) for batch in made] == [5, 5, 5, 5, 3]
     numbers = [number for batch in made for number in batch.ids[:, 0].tolist()]
     assert sorted(numbers) == list(range(23))
-    lengths = [length for batch in made for length in batch.lengths().tolist()]
+    lengths = [length for batch in made for length in batch.lengths.tolist()]
     assert lengths == sorted(len(one.ids) for one in episodes)
     assert [o for batch in made for o in batch.outcomes.tolist()] == [n % 2 for n in numbers]
     assert batches([], 5, pad_id=0) == []

@@ -1,0 +1,240 @@
+"""Token-level PPO on the single-turn problem: the improvement step of the paper, and our default.
+
+The responses that it learns from come from two sources. The logged ones are samples of the
+reference policy themselves; their token-level advantages come with the problem. Fresh ones, sampled
+from the policy as it changes, are judged by the problem's score, centred within each state.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convgym.agents import ppo
+from convgym.agents.batch import TokenisedEpisode, collate
+from convgym.agents.generation import Generator, Prompt, token_logprobs
+from convgym.agents.improvement import Problem, Speech, Tell
+from convgym.agents.packing import Candidate, Packed, hidden_states, pack
+from convgym.agents.q_function import first_tokens
+from convgym.agents.scoring import response_distributions
+from convgym.agents.training import neighbours, shuffled
+from convgym.errors import ConvgymError
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPPO:
+    """Hyperparameters. KL divergences are in nats per response, from the reference."""
+
+    epochs: int = 2
+    """Passes over the logged responses."""
+    minibatch: int = 32
+    """Conversations per optimiser step."""
+    fresh_steps: int = 0
+    """Batches of fresh responses after that."""
+    fresh_conversations: int = 64
+    """Logged conversations per batch of fresh responses; every one of their states is a prompt."""
+    fresh_samples: int = 4
+    """Fresh responses per state, at least 2."""
+    fresh_epochs: int = 2
+    """Passes over every batch of fresh responses."""
+    learning_rate: float = 3e-4
+    clip: float = 0.2
+    kl_coefficient: float = 0.1
+    """Weight per token of the exact KL divergence on logged responses."""
+    fresh_kl_coefficient: float = 0.5
+    """The same on fresh responses."""
+    adaptive_kl: float | None = None
+    """Where given, both weights are doubled after a pass or batch whose divergence exceeds 1.5
+    times this, and halved below it divided by 1.5 (Schulman et al. 2017, section 4)."""
+    target_kl: float = 1.5
+    """The step ends where a pass or a batch shows this divergence."""
+    max_gradient_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.fresh_samples < 2:
+            raise ConvgymError(
+                "fresh_samples must be at least 2, as scores are compared within a state, "
+                f"got {self.fresh_samples}"
+            )
+
+    def improve(
+        self,
+        reference: Any,
+        problem: Problem,
+        speech: Speech,
+        *,
+        generator: torch.Generator,
+        tell: Tell = lambda done, total, metrics: None,
+    ) -> tuple[Any, dict[str, float]]:
+        """Return the improved copy of ``reference``; see ``Improvement``."""
+        model = copy.deepcopy(reference)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=self.learning_rate, weight_decay=0.0, fused=True
+        )
+        metrics: dict[str, float] = {}
+        strength = 1.0  # of the KL penalties
+        total = self.epochs + self.fresh_steps
+        for number in range(total):
+            if number < self.epochs:
+                found = self._logged_pass(
+                    model, reference, problem, speech, optimizer, strength, generator
+                )
+            else:
+                found = self._fresh_batch(
+                    model, reference, problem, speech, optimizer, strength, generator
+                )
+            metrics |= found
+            kl = metrics["kl_of_pass"]
+            if self.adaptive_kl is not None:
+                metrics["kl_strength"] = strength
+                strength = adapted(strength, kl, self.adaptive_kl)
+            tell(number + 1, total, metrics)
+            if kl > self.target_kl:
+                break
+        return model, metrics
+
+    def _logged_pass(
+        self,
+        model: Any,
+        reference: Any,
+        problem: Problem,
+        speech: Speech,
+        optimizer: torch.optim.Optimizer,
+        strength: float,
+        generator: torch.Generator,
+    ) -> dict[str, float]:
+        """Take one pass of PPO over the logged responses, whole conversations at a time."""
+        everything = torch.tensor([a for row in problem.advantages for a in row])
+        mean, deviation = everything.mean(), everything.std(correction=0) + 1e-8
+        parts = neighbours(problem.log, self.minibatch)
+        kl_sum = clip_sum = 0.0
+        for number in shuffled(len(parts), generator):
+            part = parts[number]
+            batch = collate([problem.log[i] for i in part], speech.format.pad_id)
+            scores = torch.tensor([a for i in part for a in problem.advantages[i]])
+            old = batch.logprobs[batch.response]  # the log was written by the reference
+            with torch.inference_mode():
+                anchor = response_distributions(reference, speech.format, batch, speech.temperature)
+            current = response_distributions(model, speech.format, batch, speech.temperature)
+            logprobs = current.gather(-1, batch.ids[batch.response][:, None])[:, 0]
+            kl = exact_kl(current, anchor)
+            advantages = (scores - mean) / deviation
+            loss = ppo.clipped_surrogate(logprobs, old, advantages, self.clip).mean()
+            penalty = strength * self.kl_coefficient * kl.mean()
+            self._descend(loss + penalty, model, optimizer)
+            kl_sum += float(kl.detach().sum()) / int(first_tokens(batch).sum())
+            clip_sum += float(ppo.clip_fraction(logprobs.detach(), old, self.clip))
+        return {"kl_of_pass": kl_sum / len(parts), "clip_fraction": clip_sum / len(parts)}
+
+    def _fresh_batch(
+        self,
+        model: Any,
+        reference: Any,
+        problem: Problem,
+        speech: Speech,
+        optimizer: torch.optim.Optimizer,
+        strength: float,
+        generator: torch.Generator,
+    ) -> dict[str, float]:
+        """Sample responses to logged states, have them scored, and take PPO steps on them."""
+        format = speech.format
+        forbidden = torch.tensor(format.forbidden_ids, dtype=torch.long)
+
+        def distributions(network: Any, packed: Packed) -> Tensor:
+            chosen = hidden_states(network.base_model, packed)[packed.rows, packed.parents]
+            logits = network.get_output_embeddings()(chosen)
+            return token_logprobs(logits, forbidden, speech.temperature)
+
+        order = shuffled(len(problem.log), generator)
+        met = [problem.log[i] for i in order[: self.fresh_conversations]]
+        sampler = Generator(
+            model, format.end_id, format.forbidden_ids, speech.temperature, speech.max_new_tokens
+        )
+        candidates = sample_candidates(sampler, met, self.fresh_samples, generator)
+        scores = problem.score(
+            [
+                episode.ids[: episode.turns.index(one.turn)]
+                for episode, ones in zip(met, candidates, strict=True)
+                for one in ones
+            ],
+            [one.token_ids for ones in candidates for one in ones],
+        )
+        groups = scores.view(-1, self.fresh_samples)
+        # Centred within each state: differences between states are no merit of a response.
+        centred = groups - groups.mean(dim=1, keepdim=True)
+        scaled = (centred / (centred.std() + 1e-8)).flatten()
+        pairs = list(zip(met, candidates, strict=True))
+        packs = [
+            pack(pairs[i : i + self.minibatch], format.pad_id)
+            for i in range(0, len(pairs), self.minibatch)
+        ]
+        advantages_of = scaled.split([len(packed.end_rows) for packed in packs])
+        with torch.inference_mode():
+            anchors = [distributions(reference, packed) for packed in packs]
+        kl_sum = 0.0
+        for number in range(self.fresh_epochs * len(packs)):
+            i = number % len(packs)
+            if not i:
+                kl_sum = 0.0  # of the last pass
+            packed, anchor, advantages = packs[i], anchors[i], advantages_of[i]
+            current = distributions(model, packed)
+            tokens = packed.ids[packed.rows, packed.columns]
+            logprobs = current.gather(1, tokens[:, None])[:, 0]
+            kl = exact_kl(current, anchor)
+            loss = ppo.clipped_surrogate(
+                logprobs, packed.logprobs, advantages[packed.response], self.clip
+            ).mean()
+            penalty = strength * self.fresh_kl_coefficient * kl.mean()
+            self._descend(loss + penalty, model, optimizer)
+            kl_sum += float(kl.detach().sum())
+        return {
+            "kl_of_pass": kl_sum / len(scores),
+            "fresh_score": float(scores.mean()),
+            "fresh_score_sd_within_states": float(groups.std(dim=1).mean()),
+        }
+
+    def _descend(self, loss: Tensor, model: Any, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), self.max_gradient_norm)
+        optimizer.step()
+
+
+def exact_kl(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Return KL (...) of distributions given by log-probabilities (..., V), in nats.
+
+    Estimates from the sampled tokens alone do not see probability that moves to tokens which the
+    log does not hold, and that is where a policy drifts to (docs/log.md).
+    """
+    # Forbidden tokens are -inf - -inf.
+    return (logprobs.exp() * (logprobs - reference).nan_to_num(0.0)).sum(-1)
+
+
+def adapted(strength: float, kl: float, target: float) -> float:
+    """Return the new strength of a KL penalty after a divergence ``kl`` was measured."""
+    if kl > 1.5 * target:
+        return 2 * strength
+    return strength / 2 if kl < target / 1.5 else strength
+
+
+def sample_candidates(
+    sampler: Generator,
+    conversations: Sequence[TokenisedEpisode],
+    samples: int,
+    generator: torch.Generator,
+) -> list[list[Candidate]]:
+    """Sample responses to every state of every conversation."""
+    prompts, places = [], []
+    for number, episode in enumerate(conversations):
+        for turn, start in enumerate(episode.response_starts()):
+            prompts += [Prompt((), episode.ids[:start])] * samples
+            places += [(number, turn)] * samples
+    candidates: list[list[Candidate]] = [[] for _ in conversations]
+    for (number, turn), sample in zip(places, sampler.sample(prompts, generator), strict=True):
+        candidates[number].append(Candidate(turn, sample.token_ids, sample.token_logprobs))
+    return candidates
