@@ -44,7 +44,7 @@ GOOD = '{"thought": "It suits.", "decision": "buy", "say": "I\'ll take it."}'
         ('{"say": "My decision: buy", "decision": "leave"}', "My decision: buy", "leave"),
         ('{"say": "decision: buy", \'decision\': leave}', "decision: buy", "leave"),
         (
-            '{"say": "Hm.", "decision": "continue"}\nSeller: Buy!\n{"say": "Yes", "decision": "buy"}',
+            '{"say": "Hm.", "decision": "continue"}\nSeller: Buy!\n{"say": "Y", "decision": "buy"}',
             "Hm.",
             "continue",
         ),
@@ -88,10 +88,9 @@ def test_unreadable(text: str, message: str) -> None:
 
 
 # Text that looks like answers: pieces of them, put together anyhow.
-PIECES = st.sampled_from(
-    [*"{}[]\"'`:,\\\n ", '"say"', "'decision'", "decision:", '"buy"', "buy", "leave", "continue"]
-    + ["```json", "Seller:", "<think>", "</think>", "say:", "thought", "I will", GOOD]
-)
+MARKS = "{ } [ ] \" ' ` : , \\ ```json <think> </think> Seller: buy leave continue".split()
+NAMES = 'say: thought decision: "say" \'decision\' "buy"'.split()
+PIECES = st.sampled_from([*MARKS, *NAMES, "\n", " ", "I will", GOOD])
 ANYHOW = st.one_of(st.text(), st.lists(st.one_of(PIECES, st.text(max_size=5))).map("".join))
 
 

@@ -1,0 +1,83 @@
+"""Exchanges with a chat model: requests one after the other, and many exchanges side by side.
+
+An exchange is a generator: it yields a ``ChatRequest``, is sent the answer, may ask again, and
+returns what came out. It is written as if it were alone, and still a hundred of them cost one call
+of ``ChatBackend.complete`` a round.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from convgym.errors import ConvgymError, InfrastructureError
+from convgym.llm import ChatAnswer, ChatBackend, ChatRequest, ChatResult, make_backend
+
+Result = TypeVar("Result")
+Exchange: TypeAlias = Generator[ChatRequest, ChatResult, Result]
+
+
+def open_backend(backend: str | ChatBackend, options: Mapping[str, Any]) -> ChatBackend:
+    """Return a chat model by name, opened with ``options``, or the one that is given.
+
+    Raises ConvgymError for a mistake in these, or for options beside a backend that is open.
+    """
+    if isinstance(backend, str):
+        return make_backend(backend, **options)
+    if options:
+        raise ConvgymError(
+            f"a chat backend object takes no options, got {', '.join(options)}: give its name"
+        )
+    return backend
+
+
+def ask(backend: ChatBackend, exchange: Exchange[Result]) -> Result:
+    """Hold one exchange. Raises InfrastructureError if it fails."""
+    (result,) = ask_together([backend], [exchange])
+    if isinstance(result, InfrastructureError):
+        raise result
+    return result
+
+
+def ask_together(
+    backends: Sequence[ChatBackend], exchanges: Sequence[Exchange[Result]]
+) -> list[Result | InfrastructureError]:
+    """Hold N exchanges side by side, each with its backend (N of them, mostly the same one).
+
+    Of all exchanges that wait for the same backend, each round is one call. An exchange that
+    raises InfrastructureError has it in the list; the others go on.
+    """
+    results: dict[int, Result | InfrastructureError] = {}
+    waiting: dict[int, ChatRequest] = {}
+
+    def go_on(i: int, answer: ChatResult | None) -> None:
+        try:
+            # A generator that has not begun takes nothing but None.
+            waiting[i] = next(exchanges[i]) if answer is None else exchanges[i].send(answer)
+        except StopIteration as stop:
+            results[i] = stop.value
+        except InfrastructureError as error:
+            results[i] = error
+
+    for i in range(len(exchanges)):
+        go_on(i, None)
+    while waiting:
+        backend = backends[next(iter(waiting))]
+        due = {i: waiting.pop(i) for i in list(waiting) if backends[i] is backend}
+        for i, answer in zip(due, backend.complete(list(due.values())), strict=True):
+            go_on(i, answer)
+    return [results[i] for i in range(len(exchanges))]
+
+
+def text_of(result: ChatResult) -> str:
+    """Return an answer's text. Raises the InfrastructureError that there is in its place."""
+    if isinstance(result, ChatAnswer):
+        return result.text
+    raise result
+
+
+def call_seed(stream: str, turn: int, attempt: int) -> int:
+    """Return the seed of one call, in [0, 2**31), from the conversation's stream and its place."""
+    digest = hashlib.sha256(f"{stream}/{turn}/{attempt}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
