@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +49,14 @@ _LINES = 20
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Customer = Annotated[str | None, typer.Option(help="The kind of customer.")]
 Catalog = Annotated[str | None, typer.Option(help="Product catalogue: a name or a JSON file.")]
+CustomerOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--customer-option",
+        metavar="NAME=VALUE",
+        help="Option of the customer, as often as wanted: backend=transformers, say.",
+    ),
+]
 Personas = Annotated[str | None, typer.Option(help="Personas: default, difficult or a JSON file.")]
 
 
@@ -57,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # others would tear ours apart.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if "" not in sys.path:  # customers of one's own are found in the folder one stands in
+        sys.path.append("")
     try:
         app(args=None if arguments is None else list(arguments))
     except ConvgymError as error:
@@ -109,6 +121,7 @@ def bench(
         typer.Option(help="Results folder.", show_default="results/<suite>-seed<seed>"),
     ] = None,
     customer: Customer = None,
+    customer_option: CustomerOptions = None,
     catalog: Catalog = None,
     personas: Personas = None,
     evaluate_on: Annotated[
@@ -128,10 +141,12 @@ def bench(
         get_suite(suite),
         agents=_names(agents),
         sellers=_names(sellers),
-        environment=_environment(customer, catalog, personas),
+        environment=_environment(customer, catalog, personas, customer_option),
         evaluation=_environment(None, evaluate_on),
     )
     folder = output or Path("results") / f"{suite}-seed{seed}"
+    if customer_option:
+        _try_customer(chosen.evaluation_environment)
     try:
         with Display(_console(stderr=True), chosen, seed) as display:
             run_suite(chosen, folder, seed=seed, progress=display.update)
@@ -145,11 +160,21 @@ def bench(
 def ladder(
     seed: Seed = 0,
     output: Path | None = None,
+    customer: Customer = None,
+    customer_option: CustomerOptions = None,
     catalog: Catalog = None,
     personas: Personas = None,
 ) -> None:
     """Measure the reference sellers alone; short for `convgym bench ladder`."""
-    bench("ladder", seed=seed, output=output, catalog=catalog, personas=personas)
+    bench(
+        "ladder",
+        seed=seed,
+        output=output,
+        customer=customer,
+        customer_option=customer_option,
+        catalog=catalog,
+        personas=personas,
+    )
 
 
 @app.command()
@@ -183,6 +208,7 @@ def write_logs(
     conversations: Annotated[int, typer.Option(min=1)] = 1000,
     seed: Seed = 0,
     customer: Customer = None,
+    customer_option: CustomerOptions = None,
     catalog: Catalog = None,
 ) -> None:
     """Write conversations of a scripted seller with customers of the training range."""
@@ -194,7 +220,7 @@ def write_logs(
 
     if path.exists():
         raise ConvgymError(f"{path} exists and is never overwritten; give another path")
-    environment = _environment(customer, catalog)
+    environment = _environment(customer, catalog, customer_option=customer_option)
     refuse_held_out(environment)  # logs are what behaviour cloning learns from
     policy = make_seller(seller, epsilon=epsilon, **_shop(environment))
     if seller == "oracle":
@@ -204,7 +230,9 @@ def write_logs(
     )
     write_log(path, episodes)
     sold = sum(episode.converted for episode in episodes)
-    print(f"wrote {len(episodes)} conversations to {path}, {sold} of them sales")
+    failed = sum(not episode.valid for episode in episodes)
+    failures = f", {failed} broken off: the customer failed" if failed else ""
+    print(f"wrote {len(episodes)} conversations to {path}, {sold} of them sales{failures}")
 
 
 @logs.command("validate")
@@ -254,6 +282,7 @@ def chat(
     ] = "human",
     seed: Seed = 0,
     customer: Customer = None,
+    customer_option: CustomerOptions = None,
     catalog: Catalog = None,
     personas: Personas = None,
 ) -> None:
@@ -263,7 +292,7 @@ def chat(
     from convgym.rollout import rollout
     from convgym.sellers import make_seller
 
-    environment = _environment(customer, catalog, personas)
+    environment = _environment(customer, catalog, personas, customer_option)
     if seller == customer == "human":
         raise ConvgymError("seller and customer cannot both be you: give --seller competent, say")
     policy: Policy
@@ -279,10 +308,49 @@ def chat(
         if seller == "oracle":
             environment["reveal_latent"] = True
     (episode,) = rollout(policy, [seed], policy_seed=seed, environment=environment)
+    if not episode.valid:
+        raise InfrastructureError(f"the customer failed: {episode.metadata['failure']}")
     messages = episode.messages()
     if customer != "human":  # they have read it all
         print(render(messages[-1:] if seller == "human" else messages))
     print(f"({episode.outcome.replace('_', ' ')})")
+
+
+@app.command()
+def serve_customer(
+    model: Annotated[str, typer.Option(help="smollm2, or a GGUF file.")] = "smollm2",
+    port: Annotated[int, typer.Option(min=0, help="0 for any that is free.")] = 0,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds that loading may take.")] = 120.0,
+) -> None:
+    """Serve a local chat model for customers, without key or network, until Ctrl-C."""
+    from convgym.llm.serve import llama_server, model_name
+
+    server = llama_server(model, port=port, ready_within=timeout)
+    options = {"backend": "openai", "model": model_name(model), "base_url": server.url}
+    given = [f"--customer-option {name}={value}" for name, value in options.items()]
+    try:
+        with _interrupted_by_signals(), server:
+            print(f"ready: convgym chat --customer hybrid {' '.join(given)}", file=sys.stderr)
+            print(server.url, flush=True)
+            server.wait()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Let the signals that end a program do so as Ctrl-C does, so that nothing is left running."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Human:
@@ -315,10 +383,25 @@ def _names(option: str | None) -> list[str] | None:
 
 
 def _environment(
-    customer: str | None, catalog: str | None, personas: str | None = None
+    customer: str | None,
+    catalog: str | None,
+    personas: str | None = None,
+    customer_option: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    given = {"customer": customer, "catalog": catalog, "personas": personas}
+    given: dict[str, Any] = {"customer": customer, "catalog": catalog, "personas": personas}
+    if customer_option:
+        from convgym.benchmarks.options import read_options
+
+        given["customer_options"] = read_options(customer_option)
     return {key: value for key, value in given.items() if value is not None}
+
+
+def _try_customer(environment: Mapping[str, Any]) -> None:
+    """Make a customer, so that a mistake in its options is told before a run begins."""
+    from convgym.envs.scenario import Scenario
+
+    for dialogue in Scenario.of(environment).dialogues(1):
+        dialogue.close()
 
 
 def _shop(environment: Mapping[str, Any]) -> dict[str, Any]:

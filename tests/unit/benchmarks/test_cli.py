@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -127,6 +130,8 @@ def test_an_interrupted_bench_says_how_to_go_on_and_does(
         (["logs", "validate", "nowhere.jsonl"], "nowhere.jsonl"),
         (["report", "nowhere"], "nowhere holds no results"),
         (["chat", "--seller", "nope"], "unknown seller 'nope'; known: always"),
+        (["bench", "tiny", "--customer-option", "patience"], "name=value, got 'patience'"),
+        (["bench", "tiny", "--customer-option", "pationce=3"], "cannot make customer Scripted"),
     ],
 )
 def test_mistakes_are_one_line_that_names_them(run: Run, arguments: list[str], told: str) -> None:
@@ -208,6 +213,102 @@ def test_a_person_can_sell(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = run("chat", "--seed", "1")
     assert code == 0 and said
     assert "You sell" in out and out.splitlines()[-1] == "(walk away)"
+
+
+def test_customers_take_options(run: Run, tmp_path: Path, world: World) -> None:
+    patience = ("--customer-option", "patience=1")
+    code, out, _ = run("chat", "--seller", "silent", "--seed", "1", *patience)
+    assert code == 0 and out.count("Seller: ") == 1 and out.endswith("(walk away)\n")
+    code, out, _ = run("logs", "write", "log.jsonl", "--conversations", "20", *patience)
+    assert code == 0 and "20 conversations" in out and ", 0 of them sales" in out
+    code, _, _ = run("bench", "tiny", *patience, "--output", "out")
+    assert code == 0
+    given = {"customer_options": {"patience": 1}}
+    assert read_manifest(tmp_path / "out")["run"]["suite"]["environment"] == given
+    assert all(environment == given for _, _, environment in world.held)
+
+
+def test_a_mistake_in_an_option_leaves_no_folder(run: Run, tmp_path: Path) -> None:
+    assert run("bench", "tiny", "--customer-option", "nope=1", "--output", "out")[0] == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_key_and_a_dead_endpoint_are_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    ask = ["chat", "--seller", "competent", "--customer", "hybrid", "--customer-option", "model=x"]
+    code, out, err = run(*ask)
+    assert (code, out) == (2, "") and is_one_line(err) and "OPENAI_API_KEY" in err
+    with socket.socket() as deaf:  # bound, and not listening
+        deaf.bind(("127.0.0.1", 0))
+        url = f"base_url=http://127.0.0.1:{deaf.getsockname()[1]}/v1"
+        code, out, err = run(*ask, "--customer-option", url, "--customer-option", "retries=0")
+    assert (code, out) == (1, "") and is_one_line(err)
+    assert "the customer failed: openai/x: no connection" in err
+
+
+SERVE = """
+import sys
+from convgym.benchmarks import cli
+from convgym.llm import serve
+
+SERVER = '''
+import http.server, os, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    log_message = lambda *_: None
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+print("out of memory", flush=True)
+open(sys.argv[2], "w").write(str(os.getpid()))
+server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+server.handle_request() if sys.argv[3] == "leaves" else server.serve_forever()
+'''
+
+
+def stand_in(model, *, port, ready_within):
+    port = serve._free_port(port)
+    command = [sys.executable, "-c", SERVER, str(port), *sys.argv[1:]]
+    return serve.Server(command, port, ready_within=ready_within)
+
+
+serve.llama_server = stand_in
+cli.main(["serve-customer", "--model", "models/tiny.gguf"])
+"""
+
+
+def serve_customer(pid_file: Path, manner: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SERVE, str(pid_file), manner]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_server_tells_its_url_and_goes_with_its_program(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with serve_customer(tmp_path / "pid", "stays") as program:
+        assert program.stdout is not None
+        url = program.stdout.readline()
+        assert url.startswith("http://127.0.0.1:") and url.endswith("/v1\n")
+        program.send_signal(number)
+        out, err = program.communicate(timeout=20)
+    assert (program.returncode, out) == (0, "") and err.endswith("stopped\n")
+    assert "--customer-option model=tiny --customer-option base_url=" + url.strip() in err
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_server_that_dies_ends_the_command_with_its_last_words(tmp_path: Path) -> None:
+    with serve_customer(tmp_path / "pid", "leaves") as program:
+        _, err = program.communicate(timeout=20)
+    assert program.returncode == 1
+    assert err.splitlines()[-1].startswith("convgym: error: the server ended by itself")
+    assert err.endswith("out of memory\n")
 
 
 def test_help_and_version_load_nothing_heavy() -> None:
