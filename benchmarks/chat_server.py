@@ -120,8 +120,8 @@ class ChatServer:
         try:
             while await self._exchange(reader, writer):
                 pass
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client has gone
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the client has gone, or the server goes
         finally:
             self._connections.discard(writer)
             writer.close()
@@ -140,15 +140,22 @@ class ChatServer:
         try:
             action = self.script(request)
             await asyncio.sleep(action.latency)
-            return await self._act(action, action.content(request), writer)
+            return await self._act(action, action.content(request), reader, writer)
         finally:
             self._under_way -= 1
 
-    async def _act(self, action: Action, content: bytes, writer: asyncio.StreamWriter) -> bool:
+    async def _act(
+        self,
+        action: Action,
+        content: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> bool:
         if action.fault == "drop":
             return False
         if action.fault == "hang":
-            await asyncio.Event().wait()
+            await reader.read()  # until the client has had enough
+            return False
         lines = [
             f"HTTP/1.1 {action.status} So",
             "content-type: application/json",
