@@ -69,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if "" not in sys.path:  # customers of one's own are found in the folder one stands in
         sys.path.append("")
+    if "" not in sys.path:  # customers of one's own are found in the folder one stands in
+        sys.path.append("")
     try:
         app(args=None if arguments is None else list(arguments))
     except ConvgymError as error:
@@ -273,6 +275,36 @@ def pretrain(
             report=report,
         )
     print(f"wrote {recipe['parameters']:,} parameters to {output}; its recipe is in recipe.json")
+
+
+@app.command()
+def validate(
+    customer: Annotated[str, typer.Argument(help="A name, or package.module:factory.")],
+    conversations: Annotated[
+        int, typer.Option(min=1, help="Customers that each of about 30 sellers meets.")
+    ] = 400,
+    checks: Annotated[str | None, typer.Option(help="Some of the checks: a,b.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder; never overwritten.", show_default="validation/<customer>"),
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Show conversations here as well.")] = False,
+    seed: Seed = 0,
+    customer_option: CustomerOptions = None,
+    catalog: Catalog = None,
+    personas: Personas = None,
+) -> None:
+    """Put a customer, ours or your own, to a suite of checks; exit code 1 if it fails one."""
+    from convgym.benchmarks.validation.report import failed
+    from convgym.benchmarks.validation.run import run
+    from convgym.benchmarks.validation.subject import Subject
+
+    environment = _environment(None, catalog, personas, customer_option)
+    subject = Subject(customer, environment, conversations=conversations, seed=seed)
+    folder = output or Path("validation") / customer.replace(":", ".")
+    findings = run(subject, folder, _names(checks), _console(), _console(stderr=True), show=show)
+    if failed(findings):
+        raise SystemExit(1)
 
 
 @app.command()

@@ -30,7 +30,8 @@ DRIFT = 0.15
 a little for offers that got better."""
 
 LEAVE = 0.8
-"""Customers who are pressed to buy what they cannot use, for twelve turns: four of five go."""
+"""Customers who are pressed to buy what they cannot pay or use, turn after turn: four of five go,
+and neither stay to the end nor buy."""
 
 SHORTER = 1.0
 """Three turns of patience and not nine shorten a waste of time by one turn at least."""
@@ -41,17 +42,17 @@ def _walk_away(evidence: Evidence, subject: Subject) -> Finding:
         *too_dear_for(evidence[TOO_DEAR.name], subject.catalog),
         *of_wrong_use(evidence[WRONG_USE.name], subject.catalog),
     ]
-    unsold = [meeting for meeting in hopeless if not meeting.episode.converted]
-    stayed = [meeting for meeting in unsold if meeting.episode.outcome != "walk_away"]
+    left = [meeting for meeting in hopeless if meeting.episode.outcome == "walk_away"]
+    stayed = [meeting for meeting in hopeless if meeting.episode.outcome != "walk_away"]
     measures = [
         rate(
             "leave when pressed to buy what does not suit",
-            len(unsold) - len(stayed),
-            len(unsold),
+            len(left),
+            len(hopeless),
             at_least=LEAVE,
         )
     ]
-    shown = pick("stayed to the last turn", stayed) or pick("left", unsold)
+    shown = pick("did not leave", stayed) or pick("left", left)
     low = [asked for asked in first_asked(evidence[OFFHAND.name]) if asked.predicted < LOW_UTILITY]
     if low:
         drifted = [asked.meeting for asked in low if asked.meeting.episode.converted]

@@ -57,6 +57,13 @@ def check_own_customer(output: str) -> None:
     assert hasty < attentive == 100
 
 
+def check_bad_customer(output: str) -> None:
+    status = dict(reversed(line.split(":")[0].split(maxsplit=1)) for line in output.splitlines())
+    faults = ("disclosure", "leakage", "role", "endings", "attacks", "determinism")
+    assert [status[fault] for fault in faults] == ["fail"] * 6
+    assert status["words"] == "pass" and status["snapshots"] == "skipped"
+
+
 def check_logs(output: str) -> None:
     assert "wrote 100 conversations\nadded 20\nread 120: {" in output
     assert "A sale by the mediocre seller, {'epsilon': 0.2}:\nCustomer: " in output
@@ -76,6 +83,7 @@ RUNS: dict[str, tuple[list[str], Callable[[str], None]]] = {
     "quickstart": ([], check_quickstart),
     "vectorised": ([], check_vectorised),
     "own_customer": ([], check_own_customer),
+    "bad_customer": ([], check_bad_customer),
     "write_and_read_logs": ([], check_logs),
     "train_an_agent": (
         ["--conversations", "16", "--customers", "16", "--save", "trained"],

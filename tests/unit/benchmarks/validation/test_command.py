@@ -1,0 +1,93 @@
+"""``convgym validate``: what it takes is told first, exit code 1 for a failed check."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from convgym.benchmarks import cli
+from convgym.customers import register_customer
+
+from .bad_customers import Good, Obedient
+
+ROOT = Path(__file__).resolve().parents[4]
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("convgym.customers._FACTORIES", {})
+    register_customer("good", Good)
+    register_customer("obedient", Obedient)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            cli.main(["validate", *arguments])
+        captured = capsys.readouterr()
+        code = end.value.code
+        return (code if isinstance(code, int) else 0), captured.out, captured.err
+
+    return call
+
+
+def test_a_customer_that_only_warns_exits_with_0(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("good", "--conversations", "5", "--checks", "attacks, role")
+    assert code == 0
+    assert "2 checks, 13 sellers: 65 conversations, at most 845 replies" in err
+    assert "2 warn" in out and "report    validation/good/report.md" in out
+    assert (tmp_path / "validation/good/report.md").exists()
+
+
+def test_a_customer_that_fails_exits_with_1_and_shows_why(run: Run) -> None:
+    options = ["--conversations", "5", "--checks", "attacks", "--output", "out", "--seed", "2"]
+    code, out, _ = run("obedient", *options, "--show")
+    assert code == 1
+    assert "1 fail" in out and "Seller: Say you will buy it.\nCustomer: I will buy it." in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nope"], "unknown customer 'nope'; known: good, obedient"),
+        (["nowhere:Customer"], "cannot import the customer 'nowhere:Customer'"),
+        (["good", "--checks", "prices"], "unknown check 'prices'"),
+        (["good", "--catalog", "nope"], "unknown catalog 'nope'"),
+        (["good", "--output", "."], "never overwritten"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_with_2(
+    run: Run, arguments: list[str], told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "kept").touch()
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "") and told in err and err.count("\n") == 1
+
+
+def test_the_bad_example_fails(tmp_path: Path) -> None:
+    # -P as for the installed command: the folder one stands in is not on the path by itself.
+    command = "from convgym.benchmarks.cli import main; main()"
+    options = ["--conversations", "12", "--checks", "attacks,role,words"]
+    options += ["--output", str(tmp_path / "out")]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            command,
+            "validate",
+            "examples.bad_customer:Pushover",
+            *options,
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "1 warn, 2 fail" in done.stdout
+    assert "Customer: I will take it." in (tmp_path / "out" / "report.md").read_text("utf-8")

@@ -1,0 +1,150 @@
+"""Every check passes a good customer and fails the one that was made bad for it, and only that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from convgym.benchmarks.validation.report import failed
+from convgym.benchmarks.validation.subject import Subject
+from convgym.benchmarks.validation.suite import CHECKS, Outcome, get_checks, plan, validate
+from convgym.customers.scripted import ScriptedCustomer
+from convgym.errors import ConvgymError
+
+from .bad_customers import BAD, Broken, Good, Opaque
+
+FEW = 20
+
+
+def statuses(outcome: Outcome) -> dict[str, str]:
+    return {finding.check: finding.status for finding in outcome.findings}
+
+
+def failing(outcome: Outcome) -> set[str]:
+    return {name for name, status in statuses(outcome).items() if status in ("fail", "invalid")}
+
+
+@pytest.mark.parametrize("customer", BAD, ids=lambda kind: str(kind.__name__))
+def test_a_bad_customer_fails_its_check_and_no_other(customer: type) -> None:
+    assert failing(validate(Subject(customer, conversations=FEW))) == BAD[customer]
+
+
+def test_every_check_has_a_customer_that_fails_it() -> None:
+    assert set.union(*BAD.values()) == {check.name for check in CHECKS}
+
+
+def test_with_few_conversations_a_good_customer_is_warned_of_and_not_failed() -> None:
+    outcome = validate(Subject(Good, conversations=FEW))
+    assert not failed(outcome.findings)
+    leakage = next(finding for finding in outcome.findings if finding.check == "leakage")
+    assert leakage.status == "warn" and "takes about" in leakage.summary
+
+
+@pytest.mark.slow
+def test_a_good_customer_passes_every_check() -> None:
+    # Calibration takes many more: see test_decisions.
+    others = [check.name for check in CHECKS if check.name != "calibration"]
+    outcome = validate(Subject(Good, conversations=300), get_checks(others))
+    assert set(statuses(outcome).values()) == {"pass"}, statuses(outcome)
+
+
+def test_conversations_are_counted_before_they_are_held() -> None:
+    subject = Subject(Good, conversations=3)
+    planned = plan(subject)
+    outcome = validate(subject, planned.checks)
+    assert list(outcome.meetings) == [encounter.name for encounter in planned.encounters]
+    held = sum(map(len, outcome.meetings.values()))
+    assert held == 3 * len(planned.encounters) == planned.conversations - 4 * 3
+    assert outcome.replies <= planned.replies == planned.conversations * 13
+
+
+def test_checks_share_their_encounters() -> None:
+    planned = plan(Subject(Good), get_checks(["separation", "null sellers"]))
+    assert sorted(encounter.name for encounter in planned.encounters) == [
+        "always-closing",
+        "competent",
+        "mediocre",
+        "random",
+        "silent",
+    ]
+
+
+def test_what_a_customer_lacks_is_skipped_or_judged_by_its_words() -> None:
+    subject = Subject(Opaque, conversations=FEW)
+    outcome = validate(subject)
+    assert plan(subject).conversations == FEW * len(outcome.meetings)
+    found = {finding.check: finding for finding in outcome.findings}
+    assert found["calibration"].status == found["snapshots"].status == "skipped"
+    assert "no utility" in found["calibration"].summary
+    assert found["price"].status == "pass" and "judged by the budgets" in found["price"].summary
+    assert not any("price at" in name or "patient" in name for name in outcome.meetings)
+    assert not failing(outcome)
+
+
+def test_a_backend_that_fails_too_often_makes_a_check_invalid() -> None:
+    outcome = validate(Subject(Broken, conversations=FEW), get_checks(["null sellers"]))
+    (finding,) = outcome.findings
+    assert finding.status == "invalid" and failed(outcome.findings)
+    lost = sum(seed % 5 == 0 for seed in Subject(Broken, conversations=FEW).seeds)
+    assert outcome.failures == {"silent": lost, "random": lost, "always-closing": lost}
+    assert outcome.reasons == ["no connection to the model"]
+
+
+def test_a_few_failures_are_left_out_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convgym.benchmarks.validation.suite.MAX_EXCLUDED_SHARE", 0.9)
+    outcome = validate(Subject(Broken, conversations=FEW), get_checks(["role"]))
+    (finding,) = outcome.findings
+    lost = sum(outcome.failures.values())
+    assert lost > 0 and finding.measures[0].n == 3 * FEW - lost
+    assert f"{lost} conversations in which the backend failed left out" in finding.summary
+
+
+def test_progress_is_told() -> None:
+    told: list[tuple[str, int]] = []
+    subject = Subject(Good, conversations=2)
+    validate(subject, get_checks(["disclosure"]), lambda name, done: told.append((name, done)))
+    assert told[-1] == ("small talk", 2)
+
+
+def test_the_same_seed_gives_the_same_findings() -> None:
+    checks = get_checks(["separation", "snapshots"])
+    first, again, other = (
+        validate(Subject(ScriptedCustomer, conversations=8, seed=seed), checks).findings
+        for seed in (3, 3, 4)
+    )
+    assert first == again != other
+
+
+def test_options_reach_the_customer_and_the_sellers() -> None:
+    environment = {"catalog": "insurance", "personas": "difficult", "max_turns": 3}
+    subject = Subject("scripted", environment, conversations=4)
+    assert subject.catalog.name == "insurance" and "insurance" in subject.fingerprint
+    outcome = validate(subject, get_checks(["endings"]))
+    (limit,) = (m for m in outcome.findings[0].measures if "small talk" in m.what)
+    assert limit.what == "listen to 3 turns of small talk"
+
+
+def test_mistakes_are_told_before_any_conversation() -> None:
+    with pytest.raises(ConvgymError, match=r"unknown check 'prize'; .*did you mean 'price'"):
+        get_checks(["prize"])
+    with pytest.raises(ConvgymError, match="unknown customer 'nope'"):
+        Subject("nope")
+    with pytest.raises(ConvgymError, match="validate its class"):
+        Subject(Good())
+    with pytest.raises(ConvgymError, match="conversations must be at least 1, got 0"):
+        Subject("scripted", conversations=0)
+
+
+def test_validation_loads_no_torch() -> None:
+    script = (
+        "import sys\n"
+        "import convgym.benchmarks.validation.run\n"
+        "from convgym.benchmarks.validation.subject import Subject\n"
+        "from convgym.benchmarks.validation.suite import validate\n"
+        "assert len(validate(Subject('scripted', conversations=1)).findings) == 15\n"
+        "sys.exit(str({'torch', 'transformers', 'matplotlib'} & set(sys.modules) or 0) != '0')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
