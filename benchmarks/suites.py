@@ -80,10 +80,10 @@ SUITES: Mapping[str, Suite] = {
         ),
         Suite(
             "standard",
-            "The quick suite with five training seeds, twice the budget and 2,000 customers.",
+            "The quick suite with five training seeds and 2,000 customers.",
             sellers=SELLERS,
             agents=_AGENTS,
-            conversations=6144,
+            conversations=4096,
             evaluation_episodes=2000,
             training_seeds=5,
         ),
