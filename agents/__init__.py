@@ -10,6 +10,7 @@ import importlib
 from types import MappingProxyType
 from typing import Any, cast
 
+from convgym.agents.improvements import as_improvement
 from convgym.agents.protocol import Agent, CurvePoint, Progress, TrainingReport
 from convgym.errors import ConvgymError, unknown
 
@@ -34,6 +35,8 @@ __all__ = ["AGENTS", "Agent", "CurvePoint", "Progress", "TrainingReport", "make_
 def make_agent(name: str, **overrides: Any) -> Agent:
     """Return a new agent by name, with ``overrides`` of its config's fields.
 
+    An ``improvement`` may also be given by name or as a mapping, see ``as_improvement``.
+
     Raises:
         ConvgymError: for an unknown agent, an unknown field, or a model that cannot be loaded.
     """
@@ -53,5 +56,7 @@ def make_agent(name: str, **overrides: Any) -> Agent:
     for field in overrides:
         if field not in fields:
             raise unknown(f"setting of agent {name!r}", field, fields)
+    if "improvement" in overrides:
+        overrides["improvement"] = as_improvement(overrides["improvement"])
     config = config_class(**{**settings, **overrides})
     return cast("Agent", getattr(module, class_name)(config, name=name))

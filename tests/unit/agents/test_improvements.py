@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from convgym.agents import make_agent
 from convgym.agents.best_of_n import BestOfN
 from convgym.agents.improvements import IMPROVEMENTS, as_improvement, make_improvement
 from convgym.agents.token_ppo import TokenPPO
@@ -37,6 +38,8 @@ def test_nothing_is_loaded_before_it_is_made() -> None:
 )
 def test_a_solver_is_given_by_name_by_settings_or_itself(given: Any, expected: Any) -> None:
     assert as_improvement(given) == expected
+    agent: Any = make_agent("iterative-ppo", improvement=given)
+    assert agent.config.improvement == expected
 
 
 @pytest.mark.parametrize(
