@@ -164,7 +164,7 @@ def main(
     torch.set_num_threads(1)
     agent = make_agent("iterative-ppo", rounds=1, improvement=comparison)
     report = agent.train(conversations=conversations, seed=seed)
-    config = asdict(agent.config)  # type: ignore[attr-defined]
+    config = asdict(agent.config)
     del config["improvement"]
     facts = {
         "what": "The improvement step by every solver, from one log and one fitted Q",
