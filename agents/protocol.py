@@ -40,13 +40,17 @@ Report = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """What training cost and how it went; ``rows`` holds the metrics of every update or round."""
+    """What training cost and how it went; ``rows`` holds the metrics of every update or round.
+
+    ``excluded`` of the conversations broke on the customer's side and taught nothing.
+    """
 
     conversations: int
     deployments: int
     seconds: float
     curve: tuple[CurvePoint, ...]
     rows: tuple[Mapping[str, float], ...]
+    excluded: int = 0
 
 
 @runtime_checkable

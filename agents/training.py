@@ -177,7 +177,12 @@ class Run:
     def report(self) -> TrainingReport:
         """Return what the run cost and how it went."""
         return TrainingReport(
-            self.conversations, self.deployments, self.seconds, tuple(self.curve), tuple(self.rows)
+            self.conversations,
+            self.deployments,
+            self.seconds,
+            tuple(self.curve),
+            tuple(self.rows),
+            excluded=self.conversations - sum(point.episodes for point in self.curve),
         )
 
 

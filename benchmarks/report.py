@@ -10,7 +10,13 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from convgym.benchmarks.results import read_manifest, read_results, read_rows, write_atomically
+from convgym.benchmarks.results import (
+    MAX_EXCLUDED_SHARE,
+    read_manifest,
+    read_results,
+    read_rows,
+    write_atomically,
+)
 from convgym.benchmarks.scores import Score, scores
 from convgym.benchmarks.statistics import Estimate
 
@@ -65,6 +71,7 @@ HEADINGS = (
     "deployments",
     "turns",
     "seconds",
+    "failed",
 )
 
 
@@ -72,7 +79,7 @@ def cells(score: Score) -> tuple[str, ...]:
     """Return a score as the texts of one table row, in the order of ``HEADINGS``."""
     conversion = percent(score.conversion)
     if score.seeds == score.invalid_seeds:
-        conversion = f"invalid: {score.excluded} failures of the customer"
+        conversion = "invalid"
     name = score.name if score.seeds == 1 else f"{score.name} ({score.seeds} seeds)"
     return (
         name,
@@ -83,6 +90,7 @@ def cells(score: Score) -> tuple[str, ...]:
         number(score.deployments) if score.kind == "agent" else "",
         number(score.turns, 1),
         number(score.seconds, 1 if score.seconds < 10 else 0),
+        number(score.excluded) if score.excluded else "",
     )
 
 
@@ -125,14 +133,14 @@ def notes(found: Sequence[Score], episodes: int) -> list[str]:
     excluded = sum(score.excluded for score in found)
     if excluded:
         text.append(
-            f"{excluded:,} conversations broke on the customer's side; they count neither as a"
+            f"{excluded:,} conversations failed: the customer broke off. They count neither as a"
             " sale nor as a loss."
         )
     invalid = [score.name for score in found if score.invalid_seeds]
     if invalid:
         text.append(
-            "Runs that lost more than 5% of their conversations that way are invalid and left"
-            f" out: {', '.join(dict.fromkeys(invalid))}."
+            f"Runs in which more than {MAX_EXCLUDED_SHARE:.0%} of the conversations of training or"
+            f" of evaluation failed are invalid and left out: {', '.join(dict.fromkeys(invalid))}."
         )
     return text
 

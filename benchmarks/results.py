@@ -32,7 +32,10 @@ from convgym.errors import ConvgymError
 from convgym.logs import write_log
 
 MAX_EXCLUDED_SHARE = 0.05
-"""A row that lost more than this share of its episodes to the customer's backend is invalid."""
+"""A row that lost more than this share of its episodes to the customer's backend is invalid.
+
+Those of training count on their own: who learnt from fewer conversations had a smaller budget.
+"""
 
 SAMPLES = 8
 """Evaluation conversations kept of each row: the first ones, the same customers for everybody."""
@@ -51,6 +54,7 @@ class Result:
     and so comparable customer by customer: p purchase, w walk-away, t turn limit, x failure of
     the customer's backend. ``turns`` is the mean length of the valid ones. ``acceptance`` is the
     share of suggestions that were sent verbatim or edited, None where nobody took suggestions.
+    ``training_excluded`` of the training ``conversations`` broke on the customer's side.
     """
 
     job: Job
@@ -61,6 +65,7 @@ class Result:
     train_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     acceptance: Estimate | None = None
+    training_excluded: int = 0
 
     @property
     def conversions(self) -> int:
@@ -78,7 +83,11 @@ class Result:
 
     @property
     def valid(self) -> bool:
-        return self.episodes > 0 and self.excluded <= MAX_EXCLUDED_SHARE * len(self.outcomes)
+        return (
+            self.episodes > 0
+            and self.excluded <= MAX_EXCLUDED_SHARE * len(self.outcomes)
+            and self.training_excluded <= MAX_EXCLUDED_SHARE * self.conversations
+        )
 
     def to_row(self) -> dict[str, Any]:
         """Return the row as plain data, derived numbers included for those who read the file."""
@@ -97,6 +106,7 @@ class Result:
             "train_seconds": self.train_seconds,
             "evaluation_seconds": self.evaluation_seconds,
             "excluded": self.excluded,
+            "training_excluded": self.training_excluded,
             "valid": self.valid,
             "outcomes": self.outcomes,
             "acceptance": acceptance and acceptance.value,
@@ -106,7 +116,7 @@ class Result:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Result:
         """Return a result from its row; what follows from the outcomes is computed anew."""
-        acceptance = row.get("acceptance")  # rows of earlier versions lack it
+        acceptance = row.get("acceptance")  # rows of earlier versions lack the last two
         return cls(
             Job(row["kind"], row["name"], row["seed"]),
             row["outcomes"],
@@ -116,6 +126,7 @@ class Result:
             row["train_seconds"],
             row["evaluation_seconds"],
             None if acceptance is None else Estimate(acceptance, *row["acceptance95"]),
+            row.get("training_excluded", 0),
         )
 
 

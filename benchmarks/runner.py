@@ -184,6 +184,7 @@ def _train_and_evaluate(task: _Task) -> Result:
         deployments=training.deployments,
         train_seconds=training.seconds,
         evaluation_seconds=seconds,
+        training_excluded=training.excluded,
     )
     curve = [asdict(point) for point in training.curve]
     task.folder.add(result, curve=curve, training=training.rows, samples=episodes)

@@ -26,6 +26,7 @@ class Score:
     both None without a starting policy. Conversations, deployments, turns and seconds are means
     over the seeds. Seeds whose row is invalid are left out; without any other, ``conversion`` is
     nan in [0, 1]. ``acceptance`` of suggestions likewise, None where nobody took any.
+    ``excluded`` conversations, in training and evaluation, broke on the customer's side.
     """
 
     kind: Kind
@@ -74,7 +75,7 @@ def _score(kind: Kind, name: str, rows: Sequence[Result], start: Sequence[Result
         deployments=_mean([row.deployments for row in rows]),
         turns=_mean([row.turns for row in valid if row.turns is not None]),
         seconds=_mean([row.train_seconds + row.evaluation_seconds for row in rows]),
-        excluded=sum(row.excluded for row in rows),
+        excluded=sum(row.excluded + row.training_excluded for row in rows),
         acceptance=mean_over_seeds(acceptance) if acceptance else None,
     )
 

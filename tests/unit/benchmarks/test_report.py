@@ -100,14 +100,23 @@ def test_invalid_seeds_are_left_out_and_told() -> None:
     assert (found[-1].seeds, found[-1].invalid_seeds, found[-1].excluded) == (2, 1, 11)
     assert any("invalid" in note and "bc" in note for note in notes(found, 200))
     only = scores([row("agent", "bc", 1, 0, 0, broken=9)])[0]
-    assert math.isnan(only.conversion.value) and "invalid: 9 failures" in cells(only)[1]
+    assert math.isnan(only.conversion.value) and cells(only)[1] == "invalid"
+    assert (cells(only)[-1], cells(found[0])[-1]) == ("9", "")
+    assert "failed" not in columns(scores(ROWS))[0]
+
+
+def test_conversations_that_failed_in_training_are_told_too() -> None:
+    for lost, valid in ((5, True), (6, False)):
+        (score,) = scores([replace(ROWS[2], training_excluded=lost)])
+        assert (score.excluded, score.invalid_seeds) == (lost, not valid)
+        assert math.isnan(score.conversion.value) is not valid
 
 
 def test_the_table_shows_what_was_asked_for() -> None:
     console = Console(file=io.StringIO(), width=120)
     console.print(table(scores(ROWS)))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert all(heading in text for heading in HEADINGS if heading != "accepted %")
+    assert all(heading in text for heading in HEADINGS if heading not in ("accepted %", "failed"))
     line = next(line for line in text.splitlines() if line.strip().startswith("bc"))
     low, high = (100 * end for end in (wilson_interval(50, 200).low, wilson_interval(50, 200).high))
     assert f"25.0 [{low:.1f}, {high:.1f}]" in line

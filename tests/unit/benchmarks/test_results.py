@@ -60,6 +60,13 @@ def test_a_row_is_invalid_above_five_percent_failures(outcomes: str, valid: bool
     assert Result(JOB, outcomes, None).valid is valid
 
 
+@pytest.mark.parametrize(("lost", "valid"), [(2, True), (3, False)])
+def test_a_row_is_invalid_above_five_percent_failures_in_training(lost: int, valid: bool) -> None:
+    result = Result(JOB, "pw", 2.0, conversations=40, training_excluded=lost)
+    assert result.valid is valid and result.to_row()["training_excluded"] == lost
+    assert Result.from_row(json.loads(json.dumps(result.to_row()))) == result
+
+
 def test_evaluate_leaves_failures_out_of_the_mean_turns() -> None:
     episodes = [
         episode("purchase", 3),
@@ -88,8 +95,9 @@ def test_acceptance_is_of_the_suggestions_of_valid_episodes() -> None:
     assert Result.from_row(json.loads(json.dumps(result.to_row()))) == result
 
 
-def test_rows_of_earlier_versions_know_no_acceptance() -> None:
-    row = {k: v for k, v in RESULT.to_row().items() if not k.startswith("acceptance")}
+def test_rows_of_earlier_versions_are_read() -> None:
+    newer = ("acceptance", "acceptance95", "training_excluded")
+    row = {key: value for key, value in RESULT.to_row().items() if key not in newer}
     assert Result.from_row(row) == RESULT
 
 
