@@ -14,9 +14,11 @@ from typing import Any
 import torch
 
 from convgym.agents.batch import tokenise
+from convgym.agents.lora import LoRA
 from convgym.agents.protocol import Progress, Report, TrainingReport
 from convgym.agents.scoring import response_logprobs
 from convgym.agents.training import LanguageModelAgent, batches, shuffled
+from convgym.agents.weights import load_trained_weights, trained_weights
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -30,6 +32,10 @@ class BehaviourCloningConfig:
     model: str = "default"
     temperature: float = 1.0
     max_new_tokens: int = 24
+    briefing: str | None = None
+    """System message of a chat model; None leaves it to the model's folder."""
+    lora: LoRA | None = None
+    """Adapters to train in place of the model's weights."""
     filter_converted: bool = False
     """Imitate only the conversations that ended in a purchase."""
     epsilon: float = 0.1
@@ -74,7 +80,7 @@ class BehaviourCloning(LanguageModelAgent):
             run.save(
                 {
                     "episodes": episodes,
-                    "model": model.state_dict(),
+                    "model": trained_weights(model),
                     "optimizer": optimizer.state_dict(),
                     "generator": generator.get_state(),
                 }
@@ -82,7 +88,7 @@ class BehaviourCloning(LanguageModelAgent):
 
         if run.state:
             episodes = run.state["episodes"]
-            model.load_state_dict(run.state["model"])
+            load_trained_weights(model, run.state["model"])
             optimizer.load_state_dict(run.state["optimizer"])
             generator.set_state(run.state["generator"])
         else:

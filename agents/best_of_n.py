@@ -7,7 +7,6 @@ per response (Beirami et al. 2024, arXiv 2401.01879), so n is the trust region.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from convgym.agents.improvement import Problem, Speech, Tell
 from convgym.agents.packing import hidden_states, pack
 from convgym.agents.token_ppo import sample_candidates
 from convgym.agents.training import neighbours, shuffled
+from convgym.agents.weights import copied
 from convgym.errors import ConvgymError
 
 
@@ -82,7 +82,7 @@ class BestOfN:
             packs.append(pack(list(zip(met, won, strict=True)), format.pad_id))
             tell(number + 1, total, {})
 
-        model = copy.deepcopy(reference)
+        model = copied(reference)
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=self.learning_rate, weight_decay=0.0, fused=True
         )

@@ -34,8 +34,11 @@ class ConversationFormat:
         opening_frame: what stands before and after the customer's first words.
         reply_frame: what stands before and after the customer's later words.
         end: the token that ends a response.
+        briefing: the system message, which is part of the opening frame; None for formats that
+            have none.
 
     Attributes:
+        briefing: as given.
         end_id: the token that ends a response.
         pad_id: the padding token.
         forbidden_ids: special tokens that no response may hold.
@@ -48,8 +51,10 @@ class ConversationFormat:
         opening_frame: tuple[str, str],
         reply_frame: tuple[str, str],
         end: str,
+        briefing: str | None = None,
     ) -> None:
         self.tokenizer = tokenizer
+        self.briefing = briefing
         self.end_id: int = tokenizer.convert_tokens_to_ids(end)
         self.pad_id: int = self.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         specials = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
@@ -138,7 +143,7 @@ def chat_format(tokenizer: Any, briefing: str) -> ConversationFormat:
     opening_before, opening_after = short.split(first)
     reply_before, reply_after = long[len(head) :].split(second)
     return ConversationFormat(
-        tokenizer, (opening_before, opening_after), (reply_before, reply_after), end
+        tokenizer, (opening_before, opening_after), (reply_before, reply_after), end, briefing
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from convgym.agents.reading import read
+from convgym.agents.weights import copied
 
 
 class Critic(nn.Module):
@@ -30,13 +32,12 @@ class Critic(nn.Module):
     @classmethod
     def from_language_model(cls, model: Any) -> Critic:
         """Return a critic whose body is a copy of the model's."""
-        return cls(copy.deepcopy(model.base_model))
+        return cls(copied(model.base_model))
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return logits (B, T) for token ids (B, T) padded at the right."""
-        # Causal attention never looks at padding to the right, so no mask is needed.
-        hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
-        logits: Tensor = self.head(hidden)[..., 0]
+        # The head is float32, whatever the body is.
+        logits: Tensor = self.head(read(self.body, ids).float())[..., 0]
         return logits
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ response, whose keys and values are still there, so that only the customer's rep
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from convgym.agents.conversation_format import Tokens
 from convgym.agents.kv_cache import RaggedCache
+from convgym.agents.reading import WORTHWHILE
 from convgym.errors import ConvgymError
 
 SLACK = 128
@@ -108,7 +110,8 @@ class Generator:
         Prompts that continue a conversation of the last call are read from where it ended.
         Among the others, histories that begin one another are read only once, and so are whole
         prompts without a history: many samples after one prompt, prompts at every turn of one
-        conversation, or many continuations of one history are cheap.
+        conversation, or many continuations of one history are cheap. So is a system message that
+        all of them begin with.
 
         Raises:
             ConvgymError: when a prompt leaves no room for a response in the model's context.
@@ -180,7 +183,16 @@ class Generator:
         length = max(map(len, distinct), default=0)
         cache = RaggedCache(self._layers, len(distinct), length + SLACK)
         if length:
-            self._read(cache, distinct, [0] * len(distinct))
+            # The first and the last in lexical order have no more in common than all have.
+            shared = len(os.path.commonprefix([distinct[0], distinct[-1]]))  # noqa: RUF071
+            if len(distinct) < 2 or shared < WORTHWHILE:
+                shared = 0
+            else:
+                beginning = RaggedCache(self._layers, 1, shared)
+                self._read(beginning, [distinct[0][:shared]], [0])
+                cache.copy_rows(beginning, [0] * len(distinct), range(len(distinct)))
+            blocks = [tokens[shared:] for tokens in distinct]
+            self._read(cache, blocks, [shared] * len(distinct))
         return cache, rows
 
     def _read(self, cache: RaggedCache, blocks: Sequence[Tokens], known: Sequence[int]) -> Tensor:

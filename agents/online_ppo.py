@@ -6,7 +6,6 @@ customer's tokens masked out, the outcome as the only reward, at the last respon
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,11 @@ import torch
 from convgym.agents import ppo
 from convgym.agents.batch import tokenise
 from convgym.agents.critic import Critic
+from convgym.agents.lora import LoRA
 from convgym.agents.protocol import Progress, Report, TrainingReport
 from convgym.agents.scoring import response_logprobs
 from convgym.agents.training import LanguageModelAgent, batches, shuffled
+from convgym.agents.weights import copied, load_trained_weights, trained_weights
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 
@@ -31,6 +32,10 @@ class OnlinePPOConfig:
     model: str = "default"
     temperature: float = 1.0
     max_new_tokens: int = 24
+    briefing: str | None = None
+    """System message of a chat model; None leaves it to the model's folder."""
+    lora: LoRA | None = None
+    """Adapters to train in place of the model's weights."""
     deployment: int = 256
     """Conversations per update."""
     minibatch: int = 32
@@ -66,7 +71,7 @@ class OnlinePPO(LanguageModelAgent):
         config, policy = self.config, self.policy
         model, format = policy.model, policy.format
         run = self.start_run(conversations, seed, environment, folder)
-        reference = copy.deepcopy(model)
+        reference = copied(model)
         critic = Critic.from_language_model(model)
         actor_optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=0.0, fused=True
@@ -75,15 +80,13 @@ class OnlinePPO(LanguageModelAgent):
             critic.parameters(), lr=config.critic_learning_rate, weight_decay=0.01, fused=True
         )
         generator = torch.Generator().manual_seed(seed)
-        parts = {
-            "model": model,
-            "critic": critic,
-            "actor_optimizer": actor_optimizer,
-            "critic_optimizer": critic_optimizer,
-        }
+        modules = {"model": model, "critic": critic}
+        optimizers = {"actor_optimizer": actor_optimizer, "critic_optimizer": critic_optimizer}
         if run.state:
-            for name, part in parts.items():
-                part.load_state_dict(run.state[name])
+            for name, module in modules.items():
+                load_trained_weights(module, run.state[name])
+            for name, optimizer in optimizers.items():
+                optimizer.load_state_dict(run.state[name])
             generator.set_state(run.state["generator"])
         seeds = train_seeds(seed, conversations)
 
@@ -153,8 +156,13 @@ class OnlinePPO(LanguageModelAgent):
             run.rows.append(
                 {"conversations": run.conversations, "conversion": conversion, **totals}
             )
-            state = {name: part.state_dict() for name, part in parts.items()}
-            run.save({**state, "generator": generator.get_state()})
+            run.save(
+                {
+                    **{name: trained_weights(module) for name, module in modules.items()},
+                    **{name: optimizer.state_dict() for name, optimizer in optimizers.items()},
+                    "generator": generator.get_state(),
+                }
+            )
             if report:
                 metrics = {"conversion": conversion, **totals}
                 report(Progress("train", run.conversations, conversations, metrics))

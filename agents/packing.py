@@ -19,6 +19,7 @@ from torch import Tensor
 
 from convgym.agents.batch import TokenisedEpisode
 from convgym.agents.conversation_format import Tokens
+from convgym.agents.reading import read
 
 _PAD = -1
 _Branch = tuple[int, Tokens, tuple[float, ...]]  # where it leaves the row, its tokens, their logs
@@ -169,10 +170,4 @@ def _mask(owners: Tensor, limits: Tensor) -> Tensor:
 
 def hidden_states(body: Any, packed: Packed) -> Tensor:
     """Return a body's hidden states (B, T, width) on packed rows."""
-    hidden: Tensor = body(
-        input_ids=packed.ids,
-        attention_mask=packed.mask,
-        position_ids=packed.positions,
-        use_cache=False,
-    ).last_hidden_state
-    return hidden
+    return read(body, packed.ids, packed.mask, packed.positions)

@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from convgym.agents import ppo
 from convgym.agents.batch import Batch, TokenisedEpisode, collate
+from convgym.agents.q_diagnostics import auc, calibration
 from convgym.agents.q_function import (
     QEnsemble,
     QFunction,
@@ -32,6 +33,7 @@ from convgym.agents.q_function import (
     first_tokens,
     last_tokens,
 )
+from convgym.agents.reading import shared_length
 from convgym.agents.training import neighbours, shuffled
 
 
@@ -112,6 +114,7 @@ def fit(
     episodes: Sequence[TokenisedEpisode],
     *,
     earlier: Sequence[Weighted] = (),
+    held_out: int = 0,
     pad_id: int,
     generator: torch.Generator,
     tell: Callable[[int, int], None] = lambda done, total: None,
@@ -122,24 +125,30 @@ def fit(
         ensemble: fitted further from where it is: a warm start.
         episodes: the log of the present policy.
         earlier: conversations of earlier rounds, for all members.
+        held_out: with a single fold, so many episodes at the beginning are left out of the fit.
         pad_id: the padding token.
         generator: order of minibatches and the folds.
         tell: called with members done and in total.
 
     Returns:
-        What the member that has not seen it says of each episode.
+        What the member that has not seen it says of each episode; with a single fold, what the
+        only member says, which has seen all that were not held out.
     """
-    folds = [i % ensemble.config.folds for i in shuffled(len(episodes), generator)]
+    n = len(episodes)
+    if ensemble.config.folds == 1:
+        folds = [0] * held_out + [-1] * (n - held_out)
+    else:
+        folds = [i % ensemble.config.folds for i in shuffled(n, generator)]
     present = [Weighted(episode, (1.0,) * episode.n_turns) for episode in episodes]
     judged: dict[int, Judged] = {}
     for fold, member in enumerate(ensemble):
         training = [one for one, other in zip(present, folds, strict=True) if other != fold]
         _fit_member(member, [*training, *earlier], pad_id, generator)
         tell(fold + 1, ensemble.config.folds)
-        unseen = [i for i, other in enumerate(folds) if other == fold]
+        unseen = [i for i, other in enumerate(folds) if other in (fold, -1)]
         opinions = judge(member, [episodes[i] for i in unseen], pad_id)
         judged |= dict(zip(unseen, opinions, strict=True))
-    return [judged[i] for i in range(len(episodes))]
+    return [judged[i] for i in range(n)]
 
 
 def _fit_member(
@@ -155,20 +164,18 @@ def _fit_member(
     parts = neighbours(episodes, config.minibatch)
     done, total = 0, config.epochs * len(parts)
     for _ in range(config.epochs):
-        # The targets of A, by the member as it is now.
-        judged = judge(member, episodes, pad_id)
-        differences = [[g - v for g, v in zip(j.returns, j.values, strict=True)] for j in judged]
-        flat = torch.tensor([d for row in differences for d in row])
+        targets = _targets(member, episodes, pad_id)
+        flat = torch.tensor([d for row in targets for d in row.differences])
         variance = float(flat.var(correction=0)) + 1e-8 if len(flat) else 1.0
         for number in shuffled(len(parts), generator):
             part = parts[number]
             batch = collate([episodes[i] for i in part], pad_id, endings=True)
             weights = torch.tensor([w for i in part for w in training[i].weights])
-            returns = torch.tensor([g for i in part for g in judged[i].returns])
+            returns = torch.tensor([g for i in part for g in targets[i].returns])
             hidden = member(batch.ids)
             loss = _value_loss(member, hidden, batch, weights, returns)
             if config.form == "dueling" and config.advantage_weight:
-                target = torch.tensor([d for i in part for d in differences[i]])
+                target = torch.tensor([d for i in part for d in targets[i].differences])
                 after = hidden[last_tokens(batch)]
                 error = (member.advantages(after, after) - target).square()
                 weight = config.advantage_weight / variance
@@ -182,6 +189,34 @@ def _fit_member(
                 group["lr"] = config.learning_rate * (1 - done / total)
             optimizer.step()
             done += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Targets:
+    returns: Sequence[float]
+    """The lambda-return of every turn."""
+    differences: Sequence[float] = ()
+    """``G(lambda) - V(s)`` of every turn, for an advantage head."""
+
+
+def _targets(
+    member: QFunction, episodes: Sequence[TokenisedEpisode], pad_id: int
+) -> list[_Targets]:
+    """Return the targets of Q, by the member as it is now; Monte Carlo returns need no member."""
+    config = member.config
+    if config.form == "direct" and config.return_lambda == 1:
+        return [
+            _Targets(
+                lambda_returns(
+                    (0.0,) * one.n_turns, one.outcome, gamma=config.gamma, return_lambda=1.0
+                )
+            )
+            for one in episodes
+        ]
+    return [
+        _Targets(one.returns, [g - v for g, v in zip(one.returns, one.values, strict=True)])
+        for one in judge(member, episodes, pad_id)
+    ]
 
 
 def _value_loss(
@@ -214,10 +249,11 @@ def _value_loss(
 
 
 def _reply_loss(member: QFunction, hidden: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy of the customer's tokens."""
-    customer = (batch.present & ~batch.response)[:, 1:]
+    """Cross-entropy of the customer's tokens; a system message that all rows share is none."""
+    customer = (batch.present & ~batch.response)[:, max(1, shared_length(batch.ids)) :]
+    first = batch.ids.shape[1] - customer.shape[1]
     return functional.cross_entropy(
-        member.word_logits(hidden[:, :-1][customer]), batch.ids[:, 1:][customer]
+        member.word_logits(hidden[:, first - 1 : -1][customer]), batch.ids[:, first:][customer]
     )
 
 
@@ -242,7 +278,9 @@ def diagnose(
     Returns:
         ``value_loss`` (nats, or squared error) beside ``constant_loss``, that of the mean return;
         ``value_r2``, the share of the returns' variance that V explains; ``advantage_r2``, the
-        share of the variance of G(lambda) - V that A explains.
+        share of the variance of G(lambda) - V that A explains; of Q = V + A as a predictor of
+        single outcomes ``calibration_error``, the mean of ``|predicted - observed|`` over ten bins,
+        and ``auc``, which is left out where all conversations ended alike.
     """
     value = torch.tensor([v for one in judged for v in one.values])
     advantage = torch.tensor([a for one in judged for a in one.advantages])
@@ -265,6 +303,8 @@ def diagnose(
         residual = float((predicted - true).square().mean())
         return 1 - residual / (float(true.var(correction=0)) + 1e-8)
 
+    q, success = (value + advantage).numpy(), outcome.numpy()
+    ranking = auc(q, success)
     return {
         "value_loss": loss(value),
         "constant_loss": loss(mean),
@@ -272,4 +312,6 @@ def diagnose(
         "advantage_r2": r2(advantage, target),
         "advantage_sd": float(advantage.std(correction=0)),
         "target_sd": float(target.std(correction=0)),
+        "calibration_error": calibration(q, success).expected_error,
+        **({} if math.isnan(ranking) else {"auc": ranking}),
     }

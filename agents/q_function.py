@@ -13,14 +13,13 @@ heads, and has two opinions of a response:
 
 A score mixes both (``imagined``): against true values, either alone is worse (docs/log.md).
 
-A model that has seen a conversation's outcome cannot judge what its responses gained. So Q is an
-ensemble fitted crosswise (``q_fitting``); for responses that nobody gave, the members' opinions are
-combined.
+Q may be an ensemble, fitted crosswise (``q_fitting``): a model that has seen how a conversation
+ended cannot judge what its responses gained. For responses that nobody gave, opinions
+are combined.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -33,6 +32,8 @@ from convgym.agents.batch import Batch
 from convgym.agents.conversation_format import ConversationFormat, Tokens
 from convgym.agents.generation import Generator, Prompt
 from convgym.agents.packing import Packed, hidden_states, pack_pairs
+from convgym.agents.reading import read
+from convgym.agents.weights import copied
 from convgym.errors import ConvgymError
 
 _REPLIES_AT_ONCE = 512
@@ -45,7 +46,7 @@ class QFunctionConfig:
     form: Literal["direct", "dueling"] = "direct"
     loss: Literal["bce", "mse"] = "bce"
     """Of values: binary cross-entropy for returns in [0, 1], squared error for any others."""
-    return_lambda: float = 0.9
+    return_lambda: float = 1.0
     """Lambda of the lambda-return, the target after a response: 1 is Monte Carlo, 0 trusts V after
     the customer's reply."""
     gamma: float = 1.0
@@ -55,8 +56,9 @@ class QFunctionConfig:
     replies: int = 2
     """Imagined replies to a response, by each member."""
     max_reply_tokens: int = 40
-    folds: int = 2
-    """Members of the ensemble, each fitted without one part of the log; at least 2."""
+    folds: int = 1
+    """Members of the ensemble, each fitted without one part of the log, which it judges; a single
+    member is fitted to all but the gate's share."""
     combine: Literal["mean", "min", "lower-bound"] = "mean"
     """What the members' opinions of a response become; the bound is mean - pessimism * sd."""
     pessimism: float = 1.0
@@ -78,8 +80,8 @@ class QFunctionConfig:
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise ConvgymError(f"Q needs at least 2 folds to judge its own log, got {self.folds}")
+        if self.folds < 1:
+            raise ConvgymError(f"Q needs at least 1 fold, got {self.folds}")
         if not 0 <= self.imagined <= 1:
             raise ConvgymError(f"imagined is a share from 0 to 1, got {self.imagined}")
         if self.imagined and (self.replies < 1 or not self.reply_weight > 0):
@@ -100,7 +102,7 @@ class QFunction(nn.Module):
     def __init__(self, model: Any, config: QFunctionConfig) -> None:
         super().__init__()
         self.config = config
-        self.language_model = copy.deepcopy(model)
+        self.language_model = copied(model)
         width = model.config.get_text_config().hidden_size
         self.value_head = nn.Linear(width, 1)
         self.advantage_head = nn.Linear(width, 1)
@@ -115,12 +117,11 @@ class QFunction(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return the hidden states (B, T, width) of conversations padded at the right."""
-        hidden: Tensor = self.body(input_ids=ids, use_cache=False).last_hidden_state
-        return hidden
+        return read(self.body, ids)
 
     def raw_values(self, hidden: Tensor) -> Tensor:
         """Return the value head's output (...): log-odds with the loss "bce", else the value."""
-        raw: Tensor = self.value_head(hidden)[..., 0]
+        raw: Tensor = self.value_head(hidden.float())[..., 0]
         return raw
 
     def values(self, hidden: Tensor) -> Tensor:
@@ -132,13 +133,13 @@ class QFunction(nn.Module):
         """Return A(s, a) (...) from hidden states (..., width) before and after the response."""
         if self.config.form == "direct":
             return self.values(after) - self.values(before)
-        advantages: Tensor = self.advantage_head(after)[..., 0]
+        advantages: Tensor = self.advantage_head(after.float())[..., 0]
         return advantages
 
     def word_logits(self, hidden: Tensor) -> Tensor:
         """Return the logits (..., V) of the next token."""
         logits: Tensor = self.language_model.get_output_embeddings()(hidden)
-        return logits
+        return logits.float()
 
     @torch.inference_mode()
     def score(self, packed: Packed) -> tuple[Tensor, Tensor]:

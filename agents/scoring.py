@@ -11,6 +11,7 @@ from torch import Tensor
 from convgym.agents.batch import Batch, TokenisedEpisode, collate
 from convgym.agents.conversation_format import ConversationFormat
 from convgym.agents.generation import token_logprobs
+from convgym.agents.reading import read
 
 
 def response_distributions(
@@ -21,8 +22,7 @@ def response_distributions(
     One forward pass over whole conversations; the N tokens stand in the order of
     ``batch.ids[batch.response]``. The distribution is the one that generation samples.
     """
-    # Causal attention never looks at padding to the right, so no mask is needed.
-    hidden = model.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
+    hidden = read(model.base_model, batch.ids)
     # The first token of a conversation is the customer's.
     chosen = hidden[:, :-1][batch.response[:, 1:]]
     forbidden = torch.tensor(format.forbidden_ids, dtype=torch.long)

@@ -7,7 +7,6 @@ from the policy as it changes, are judged by the problem's score, centred within
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +16,14 @@ from torch import Tensor
 
 from convgym.agents import ppo
 from convgym.agents.batch import TokenisedEpisode, collate
+from convgym.agents.conversation_format import Tokens
 from convgym.agents.generation import Generator, Prompt, token_logprobs
 from convgym.agents.improvement import Problem, Speech, Tell
 from convgym.agents.packing import Candidate, Packed, hidden_states, pack
 from convgym.agents.q_function import first_tokens
 from convgym.agents.scoring import response_distributions
 from convgym.agents.training import neighbours, shuffled
+from convgym.agents.weights import copied
 from convgym.errors import ConvgymError
 
 
@@ -30,28 +31,28 @@ from convgym.errors import ConvgymError
 class TokenPPO:
     """Hyperparameters. KL divergences are in nats per response, from the reference."""
 
-    epochs: int = 2
+    epochs: int = 0
     """Passes over the logged responses."""
-    minibatch: int = 32
+    minibatch: int = 16
     """Conversations per optimiser step."""
-    fresh_steps: int = 0
+    fresh_steps: int = 8
     """Batches of fresh responses after that."""
     fresh_conversations: int = 64
     """Logged conversations per batch of fresh responses; every one of their states is a prompt."""
     fresh_samples: int = 4
     """Fresh responses per state, at least 2."""
-    fresh_epochs: int = 2
+    fresh_epochs: int = 1
     """Passes over every batch of fresh responses."""
     learning_rate: float = 3e-4
     clip: float = 0.2
     kl_coefficient: float = 0.1
     """Weight per token of the exact KL divergence on logged responses."""
-    fresh_kl_coefficient: float = 0.5
-    """The same on fresh responses."""
+    fresh_kl_coefficient: float = 0.2
+    """The same on fresh responses, whose scores are in units of their deviation within states."""
     adaptive_kl: float | None = None
     """Where given, both weights are doubled after a pass or batch whose divergence exceeds 1.5
     times this, and halved below it divided by 1.5 (Schulman et al. 2017, section 4)."""
-    target_kl: float = 1.5
+    target_kl: float = 1.0
     """The step ends where a pass or a batch shows this divergence."""
     max_gradient_norm: float = 1.0
 
@@ -72,12 +73,11 @@ class TokenPPO:
         tell: Tell = lambda done, total, metrics: None,
     ) -> tuple[Any, dict[str, float]]:
         """Return the improved copy of ``reference``; see ``Improvement``."""
-        model = copy.deepcopy(reference)
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=self.learning_rate, weight_decay=0.0, fused=True
-        )
+        model = copied(reference)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=0.0, fused=True)
         metrics: dict[str, float] = {}
-        strength = 1.0  # of the KL penalties
+        strength, scale = 1.0, 0.0  # of the KL penalties, and of fresh responses' scores
         total = self.epochs + self.fresh_steps
         for number in range(total):
             if number < self.epochs:
@@ -86,8 +86,9 @@ class TokenPPO:
                 )
             else:
                 found = self._fresh_batch(
-                    model, reference, problem, speech, optimizer, strength, generator
+                    model, reference, problem, speech, optimizer, strength, scale, generator
                 )
+                scale = found["fresh_score_scale"]
             metrics |= found
             kl = metrics["kl_of_pass"]
             if self.adaptive_kl is not None:
@@ -139,9 +140,15 @@ class TokenPPO:
         speech: Speech,
         optimizer: torch.optim.Optimizer,
         strength: float,
+        scale: float,
         generator: torch.Generator,
     ) -> dict[str, float]:
-        """Sample responses to logged states, have them scored, and take PPO steps on them."""
+        """Sample responses to logged states, have them scored, and take PPO steps on them.
+
+        Advantages are in units of ``scale``, the first batch's standard deviation within states
+        (0: this is the first). A unit of each batch's own would blow up what is left to gain when
+        the policy has become sure of its responses, against a KL penalty that stays as it is.
+        """
         format = speech.format
         forbidden = torch.tensor(format.forbidden_ids, dtype=torch.long)
 
@@ -167,13 +174,16 @@ class TokenPPO:
         groups = scores.view(-1, self.fresh_samples)
         # Centred within each state: differences between states are no merit of a response.
         centred = groups - groups.mean(dim=1, keepdim=True)
-        scaled = (centred / (centred.std() + 1e-8)).flatten()
-        pairs = list(zip(met, candidates, strict=True))
+        scale = scale or float(centred.std()) + 1e-8
+        different, first, counts = distinct(candidates)
+        scaled = (centred / scale).flatten()[first]
+        pairs = list(zip(met, different, strict=True))
         packs = [
             pack(pairs[i : i + self.minibatch], format.pad_id)
             for i in range(0, len(pairs), self.minibatch)
         ]
-        advantages_of = scaled.split([len(packed.end_rows) for packed in packs])
+        sizes = [len(packed.end_rows) for packed in packs]
+        advantages_of, counts_of = scaled.split(sizes), counts.split(sizes)
         with torch.inference_mode():
             anchors = [distributions(reference, packed) for packed in packs]
         kl_sum = 0.0
@@ -182,19 +192,21 @@ class TokenPPO:
             if not i:
                 kl_sum = 0.0  # of the last pass
             packed, anchor, advantages = packs[i], anchors[i], advantages_of[i]
+            weights = counts_of[i][packed.response]
             current = distributions(model, packed)
             tokens = packed.ids[packed.rows, packed.columns]
             logprobs = current.gather(1, tokens[:, None])[:, 0]
             kl = exact_kl(current, anchor)
-            loss = ppo.clipped_surrogate(
+            losses = ppo.clipped_surrogate(
                 logprobs, packed.logprobs, advantages[packed.response], self.clip
-            ).mean()
-            penalty = strength * self.fresh_kl_coefficient * kl.mean()
-            self._descend(loss + penalty, model, optimizer)
-            kl_sum += float(kl.detach().sum())
+            )
+            losses = losses + strength * self.fresh_kl_coefficient * kl
+            self._descend((weights * losses).sum() / weights.sum(), model, optimizer)
+            kl_sum += float((weights * kl.detach()).sum())
         return {
             "kl_of_pass": kl_sum / len(scores),
             "fresh_score": float(scores.mean()),
+            "fresh_score_scale": scale,
             "fresh_score_sd_within_states": float(groups.std(dim=1).mean()),
         }
 
@@ -203,6 +215,34 @@ class TokenPPO:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), self.max_gradient_norm)
         optimizer.step()
+
+
+def distinct(
+    candidates: Sequence[Sequence[Candidate]],
+) -> tuple[list[list[Candidate]], Tensor, Tensor]:
+    """Return every different candidate of each conversation once: equal ones are read together.
+
+    Returns:
+        The candidates; for each, where its first equal stood among all of them, counted through;
+        and how many equals there are.
+    """
+    different: list[list[Candidate]] = []
+    first: list[int] = []
+    counts: list[float] = []
+    position = 0
+    for ones in candidates:
+        places: dict[tuple[int, Tokens], int] = {}
+        kept: list[Candidate] = []
+        for one in ones:
+            place = places.setdefault((one.turn, one.token_ids), len(counts))
+            if place == len(counts):
+                kept.append(one)
+                first.append(position)
+                counts.append(0.0)
+            counts[place] += 1
+            position += 1
+        different.append(kept)
+    return different, torch.tensor(first), torch.tensor(counts)
 
 
 def exact_kl(logprobs: Tensor, reference: Tensor) -> Tensor:

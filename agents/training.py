@@ -15,6 +15,7 @@ import torch
 
 from convgym.agents.batch import Batch, TokenisedEpisode, collate
 from convgym.agents.language_model import LanguageModelPolicy
+from convgym.agents.lora import LoRA, add_lora
 from convgym.agents.protocol import CurvePoint, TrainingReport
 from convgym.catalog import refuse_held_out
 from convgym.conversation import Episode, Response
@@ -31,6 +32,10 @@ class ModelConfig(Protocol):
     def temperature(self) -> float: ...
     @property
     def max_new_tokens(self) -> int: ...
+    @property
+    def briefing(self) -> str | None: ...
+    @property
+    def lora(self) -> LoRA | None: ...
 
 
 class LanguageModelAgent:
@@ -68,7 +73,10 @@ class LanguageModelAgent:
             name=self._name,
             temperature=config.temperature,
             max_new_tokens=config.max_new_tokens,
+            briefing=config.briefing,
         )
+        if config.lora:
+            add_lora(self.policy.model, config.lora)
 
     def start_run(
         self,

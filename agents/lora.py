@@ -1,0 +1,98 @@
+"""Low-rank adapters: how a model that is too large to train whole is trained.
+
+Hu et al. 2021 (arXiv 2106.09685): beside a frozen weight W stands a product of two thin matrices,
+``W x + alpha / rank * B A x``, of which only A and B are trained. B is 0 at first, so that the
+model starts as it was. ``peft`` puts the adapters into the model's own layers; it stays the model
+that it was to all who use it.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from convgym.errors import ConvgymError
+
+
+@dataclass(frozen=True, slots=True)
+class LoRA:
+    """Which adapters a model gets, and in which numbers its frozen weights are kept."""
+
+    rank: int = 16
+    alpha: float = 32.0
+    """Scale of the adapters' output, in units of ``rank``."""
+    targets: str | tuple[str, ...] = "all-linear"
+    """Names of the layers that get adapters; by default all but the output layer."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the frozen weights; adapters are float32. By default bfloat16 where the processor has
+    instructions for it, else float32: without them bfloat16 is many times slower."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not self.alpha > 0:
+            raise ConvgymError(
+                "LoRA needs rank >= 1 and a positive alpha, got "
+                f"rank={self.rank} and alpha={self.alpha}"
+            )
+        if self.dtype not in ("auto", "float32", "bfloat16"):
+            raise ConvgymError(
+                f"LoRA's dtype must be 'auto', 'float32' or 'bfloat16', got {self.dtype!r}"
+            )
+
+    def torch_dtype(self) -> torch.dtype:
+        """Return the type of the frozen weights on this machine."""
+        if self.dtype == "auto":
+            return torch.bfloat16 if has_bfloat16() else torch.float32
+        return torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
+
+
+def has_bfloat16() -> bool:
+    """Tell whether this processor multiplies in bfloat16."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def add_lora(model: Any, lora: LoRA) -> None:
+    """Freeze a model's weights and give it untrained adapters, in place.
+
+    Raises:
+        ConvgymError: when ``peft`` is missing, or the model has no layers of these names.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ModuleNotFoundError as error:
+        raise ConvgymError("LoRA needs 'peft': pip install 'convgym[train]'") from error
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets)  # type: ignore[arg-type]
+    for parameter in model.parameters():
+        # Buffers, such as the frequencies of positions, stay as precise as they are.
+        parameter.data = parameter.data.to(lora.torch_dtype())
+        parameter.requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            inject_adapter_in_model(config, model)
+        except ValueError as error:
+            raise ConvgymError(f"LoRA found nothing to adapt: {error}") from error
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def merged(model: Any) -> Any:
+    """Return a model with its adapters added to its weights, in float32: one like any other.
+
+    A model without adapters is returned as it is.
+    """
+    if not hasattr(model, "peft_config"):
+        return model
+    from peft.tuners.lora import LoraLayer
+
+    model = copy.deepcopy(model).float()
+    for name, module in list(model.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge()  # type: ignore[operator]
+            model.set_submodule(name, module.get_base_layer())
+    del model.peft_config
+    return model.requires_grad_(True)
