@@ -18,7 +18,7 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,6 +42,14 @@ _LEDGER_POLL = 0.02
 """Seconds between two looks at a ledger that has no room at present."""
 _SCHEMA_WORDS = ("response_format", "json_schema", "schema", "grammar", "structured")
 """What servers name when they refuse a schema."""
+_SCHEMA_FORMS: tuple[Callable[[Any], dict[str, Any]], ...] = (
+    lambda schema: {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": schema, "strict": True},
+    },
+    lambda schema: {"type": "json_object", "schema": schema},
+)
+"""How a schema is sent as ``response_format``: as OpenAI has it, and as llama.cpp has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +119,9 @@ class _NoAnswer(Exception):
 class OpenAIBackend:
     """A chat model behind an OpenAI-compatible endpoint, see the module's text.
 
-    A schema is sent as ``response_format``; if the server refuses that, it is asked without, now
-    and later. Connections are opened with the first request, and again after ``close``.
+    A schema is sent as ``response_format``, in OpenAI's form or else in llama.cpp's; a server that
+    refuses both is asked without, now and later. Connections are opened with the first request,
+    and again after ``close``.
 
     Attributes:
         config: the settings.
@@ -127,7 +136,7 @@ class OpenAIBackend:
         self._line: _Line | None = None
         self._lock = threading.Lock()
         self._busy = 0
-        self._takes_schemas = True
+        self._schema_forms = _SCHEMA_FORMS
         self._limit_name = "max_tokens"
 
     def complete(self, requests: Sequence[ChatRequest]) -> list[ChatResult]:
@@ -209,7 +218,7 @@ class OpenAIBackend:
     async def _attempt(self, client: AsyncOpenAI, request: ChatRequest, seed: int) -> ChatAnswer:
         """Ask once; on the way, learn what the server does not take."""
         while True:
-            with_schema = self._takes_schemas and request.schema is not None
+            forms = self._schema_forms if request.schema is not None else ()
             limit_name = self._limit_name
             arguments: dict[str, Any] = {
                 "model": self.config.model,
@@ -220,21 +229,19 @@ class OpenAIBackend:
                 "temperature": request.temperature,
                 limit_name: request.max_tokens,
             }
-            if with_schema:
-                arguments["response_format"] = {
-                    "type": "json_schema",
-                    "json_schema": {"name": "answer", "schema": request.schema, "strict": True},
-                }
+            if forms:
+                arguments["response_format"] = forms[0](request.schema)
             refused = await self._send(client, request, arguments)
             if isinstance(refused, ChatAnswer):
                 return refused
             text = refused.lower()
             if limit_name == "max_tokens" and "max_completion_tokens" in text:
                 self._limit_name = "max_completion_tokens"
-            elif with_schema and any(word in text for word in _SCHEMA_WORDS):
-                if self._takes_schemas:
-                    _LOG.warning("%s takes no JSON schema: asked without", self.fingerprint)
-                self._takes_schemas = False
+            elif forms and any(word in text for word in _SCHEMA_WORDS):
+                if self._schema_forms == forms:  # no other request has found out before
+                    self._schema_forms = forms[1:]
+                    if not forms[1:]:
+                        _LOG.warning("%s takes no JSON schema: asked without", self.fingerprint)
             else:
                 raise ConvgymError(
                     f"the endpoint of model {self.config.model!r} refuses the request: {refused}"
@@ -257,6 +264,9 @@ class OpenAIBackend:
             return _read(completion)
         except openai.APIStatusError as error:
             spent = Usage(requests=1)
+            # llama-cpp-python's server says 500 to a form that it does not know.
+            if "response_format" in arguments and "response_format" in error.message:
+                return self._scrub(error.message)
             return self._refusal(error)
         except (TimeoutError, openai.APITimeoutError):
             raise _NoAnswer(f"no answer within {self.config.timeout:g} s") from None

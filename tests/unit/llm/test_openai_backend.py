@@ -147,7 +147,7 @@ def test_retry_after_is_honoured_within_reason(
 REFUSAL = b'{"error": {"message": "\'response_format\' of type \'json_schema\' is not supported"}}'
 
 
-@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("status", [400, 422, 500])
 def test_a_server_without_schemas_is_asked_without(
     status: int, serve: Serve, connect: Connect, request_: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -161,10 +161,27 @@ def test_a_server_without_schemas_is_asked_without(
     for _ in range(3):
         (answer,) = backend.complete([request_(schema=schema)])
         assert isinstance(answer, ChatAnswer)
-    assert ["response_format" in sent for sent in server.requests] == [True, False, False, False]
+    forms = [sent.get("response_format", {}).get("type") for sent in server.requests]
+    assert forms == ["json_schema", "json_object", None, None, None]
     assert [record.message for record in caplog.records] == [
         "openai/tiny takes no JSON schema: asked without"
     ]
+
+
+def test_a_server_that_takes_schemas_as_llama_cpp_does(
+    serve: Serve, connect: Connect, request_: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    def script(request: dict[str, Any]) -> Action:
+        known = request["response_format"]["type"] == "json_object"
+        return Action(text="{}") if known else Action(status=500, body=REFUSAL)
+
+    server = serve(script)
+    schema = {"type": "object"}
+    requests = [request_(seed=seed, schema=schema) for seed in range(5)]
+    answers = connect(server, retries=0).complete(requests)
+    assert all(isinstance(answer, ChatAnswer) for answer in answers)
+    assert server.requests[-1]["response_format"] == {"type": "json_object", "schema": schema}
+    assert not caplog.records
 
 
 def test_a_server_with_another_name_for_the_limit(
