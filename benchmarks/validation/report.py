@@ -35,6 +35,7 @@ from convgym.benchmarks.validation.verdicts import (
     Status,
     Transcript,
     advice,
+    tell,
     value,
 )
 from convgym.conversation import render
@@ -244,6 +245,17 @@ def overview(runs: Mapping[str, Sequence[Finding]]) -> list[str]:
         f"|---|{'---|' * len(runs)}",
         *(f"| {' | '.join(row)} |" for row in rows),
     ]
+
+
+def tell_failures(run: str, findings: Sequence[Finding]) -> list[str]:
+    """Return a line of Markdown for each measure that failed, or check that was invalid."""
+    lines = []
+    for finding in findings:
+        failing = [tell(measure) for measure in finding.measures if measure.status == "fail"]
+        if finding.status == "invalid":
+            failing.append(finding.summary)
+        lines += [f"- {run}, {finding.check}: {text}" for text in failing]
+    return lines
 
 
 def _status(findings: Sequence[Finding], check: str) -> str:
