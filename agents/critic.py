@@ -37,7 +37,7 @@ class Critic(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Return logits (B, T) for token ids (B, T) padded at the right."""
         # The head is float32, whatever the body is.
-        logits: Tensor = self.head(read(self.body, ids).float())[..., 0]
+        logits: Tensor = self.head(read(self.body, ids).to(self.head.weight.dtype))[..., 0]
         return logits
 
     @torch.no_grad()

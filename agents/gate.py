@@ -49,6 +49,12 @@ class Gain:
     mean: float
     standard_error: float
 
+    def metrics(self) -> dict[str, float]:
+        """Return the estimate for a log; nothing where too little was held out to know it."""
+        if math.isinf(self.standard_error):
+            return {}
+        return {"predicted_gain": self.mean, "predicted_gain_error": self.standard_error}
+
     def passes(self, config: GateConfig) -> bool:
         """Tell whether the new policy may be deployed."""
         # 0 times infinity is no number: nothing was held out, or a single conversation.

@@ -186,8 +186,7 @@ class IterativePPO(LanguageModelAgent):
                 "conversion": conversion,
                 **diagnose(log[unseen], judged[unseen], config.q_function),
                 **metrics,
-                "predicted_gain": gain.mean,
-                "predicted_gain_error": gain.standard_error,
+                **gain.metrics(),
                 "passed_gate": float(deployed),
             }
             if self.observe:

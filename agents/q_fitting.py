@@ -179,7 +179,7 @@ def _fit_member(
                 after = hidden[last_tokens(batch)]
                 error = (member.advantages(after, after) - target).square()
                 weight = config.advantage_weight / variance
-                loss = loss + weight * (weights * error).sum() / weights.sum()
+                loss = loss + weight * _weighted_mean(error, weights)
             if config.reply_weight:
                 loss = loss + config.reply_weight * _reply_loss(member, hidden, batch)
             optimizer.zero_grad()
@@ -245,7 +245,12 @@ def _value_loss(
         counts.append(weights)
     raw, target, weight = torch.cat(raws), torch.cat(targets), torch.cat(counts)
     losses = ppo.outcome_loss(raw, target) if config.loss == "bce" else (raw - target).square()
-    return (weight * losses).sum() / weight.sum()
+    return _weighted_mean(losses, weight)
+
+
+def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    # A minibatch in which nothing counts any more is no news.
+    return (weights * values).sum() / weights.sum().clamp(min=1e-8)
 
 
 def _reply_loss(member: QFunction, hidden: Tensor, batch: Batch) -> Tensor:

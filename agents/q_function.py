@@ -121,7 +121,7 @@ class QFunction(nn.Module):
 
     def raw_values(self, hidden: Tensor) -> Tensor:
         """Return the value head's output (...): log-odds with the loss "bce", else the value."""
-        raw: Tensor = self.value_head(hidden.float())[..., 0]
+        raw: Tensor = self.value_head(hidden.to(self.value_head.weight.dtype))[..., 0]
         return raw
 
     def values(self, hidden: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class QFunction(nn.Module):
         """Return A(s, a) (...) from hidden states (..., width) before and after the response."""
         if self.config.form == "direct":
             return self.values(after) - self.values(before)
-        advantages: Tensor = self.advantage_head(after.float())[..., 0]
+        advantages: Tensor = self.advantage_head(after.to(self.advantage_head.weight.dtype))[..., 0]
         return advantages
 
     def word_logits(self, hidden: Tensor) -> Tensor:

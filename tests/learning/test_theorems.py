@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from convgym.agents import ppo
-from convgym.agents.q_function import lambda_returns
+from convgym.agents.q_fitting import lambda_returns
 from tests.learning.tabular import (
     PREFIXES,
     RESPONSES,

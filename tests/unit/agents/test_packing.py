@@ -5,15 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor
 
 from convgym.agents.batch import TokenisedEpisode
-from convgym.agents.packing import Candidate, Packed, hidden_states, pack
-from convgym.agents.q_function import QFunction
+from convgym.agents.packing import Candidate, Packed, hidden_states, pack, pack_pairs
+from convgym.agents.q_function import QFunction, QFunctionConfig
 
 MakeModel = Callable[..., Any]
 Conversations = list[tuple[TokenisedEpisode, list[Candidate]]]
@@ -88,16 +88,51 @@ def test_a_packed_candidate_is_read_as_in_a_row_of_its_own(
     assert len(packed.end_rows) == len(rows) == 12
 
 
-def test_scores_are_those_of_rows_of_their_own(model: Any, conversations: Conversations) -> None:
-    q_function = QFunction(model).double()
-    torch.nn.init.normal_(q_function.advantage_head.weight, generator=torch.Generator())
-    scores = q_function.score(pack(conversations, PAD_ID))
-    with torch.no_grad():
-        expected = [
-            q_function.advantages(alone(model, ids)[-1]) for ids, _ in full_rows(conversations)
-        ]
-    torch.testing.assert_close(scores, torch.stack(expected), atol=1e-5, rtol=0)
-    assert scores.std() > 0.1
+@pytest.mark.parametrize("form", ["direct", "dueling"])
+def test_scores_are_those_of_rows_of_their_own(
+    model: Any, conversations: Conversations, form: Literal["direct", "dueling"]
+) -> None:
+    member = QFunction(model, QFunctionConfig(form=form)).double()
+    for head in (member.value_head, member.advantage_head):
+        torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(0))
+    values, advantages = member.score(pack(conversations, PAD_ID))
+    for number, (ids, one) in enumerate(full_rows(conversations)):
+        hidden = alone(model, ids)
+        before, after = hidden[-len(one.token_ids) - 1], hidden[-1]
+        with torch.no_grad():
+            value, expected = member.values(before), member.advantages(before, after)
+        torch.testing.assert_close(values[number], value, atol=1e-5, rtol=0)
+        torch.testing.assert_close(advantages[number], expected, atol=1e-5, rtol=0)
+    assert advantages.std() > 0.1
+
+
+def test_pairs_are_packed_as_in_rows_of_their_own(model: Any, conversations: Conversations) -> None:
+    """In any order, with equal pairs and prompts that begin one another."""
+    pairs = [
+        (one.ids[: one.turns.index(other.turn)], other.token_ids)
+        for one, candidates in conversations
+        for other in candidates
+    ] * 2
+    random.Random(3).shuffle(pairs)
+    prompts, responses = [one for one, _ in pairs], [one for _, one in pairs]
+    packs = list(pack_pairs(prompts, responses, PAD_ID, rows=3))
+    assert [len(packed.ids) for _, packed in packs] == [3, 1]  # one row a conversation
+    assert sorted(i for indices, _ in packs for i in indices) == list(range(len(pairs)))
+    for indices, packed in packs:
+        with torch.no_grad():
+            hidden = hidden_states(model.base_model, packed)
+        for place, index in enumerate(indices):
+            expected, n = alone(model, prompts[index] + responses[index]), len(responses[index])
+            row = packed.end_rows[place]
+            for column, true in (
+                (packed.state_columns[place], expected[-n - 1]),
+                (packed.end_columns[place], expected[-1]),
+            ):
+                torch.testing.assert_close(hidden[row, column], true, atol=1e-5, rtol=0)
+
+
+def test_no_pairs_no_packs() -> None:
+    assert list(pack_pairs([], [], PAD_ID)) == []
 
 
 def test_a_candidate_sees_neither_the_others_nor_what_came_later(
@@ -149,6 +184,7 @@ def test_a_case_made_by_hand() -> None:
     assert packed.logprobs.tolist() == [-1.0, -2.0, -3.0, -4.0, -5.0]
     assert packed.response.tolist() == [0, 0, 1, 2, 2]
     assert packed.end_rows.tolist() == [0, 0, 1]
+    assert packed.state_columns.tolist() == [4, 1, 0]
     assert packed.end_columns.tolist() == [6, 7, 2]
     assert packed.mask.shape == (2, 1, 8, 8)
     assert [row.nonzero()[:, 0].tolist() for row in packed.mask[0, 0]] == [

@@ -1,68 +1,67 @@
-"""The action value: its targets against closed forms, its fit against a relation that is known."""
+"""The action value: its opinions of responses against closed forms, and how they are combined."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from torch import Tensor
 
 from convgym.agents.batch import TokenisedEpisode, collate
-from convgym.agents.conversation_format import ConversationFormat
-from convgym.agents.packing import Candidate, pack
+from convgym.agents.conversation_format import ConversationFormat, Tokens
+from convgym.agents.q_fitting import fit
 from convgym.agents.q_function import (
+    QEnsemble,
     QFunction,
     QFunctionConfig,
+    combine,
     first_tokens,
-    fit,
-    lambda_returns,
     last_tokens,
-    targets,
+)
+from convgym.errors import ConvgymError
+from tests.unit.agents.logs import (
+    BAD,
+    EASY,
+    GOOD,
+    HARD,
+    NO,
+    REPLY,
+    YES,
+    conversation,
+    pairs_of,
+    synthetic_log,
 )
 
 torch.set_num_threads(1)
 
 MakeModel = Callable[..., Any]
-EASY, HARD, GOOD, BAD, REPLY = range(20, 25)  # one token each
-
-probabilities = st.floats(0, 1)
 
 
-@given(
-    values=st.lists(probabilities, min_size=1, max_size=12),
-    outcome=st.sampled_from([0.0, 1.0]),
-    gamma=probabilities,
-    return_lambda=probabilities,
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"folds": 0}, "at least 1 fold, got 0"),
+        ({"imagined": 1.5}, "imagined is a share from 0 to 1, got 1.5"),
+        ({"imagined": -0.1}, "imagined is a share from 0 to 1, got -0.1"),
+        ({"replies": 0}, "replies >= 1 and reply_weight > 0, got 0 and 1.0: or set imagined=0"),
+        ({"reply_weight": 0.0}, "got 2 and 0.0: or set imagined=0"),
+    ],
 )
-def test_lambda_returns(
-    values: list[float], outcome: float, gamma: float, return_lambda: float
-) -> None:
-    def returns(gamma: float, return_lambda: float) -> list[float]:
-        return lambda_returns(values, outcome, gamma=gamma, return_lambda=return_lambda)
+def test_mistakes_in_the_config(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConvgymError, match=message) as caught:
+        QFunctionConfig(**settings)
+    assert "\n" not in str(caught.value)
 
-    n = len(values)
-    # The m-step returns, weighted by lambda^(m - 1); the last, Monte Carlo, by the rest.
-    naive = [
-        sum(
-            (1 - return_lambda) * return_lambda ** (m - 1) * gamma**m * values[i + m]
-            for m in range(1, n - i)
-        )
-        + (return_lambda * gamma) ** (n - 1 - i) * outcome
-        for i in range(n)
-    ]
-    assert returns(gamma, return_lambda) == pytest.approx(naive, abs=1e-9)
-    monte_carlo = [gamma ** (n - 1 - i) * outcome for i in range(n)]
-    assert returns(gamma, 1.0) == pytest.approx(monte_carlo, abs=1e-9)
-    one_step = [gamma * value for value in values[1:]]
-    assert returns(gamma, 0.0) == pytest.approx([*one_step, outcome], abs=1e-9)
-    for i, found in enumerate(returns(1.0, return_lambda)):
-        ahead = [*values[i + 1 :], outcome]
-        assert min(ahead) - 1e-9 <= found <= max(ahead) + 1e-9
-    assert all(0 <= found <= 1 + 1e-9 for found in returns(gamma, return_lambda))
+
+def test_who_imagines_nothing_needs_no_replies() -> None:
+    QFunctionConfig(imagined=0.0, replies=0, reply_weight=0.0)
 
 
 def test_where_responses_begin_and_end() -> None:
@@ -75,124 +74,218 @@ def test_where_responses_begin_and_end() -> None:
     assert [one.nonzero()[:, 0].tolist() for one in last_tokens(batch)] == [[4, 7], [2, 3, 5], [1]]
 
 
-def conversation(
-    format: ConversationFormat, customer: int, said: Sequence[int], outcome: float = 0.0
-) -> TokenisedEpisode:
-    ids, turns = [customer], [-1]
-    for turn, word in enumerate(said):
-        ids += [word, format.end_id, REPLY]
-        turns += [turn, turn, -1]
-    return TokenisedEpisode(tuple(ids[:-1]), tuple(turns[:-1]), (0.0,) * len(ids[:-1]), outcome)
+def test_opinions_are_combined() -> None:
+    opinions = torch.tensor([[0.1, -0.2], [0.3, -0.2], [0.8, 0.7]])  # (members, responses)
+    mean, sd = [0.4, 0.1], [(0.26 / 3) ** 0.5, (0.54 / 3) ** 0.5]
+
+    def found(**settings: Any) -> list[float]:
+        return combine(opinions, QFunctionConfig(**settings)).tolist()
+
+    assert found() == pytest.approx(mean)
+    assert found(combine="min") == pytest.approx([0.1, -0.2])
+    for pessimism in (1.0, 2.5):
+        assert found(combine="lower-bound", pessimism=pessimism) == pytest.approx(
+            [m - pessimism * s for m, s in zip(mean, sd, strict=True)]
+        )
+    single = combine(opinions[:1], QFunctionConfig(combine="lower-bound"))
+    assert single.tolist() == pytest.approx([0.1, -0.2])
 
 
-def synthetic_log(format: ConversationFormat, n: int) -> list[TokenisedEpisode]:
-    """Of two words, easy customers want to hear at least one good one, hard ones two."""
-    rng = random.Random(0)
-    episodes = []
+def random_heads(members: Sequence[QFunction]) -> None:
+    for number, member in enumerate(members):
+        for head in (member.value_head, member.advantage_head):
+            torch.nn.init.normal_(head.weight, generator=seeded(number))
+        for parameter in member.language_model.parameters():  # members that differ all through
+            parameter.data *= 1 + 0.1 * number
+
+
+@pytest.mark.parametrize("form", ["direct", "dueling"])
+@pytest.mark.parametrize("loss", ["bce", "mse"])
+def test_the_forms(
+    make_model: MakeModel, form: Literal["direct", "dueling"], loss: Literal["bce", "mse"]
+) -> None:
+    member = QFunction(make_model(layers=1), QFunctionConfig(form=form, loss=loss))
+    random_heads([member])
+    before, after = torch.randn(2, 5, 16, generator=seeded())
+    value, other = (one @ member.value_head.weight[0] for one in (before, after))
+    if loss == "bce":
+        value, other = value.sigmoid(), other.sigmoid()
+    torch.testing.assert_close(member.values(before), value)
+    own = after @ member.advantage_head.weight[0]
+    expected = other - value if form == "direct" else own
+    torch.testing.assert_close(member.advantages(before, after), expected)
+
+
+@pytest.fixture
+def few_words(format: ConversationFormat) -> ConversationFormat:
+    """Leave a dozen words that a customer or seller could say."""
+    format.forbidden_ids = (*format.forbidden_ids, *range(16, len(format.tokenizer)))
+    return format
+
+
+def test_an_imagined_opinion_is_the_expected_value_after_a_reply(
+    make_model: MakeModel, few_words: ConversationFormat
+) -> None:
+    """Replies of at most one word, whose distribution is summed over in full."""
+    config = QFunctionConfig(replies=2000, max_reply_tokens=1)
+    member = QFunction(make_model(), config).eval()
+    random_heads([member])
+    format = few_words
+    before, after = format.reply_frame
+    prompts: list[Tokens] = [(5, 6, 7), (8, 9)]
+    responses: list[Tokens] = [(10, format.end_id), (11, 12, 13, format.end_id)]
+    found = member.imagine(prompts, responses, format, seeded())
+    with torch.no_grad():
+        for prompt, response, mean in zip(prompts, responses, found, strict=True):
+            ids = prompt + response + before
+            logits = member.word_logits(member(torch.tensor([ids]))[0, -1])
+            never = {*format.forbidden_ids, format.end_id} - {after[0]}
+            logits[list(never)] = -torch.inf
+            p = logits.softmax(-1)
+            # A reply ends with the first token of what leads up to the next response.
+            endings = {
+                word: after if word == after[0] else (word, *after)
+                for word in p.nonzero()[:, 0].tolist()
+            }
+            values = {
+                word: float(member.values(member(torch.tensor([ids + ending]))[0, -1]))
+                for word, ending in endings.items()
+            }
+            assert len(values) > 10
+            expected = sum(float(p[word]) * value for word, value in values.items())
+            spread = sum(float(p[word]) * (v - expected) ** 2 for word, v in values.items())
+            assert float(mean) == pytest.approx(expected, abs=4 * (spread / 2000) ** 0.5 + 1e-4)
+            assert spread > 1e-5
+
+
+def rare_words(format: ConversationFormat, n: int) -> list[TokenisedEpisode]:
+    """A customer whose reply decides; of 10 responses about 8 leave it to toss a coin."""
+    rng, log = random.Random(0), []
     for _ in range(n):
-        customer, said = rng.choice([EASY, HARD]), rng.choices([GOOD, BAD], k=2)
-        sold = said.count(GOOD) >= (1 if customer == EASY else 2)
-        episodes.append(conversation(format, customer, said, float(sold)))
-    return episodes
+        word = rng.choices([REPLY, GOOD, BAD], weights=[8, 1, 1])[0]
+        sold = {GOOD: True, BAD: False}.get(word, rng.random() < 0.5)
+        log.append(
+            conversation(
+                format,
+                rng.choice([EASY, HARD]),
+                [word],
+                float(sold),
+                ending=YES if sold else NO,
+            )
+        )
+    return log
 
 
-def fitted(
-    model: Any, format: ConversationFormat, log: list[TokenisedEpisode], **settings: Any
-) -> tuple[QFunction, dict[str, float]]:
-    q_function = QFunction(model)
-    diagnostics = fit(
-        q_function,
-        log,
-        QFunctionConfig(**settings),
-        language_head=model.get_output_embeddings(),
-        pad_id=format.pad_id,
-        generator=torch.Generator().manual_seed(0),
-    )
-    return q_function, diagnostics
-
-
-@pytest.mark.parametrize("return_lambda", [0.0, 0.5, 1.0])
-def test_fit_learns_which_customers_buy_and_which_words_sell(
-    make_model: MakeModel, format: ConversationFormat, return_lambda: float
+def test_imagination_tells_rare_responses_apart(
+    make_model: MakeModel, format: ConversationFormat
 ) -> None:
-    log = synthetic_log(format, 400)
-    q_function, diagnostics = fitted(
-        make_model(hidden=32, layers=1),
-        format,
-        log,
-        epochs=8,
-        learning_rate=3e-3,
-        held_out=0.2,
-        return_lambda=return_lambda,
+    config = QFunctionConfig(
+        folds=1, imagined=1.0, replies=16, epochs=8, learning_rate=1e-2, max_reply_tokens=4
     )
-    assert diagnostics["value_loss"] < diagnostics["constant_loss"] - 0.1
-    assert diagnostics["advantage_r2"] > 0.3
+    ensemble = QEnsemble(make_model(hidden=32, layers=1), config)
+    fit(ensemble, rare_words(format, 300), pad_id=format.pad_id, generator=seeded())
+    states, _ = pairs_of([conversation(format, one, [REPLY]) for one in (EASY, HARD)])
+    words = (GOOD, REPLY, BAD)
+    scores = ensemble.score(
+        [state for state in states for _ in words],
+        [(word, format.end_id) for _ in states for word in words],
+        format=format,
+        generator=seeded(),
+    ).view(-1, 3)
+    for good, plain, bad in scores.tolist():
+        assert good > plain + 0.15
+        assert plain > bad + 0.15
+        assert 0 <= bad < good <= 1
 
-    # Before the first word and after it, where three outcomes are certain and one is open.
-    before: dict[int, float] = {}
-    for customer, certain, said in ((EASY, 1.0, GOOD), (HARD, 0.0, BAD)):
-        batch = collate([conversation(format, customer, (said, GOOD))], format.pad_id)
-        before[customer], after = q_function.state_values(batch).tolist()
-        assert after == pytest.approx(certain, abs=0.2)
-    assert before[EASY] == pytest.approx(0.75, abs=0.2)
-    assert before[HARD] == pytest.approx(0.25, abs=0.2)
 
-    def candidates(*turns: int) -> list[Candidate]:
-        return [
-            Candidate(turn, (word, format.end_id), (0.0, 0.0))
-            for turn in turns
-            for word in (GOOD, BAD)
-        ]
+def ensemble_of(make_model: MakeModel, **settings: Any) -> QEnsemble:
+    config = QFunctionConfig(**{"folds": 2, "max_reply_tokens": 4} | settings)
+    ensemble = QEnsemble(make_model(layers=1), config).eval()
+    random_heads(list(ensemble))
+    return ensemble
 
-    packed = pack(
+
+def some_pairs(format: ConversationFormat) -> tuple[list[Tokens], list[Tokens]]:
+    """Return pairs of which some are equal and whose prompts begin one another."""
+    return pairs_of(synthetic_log(format, 10))
+
+
+@pytest.mark.parametrize("form", ["direct", "dueling"])
+@pytest.mark.parametrize("how", ["mean", "min"])
+def test_an_ensembles_score_without_imagination(
+    make_model: MakeModel, format: ConversationFormat, form: str, how: str
+) -> None:
+    ensemble = ensemble_of(make_model, imagined=0.0, form=form, combine=how)
+    prompts, responses = some_pairs(format)
+    scores = ensemble.score(prompts, responses, format=format, generator=seeded())
+    for prompt, response, score in zip(prompts, responses, scores.tolist(), strict=True):
+        values, opinions = [], []
+        for member in ensemble:
+            with torch.no_grad():
+                hidden = member(torch.tensor([prompt + response]))[0]
+                before, after = hidden[len(prompt) - 1], hidden[-1]
+                values.append(float(member.values(before)))
+                opinions.append(float(member.advantages(before, after)))
+        advantage = min(opinions) if how == "min" else sum(opinions) / 2
+        assert score == pytest.approx(sum(values) / 2 + advantage, abs=1e-5)
+
+
+def test_a_score_mixes_both_opinions(make_model: MakeModel, few_words: ConversationFormat) -> None:
+    prompts, responses = some_pairs(few_words)
+
+    def score(imagined: float) -> Tensor:
+        ensemble = ensemble_of(make_model, imagined=imagined)
+        return ensemble.score(prompts, responses, format=few_words, generator=seeded())
+
+    direct, both, dreamt = score(0.0), score(0.25), score(1.0)
+    torch.testing.assert_close(both, 0.75 * direct + 0.25 * dreamt)
+    assert (direct - dreamt).abs().max() > 0.01
+    # The state's value cancels: what is left is the mean of what members imagine.
+    ensemble = ensemble_of(make_model, imagined=1.0)
+    different = list(dict.fromkeys(zip(prompts, responses, strict=True)))
+    generator = seeded()
+    imagined = torch.stack(
         [
-            (conversation(format, EASY, (BAD, GOOD)), candidates(0, 1)),
-            (conversation(format, HARD, (GOOD, GOOD)), candidates(0, 1)),
-            (conversation(format, EASY, (GOOD, GOOD)), candidates(1)),
-        ],
-        format.pad_id,
-    )
-    good, bad = q_function.score(packed).view(-1, 2).unbind(1)
-    # A good word gains 1/4 where the other word is still to come, and 1/2 where it decides.
-    assert (good - bad)[:4].min() > 0.2
-    assert (good - bad)[1] > (good - bad)[0]
-    # An easy customer who has heard one good word does not care any more.
-    assert (good - bad)[4].abs() < 0.5 * (good - bad)[1]
+            member.imagine(*map(list, zip(*different, strict=True)), few_words, generator)
+            for member in ensemble
+        ]
+    ).mean(0)
+    found = dict(zip(zip(prompts, responses, strict=True), dreamt.tolist(), strict=True))
+    assert [found[pair] for pair in different] == pytest.approx(imagined.tolist(), abs=1e-5)
 
 
-def test_the_same_generator_gives_the_same_fit(
-    make_model: MakeModel, format: ConversationFormat
+def test_equal_pairs_have_equal_scores_in_any_order(
+    make_model: MakeModel, few_words: ConversationFormat
 ) -> None:
-    log, model = synthetic_log(format, 60), make_model(layers=1)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    one, diagnostics = fitted(model, format, log, epochs=1, reply_weight=0.5)
-    same, again = fitted(model, format, log, epochs=1, reply_weight=0.5)
-    assert diagnostics == again
-    for name, value in one.state_dict().items():
-        assert torch.equal(value, same.state_dict()[name])
-    for name, value in model.state_dict().items():  # Q has a body of its own
-        assert torch.equal(value, before[name])
+    ensemble = ensemble_of(make_model, imagined=1.0, replies=64)
+    prompts, responses = some_pairs(few_words)
+    order = list(range(len(prompts)))
+    random.Random(0).shuffle(order)
+
+    def score(order: Sequence[int], seed: int) -> Tensor:
+        found = torch.zeros(len(prompts))
+        found[list(order)] = ensemble.score(
+            [prompts[i] for i in order],
+            [responses[i] for i in order],
+            format=few_words,
+            generator=seeded(seed),
+        )
+        return found
+
+    one, same, other = score(range(len(prompts)), 0), score(range(len(prompts)), 0), score(order, 1)
+    assert torch.equal(one, same)
+    # Sampling noise apart, whose deviation is below 1/2 in 128 replies.
+    torch.testing.assert_close(one, other, atol=5 * 0.5 / 128**0.5, rtol=0)
+    assert not torch.equal(one, other)
+    correlation = torch.corrcoef(torch.stack([one, other]))[0, 1]
+    assert correlation > 0.8
+    by_pair: dict[tuple[Tokens, Tokens], set[float]] = {}
+    for pair, score_ in zip(zip(prompts, responses, strict=True), one.tolist(), strict=True):
+        by_pair.setdefault(pair, set()).add(score_)
+    assert len(by_pair) < len(prompts)
+    assert all(len(scores) == 1 for scores in by_pair.values())
 
 
-def test_a_q_function_that_has_seen_nothing(
-    make_model: MakeModel, format: ConversationFormat
-) -> None:
-    """V = 1/2 and A = 0 everywhere, so that the targets are known."""
-    log = synthetic_log(format, 70)  # more than one batch of 64
-    config = QFunctionConfig(return_lambda=0.5, gamma=0.5)
-    values, returns = targets(QFunction(make_model(layers=1)), log, config, format.pad_id)
-    assert values == [[0.5, 0.5]] * 70
-    assert returns == [[0.5 * (0.25 + 0.5 * one.outcome), one.outcome] for one in log]
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("n", [1, 2])
-def test_fit_takes_the_smallest_logs(
-    make_model: MakeModel, format: ConversationFormat, n: int
-) -> None:
-    log = [
-        TokenisedEpisode((5, 6, format.end_id), (-1, 0, 0), (0.0,) * 3, float(i)) for i in range(n)
-    ]
-    q_function, diagnostics = fitted(make_model(layers=1), format, log)
-    assert all(value == value for value in diagnostics.values())  # no NaN
-    assert all(parameter.isfinite().all() for parameter in q_function.parameters())
+def test_no_pairs_no_scores(make_model: MakeModel, format: ConversationFormat) -> None:
+    scores = ensemble_of(make_model).score([], [], format=format, generator=seeded())
+    assert scores.shape == (0,)

@@ -1,0 +1,72 @@
+"""Small logs, made by hand or by a law that is known."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from convgym.agents.batch import TokenisedEpisode, collate
+from convgym.agents.conversation_format import ConversationFormat, Tokens
+from convgym.agents.scoring import response_logprobs
+
+EASY, HARD, GOOD, BAD, REPLY, YES, NO = range(20, 27)
+"""One token each."""
+
+
+def conversation(
+    format: ConversationFormat,
+    customer: int,
+    said: Sequence[int],
+    outcome: float = 0.0,
+    *,
+    ending: int = REPLY,
+) -> TokenisedEpisode:
+    """Return a conversation of one word an utterance; all replies but the last are REPLY."""
+    before, after = format.reply_frame
+    ids, turns = [*before, customer, *after], [-1] * len((*before, customer, *after))
+    for turn, word in enumerate(said):
+        block = (*before, REPLY, *after) if turn else ()
+        ids += [*block, word, format.end_id]
+        turns += [*[-1] * len(block), turn, turn]
+    return TokenisedEpisode(
+        tuple(ids), tuple(turns), (0.0,) * len(ids), outcome, (*before, ending, *after)
+    )
+
+
+def pairs_of(log: Sequence[TokenisedEpisode]) -> tuple[list[Tokens], list[Tokens]]:
+    """Return every state of a log and the response that it was given."""
+    prompts, responses = [], []
+    for one in log:
+        for turn, start in enumerate(one.response_starts()):
+            prompts.append(one.ids[:start])
+            responses.append(one.ids[start : start + one.turns.count(turn)])
+    return prompts, responses
+
+
+def synthetic_log(format: ConversationFormat, n: int) -> list[TokenisedEpisode]:
+    """Of two words, easy customers want to hear at least one good one, hard ones two."""
+    rng = random.Random(0)
+    log = []
+    for _ in range(n):
+        customer, said = rng.choice([EASY, HARD]), rng.choices([GOOD, BAD], k=2)
+        sold = said.count(GOOD) >= (1 if customer == EASY else 2)
+        log.append(conversation(format, customer, said, float(sold), ending=YES if sold else NO))
+    return log
+
+
+def written_by(
+    model: Any, format: ConversationFormat, log: Sequence[TokenisedEpisode]
+) -> list[TokenisedEpisode]:
+    """Return the log with the model's own log-probabilities, as if it had written it."""
+    written = []
+    for one in log:
+        batch = collate([one], format.pad_id)
+        with torch.no_grad():
+            found = iter(response_logprobs(model, format, batch).tolist())
+        own = tuple(next(found) if turn >= 0 else torch.nan for turn in one.turns)
+        written.append(replace(one, logprobs=own))
+    return written

@@ -1,0 +1,121 @@
+"""The gate: its estimate against a naive loop, and its rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from convgym.agents.batch import collate
+from convgym.agents.conversation_format import ConversationFormat
+from convgym.agents.gate import Gain, GateConfig, predicted_gain
+from convgym.agents.improvement import Speech
+from convgym.agents.q_fitting import Judged
+from convgym.agents.scoring import response_logprobs
+from convgym.errors import ConvgymError
+from tests.unit.agents.logs import BAD, EASY, GOOD, HARD, conversation, written_by
+
+torch.set_num_threads(1)
+
+MakeModel = Callable[..., Any]
+
+
+def judged(values: tuple[float, ...], returns: tuple[float, ...]) -> Judged:
+    return Judged((), values, (0.0,) * len(values), returns)
+
+
+def test_the_estimate_is_that_of_a_loop(make_model: MakeModel, format: ConversationFormat) -> None:
+    old, new = make_model(seed=0), make_model(seed=1)
+    log = written_by(
+        old, format, [conversation(format, EASY, (GOOD, BAD)), conversation(format, HARD, (BAD,))]
+    )
+    opinions = [judged((0.2, 0.6), (0.5, 1.0)), judged((0.3,), (0.0,))]
+    expected = []
+    for episode, opinion in zip(log, opinions, strict=True):
+        batch = collate([episode], format.pad_id)
+        with torch.no_grad():
+            logprobs = response_logprobs(new, format, batch).tolist()
+        before = [p for p in episode.logprobs if not math.isnan(p)]
+        turns = [turn for turn in episode.turns if turn >= 0]
+        gain = 0.0
+        for turn, (value, after) in enumerate(zip(opinion.values, opinion.returns, strict=True)):
+            ratio = math.exp(
+                sum(a - b for a, b, t in zip(logprobs, before, turns, strict=True) if t == turn)
+            )
+            gain += (min(ratio, 2.0) - 1) * (after - value)
+        expected.append(gain)
+    found = predicted_gain(new, log, opinions, Speech(format, 1.0, 8), max_ratio=2.0)
+    assert found.mean == pytest.approx(sum(expected) / 2, rel=1e-4)
+    assert found.standard_error == pytest.approx(abs(expected[0] - expected[1]) / 2, rel=1e-4)
+    assert abs(found.mean) > 1e-3
+    assert set(found.metrics()) == {"predicted_gain", "predicted_gain_error"}
+
+
+def test_the_policy_itself_gains_nothing(make_model: MakeModel, format: ConversationFormat) -> None:
+    model = make_model()
+    log = written_by(model, format, [conversation(format, EASY, (GOOD, BAD))] * 3)
+    opinions = [judged((0.2, 0.6), (0.5, 1.0))] * 3
+    found = predicted_gain(model, log, opinions, Speech(format, 1.0, 8), max_ratio=5.0)
+    assert found.mean == pytest.approx(0, abs=1e-5)
+    assert found.passes(GateConfig())
+
+
+def test_a_policy_that_says_what_sold_more_often_gains(
+    make_model: MakeModel, format: ConversationFormat
+) -> None:
+    model = make_model(layers=1)
+    log = written_by(
+        model,
+        format,
+        [conversation(format, EASY, (word,), float(word == GOOD)) for word in (GOOD, BAD)] * 8,
+    )
+    opinions = [judged((0.5,), (one.outcome,)) for one in log]
+    speech = Speech(format, 1.0, 8)
+    for sign in (1, -1):
+        other = make_model(layers=1)
+        optimizer = torch.optim.SGD(other.parameters(), lr=1e-3)
+        batch = collate(log, format.pad_id)
+        sold = torch.tensor([one.outcome for one in log])[batch.response.nonzero()[:, 0]] - 0.5
+        (-sign * (sold * response_logprobs(other, format, batch)).sum()).backward()
+        optimizer.step()
+        found = predicted_gain(other, log, opinions, speech, max_ratio=5.0)
+        assert sign * found.mean > 0
+
+
+@pytest.mark.parametrize(
+    ("mean", "error", "standard_errors", "passes"),
+    [
+        (0.1, 0.01, 1.0, True),
+        (-0.01, 0.02, 1.0, True),
+        (-0.03, 0.02, 1.0, False),
+        (-0.03, 0.02, 2.0, True),
+        (-1e-6, 0.02, 0.0, False),
+        (-0.5, math.inf, 1.0, True),  # nothing is known against it
+        (0.0, math.inf, 0.0, True),
+    ],
+)
+def test_the_rule(mean: float, error: float, standard_errors: float, passes: bool) -> None:
+    gate = replace(GateConfig(), standard_errors=standard_errors)
+    assert Gain(mean, error).passes(gate) is passes
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_conversations_know_no_error(
+    make_model: MakeModel, format: ConversationFormat, n: int
+) -> None:
+    model = make_model(layers=1)
+    log = written_by(model, format, [conversation(format, EASY, (GOOD,))] * n)
+    found = predicted_gain(model, log, [judged((0.5,), (1.0,))] * n, Speech(format, 1.0, 8), 5.0)
+    assert found.standard_error == math.inf
+    assert found.metrics() == {}
+    assert found.passes(GateConfig())
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_the_share_is_checked(share: float) -> None:
+    with pytest.raises(ConvgymError, match="held_out must be in"):
+        GateConfig(held_out=share)
