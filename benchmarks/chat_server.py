@@ -179,7 +179,8 @@ def main() -> None:
     import sys
 
     latency = float(sys.argv[1])
-    with ChatServer(lambda request: Action(text="A laptop for games.", latency=latency)) as server:
+    words = json.dumps({"thought": "Well.", "decision": "continue", "say": "Tell me more."})
+    with ChatServer(lambda request: Action(text=words, latency=latency)) as server:
         print(server.url, flush=True)
         threading.Event().wait()
 

@@ -127,7 +127,7 @@ class Ledger:
                 f"the budget of {limit} does not cover another request, after"
                 f" {self._spent.requests} requests with {self._spent.tokens} tokens"
                 + (f" that cost {cost:.4g}" if cost else "")
-                + ": raise it to go on"
+                + ": raise it, or go on in a new run"
             )
 
     def settle(self, worst: Usage, spent: Usage) -> None:

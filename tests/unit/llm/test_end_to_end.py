@@ -227,3 +227,27 @@ def test_a_budget_stops_a_run_which_goes_on_later(serve: Serve, tmp_path: Path) 
     episodes = hold(30, **quick(server, record=path, budget={"requests": 400}))
     assert all(episode.valid for episode in episodes)
     assert len(server.requests) == len(path.read_text().splitlines())
+
+
+def test_bench_stops_at_a_budget_and_the_same_command_goes_on(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(lambda request: Action(text=think(request["messages"])))
+    options = quick(server, record=str(tmp_path / "recording.jsonl"), budget={"requests": 60})
+    suite = Suite(
+        "budget",
+        "Two sellers.",
+        sellers=("silent", "competent"),
+        agents=(),
+        conversations=0,
+        evaluation_episodes=16,
+        environment={"customer": "llm", "max_turns": 3, "customer_options": options},
+    )
+    with pytest.raises(ConvgymError, match="budget of 60 requests"):
+        run_suite(suite, tmp_path / "run")
+    assert [result.job.name for result in read_results(tmp_path / "run")] == ["silent"]
+    assert len(server.requests) == 60
+    monkeypatch.setattr("convgym.llm.openai_backend._LEDGERS", {})  # as in a new process
+    assert [result.excluded for result in run_suite(suite, tmp_path / "run")] == [0, 0]
+    asked = [json.dumps(request, sort_keys=True) for request in server.requests]
+    assert len(set(asked)) == len(asked)  # nothing was paid for twice
