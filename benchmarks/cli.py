@@ -46,8 +46,19 @@ _TRAIN = {
 _LINES = 20
 """Damaged lines of a log that are shown."""
 
+
+def _findable(customer: str | None) -> str | None:
+    """Let Python find the module of a customer in the present folder, after all other places."""
+    if customer and ":" in customer and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    return customer
+
+
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
-Customer = Annotated[str | None, typer.Option(help="The kind of customer.")]
+Customer = Annotated[
+    str | None,
+    typer.Option(help="A customer by name, or package.module:factory.", callback=_findable),
+]
 Catalog = Annotated[str | None, typer.Option(help="Product catalogue: a name or a JSON file.")]
 CustomerOptions = Annotated[
     list[str] | None,
@@ -279,7 +290,9 @@ def pretrain(
 
 @app.command()
 def validate(
-    customer: Annotated[str, typer.Argument(help="A name, or package.module:factory.")],
+    customer: Annotated[
+        str, typer.Argument(help="A name, or package.module:factory.", callback=_findable)
+    ],
     conversations: Annotated[
         int, typer.Option(min=1, help="Customers that each of about 30 sellers meets.")
     ] = 400,

@@ -1,7 +1,7 @@
 """A customer of one's own, in the environment and in a rollout.
 
 Run it with ``python examples/own_customer.py``. Anything with these four members is a customer;
-``docs/customer.md`` describes the one that comes with the package.
+``docs/own_customer.md`` says what else it may have, and ``customer_plugin/`` is one as a package.
 """
 
 from __future__ import annotations

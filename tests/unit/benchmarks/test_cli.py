@@ -337,3 +337,20 @@ def test_a_failed_backend_is_one_line_and_no_mistake_of_the_user(
     assert capsys.readouterr().err == (
         "convgym: error: the customer failed in all of 8 conversations: no route\n"
     )
+
+
+def test_a_customer_in_the_present_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "corner_shop.py").write_text(
+        "from functools import partial\n"
+        "from convgym.customers.scripted import ScriptedCustomer\n"
+        "Mine = partial(ScriptedCustomer, catalog='insurance')\n"
+    )
+    with pytest.raises(SystemExit) as end:
+        cli.main("chat --customer corner_shop:Mine --seller silent".split())
+    assert not end.value.code
+    assert "Seller: \n" in capsys.readouterr().out
+    monkeypatch.delitem(sys.modules, "corner_shop")
