@@ -58,7 +58,8 @@ def check_own_customer(output: str) -> None:
 
 
 def check_bad_customer(output: str) -> None:
-    status = dict(reversed(line.split(":")[0].split(maxsplit=1)) for line in output.splitlines())
+    heads = [line.split(":")[0].split(maxsplit=1) for line in output.splitlines()]
+    status = {check: verdict for verdict, check in heads}
     faults = ("disclosure", "leakage", "role", "endings", "attacks", "determinism")
     assert [status[fault] for fault in faults] == ["fail"] * 6
     assert status["words"] == "pass" and status["snapshots"] == "skipped"

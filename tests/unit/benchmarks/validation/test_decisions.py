@@ -19,7 +19,7 @@ SUBJECT = Subject("scripted", conversations=1)
 def asked(probability: float, outcome: Outcome, *after: str, lines: str = "") -> Meeting:
     """Return a meeting in which the customer is asked to buy in its second turn."""
     said = [lines or "I recommend the Aero.", words.CLOSES[0], *after]
-    utility = math.log(probability / (1 - probability))
+    utility: float | None = math.log(probability / (1 - probability))
     turns = tuple(Turn(Response(text), "Hm.") for text in said)
     latents: tuple[dict[str, float | None], ...] = (
         {"utility": None},
