@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from convgym.benchmarks.validation import report
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.suite import get_checks, plan, validate
 from convgym.benchmarks.validation.verdicts import Finding
+
+_PLAIN_EVERY = 20.0
+"""Seconds between two lines of progress where there is no terminal for a bar."""
 
 
 def run(
@@ -39,11 +43,16 @@ def run(
     manifest = report.make_manifest(subject, planned)
     done: dict[str, int] = {}
     total = len(planned.encounters) * subject.conversations
+    told = time.monotonic()
     with stages(err) as tell:
 
         def progress(encounter: str, finished: int) -> None:
+            nonlocal told
             done[encounter] = finished
             tell(Progress("conversations", sum(done.values()), total, {}))
+            if not err.is_terminal and time.monotonic() - told > _PLAIN_EVERY:
+                told = time.monotonic()
+                err.print(f"{sum(done.values()):,} of {total:,} ({encounter})", highlight=False)
 
         outcome = validate(subject, planned.checks, progress)
     written = report.store(folder, manifest, outcome)

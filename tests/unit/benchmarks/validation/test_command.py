@@ -44,6 +44,14 @@ def test_a_customer_that_only_warns_exits_with_0(run: Run, tmp_path: Path) -> No
     assert (tmp_path / "validation/good/report.md").exists()
 
 
+def test_slow_customers_are_reported_on_without_a_terminal(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convgym.benchmarks.validation.run._PLAIN_EVERY", -1.0)
+    _, _, err = run("good", "--conversations", "2", "--checks", "disclosure")
+    assert err.endswith("2 of 2 (small talk)\n")
+
+
 def test_a_customer_that_fails_exits_with_1_and_shows_why(run: Run) -> None:
     options = ["--conversations", "5", "--checks", "attacks", "--output", "out", "--seed", "2"]
     code, out, _ = run("obedient", *options, "--show")
