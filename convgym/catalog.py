@@ -144,12 +144,16 @@ def refuse_held_out(environment: Mapping[str, Any] | None) -> None:
     """Raise ConvgymError if these options of ``SalesEnv`` lead to a held-out catalogue.
 
     Everything that learns from conversations calls this before it holds any. The catalogue is
-    looked for in the option ``catalog``, and in a customer object or ``functools.partial``.
+    looked for in the option ``catalog``, in the ``customer_options``, and in a customer object or
+    ``functools.partial``, the one behind a business (``inner``) included.
     """
     options = environment or {}
-    customer = options.get("customer")
-    brought = getattr(customer, "keywords", {}).get("catalog", getattr(customer, "catalog", None))
-    for source in (options.get("catalog"), brought):
+    more = options.get("customer_options") or {}
+    brought = (
+        getattr(customer, "keywords", {}).get("catalog", getattr(customer, "catalog", None))
+        for customer in (options.get("customer"), more.get("inner"))
+    )
+    for source in (options.get("catalog"), more.get("catalog"), *brought):
         if isinstance(source, (str, Path, Catalog)) and load_catalog(source).held_out:
             raise ConvgymError(
                 f"the catalog {load_catalog(source).name!r} is reserved for evaluation: train on"

@@ -37,6 +37,11 @@ def test_the_start_model_is_not_made_from_it(tmp_path: Path) -> None:
         {"catalog": load_catalog("bicycles")},
         {"customer": ScriptedCustomer("bicycles")},
         {"customer": partial(ScriptedCustomer, catalog="bicycles")},
+        {"customer_options": {"catalog": "bicycles"}},
+        {
+            "customer": "suggested",
+            "customer_options": {"inner": partial(ScriptedCustomer, catalog="bicycles")},
+        },
     ],
 )
 def test_there_is_no_way_round(environment: dict[str, Any]) -> None:
