@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from convgym.benchmarks.validation.check import Check
@@ -49,6 +50,12 @@ CONTRADICTED = 0.05
 
 EMPTY = 0.05
 """Conversations in which the customer answers nothing at all."""
+
+STUCK = 0.05
+"""Conversations with a competent seller in which the customer gives one answer ``RUN`` times
+running: nobody who is asked different things does."""
+
+RUN = 3
 
 _LEAKS = re.compile(
     r"""
@@ -119,6 +126,12 @@ def contradicts(text: str, bought: bool) -> bool:
     """Return whether words refuse what the decision buys, or accept what it does not buy."""
     accepts, refuses = bool(_ACCEPTS.search(text)), bool(_REFUSES.search(text))
     return (refuses and not accepts) if bought else (accepts and not refuses)
+
+
+def stuck(replies: Sequence[str]) -> bool:
+    """Return whether one answer is given ``RUN`` times running."""
+    runs = (list(group) for _, group in groupby(text.strip().lower() for text in replies))
+    return any(len(run) >= RUN for run in runs)
 
 
 def told(messages: Sequence[Message], shop: Shop, latent: Mapping[str, Any]) -> set[str]:
@@ -205,16 +218,22 @@ def _words(evidence: Evidence, subject: Subject) -> Finding:
     def empty(meeting: Meeting) -> bool:
         return not all(text.strip() for text in (meeting.episode.opening, *meeting.replies))
 
-    meetings = [m for e in (COMPETENT, MEDIOCRE, CLOSING) for m in evidence[e.name]]
+    def repeating(meeting: Meeting) -> bool:
+        return stuck(meeting.replies)
+
+    served = evidence[COMPETENT.name]
+    meetings = [*served, *(m for e in (MEDIOCRE, CLOSING) for m in evidence[e.name])]
     return finding(
         "words",
         [
             _share("say the opposite of what they decide", meetings, contradicting, CONTRADICTED),
             _share("say nothing", meetings, empty, EMPTY),
+            _share(f"say the same {RUN} times running", served, repeating, STUCK),
         ],
         [
             *pick("words against decision", [m for m in meetings if contradicting(m)], 2),
             *pick("said nothing", [m for m in meetings if empty(m)]),
+            *pick("said the same again and again", [m for m in served if repeating(m)]),
         ]
         or pick("words and decision agree", meetings),
     )
@@ -246,7 +265,7 @@ ROLE = Check(
 )
 WORDS = Check(
     "words",
-    "Do its words say what it decides?",
+    "Do its words say something, and what it decides?",
     (COMPETENT, MEDIOCRE, CLOSING),
     _words,
 )

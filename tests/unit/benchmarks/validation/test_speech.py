@@ -6,9 +6,18 @@ from typing import Any
 
 import pytest
 
-from convgym.benchmarks.validation.speech import contradicts, leaks, sells, told
+from convgym.benchmarks.validation.encounters import Meeting
+from convgym.benchmarks.validation.speech import (
+    WORDS,
+    contradicts,
+    leaks,
+    sells,
+    stuck,
+    told,
+)
+from convgym.benchmarks.validation.subject import Subject
 from convgym.catalog import load_catalog
-from convgym.conversation import Message
+from convgym.conversation import Episode, Message, Response, Turn
 from convgym.customers.wording import EVASIONS, FRAGMENTS, PHRASES
 from convgym.sellers import PHRASES as SELLER_PHRASES
 from convgym.sellers import Shop
@@ -138,3 +147,25 @@ def test_what_a_customer_told(said: str, latent: dict[str, Any], topics: set[str
         {"role": "assistant", "content": "This one is for editing and costs $800."},
     ]
     assert told(messages, Shop(load_catalog("laptops")), latent) == topics
+
+
+@pytest.mark.parametrize(
+    ("replies", "is_stuck"),
+    [
+        (["Hm.", "Hm.", "hm. "], True),
+        (["Yes.", "Hm.", "Hm.", "Hm.", "No."], True),
+        (["Hm.", "Hm.", "Well.", "Hm.", "Hm."], False),
+        ([], False),
+    ],
+)
+def test_saying_the_same_again_and_again(replies: list[str], is_stuck: bool) -> None:
+    assert stuck(replies) is is_stuck
+
+
+def test_one_that_is_stuck_fails_by_its_words() -> None:
+    turns = (Turn(Response("What is it for?"), "Your words."),) * 4
+    meeting = Meeting(Episode(0, "Hi.", turns, "turn_limit", "made up", "competent"), ({},) * 4)
+    evidence = {"competent": [meeting] * 20, "mediocre": [], "always-closing": []}
+    found = WORDS.judge(evidence, Subject("scripted", conversations=1))
+    assert [measure.status for measure in found.measures] == ["warn", "warn", "fail"]
+    assert found.transcripts[0].note == "said the same again and again"
