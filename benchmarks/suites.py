@@ -68,7 +68,13 @@ SUITES: Mapping[str, Suite] = {
             agents=_AGENTS,
             conversations=64,
             evaluation_episodes=32,
-            overrides={"online-ppo": {"deployment": 16}, "iterative-ppo": {"rounds": 2}},
+            overrides={
+                "online-ppo": {"deployment": 16},
+                "iterative-ppo": {
+                    "rounds": 2,
+                    "improvement": {"name": "token-ppo", "fresh_steps": 1},
+                },
+            },
         ),
         Suite(
             "quick",

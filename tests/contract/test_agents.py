@@ -27,7 +27,10 @@ BUDGET = 36
 SMALL: dict[str, dict[str, Any]] = {
     "bc": {"epochs": 2},
     "online-ppo": {"deployment": 16, "minibatch": 8},
-    "iterative-ppo": {"rounds": 3},
+    "iterative-ppo": {
+        "rounds": 3,
+        "improvement": {"name": "token-ppo", "fresh_steps": 2, "fresh_conversations": 4},
+    },
 }
 """Settings under which a run of a few conversations has several updates."""
 

@@ -20,7 +20,9 @@ from convgym.agents.batch import collate, tokenise
 from convgym.agents.conversation_format import compact_format
 from convgym.agents.language_model import LanguageModelPolicy
 from convgym.agents.pretrain import PretrainConfig, build_model, build_tokenizer
+from convgym.agents.q_function import QFunctionConfig
 from convgym.agents.scoring import response_logprobs
+from convgym.agents.token_ppo import TokenPPO
 from convgym.conversation import Episode, Response, Turn
 from convgym.customers.base import Decision, Reply
 from convgym.policy import Policy
@@ -97,9 +99,16 @@ def test_online_ppo_finds_the_optimum(babbler: Path) -> None:
     assert conversion(agent) > 0.95
 
 
-def test_iterative_ppo_climbs_in_few_deployments(babbler: Path) -> None:
-    agent = make_agent("iterative-ppo", model=str(babbler), max_new_tokens=4, rounds=8)
+def test_iterative_ppo_comes_close_in_few_deployments(babbler: Path) -> None:
+    agent = make_agent(
+        "iterative-ppo",
+        model=str(babbler),
+        max_new_tokens=4,
+        rounds=6,
+        q_function=QFunctionConfig(epochs=12, minibatch=16, learning_rate=3e-3),
+        improvement=TokenPPO(learning_rate=1e-3, fresh_kl_coefficient=0.05),
+    )
     assert conversion(agent) < 0.1
     report = agent.train(conversations=3072, seed=0, environment={"customer": ToyCustomer})
-    assert report.deployments == 8
-    assert conversion(agent) > 0.25
+    assert report.deployments == 6
+    assert conversion(agent) > 0.7
