@@ -99,16 +99,22 @@ def test_online_ppo_finds_the_optimum(babbler: Path) -> None:
     assert conversion(agent) > 0.95
 
 
-def test_iterative_ppo_comes_close_in_few_deployments(babbler: Path) -> None:
+@pytest.mark.slow
+def test_iterative_ppo_finds_the_optimum_in_few_deployments(babbler: Path) -> None:
+    """With larger steps than its defaults, and what earlier rounds tell.
+
+    Without their logs some seeds stay below one sale in four: 512 conversations of which 1 in
+    16 ends in a purchase tell little.
+    """
     agent = make_agent(
         "iterative-ppo",
         model=str(babbler),
         max_new_tokens=4,
-        rounds=6,
-        q_function=QFunctionConfig(epochs=12, minibatch=16, learning_rate=3e-3),
-        improvement=TokenPPO(learning_rate=1e-3, fresh_kl_coefficient=0.05),
+        rounds=5,
+        q_function=QFunctionConfig(epochs=12, minibatch=16, learning_rate=3e-3, reuse="importance"),
+        improvement=TokenPPO(learning_rate=1e-3, fresh_steps=16),
     )
     assert conversion(agent) < 0.1
-    report = agent.train(conversations=3072, seed=0, environment={"customer": ToyCustomer})
-    assert report.deployments == 6
-    assert conversion(agent) > 0.7
+    report = agent.train(conversations=2560, seed=0, environment={"customer": ToyCustomer})
+    assert report.deployments == 5
+    assert conversion(agent) > 0.9

@@ -243,12 +243,10 @@ def test_a_score_mixes_both_opinions(make_model: MakeModel, few_words: Conversat
     # The state's value cancels: what is left is the mean of what members imagine.
     ensemble = ensemble_of(make_model, imagined=1.0)
     different = list(dict.fromkeys(zip(prompts, responses, strict=True)))
+    states, said = [one for one, _ in different], [one for _, one in different]
     generator = seeded()
     imagined = torch.stack(
-        [
-            member.imagine(*map(list, zip(*different, strict=True)), few_words, generator)
-            for member in ensemble
-        ]
+        [member.imagine(states, said, few_words, generator) for member in ensemble]
     ).mean(0)
     found = dict(zip(zip(prompts, responses, strict=True), dreamt.tolist(), strict=True))
     assert [found[pair] for pair in different] == pytest.approx(imagined.tolist(), abs=1e-5)

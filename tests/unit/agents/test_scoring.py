@@ -12,7 +12,7 @@ from convgym.agents.batch import collate, tokenise
 from convgym.agents.conversation_format import ConversationFormat
 from convgym.agents.critic import Critic
 from convgym.agents.language_model import LanguageModelPolicy
-from convgym.agents.scoring import response_distributions, response_logprobs
+from convgym.agents.scoring import divergence, response_distributions, response_logprobs
 from convgym.conversation import Episode
 
 Hold = Callable[..., list[Episode]]
@@ -49,6 +49,35 @@ def test_distributions_are_proper_and_forbid_special_tokens(
     assert distributions.shape == (int(batch.response.sum()), len(format.tokenizer))
     torch.testing.assert_close(distributions.exp().sum(-1), torch.ones(len(distributions)))
     assert (distributions[:, list(format.forbidden_ids)] == -torch.inf).all()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_the_divergence_is_that_of_a_loop_over_tokens(
+    policy: LanguageModelPolicy,
+    make_model: Callable[..., Any],
+    format: ConversationFormat,
+    hold: Hold,
+    temperature: float,
+) -> None:
+    """On more conversations than fit into one batch; the mean over responses, not batches."""
+    log = [tokenise(episode, format) for episode in hold(policy, range(40))]
+    other = make_model(seed=1).eval()
+    total = 0.0
+    for one in log:
+        with torch.no_grad():
+            ids = torch.tensor([one.ids])
+            logits = torch.stack([m(input_ids=ids).logits[0] for m in (other, policy.model)])
+        logits[:, :, list(format.forbidden_ids)] = -1e9
+        new, old = (logits / temperature).log_softmax(-1)
+        kl = (new.exp() * (new - old)).sum(-1)
+        total += sum(float(kl[at - 1]) for at, turn in enumerate(one.turns) if turn >= 0)
+    expected = total / sum(one.n_turns for one in log)
+    found = divergence(other, policy.model, format, log, temperature)
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert found > 0.1
+    assert divergence(policy.model, policy.model, format, log, temperature) == 0
+    back = divergence(policy.model, other, format, log, temperature)
+    assert back != pytest.approx(found, rel=1e-3)  # of the first from the second, not vice versa
 
 
 def test_a_critic_starts_at_even_odds_and_leaves_the_model_alone(
