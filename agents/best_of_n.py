@@ -101,7 +101,7 @@ class BestOfN:
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), self.max_gradient_norm)
                 optimizer.step()
-                loss_sum += float(loss)
+                loss_sum += loss.item()
                 done += 1
                 tell(done, total, metrics)
             metrics["imitation_loss"] = loss_sum / len(packs)

@@ -146,9 +146,14 @@ class Generator:
     def read_on(self, blocks: Sequence[Tokens]) -> Tensor:
         """Return the hidden states (B, width) after the last call's samples and a block each.
 
-        Blocks may be empty, and are short: ``SLACK`` tokens at the most.
+        Blocks may be empty.
         """
         ahead = [(last, *block) for last, block in zip(self._unread, blocks, strict=True)]
+        needed = max(self._known) + max(map(len, ahead))
+        if self._cache.capacity < needed:
+            before, rows = self._cache, range(self._cache.rows)
+            self._cache = RaggedCache(self._layers, before.rows, needed + SLACK)
+            self._cache.copy_rows(before, rows, rows)
         return self._read(self._cache, ahead, self._known)
 
     def _recall(self, prompts: Sequence[Prompt], ids: Sequence[Tokens]) -> list[int]:

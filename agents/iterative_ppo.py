@@ -153,7 +153,7 @@ class IterativePPO(LanguageModelAgent):
             # 2. Fit its Q, from where the last round's left off.
             if not config.q_function.warm_start:
                 ensemble = QEnsemble(model, config.q_function)
-            kept = round(config.gate.held_out * len(log))
+            kept = min(round(config.gate.held_out * len(log)), len(log) - 1)
             judged = fit(
                 ensemble,
                 log,

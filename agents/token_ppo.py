@@ -146,7 +146,7 @@ class TokenPPO:
         """Sample responses to logged states, have them scored, and take PPO steps on them.
 
         Advantages are in units of ``scale``, the first batch's standard deviation within states
-        (0: this is the first). A unit of each batch's own would blow up what is left to gain when
+        (0: not known yet). A unit of each batch's own would blow up what is left to gain when
         the policy has become sure of its responses, against a KL penalty that stays as it is.
         """
         format = speech.format
@@ -174,9 +174,11 @@ class TokenPPO:
         groups = scores.view(-1, self.fresh_samples)
         # Centred within each state: differences between states are no merit of a response.
         centred = groups - groups.mean(dim=1, keepdim=True)
-        scale = scale or float(centred.std()) + 1e-8
+        if not scale:
+            spread = float(centred.std()) + 1e-8
+            scale = spread if spread > 1e-6 else 0.0  # rounding apart, all scored alike: no unit
         different, first, counts = distinct(candidates)
-        scaled = (centred / scale).flatten()[first]
+        scaled = (centred / (scale or 1.0)).flatten()[first]
         pairs = list(zip(met, different, strict=True))
         packs = [
             pack(pairs[i : i + self.minibatch], format.pad_id)

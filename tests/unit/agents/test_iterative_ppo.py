@@ -96,6 +96,19 @@ def test_small_budgets_are_spent_in_full(
     assert (told[-1].done, told[-1].total) == (deployments, deployments)
 
 
+@pytest.mark.parametrize("conversations", [1, 2, 7])
+def test_a_gate_that_wants_nearly_everything_leaves_something_to_learn_from(
+    make_agent: MakeAgent, conversations: int
+) -> None:
+    agent = make_agent(rounds=1, gate=GateConfig(held_out=0.99))
+    sizes: list[int] = []
+    agent.observe = lambda round: sizes.append(len(round.log))
+    report = agent.train(conversations=conversations, seed=0, environment=ENVIRONMENT)
+    assert sizes == [conversations]
+    assert all(math.isfinite(value) for value in report.rows[0].values())
+    assert all(parameter.isfinite().all() for parameter in agent.policy.model.parameters())
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -115,6 +116,25 @@ def test_equal_scores_move_nothing(model: Any, format: ConversationFormat) -> No
         assert logprobs(improved, format, log) == pytest.approx(before, abs=0.02)
 
 
+def test_a_first_batch_without_differences_is_no_unit(
+    model: Any, few_words: ConversationFormat
+) -> None:
+    """The scale of scores is found where there is one, and the step goes on as usual from there."""
+    calls = 0
+
+    def late(prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return taste(prompts, responses) if calls > 1 else torch.full((len(prompts),), 0.3)
+
+    log = [conversation(few_words, state, [8, 9], 0.0) for state in (EASY, HARD) * 8]
+    settings: dict[str, Any] = {"minibatch": 8, "learning_rate": 1e-4, "target_kl": 100.0}
+    _, told = solve(model, problem(log, late), few_words, fresh_steps=3, **settings)
+    _, plain = solve(model, problem(log, taste), few_words, fresh_steps=2, **settings)
+    assert told[0]["kl_of_pass"] < 1e-4
+    assert told[-1]["fresh_score_scale"] == pytest.approx(plain[-1]["fresh_score_scale"], rel=0.3)
+
+
 def test_the_step_ends_at_its_target_divergence(model: Any, format: ConversationFormat) -> None:
     log, target = log_of(model, format, 8), 0.01
     _, told = solve(
@@ -189,7 +209,7 @@ def test_an_adaptive_penalty_is_told_and_acts(model: Any, few_words: Conversatio
     )
     strengths = [metrics["kl_strength"] for metrics in told]
     assert strengths[0] == 1
-    assert {b / a for a, b in zip(strengths, strengths[1:], strict=False)} <= {0.5, 1.0, 2.0}
+    assert {b / a for a, b in itertools.pairwise(strengths)} <= {0.5, 1.0, 2.0}
     assert strengths[-1] > 4  # the divergence soon exceeds so small a target
 
 
