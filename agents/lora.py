@@ -92,7 +92,7 @@ def merged(model: Any) -> Any:
     model = copy.deepcopy(model).float()
     for name, module in list(model.named_modules()):
         if isinstance(module, LoraLayer):
-            module.merge()  # type: ignore[operator]
+            module.merge()
             model.set_submodule(name, module.get_base_layer())
     del model.peft_config
     return model.requires_grad_(True)

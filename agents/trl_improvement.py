@@ -14,7 +14,6 @@ The algorithms are TRL's; this module makes its trainers see our problem as it i
 
 from __future__ import annotations
 
-import copy
 import random
 import tempfile
 import warnings
@@ -31,7 +30,9 @@ from torch.nn import functional
 
 from convgym.agents.conversation_format import ConversationFormat, Tokens
 from convgym.agents.improvement import Problem, Speech, Tell
+from convgym.agents.lora import merged
 from convgym.agents.training import shuffled
+from convgym.agents.weights import copied, load_trained_weights, trained_weights
 from convgym.errors import ConvgymError
 from convgym.llm.smollm2 import without_progress_bars
 
@@ -125,10 +126,10 @@ class _TRL(ABC):
             return problem.score([states[text] for text in prompts], responses).tolist()
 
         watch = _Watch(self.target_kl, tell)
-        model = copy.deepcopy(reference)
+        model = copied(reference)
         with tempfile.TemporaryDirectory() as folder, _seclusion():
             # TRL loads the reference from where the model says that it came from.
-            model.save_pretrained(folder)
+            merged(model).save_pretrained(folder)
             model.config._name_or_path = folder
             bar(model, speech.format)
             trainer = self._trainer(
@@ -167,8 +168,8 @@ class _TRL(ABC):
             trainer.train()
         # TRL has replaced parts of its model, so only the weights are taken from it.
         model.set_output_embeddings(model.get_output_embeddings().head)
-        improved = copy.deepcopy(reference)
-        improved.load_state_dict(model.state_dict())
+        improved = copied(reference)
+        load_trained_weights(improved, trained_weights(model))
         return improved, watch.metrics
 
 

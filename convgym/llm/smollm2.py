@@ -42,7 +42,12 @@ def load_smollm2() -> tuple[Any, Any]:
     folder, name = file.parent, file.name
     # Reading a GGUF file draws a bar that no setting turns off.
     with without_progress_bars(), redirect_stderr(StringIO()):
-        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file=name, dtype=torch.float32
+        )
+    # The weights are plain numbers now, but the model would refuse to be saved or cast.
+    model.hf_quantizer, model.is_quantized = None, False
+    del model.config.quantization_config
     return model, AutoTokenizer.from_pretrained(folder, gguf_file=name)
 
 
