@@ -214,7 +214,7 @@ def test_outages_are_counted_shown_and_excluded_and_many_make_a_run_invalid(
     if valid:
         assert score.conversion.value == 1.0
     table = "\n".join(write_report(tmp_path).notes)
-    assert f"{result.excluded} conversations broke on the customer's side" in table
+    assert f"{result.excluded} conversations failed: the customer broke off" in table
     assert ("invalid" in table) != valid
 
 
