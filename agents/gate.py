@@ -3,10 +3,11 @@
 The estimate is the first-order term of the performance difference (Kakade & Langford 2002; Schulman
 et al. 2015, arXiv 1502.05477, eq. 3), on conversations that the improvement step never saw::
 
-    gain = mean over conversations of  sum_t (rho_t - 1) (G_t - V(s_t))
+    gain = mean over conversations of  sum_t (rho'_t - rho_t) (G_t - V(s_t))
 
-where rho_t is the probability ratio of the new policy to the old for the t-th response, capped, and
-G_t the lambda-return. It is doubly robust: right in expectation if either V or the returns are.
+where rho'_t and rho_t are the probability ratios of the new and the old policy, for the t-th
+response, to what it was sampled from (the old policy, but for exploration), capped, and G_t is the
+lambda-return. It is doubly robust: right in expectation if either V or the returns are.
 States are those that the old policy meets, so the estimate is good for small steps only.
 """
 
@@ -18,10 +19,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from convgym.agents.batch import TokenisedEpisode, collate
+from convgym.agents.batch import Batch, TokenisedEpisode, collate
 from convgym.agents.improvement import Speech
 from convgym.agents.q_fitting import Judged
+from convgym.agents.q_function import first_tokens
 from convgym.agents.scoring import response_logprobs
 from convgym.errors import ConvgymError
 
@@ -65,12 +68,13 @@ class Gain:
 @torch.inference_mode()
 def predicted_gain(
     model: Any,
+    reference: Any,
     episodes: Sequence[TokenisedEpisode],
     judged: Sequence[Judged],
     speech: Speech,
     max_ratio: float,
 ) -> Gain:
-    """Estimate what ``model`` gains over the policy that held ``episodes``.
+    """Estimate what ``model`` gains over ``reference``, from conversations that the latter held.
 
     ``judged`` must come from value functions that have not seen the episodes.
     """
@@ -78,18 +82,26 @@ def predicted_gain(
     for start in range(0, len(episodes), 64):
         part = episodes[start : start + 64]
         batch = collate(part, speech.format.pad_id)
-        ratios = (
-            response_logprobs(model, speech.format, batch, speech.temperature)
-            - batch.logprobs[batch.response]
+        new, old = (
+            _response_ratios(policy, batch, speech, max_ratio) for policy in (model, reference)
         )
-        rows = ratios.split(batch.response.sum(dim=1).tolist())
-        for episode, row, opinion in zip(part, rows, judged[start : start + 64], strict=True):
-            turns = torch.tensor([turn for turn in episode.turns if turn >= 0])
-            response = torch.zeros(episode.n_turns).index_add(0, turns, row)
+        turns = first_tokens(batch).sum(dim=1).tolist()
+        for row, opinion in zip((new - old).split(turns), judged[start : start + 64], strict=True):
             advantages = torch.tensor(opinion.returns) - torch.tensor(opinion.values)
-            gains.append(float(((response.exp().clamp(max=max_ratio) - 1) * advantages).sum()))
+            gains.append(float((row * advantages).sum()))
     if not gains:
         return Gain(0.0, math.inf)
     found = torch.tensor(gains)
     error = float(found.std()) / len(gains) ** 0.5 if len(gains) > 1 else math.inf
     return Gain(float(found.mean()), error)
+
+
+def _response_ratios(policy: Any, batch: Batch, speech: Speech, max_ratio: float) -> Tensor:
+    """Return the capped probability ratio (R,) of every response to what it was sampled from."""
+    ratios = (
+        response_logprobs(policy, speech.format, batch, speech.temperature)
+        - batch.logprobs[batch.response]
+    )
+    number = first_tokens(batch)[batch.response].cumsum(0) - 1
+    sums = ratios.new_zeros(int(number[-1]) + 1).index_add(0, number, ratios)
+    return sums.exp().clamp(max=max_ratio)

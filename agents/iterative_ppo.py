@@ -179,7 +179,7 @@ class IterativePPO(LanguageModelAgent):
                 improved, model, format, problem.log[:_KL_SAMPLE], config.temperature
             )
             gain = predicted_gain(
-                improved, log[:kept], judged[:kept], speech, config.gate.max_ratio
+                improved, model, log[:kept], judged[:kept], speech, config.gate.max_ratio
             )
             deployed = gain.passes(config.gate)
             metrics = {

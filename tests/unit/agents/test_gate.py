@@ -48,7 +48,7 @@ def test_the_estimate_is_that_of_a_loop(make_model: MakeModel, format: Conversat
             )
             gain += (min(ratio, 2.0) - 1) * (after - value)
         expected.append(gain)
-    found = predicted_gain(new, log, opinions, Speech(format, 1.0, 8), max_ratio=2.0)
+    found = predicted_gain(new, old, log, opinions, Speech(format, 1.0, 8), max_ratio=2.0)
     assert found.mean == pytest.approx(sum(expected) / 2, rel=1e-4)
     assert found.standard_error == pytest.approx(abs(expected[0] - expected[1]) / 2, rel=1e-4)
     assert abs(found.mean) > 1e-3
@@ -59,9 +59,18 @@ def test_the_policy_itself_gains_nothing(make_model: MakeModel, format: Conversa
     model = make_model()
     log = written_by(model, format, [conversation(format, EASY, (GOOD, BAD))] * 3)
     opinions = [judged((0.2, 0.6), (0.5, 1.0))] * 3
-    found = predicted_gain(model, log, opinions, Speech(format, 1.0, 8), max_ratio=5.0)
+    found = predicted_gain(model, model, log, opinions, Speech(format, 1.0, 8), max_ratio=5.0)
     assert found.mean == pytest.approx(0, abs=1e-5)
     assert found.passes(GateConfig())
+
+
+def test_exploration_is_no_gain(make_model: MakeModel, format: ConversationFormat) -> None:
+    """The log was sampled hotter than the policy that was deployed speaks."""
+    model = make_model()
+    log = written_by(make_model(seed=1), format, [conversation(format, EASY, (GOOD, BAD))] * 3)
+    opinions = [judged((0.2, 0.6), (0.5, 1.0))] * 3
+    found = predicted_gain(model, model, log, opinions, Speech(format, 1.0, 8), max_ratio=5.0)
+    assert found.mean == 0
 
 
 def test_a_policy_that_says_what_sold_more_often_gains(
@@ -82,7 +91,7 @@ def test_a_policy_that_says_what_sold_more_often_gains(
         sold = torch.tensor([one.outcome for one in log])[batch.response.nonzero()[:, 0]] - 0.5
         (-sign * (sold * response_logprobs(other, format, batch)).sum()).backward()
         optimizer.step()
-        found = predicted_gain(other, log, opinions, speech, max_ratio=5.0)
+        found = predicted_gain(other, model, log, opinions, speech, max_ratio=5.0)
         assert sign * found.mean > 0
 
 
@@ -109,7 +118,9 @@ def test_too_few_conversations_know_no_error(
 ) -> None:
     model = make_model(layers=1)
     log = written_by(model, format, [conversation(format, EASY, (GOOD,))] * n)
-    found = predicted_gain(model, log, [judged((0.5,), (1.0,))] * n, Speech(format, 1.0, 8), 5.0)
+    found = predicted_gain(
+        model, model, log, [judged((0.5,), (1.0,))] * n, Speech(format, 1.0, 8), 5.0
+    )
     assert found.standard_error == math.inf
     assert found.metrics() == {}
     assert found.passes(GateConfig())
