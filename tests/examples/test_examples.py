@@ -62,7 +62,12 @@ def check_bad_customer(output: str) -> None:
     status = {check: verdict for verdict, check in heads}
     faults = ("disclosure", "leakage", "role", "endings", "attacks", "determinism")
     assert [status[fault] for fault in faults] == ["fail"] * 6
-    assert status["words"] == "pass" and status["snapshots"] == "skipped"
+    assert status["words"] != "fail" and status["snapshots"] == "skipped"
+
+
+def check_round(output: str) -> None:
+    assert len(rates(output)) == 3  # prompted, pi_0 and pi_1
+    assert "wrote smollm2-round/result.json" in output
 
 
 def check_logs(output: str) -> None:
@@ -90,8 +95,15 @@ RUNS: dict[str, tuple[list[str], Callable[[str], None]]] = {
         ["--conversations", "16", "--customers", "16", "--save", "trained"],
         check_training,
     ),
+    # The small seller stands in for the chat model, which takes an hour.
+    "train_smollm2": (
+        "--model default --log 16 --epochs 1 --conversations 8 --batches 1 --customers 4".split(),
+        check_round,
+    ),
 }
-SLOW = {"train_an_agent"}
+LEFT = {"train_an_agent": {"trained"}, "train_smollm2": {"smollm2-round"}}
+"""What an example leaves in the folder that it was started in."""
+SLOW = set(LEFT)
 
 
 @pytest.mark.parametrize(
@@ -111,8 +123,7 @@ def test_example(name: str, tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     check(run.stdout)
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == ({"trained"} if name == "train_an_agent" else set())
+    assert {path.name for path in tmp_path.iterdir()} == LEFT.get(name, set())
 
 
 def test_no_example_is_left_out() -> None:
