@@ -57,7 +57,7 @@ class IterativePPOConfig:
     """System message of a chat model; None leaves it to the model's folder."""
     lora: LoRA | None = None
     """Adapters to train in place of the model's weights."""
-    rounds: int = 4
+    rounds: int = 2
     """Deployments; the budget is split evenly among them."""
     exploration: tuple[float, ...] = (1.0,)
     """What ``temperature`` is multiplied by while a log is collected, in turn from conversation to

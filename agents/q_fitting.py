@@ -161,6 +161,8 @@ def _fit_member(
     episodes = [one.episode for one in training]
     trained = [parameter for parameter in member.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01, fused=True)
+    if episodes and not member.fitted:
+        member.expect(sum(one.outcome for one in episodes) / len(episodes))
     parts = neighbours(episodes, config.minibatch)
     done, total = 0, config.epochs * len(parts)
     for _ in range(config.epochs):
@@ -227,22 +229,27 @@ def _value_loss(
     ``weights`` and ``returns`` (R,) are the turns' weights and lambda-returns.
     """
     config = member.config
-    turn = first_tokens(batch).flatten().cumsum(0).view(batch.turns.shape) - 1
+    begins = first_tokens(batch)
+    turn = begins.flatten().cumsum(0).view(batch.turns.shape) - 1
     chosen = batch.response[:, 1:]
     discounted = ppo.discounted_outcomes(batch.outcomes, batch.turns, config.gamma)
     final = last_tokens(batch)
-    last_turns = first_tokens(batch).sum(1).cumsum(0) - 1
+    last_turns = begins.sum(1).cumsum(0) - 1
     ended = batch.response.any(1)
     raws = [
         member.raw_values(hidden[:, :-1][chosen]),
         member.raw_values(hidden[torch.arange(len(batch)), batch.lengths - 1])[ended],
     ]
     targets = [discounted[:, 1:][chosen], batch.outcomes[ended]]
-    counts = [weights[turn[:, 1:][chosen]], weights[last_turns[ended]]]
+    emphasis = torch.where(begins[:, 1:][chosen], config.state_weight, 1.0)
+    counts = [
+        emphasis * weights[turn[:, 1:][chosen]],
+        config.state_weight * weights[last_turns[ended]],
+    ]
     if config.form == "direct":
         raws.append(member.raw_values(hidden[final]))
         targets.append(returns)
-        counts.append(weights)
+        counts.append(config.state_weight * weights)
     raw, target, weight = torch.cat(raws), torch.cat(targets), torch.cat(counts)
     losses = ppo.outcome_loss(raw, target) if config.loss == "bce" else (raw - target).square()
     return _weighted_mean(losses, weight)

@@ -73,6 +73,10 @@ class QFunctionConfig:
     minibatch: int = 32
     """Conversations per optimiser step."""
     learning_rate: float = 1e-3
+    state_weight: float = 5.0
+    """Weight of the value's loss at states, after responses and after the last words, beside 1 at
+    each token within a response. Scores read the former alone; there are many more of the latter.
+    """
     advantage_weight: float = 1.0
     """Weight of the advantage head's loss, in units of its targets' variance, beside V's."""
     reply_weight: float = 1.0
@@ -118,6 +122,18 @@ class QFunction(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Return the hidden states (B, T, width) of conversations padded at the right."""
         return read(self.body, ids)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the value head has learned anything."""
+        return bool(self.value_head.weight.any())
+
+    @torch.no_grad()
+    def expect(self, outcome: float) -> None:
+        """Begin a fit at the mean outcome: a small log is too short to come there from 1/2."""
+        if self.config.loss == "bce":
+            outcome = float(torch.tensor(outcome).clamp(0.01, 0.99).logit())
+        self.value_head.bias.fill_(outcome)
 
     def raw_values(self, hidden: Tensor) -> Tensor:
         """Return the value head's output (...): log-odds with the loss "bce", else the value."""

@@ -35,7 +35,7 @@ class TokenPPO:
     """Passes over the logged responses."""
     minibatch: int = 16
     """Conversations per optimiser step."""
-    fresh_steps: int = 8
+    fresh_steps: int = 16
     """Batches of fresh responses after that."""
     fresh_conversations: int = 64
     """Logged conversations per batch of fresh responses; every one of their states is a prompt."""

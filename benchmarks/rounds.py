@@ -322,7 +322,7 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder to write; never overwritten.")],
     conversations: int = 4096,
-    rounds: int = 6,
+    rounds: int = IterativePPOConfig().rounds,
     seed: int = 100,
     states: int = 40,
 ) -> None:

@@ -140,7 +140,7 @@ def test_fit_learns_which_customers_buy_and_which_words_sell(
         form=form,
         loss=loss,
         return_lambda=return_lambda,
-        epochs=20,
+        epochs=30,
         learning_rate=5e-3,
     )
     diagnostics = diagnose(log, judged, ensemble.config)
@@ -203,7 +203,7 @@ def test_the_value_loss_is_that_of_a_loop_over_tokens(
     form: Literal["direct", "dueling"],
     loss: Literal["bce", "mse"],
 ) -> None:
-    config = QFunctionConfig(form=form, loss=loss, gamma=0.7)
+    config = QFunctionConfig(form=form, loss=loss, gamma=0.7, state_weight=3.0)
     member = random_heads(QFunction(make_model(), config)).eval()
     log = uneven_log(format)
     rng = random.Random(0)
@@ -219,16 +219,19 @@ def test_the_value_loss_is_that_of_a_loop_over_tokens(
             if turn < 0:
                 continue
             # V where the token was chosen, and Q once the response is complete.
-            terms.append((raw[at - 1], 0.7 ** (one.n_turns - 1 - turn) * one.outcome, turn))
+            target = 0.7 ** (one.n_turns - 1 - turn) * one.outcome
+            factor = 3.0 if one.turns[at - 1] != turn else 1.0
+            terms.append((raw[at - 1], target, turn, factor))
             if form == "direct" and (at + 1 == len(one.turns) or one.turns[at + 1] != turn):
-                terms.append((raw[at], own[turn], turn))
+                terms.append((raw[at], own[turn], turn, 3.0))
         if weight:
-            terms.append((raw[-1], one.outcome, one.n_turns - 1))
-        for found, target, turn in terms:
+            terms.append((raw[-1], one.outcome, one.n_turns - 1, 3.0))
+        for found, target, turn, factor in terms:
             p = 1 / (1 + math.exp(-found))
             cross_entropy = -target * math.log(p) - (1 - target) * math.log(1 - p)
-            total += weight[turn] * (cross_entropy if loss == "bce" else (found - target) ** 2)
-            mass += weight[turn]
+            squared = (found - target) ** 2
+            total += factor * weight[turn] * (cross_entropy if loss == "bce" else squared)
+            mass += factor * weight[turn]
 
     batch = collate(log, format.pad_id, endings=True)
     with torch.no_grad():
@@ -389,6 +392,20 @@ def test_a_q_function_that_has_seen_nothing(
             advantages=(0.0, 0.0),
             returns=(0.5 * (0.25 + 0.5 * one.outcome), one.outcome),
         )
+
+
+@pytest.mark.parametrize("loss", ["bce", "mse"])
+def test_a_first_fit_begins_at_the_mean_outcome(
+    make_model: MakeModel, format: ConversationFormat, loss: Literal["bce", "mse"]
+) -> None:
+    log = [conversation(format, EASY, [GOOD], float(i < 2)) for i in range(10)]
+    ensemble, judged = fitted(make_model(), format, log, folds=1, epochs=0, loss=loss)
+    assert [one.values[0] for one in judged] == pytest.approx([0.2] * 10)
+    (member,) = ensemble
+    random_heads(member)
+    bias = float(member.value_head.bias.detach())
+    fit(ensemble, log, pad_id=format.pad_id, generator=torch.Generator().manual_seed(0))
+    assert float(member.value_head.bias.detach()) == bias  # fitted before: a warm start
 
 
 def test_judging_reads_every_conversation_as_if_alone(
