@@ -78,6 +78,7 @@ VARIANTS = (
     Variant("TD(lambda) with lambda 0.5", QFunctionConfig(return_lambda=0.5), _OPINIONS),
     Variant("SARSA, lambda 0", QFunctionConfig(return_lambda=0.0), _OPINIONS),
     Variant("squared error", QFunctionConfig(loss="mse"), _OPINIONS),
+    Variant("all tokens count alike", QFunctionConfig(state_weight=1.0), improve=True),
     Variant(
         "two members",
         QFunctionConfig(folds=2),
@@ -86,8 +87,8 @@ VARIANTS = (
 )
 
 
-def measure(path: Path, conversations: int, states: int, seed: int) -> None:
-    """Measure all variants and write ``path``."""
+def measure(path: Path, conversations: int, states: int, seed: int, rollouts: int = 16) -> None:
+    """Measure all variants and write ``path``; every true Q is a mean of ``rollouts``."""
     if path.exists():
         raise ConvgymError(f"{path} exists and is never overwritten")
     policy = LanguageModelPolicy.from_pretrained(max_new_tokens=MAX_NEW_TOKENS)
@@ -95,7 +96,7 @@ def measure(path: Path, conversations: int, states: int, seed: int) -> None:
     log = [tokenise(one, policy.format) for one in episodes if one.valid]
     met = collect_states(policy, train_seeds(seed + 1, 8 * states), states, seed=seed)
     said = sample_responses(policy, met, 8, seed=seed)
-    true = branch(policy, met, said, rollouts=16, value_rollouts=48, seed=seed)
+    true = branch(policy, met, said, rollouts=rollouts, value_rollouts=3 * rollouts, seed=seed)
     pairs = token_pairs(met, said, policy.format)
     found: dict[str, Any] = {
         "commit": commit(),

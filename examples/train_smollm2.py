@@ -82,7 +82,7 @@ class Stages:
             f"  {stage}: {progress.done} of {progress.total} {rounded(progress.metrics)}",
             flush=True,
         )
-        if stage in after and progress.done == progress.total:
+        if stage == self._stage and stage in after and progress.done == progress.total:
             self.enter(after[stage])
 
 

@@ -1,0 +1,49 @@
+"""The comparison of ways to fit Q, and the cost of a round, on the smallest runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from convgym.agents.q_function import QFunctionConfig
+from convgym.benchmarks import q_variants, round_cost
+from convgym.benchmarks.q_variants import Variant, measure
+from convgym.errors import ConvgymError
+
+
+@pytest.mark.slow
+def test_variants_are_measured_on_the_same_states(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alike = QFunctionConfig(epochs=1, replies=1)
+    monkeypatch.setattr(
+        q_variants,
+        "VARIANTS",
+        (
+            Variant("one", alike, {"direct": {"imagined": 0.0}}),
+            Variant("the same", alike),
+            Variant("squared error", QFunctionConfig(epochs=1, replies=1, loss="mse")),
+        ),
+    )
+    path = tmp_path / "variants.json"
+    measure(path, conversations=24, states=3, seed=0, rollouts=2)
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    one, same, other = stored["variants"]
+    assert set(one["readings"]) == {"as fitted", "direct"}
+    assert one["readings"]["as fitted"] == same["readings"]["as fitted"]
+    assert one["held_out"] == same["held_out"] != other["held_out"]
+    assert one["readings"]["as fitted"]["states"] == 3
+    assert one["readings"]["as fitted"] != one["readings"]["direct"]
+    with pytest.raises(ConvgymError, match="never overwritten"):
+        measure(path, conversations=24, states=3, seed=0)
+
+
+@pytest.mark.slow
+def test_a_round_has_a_cost() -> None:
+    found = round_cost.measure(conversations=16, seed=0)
+    assert found["fit"]["tokens"] == 4 * round(found["response_tokens"] * 14 / 16)
+    assert all(found[part]["seconds"] > 0 for part in ("fit", "improve", "online"))
+    seconds = found["fit"]["seconds"] + found["improve"]["seconds"]
+    assert found["ratio_per_conversation"] == pytest.approx(seconds / found["online"]["seconds"])
