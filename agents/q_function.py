@@ -132,7 +132,7 @@ class QFunction(nn.Module):
     def expect(self, outcome: float) -> None:
         """Begin a fit at the mean outcome: a small log is too short to come there from 1/2."""
         if self.config.loss == "bce":
-            outcome = float(torch.tensor(outcome).clamp(0.01, 0.99).logit())
+            outcome = float(torch.tensor(outcome).logit(eps=0.01))  # never quite certain
         self.value_head.bias.fill_(outcome)
 
     def raw_values(self, hidden: Tensor) -> Tensor:

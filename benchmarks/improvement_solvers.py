@@ -28,7 +28,7 @@ from convgym.agents.improvements import as_improvement
 from convgym.agents.language_model import LanguageModelPolicy
 from convgym.agents.scoring import divergence
 from convgym.agents.training import shuffled
-from convgym.benchmarks.manifest import commit, machine, now, versions
+from convgym.benchmarks.manifest import provenance
 from convgym.benchmarks.results import write_atomically
 from convgym.benchmarks.statistics import wilson_interval
 from convgym.errors import unknown
@@ -177,10 +177,7 @@ def main(
         "config": config,
         "q_function": fitted,
         "rows": comparison.rows,
-        "time": now(),
-        "commit": commit(),
-        "versions": versions(),
-        "machine": machine(),
+        **provenance(),
     }
     write_atomically(output, json.dumps(facts, indent=2) + "\n")
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import gymnasium
 
-from convgym.benchmarks.manifest import commit, machine, now, versions
+from convgym.benchmarks.manifest import provenance
 from convgym.benchmarks.results import write_atomically
 
 CASES = ((8, 0.5), (32, 0.5), (32, 1.0), (64, 1.0))
@@ -110,10 +110,7 @@ def main(output: Path | None) -> None:
     if output is not None:
         facts = {
             "figures": [asdict(case) for case in figures],
-            "time": now(),
-            "commit": commit(),
-            "versions": versions(),
-            "machine": machine(),
+            **provenance(),
         }
         write_atomically(output, json.dumps(facts, indent=2) + "\n")
 

@@ -60,6 +60,11 @@ def make_manifest(
     }
 
 
+def provenance() -> dict[str, Any]:
+    """Return what every stored measurement carries: time, commit, versions and machine."""
+    return {"time": now(), "commit": commit(), "versions": versions(), "machine": machine()}
+
+
 def now() -> str:
     """Return the time in UTC, to the second, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")

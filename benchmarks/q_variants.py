@@ -32,7 +32,7 @@ from convgym.agents.q_report import q_report
 from convgym.agents.scoring import divergence
 from convgym.agents.token_ppo import TokenPPO
 from convgym.agents.true_values import branch, collect_states, sample_responses, token_pairs
-from convgym.benchmarks.manifest import commit, machine, now, versions
+from convgym.benchmarks.manifest import provenance
 from convgym.benchmarks.results import write_atomically
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
@@ -99,10 +99,7 @@ def measure(path: Path, conversations: int, states: int, seed: int, rollouts: in
     true = branch(policy, met, said, rollouts=rollouts, value_rollouts=3 * rollouts, seed=seed)
     pairs = token_pairs(met, said, policy.format)
     found: dict[str, Any] = {
-        "commit": commit(),
-        "time": now(),
-        "versions": versions(),
-        "machine": machine(),
+        **provenance(),
         "seed": seed,
         "conversations": conversations,
         "start_conversion": sum(one.converted for one in episodes) / len(log),

@@ -27,7 +27,7 @@ from convgym.agents.online_ppo import OnlinePPO, OnlinePPOConfig
 from convgym.agents.q_fitting import fit
 from convgym.agents.q_function import QEnsemble
 from convgym.agents.token_ppo import TokenPPO
-from convgym.benchmarks.manifest import commit, machine, now, versions
+from convgym.benchmarks.manifest import provenance
 from convgym.benchmarks.results import write_atomically
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
@@ -105,10 +105,7 @@ def main(
         raise ConvgymError(f"{path} exists and is never overwritten")
     torch.set_num_threads(1)
     found = {
-        "commit": commit(),
-        "time": now(),
-        "versions": versions(),
-        "machine": machine(),
+        **provenance(),
         "seed": seed,
         **measure(conversations, seed),
     }

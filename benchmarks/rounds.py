@@ -46,7 +46,7 @@ from convgym.agents.true_values import (
     sample_responses,
     token_pairs,
 )
-from convgym.benchmarks.manifest import commit, machine, now, versions
+from convgym.benchmarks.manifest import provenance
 from convgym.benchmarks.results import write_atomically
 from convgym.conversation import Response
 from convgym.errors import ConvgymError
@@ -253,7 +253,7 @@ def measure(
     folder.mkdir(parents=True, exist_ok=True)
     agent = IterativePPO(config, "iterative-ppo")
     observer = agent.observe = Observer(config, sizes, seed)
-    started = {"commit": commit(), "time": now()}
+    started = provenance()
     report = agent.train(conversations=conversations, seed=seed)
     final = rollout(agent, train_seeds(_FRESH + seed, 1024), policy_seed=seed)
     after = [row["metrics"]["conversion"] for row in observer.rows[1:]]
@@ -262,8 +262,6 @@ def measure(
         row["realised_gain"] = conversion - row["metrics"]["conversion"]
     found = {
         **started,
-        "versions": versions(),
-        "machine": machine(),
         "seed": seed,
         "conversations": report.conversations,
         "sizes": asdict(sizes),

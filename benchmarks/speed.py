@@ -25,7 +25,7 @@ from pathlib import Path
 
 import gymnasium
 
-from convgym.benchmarks.manifest import commit, machine, now, versions
+from convgym.benchmarks.manifest import provenance
 from convgym.benchmarks.results import write_atomically
 from convgym.customers.scripted import ScriptedCustomer
 from convgym.rollout import rollout
@@ -131,10 +131,7 @@ def main(output: Path | None) -> None:
     if output is not None:
         facts = {
             "turns_per_second": {name: round(speed) for name, speed in speeds.items()},
-            "time": now(),
-            "commit": commit(),
-            "versions": versions(),
-            "machine": machine(),
+            **provenance(),
         }
         write_atomically(output, json.dumps(facts, indent=2) + "\n")
 

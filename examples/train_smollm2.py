@@ -30,7 +30,7 @@ from convgym.agents.lora import LoRA
 from convgym.agents.q_function import QFunctionConfig
 from convgym.agents.scoring import response_logprobs
 from convgym.agents.token_ppo import TokenPPO
-from convgym.benchmarks.manifest import commit, machine, now, versions
+from convgym.benchmarks.manifest import provenance
 from convgym.benchmarks.statistics import wilson_interval
 from convgym.catalog import Catalog, load_catalog
 from convgym.conversation import Episode
@@ -204,10 +204,7 @@ def main() -> None:
     trained = sum(one.numel() for one in policy.model.parameters() if one.requires_grad)
     result = {
         "what": "one round of Iterative PPO with a chat model: examples/train_smollm2.py",
-        "commit": commit(),
-        "time": now(),
-        "versions": versions(),
-        "machine": machine(),
+        **provenance(),
         "options": {name: str(value) for name, value in vars(options).items() if name != "folder"},
         "lora": asdict(lora),
         "dtype": str(lora.torch_dtype()),

@@ -62,7 +62,7 @@ def check_bad_customer(output: str) -> None:
     status = {check: verdict for verdict, check in heads}
     faults = ("disclosure", "leakage", "role", "endings", "attacks", "determinism")
     assert [status[fault] for fault in faults] == ["fail"] * 6
-    assert status["words"] != "fail" and status["snapshots"] == "skipped"
+    assert status["words"] == "warn" and status["snapshots"] == "skipped"
 
 
 def check_round(output: str) -> None:
@@ -95,7 +95,7 @@ RUNS: dict[str, tuple[list[str], Callable[[str], None]]] = {
         ["--conversations", "16", "--customers", "16", "--save", "trained"],
         check_training,
     ),
-    # The small seller stands in for the chat model, which takes an hour.
+    # The small seller stands in for the chat model, which takes over twenty minutes.
     "train_smollm2": (
         "--model default --log 16 --epochs 1 --conversations 8 --batches 1 --customers 4".split(),
         check_round,
@@ -103,7 +103,7 @@ RUNS: dict[str, tuple[list[str], Callable[[str], None]]] = {
 }
 LEFT = {"train_an_agent": {"trained"}, "train_smollm2": {"smollm2-round"}}
 """What an example leaves in the folder that it was started in."""
-SLOW = set(LEFT)
+SLOW = {"train_an_agent", "train_smollm2"}
 
 
 @pytest.mark.parametrize(

@@ -404,7 +404,7 @@ def test_a_first_fit_begins_at_the_mean_outcome(
     (member,) = ensemble
     random_heads(member)
     bias = float(member.value_head.bias.detach())
-    fit(ensemble, log, pad_id=format.pad_id, generator=torch.Generator().manual_seed(0))
+    fit(ensemble, log, pad_id=format.pad_id, generator=seeded())
     assert float(member.value_head.bias.detach()) == bias  # fitted before: a warm start
 
 

@@ -1,4 +1,4 @@
-"""The comparison of ways to fit Q, and the cost of a round, on the smallest runs."""
+"""The comparison of ways to fit Q, on the smallest runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from convgym.agents.q_function import QFunctionConfig
-from convgym.benchmarks import q_variants, round_cost
+from convgym.benchmarks import q_variants
 from convgym.benchmarks.q_variants import Variant, measure
 from convgym.errors import ConvgymError
 
@@ -38,12 +38,3 @@ def test_variants_are_measured_on_the_same_states(
     assert one["readings"]["as fitted"] != one["readings"]["direct"]
     with pytest.raises(ConvgymError, match="never overwritten"):
         measure(path, conversations=24, states=3, seed=0)
-
-
-@pytest.mark.slow
-def test_a_round_has_a_cost() -> None:
-    found = round_cost.measure(conversations=16, seed=0)
-    assert found["fit"]["tokens"] == 4 * round(found["response_tokens"] * 14 / 16)
-    assert all(found[part]["seconds"] > 0 for part in ("fit", "improve", "online"))
-    seconds = found["fit"]["seconds"] + found["improve"]["seconds"]
-    assert found["ratio_per_conversation"] == pytest.approx(seconds / found["online"]["seconds"])
