@@ -79,6 +79,7 @@ VARIANTS = (
     Variant("SARSA, lambda 0", QFunctionConfig(return_lambda=0.0), _OPINIONS),
     Variant("squared error", QFunctionConfig(loss="mse"), _OPINIONS),
     Variant("all tokens count alike", QFunctionConfig(state_weight=1.0), improve=True),
+    Variant("one imagined reply", QFunctionConfig(replies=1), improve=True),
     Variant(
         "two members",
         QFunctionConfig(folds=2),
