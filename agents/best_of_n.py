@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from convgym.agents.generation import Generator, token_logprobs
+from convgym.agents.generation import token_logprobs
 from convgym.agents.improvement import Problem, Speech, Tell
 from convgym.agents.packing import hidden_states, pack
 from convgym.agents.token_ppo import sample_candidates
@@ -55,14 +55,7 @@ class BestOfN:
         packs, gains = [], []
         for number, part in enumerate(parts):
             met = [problem.log[i] for i in part]
-            sampler = Generator(
-                reference,
-                format.end_id,
-                format.forbidden_ids,
-                speech.temperature,
-                speech.max_new_tokens,
-            )
-            candidates = sample_candidates(sampler, met, self.samples, generator)
+            candidates = sample_candidates(reference, met, self.samples, speech, generator)
             scores = problem.score(
                 [
                     episode.ids[: episode.turns.index(one.turn)]

@@ -100,8 +100,6 @@ class Generator:
         """Drop the cache, as must be done whenever the model's weights change."""
         self._cache = RaggedCache(self._layers, 0, 0)
         self._rows: dict[Tokens, int] = {}
-        self._unread: list[int] = []
-        self._known: list[int] = []
 
     @torch.inference_mode()
     def sample(self, prompts: Sequence[Prompt], generator: torch.Generator) -> list[Sample]:
@@ -131,30 +129,11 @@ class Generator:
         hidden = self._read(self._cache, blocks, known)
         samples = self._decode(hidden, torch.tensor([len(tokens) for tokens in ids]), generator)
         # The last token of a response has been sampled but not read.
-        self._unread = [sample.token_ids[-1] for sample in samples]
-        self._known = [
-            len(tokens) + len(sample.token_ids) - 1
-            for tokens, sample in zip(ids, samples, strict=True)
-        ]
         self._rows = {
             (tokens + sample.token_ids)[:-1]: row
             for row, (tokens, sample) in enumerate(zip(ids, samples, strict=True))
         }
         return samples
-
-    @torch.inference_mode()
-    def read_on(self, blocks: Sequence[Tokens]) -> Tensor:
-        """Return the hidden states (B, width) after the last call's samples and a block each.
-
-        Blocks may be empty.
-        """
-        ahead = [(last, *block) for last, block in zip(self._unread, blocks, strict=True)]
-        needed = max(self._known) + max(map(len, ahead))
-        if self._cache.capacity < needed:
-            before, rows = self._cache, range(self._cache.rows)
-            self._cache = RaggedCache(self._layers, before.rows, needed + SLACK)
-            self._cache.copy_rows(before, rows, rows)
-        return self._read(self._cache, ahead, self._known)
 
     def _recall(self, prompts: Sequence[Prompt], ids: Sequence[Tokens]) -> list[int]:
         """Make the cache's rows those of the prompts; return how much of each they know."""

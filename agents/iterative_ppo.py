@@ -19,13 +19,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from convgym.agents.batch import TokenisedEpisode, collate, tokenise
-from convgym.agents.conversation_format import ConversationFormat
+from convgym.agents.conversation_format import ConversationFormat, chat_format
 from convgym.agents.gate import GateConfig, predicted_gain
 from convgym.agents.improvement import Improvement, Problem, Speech
 from convgym.agents.language_model import LanguageModelPolicy
@@ -62,6 +63,9 @@ class IterativePPOConfig:
     exploration: tuple[float, ...] = (1.0,)
     """What ``temperature`` is multiplied by while a log is collected, in turn from conversation to
     conversation. The logged log-probabilities are those of what was sampled from."""
+    personas: tuple[str | None, ...] = (None,)
+    """System messages under which a chat model collects a log, in turn; None is its own. All that
+    is learned from the log is learned under its own, and so is what it says once trained."""
     q_function: QFunctionConfig = field(default_factory=QFunctionConfig)
     improvement: Improvement = field(default_factory=TokenPPO)
     gate: GateConfig = field(default_factory=GateConfig)
@@ -105,6 +109,11 @@ class IterativePPO(LanguageModelAgent):
                 f"exploration must be one or more factors above 0, got {config.exploration}"
             )
         super().__init__(config, name)
+        if not config.personas or (any(config.personas) and self.policy.format.briefing is None):
+            raise ConvgymError(
+                "personas are one or more system messages of a chat model, or None for its own, "
+                f"got {config.personas} for model {config.model!r}"
+            )
 
     def train(
         self,
@@ -220,15 +229,17 @@ def deploy(
     policy_seed: int,
     progress: Callable[[int], None],
 ) -> list[Episode]:
-    """Hold a conversation for every seed, at the temperatures of exploration in turn."""
-    n, done = len(config.exploration), 0
+    """Hold a conversation for every seed, under every persona at every temperature in turn."""
+    voices = list(product(config.personas, config.exploration))
+    n, done = len(voices), 0
     episodes: dict[int, Episode] = {}
-    for turn, factor in enumerate(config.exploration):
+    for turn, (persona, factor) in enumerate(voices):
         speaker = policy
-        if factor != 1.0:
+        if persona is not None or factor != 1.0:
+            format = policy.format
             speaker = LanguageModelPolicy(
                 policy.model,
-                policy.format,
+                format if persona is None else chat_format(format.tokenizer, persona),
                 name=policy.name,
                 temperature=config.temperature * factor,
                 max_new_tokens=config.max_new_tokens,

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from convgym.agents.batch import TokenisedEpisode
 from convgym.agents.conversation_format import Tokens
@@ -81,7 +82,7 @@ def pack(
 
 
 def pack_pairs(
-    prompts: Sequence[Tokens], responses: Sequence[Tokens], pad_id: int, rows: int = 32
+    prompts: Sequence[Tokens], responses: Sequence[Tokens], pad_id: int, rows: int = 16
 ) -> Iterator[tuple[list[int], Packed]]:
     """Pack responses to any prompts, those of one conversation together.
 
@@ -95,7 +96,8 @@ def pack_pairs(
         if not groups or groups[-1][0][: len(prompt)] != prompt:
             groups.append((prompt, []))
         groups[-1][1].append(index)
-    groups.sort(key=lambda group: len(group[0]))  # neighbours in length: little padding
+    # Neighbours in length: little padding.
+    groups.sort(key=lambda group: len(group[0]) + sum(len(responses[i]) for i in group[1]))
     for start in range(0, len(groups), rows):
         part = groups[start : start + rows]
         packed = _pack(
@@ -168,6 +170,6 @@ def _mask(owners: Tensor, limits: Tensor) -> Tensor:
     return (conversation | oneself)[:, None]
 
 
-def hidden_states(body: Any, packed: Packed) -> Tensor:
-    """Return a body's hidden states (B, T, width) on packed rows."""
-    return read(body, packed.ids, packed.mask, packed.positions)
+def hidden_states(body: Any, packed: Packed, cache: DynamicCache | None = None) -> Tensor:
+    """Return a body's hidden states (B, T, width) on packed rows; see ``read`` for the cache."""
+    return read(body, packed.ids, packed.mask, packed.positions, cache)

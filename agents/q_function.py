@@ -27,16 +27,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import DynamicCache
 
 from convgym.agents.batch import Batch
+from convgym.agents.branching import Branches
 from convgym.agents.conversation_format import ConversationFormat, Tokens
-from convgym.agents.generation import Generator, Prompt
 from convgym.agents.packing import Packed, hidden_states, pack_pairs
 from convgym.agents.reading import read
 from convgym.agents.weights import copied
 from convgym.errors import ConvgymError
-
-_REPLIES_AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +157,6 @@ class QFunction(nn.Module):
         return logits.float()
 
     @torch.inference_mode()
-    def score(self, packed: Packed) -> tuple[Tensor, Tensor]:
-        """Return V(s) (R,) and the direct opinion of A(s, a) (R,) for candidate responses."""
-        hidden = hidden_states(self.body, packed)
-        before = hidden[packed.end_rows, packed.state_columns]
-        after = hidden[packed.end_rows, packed.end_columns]
-        return self.values(before), self.advantages(before, after)
-
-    @torch.inference_mode()
     def read(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the value before each response token (N,) and direct A of each response (R,)."""
         hidden = self(batch.ids)
@@ -174,37 +165,66 @@ class QFunction(nn.Module):
         return tokens, self.advantages(before, hidden[last_tokens(batch)])
 
     @torch.inference_mode()
-    def imagine(
+    def opinions(
         self,
         prompts: Sequence[Tokens],
         responses: Sequence[Tokens],
         format: ConversationFormat,
         generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return V(s) (N,) and both opinions of N responses.
+
+        These are the direct one of A(s, a) (N,), and the mean of V(s') (N,) over imagined replies,
+        NaN where none are asked for. Conversations are read once for all that is said in them.
+        """
+        imagines = self.config.imagined > 0
+        frame = format.reply_frame[0] if imagines else ()
+        values, direct = torch.zeros(len(prompts)), torch.zeros(len(prompts))
+        imagined = torch.full((len(prompts),), torch.nan)
+        framed = [one + frame for one in responses]
+        for indices, packed in pack_pairs(prompts, framed, format.pad_id):
+            cache = DynamicCache(config=self.body.config) if imagines else None
+            hidden = hidden_states(self.body, packed, cache)
+            before = hidden[packed.end_rows, packed.state_columns]
+            after = hidden[packed.end_rows, packed.end_columns - len(frame)]
+            values[indices] = self.values(before).float()
+            direct[indices] = self.advantages(before, after).float()
+            if cache is not None:
+                imagined[indices] = self._imagine(packed, hidden, cache, format, generator)
+        return values, direct, imagined
+
+    def _imagine(
+        self,
+        packed: Packed,
+        hidden: Tensor,
+        cache: DynamicCache,
+        format: ConversationFormat,
+        generator: torch.Generator,
     ) -> Tensor:
-        """Return the mean of V(s') (N,) over imagined replies to N responses."""
-        before, after = format.reply_frame
-        ends = after[0]
-        sampler = Generator(
+        """Return the mean of V(s') (R,) over replies to responses that were read packed."""
+        replies, after = self.config.replies, format.reply_frame[1]
+        branch = (packed.response[:, None] * replies + torch.arange(replies)).flatten()
+        branch, order = branch.sort(stable=True)
+        longest = int(torch.bincount(packed.response).max())
+        branches = Branches(
             self.language_model,
-            ends,
-            tuple({*format.forbidden_ids, format.end_id} - {ends}),
+            cache,
+            packed.end_rows.repeat_interleave(replies),
+            (packed.state_columns + 1).repeat_interleave(replies),
+            capacity=longest + self.config.max_reply_tokens + len(after),
+        )
+        branches.begin(branch, packed.columns.repeat_interleave(replies)[order])
+        samples = branches.sample(
+            hidden[packed.end_rows, packed.end_columns].repeat_interleave(replies, 0),
+            generator,
+            end_id=after[0],
+            forbidden_ids=tuple({*format.forbidden_ids, format.end_id} - {after[0]}),
             temperature=1.0,
             max_new_tokens=self.config.max_reply_tokens,
         )
-        replies, size = self.config.replies, max(1, _REPLIES_AT_ONCE // self.config.replies)
-        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # little padding
-        values = torch.zeros(len(prompts))
-        for start in range(0, len(order), size):
-            part = order[start : start + size]
-            sampler.forget()
-            samples = sampler.sample(
-                [Prompt(prompts[i], responses[i] + before) for i in part for _ in range(replies)],
-                generator,
-            )
-            # What is left of the frame; all of it after words that found no end.
-            blocks = [after[1:] if one.token_ids[-1] == ends else after for one in samples]
-            values[part] = self.values(sampler.read_on(blocks)).view(-1, replies).mean(1)
-        return values
+        # What is left of the frame; all of it after words that found no end.
+        blocks = [after[1:] if one.token_ids[-1] == after[0] else after for one in samples]
+        return self.values(branches.read_on(blocks)).view(-1, replies).mean(1)
 
 
 class QEnsemble(nn.Module):
@@ -241,12 +261,9 @@ class QEnsemble(nn.Module):
         values, opinions = [], []
         share = self.config.imagined
         for member in self:
-            value, advantage = torch.zeros(len(states)), torch.zeros(len(states))
-            for indices, packed in pack_pairs(states, said, format.pad_id):
-                value[indices], advantage[indices] = member.score(packed)
+            value, advantage, imagined = member.opinions(states, said, format, generator)
             if share:
-                imagined = member.imagine(states, said, format, generator) - value
-                advantage = (1 - share) * advantage + share * imagined
+                advantage = (1 - share) * advantage + share * (imagined - value)
             values.append(value)
             opinions.append(advantage)
         scores = torch.stack(values).mean(0) + combine(torch.stack(opinions), self.config)

@@ -25,7 +25,11 @@ def shared_length(ids: Tensor) -> int:
 
 
 def read(
-    body: Any, ids: Tensor, mask: Tensor | None = None, positions: Tensor | None = None
+    body: Any,
+    ids: Tensor,
+    mask: Tensor | None = None,
+    positions: Tensor | None = None,
+    cache: DynamicCache | None = None,
 ) -> Tensor:
     """Return the hidden states (B, T, width) of token ids (B, T).
 
@@ -34,6 +38,7 @@ def read(
         ids: rows padded at the right: causal attention never looks there.
         mask: (B, 1, T, T) bool, True where the third axis sees the fourth; causal if None.
         positions: (B, T) of the tokens; in order if None.
+        cache: an empty one, to be filled with the keys and values of all tokens.
     """
     shared = min(shared_length(ids), ids.shape[1] - 1)
     if shared and mask is not None:
@@ -42,11 +47,16 @@ def read(
         shared = int(plain.long().cumprod(0).sum())
     if shared < WORTHWHILE:
         alone = body(
-            input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
         ).last_hidden_state
         assert isinstance(alone, Tensor)
         return alone
-    cache = DynamicCache(config=body.config)
+    if cache is None:
+        cache = DynamicCache(config=body.config)
     head = body(input_ids=ids[:1, :shared], past_key_values=cache, use_cache=True)
     cache.batch_repeat_interleave(len(ids))
     tail = body(

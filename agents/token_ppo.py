@@ -13,18 +13,23 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from convgym.agents import ppo
 from convgym.agents.batch import TokenisedEpisode, collate
+from convgym.agents.branching import Branches
 from convgym.agents.conversation_format import Tokens
-from convgym.agents.generation import Generator, Prompt, token_logprobs
+from convgym.agents.generation import token_logprobs
 from convgym.agents.improvement import Problem, Speech, Tell
 from convgym.agents.packing import Candidate, Packed, hidden_states, pack
 from convgym.agents.q_function import first_tokens
+from convgym.agents.reading import read
 from convgym.agents.scoring import response_distributions
 from convgym.agents.training import neighbours, shuffled
 from convgym.agents.weights import copied
 from convgym.errors import ConvgymError
+
+_CONVERSATIONS_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +164,8 @@ class TokenPPO:
 
         order = shuffled(len(problem.log), generator)
         met = [problem.log[i] for i in order[: self.fresh_conversations]]
-        sampler = Generator(
-            model, format.end_id, format.forbidden_ids, speech.temperature, speech.max_new_tokens
-        )
-        candidates = sample_candidates(sampler, met, self.fresh_samples, generator)
+        met.sort(key=lambda episode: len(episode.ids))  # neighbours in length: little padding
+        candidates = sample_candidates(model, met, self.fresh_samples, speech, generator)
         scores = problem.score(
             [
                 episode.ids[: episode.turns.index(one.turn)]
@@ -189,22 +192,21 @@ class TokenPPO:
         with torch.inference_mode():
             anchors = [distributions(reference, packed) for packed in packs]
         kl_sum = 0.0
-        for number in range(self.fresh_epochs * len(packs)):
-            i = number % len(packs)
-            if not i:
-                kl_sum = 0.0  # of the last pass
-            packed, anchor, advantages = packs[i], anchors[i], advantages_of[i]
-            weights = counts_of[i][packed.response]
-            current = distributions(model, packed)
-            tokens = packed.ids[packed.rows, packed.columns]
-            logprobs = current.gather(1, tokens[:, None])[:, 0]
-            kl = exact_kl(current, anchor)
-            losses = ppo.clipped_surrogate(
-                logprobs, packed.logprobs, advantages[packed.response], self.clip
-            )
-            losses = losses + strength * self.fresh_kl_coefficient * kl
-            self._descend((weights * losses).sum() / weights.sum(), model, optimizer)
-            kl_sum += float((weights * kl.detach()).sum())
+        for _ in range(self.fresh_epochs):
+            kl_sum = 0.0  # of the last pass
+            for i in shuffled(len(packs), generator):
+                packed, anchor, advantages = packs[i], anchors[i], advantages_of[i]
+                weights = counts_of[i][packed.response]
+                current = distributions(model, packed)
+                tokens = packed.ids[packed.rows, packed.columns]
+                logprobs = current.gather(1, tokens[:, None])[:, 0]
+                kl = exact_kl(current, anchor)
+                losses = ppo.clipped_surrogate(
+                    logprobs, packed.logprobs, advantages[packed.response], self.clip
+                )
+                losses = losses + strength * self.fresh_kl_coefficient * kl
+                self._descend((weights * losses).sum() / weights.sum(), model, optimizer)
+                kl_sum += float((weights * kl.detach()).sum())
         return {
             "kl_of_pass": kl_sum / len(scores),
             "fresh_score": float(scores.mean()),
@@ -264,19 +266,36 @@ def adapted(strength: float, kl: float, target: float) -> float:
     return strength / 2 if kl < target / 1.5 else strength
 
 
+@torch.inference_mode()
 def sample_candidates(
-    sampler: Generator,
+    model: Any,
     conversations: Sequence[TokenisedEpisode],
     samples: int,
+    speech: Speech,
     generator: torch.Generator,
 ) -> list[list[Candidate]]:
-    """Sample responses to every state of every conversation."""
-    prompts, places = [], []
-    for number, episode in enumerate(conversations):
-        for turn, start in enumerate(episode.response_starts()):
-            prompts += [Prompt((), episode.ids[:start])] * samples
-            places += [(number, turn)] * samples
+    """Sample responses to every state of every conversation; each is read once."""
+    format, body = speech.format, model.base_model
     candidates: list[list[Candidate]] = [[] for _ in conversations]
-    for (number, turn), sample in zip(places, sampler.sample(prompts, generator), strict=True):
-        candidates[number].append(Candidate(turn, sample.token_ids, sample.token_logprobs))
+    for part in neighbours(conversations, _CONVERSATIONS_AT_ONCE):
+        states = [
+            (row, turn, start)
+            for row, i in enumerate(part)
+            for turn, start in enumerate(conversations[i].response_starts())
+            for _ in range(samples)
+        ]
+        rows, turns, starts = torch.tensor(states).T
+        batch = collate([conversations[i] for i in part], format.pad_id)
+        cache = DynamicCache(config=body.config)
+        hidden = read(body, batch.ids[:, : int(starts.max())], cache=cache)
+        sampled = Branches(model, cache, rows, starts, speech.max_new_tokens).sample(
+            hidden[rows, starts - 1],
+            generator,
+            end_id=format.end_id,
+            forbidden_ids=format.forbidden_ids,
+            temperature=speech.temperature,
+            max_new_tokens=speech.max_new_tokens,
+        )
+        for row, turn, one in zip(rows.tolist(), turns.tolist(), sampled, strict=True):
+            candidates[part[row]].append(Candidate(turn, one.token_ids, one.token_logprobs))
     return candidates

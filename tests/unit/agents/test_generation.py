@@ -143,41 +143,6 @@ def test_histories_in_common_are_read_once(
         assert sample.token_logprobs == pytest.approx(naive, abs=1e-4)
 
 
-@pytest.mark.parametrize("drop", [0.1, 2.0])
-def test_reading_on_is_as_reading_it_all(
-    make_model: MakeModel,
-    format: ConversationFormat,
-    monkeypatch: pytest.MonkeyPatch,
-    drop: float,
-) -> None:
-    """Over turns that stay in place in a cache that fills up; with a low ``drop``, compacted."""
-    monkeypatch.setattr(generation, "DROP", drop)
-    monkeypatch.setattr(generation, "SLACK", 8)
-    model = make_model().eval()
-    generator, randomness, rng = sampler(model, format), seeded(), random.Random(3)
-    live = [Prompt((), random_block(rng, 20)) for _ in range(8)]
-    lengths = set()
-    for _ in range(6):
-        samples = generator.sample(live, randomness)
-        lengths |= {len(sample.token_ids) for sample in samples}
-        blocks = [random_block(rng, 8) if row else () for row in range(len(live))]
-        found = generator.read_on(blocks)
-        for prompt, sample, block, state in zip(live, samples, blocks, found, strict=True):
-            ids = torch.tensor([prompt.ids + sample.token_ids + block])
-            with torch.no_grad():
-                expected = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-            torch.testing.assert_close(state, expected[0, -1], atol=1e-4, rtol=1e-4)
-        # What was read on is forgotten: conversations go on with other words.
-        going_on = [
-            Prompt(prompt.ids + sample.token_ids, random_block(rng, 6))
-            for prompt, sample in zip(live, samples, strict=True)
-        ]
-        live = going_on
-        for prompt, sample in zip(live, samples, strict=True):
-            assert prompt.history[-1] == sample.token_ids[-1]
-    assert len(lengths) > 3  # rows ended at different times
-
-
 def test_a_conversation_that_goes_on_is_not_read_again(
     make_model: MakeModel, format: ConversationFormat
 ) -> None:

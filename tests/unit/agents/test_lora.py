@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from convgym.agents import Agent, make_agent
 from convgym.agents.batch import TokenisedEpisode, collate, tokenise
+from convgym.agents.conversation_format import chat_format
 from convgym.agents.improvements import make_improvement
+from convgym.agents.iterative_ppo import IterativePPO, IterativePPOConfig, Round, deploy
 from convgym.agents.language_model import LanguageModelPolicy
 from convgym.agents.lora import LoRA, add_lora, merged
 from convgym.agents.q_function import QEnsemble, QFunctionConfig
 from convgym.agents.scoring import response_logprobs
+from convgym.agents.token_ppo import TokenPPO
 from convgym.agents.weights import copied, load_trained_weights, trained_weights
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
@@ -321,6 +325,61 @@ def test_other_solvers_train_adapters_too(solver: str, folder: Path) -> None:
     now = trained_weights(policy.model)
     assert all(torch.equal(now[name], before[name]) for name in before)
     assert any(not torch.equal(w, before[name]) for name, w in trained_weights(improved).items())
+
+
+def test_personas_take_turns_with_temperatures_and_keep_their_own_log_probabilities(
+    folder: Path,
+) -> None:
+    policy = load(folder)
+    personas = (None, "You are brief and never name a price. " * 4)
+    config = IterativePPOConfig(personas=personas, exploration=(1.0, 2.0), max_new_tokens=8)
+    episodes = deploy(
+        policy,
+        train_seeds(0, 9),
+        config,
+        environment={"max_turns": 3},
+        policy_seed=0,
+        progress=lambda done: None,
+    )
+    assert [one.seed for one in episodes] == train_seeds(0, 9)
+    for place, episode in enumerate(episodes):
+        for number, persona in enumerate(personas):
+            format = chat_format(policy.format.tokenizer, persona or BRIEFING)
+            batch = collate([tokenise(episode, format)], format.pad_id)
+            for temperature in config.exploration:
+                with torch.no_grad():
+                    found = response_logprobs(policy.model, format, batch, temperature)
+                own = place % 4 == 2 * number + (temperature == 2.0)
+                assert torch.allclose(found, batch.logprobs[batch.response], atol=1e-4) is own
+
+
+def test_a_round_with_personas_learns_under_its_own_system_message(folder: Path) -> None:
+    agent = IterativePPO(
+        IterativePPOConfig(
+            model=str(folder),
+            briefing=BRIEFING,
+            personas=("You are brief.", None),
+            max_new_tokens=8,
+            rounds=1,
+            improvement=TokenPPO(fresh_steps=1, fresh_conversations=2, fresh_samples=2),
+            q_function=QFunctionConfig(epochs=1, max_reply_tokens=4),
+        ),
+        "iterative-ppo",
+    )
+    logs: list[Round] = []
+    agent.observe = logs.append
+    report = agent.train(conversations=6, seed=0, environment={"max_turns": 2})
+    assert report.conversations == 6
+    own = agent.policy.format.opening("")[:20]
+    assert all(one.ids[:20] == own for one in logs[0].log)
+    assert all(math.isfinite(value) for value in report.rows[0].values())
+
+
+@pytest.mark.parametrize("personas", [(), (None, "You are brief.")])
+def test_personas_that_cannot_be(personas: tuple[str | None, ...]) -> None:
+    """None at all, or a system message for the small seller, whose format has none."""
+    with pytest.raises(ConvgymError, match="personas are one or more system messages"):
+        IterativePPO(IterativePPOConfig(personas=personas), "iterative-ppo")
 
 
 @pytest.mark.parametrize(

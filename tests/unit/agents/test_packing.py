@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from convgym.agents.batch import TokenisedEpisode
+from convgym.agents.conversation_format import ConversationFormat
 from convgym.agents.packing import Candidate, Packed, hidden_states, pack, pack_pairs
 from convgym.agents.q_function import QFunction, QFunctionConfig
 
@@ -89,20 +90,30 @@ def test_a_packed_candidate_is_read_as_in_a_row_of_its_own(
 
 
 @pytest.mark.parametrize("form", ["direct", "dueling"])
-def test_scores_are_those_of_rows_of_their_own(
-    model: Any, conversations: Conversations, form: Literal["direct", "dueling"]
+def test_opinions_are_those_of_rows_of_their_own(
+    model: Any,
+    conversations: Conversations,
+    format: ConversationFormat,
+    form: Literal["direct", "dueling"],
 ) -> None:
-    member = QFunction(model, QFunctionConfig(form=form)).double()
+    member = QFunction(model, QFunctionConfig(form=form, imagined=0.0)).double()
     for head in (member.value_head, member.advantage_head):
         torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(0))
-    values, advantages = member.score(pack(conversations, PAD_ID))
-    for number, (ids, one) in enumerate(full_rows(conversations)):
+    rows = full_rows(conversations)
+    values, advantages, imagined = member.opinions(
+        [ids[: -len(one.token_ids)] for ids, one in rows],
+        [one.token_ids for _, one in rows],
+        format,
+        torch.Generator(),
+    )
+    assert imagined.isnan().all()
+    for number, (ids, one) in enumerate(rows):
         hidden = alone(model, ids)
         before, after = hidden[-len(one.token_ids) - 1], hidden[-1]
         with torch.no_grad():
             value, expected = member.values(before), member.advantages(before, after)
-        torch.testing.assert_close(values[number], value, atol=1e-5, rtol=0)
-        torch.testing.assert_close(advantages[number], expected, atol=1e-5, rtol=0)
+        assert float(values[number]) == pytest.approx(float(value), abs=1e-5)
+        assert float(advantages[number]) == pytest.approx(float(expected), abs=1e-5)
     assert advantages.std() > 0.1
 
 

@@ -134,9 +134,14 @@ def test_an_imagined_opinion_is_the_expected_value_after_a_reply(
     before, after = format.reply_frame
     prompts: list[Tokens] = [(5, 6, 7), (8, 9)]
     responses: list[Tokens] = [(10, format.end_id), (11, 12, 13, format.end_id)]
-    found = member.imagine(prompts, responses, format, seeded())
+    values, direct, found = member.opinions(prompts, responses, format, seeded())
     with torch.no_grad():
-        for prompt, response, mean in zip(prompts, responses, found, strict=True):
+        for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+            hidden, mean = member(torch.tensor([prompt + response]))[0], found[i]
+            at_state = float(member.values(hidden[len(prompt) - 1]))
+            assert float(values[i]) == pytest.approx(at_state, abs=1e-5)
+            gain = float(member.values(hidden[-1])) - at_state
+            assert float(direct[i]) == pytest.approx(gain, abs=1e-5)
             ids = prompt + response + before
             logits = member.word_logits(member(torch.tensor([ids]))[0, -1])
             never = {*format.forbidden_ids, format.end_id} - {after[0]}
@@ -147,13 +152,13 @@ def test_an_imagined_opinion_is_the_expected_value_after_a_reply(
                 word: after if word == after[0] else (word, *after)
                 for word in p.nonzero()[:, 0].tolist()
             }
-            values = {
+            after_reply = {
                 word: float(member.values(member(torch.tensor([ids + ending]))[0, -1]))
                 for word, ending in endings.items()
             }
-            assert len(values) > 10
-            expected = sum(float(p[word]) * value for word, value in values.items())
-            spread = sum(float(p[word]) * (v - expected) ** 2 for word, v in values.items())
+            assert len(after_reply) > 10
+            expected = sum(float(p[word]) * v for word, v in after_reply.items())
+            spread = sum(float(p[word]) * (v - expected) ** 2 for word, v in after_reply.items())
             assert float(mean) == pytest.approx(expected, abs=4 * (spread / 2000) ** 0.5 + 1e-4)
             assert spread > 1e-5
 
@@ -246,7 +251,7 @@ def test_a_score_mixes_both_opinions(make_model: MakeModel, few_words: Conversat
     states, said = [one for one, _ in different], [one for _, one in different]
     generator = seeded()
     imagined = torch.stack(
-        [member.imagine(states, said, few_words, generator) for member in ensemble]
+        [member.opinions(states, said, few_words, generator)[2] for member in ensemble]
     ).mean(0)
     found = dict(zip(zip(prompts, responses, strict=True), dreamt.tolist(), strict=True))
     assert [found[pair] for pair in different] == pytest.approx(imagined.tolist(), abs=1e-5)

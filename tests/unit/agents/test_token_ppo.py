@@ -12,7 +12,6 @@ from torch import Tensor
 
 from convgym.agents.batch import TokenisedEpisode, collate
 from convgym.agents.conversation_format import ConversationFormat, Tokens
-from convgym.agents.generation import Generator
 from convgym.agents.improvement import Problem, Speech
 from convgym.agents.packing import Candidate
 from convgym.agents.scoring import divergence, response_logprobs
@@ -253,12 +252,22 @@ def test_equal_candidates_are_read_once() -> None:
 
 def test_every_state_gets_its_samples(model: Any, few_words: ConversationFormat) -> None:
     log = [conversation(few_words, EASY, (8, 9)), conversation(few_words, HARD, (8,))]
-    sampler = Generator(model, few_words.end_id, few_words.forbidden_ids, 1.0, 6)
-    found = sample_candidates(sampler, log, 3, torch.Generator().manual_seed(0))
+    speech = Speech(few_words, temperature=1.3, max_new_tokens=6)
+    found = sample_candidates(model, log, 3, speech, torch.Generator().manual_seed(0))
     assert [[one.turn for one in ones] for ones in found] == [[0, 0, 0, 1, 1, 1], [0, 0, 0]]
-    assert not {t for ones in found for one in ones for t in one.token_ids} & set(
-        few_words.forbidden_ids
-    )
+    for episode, ones in zip(log, found, strict=True):
+        for one in ones:
+            assert not set(one.token_ids) & set(few_words.forbidden_ids)
+            start = episode.response_starts()[one.turn]
+            ids = episode.ids[:start] + one.token_ids
+            said = TokenisedEpisode(
+                ids,
+                (-1,) * start + (0,) * len(one.token_ids),
+                (0.0,) * len(ids),
+                outcome=0.0,
+            )
+            alone = response_logprobs(model, few_words, collate([said], few_words.pad_id), 1.3)
+            assert one.token_logprobs == pytest.approx(alone.tolist(), abs=1e-4)
 
 
 def test_fewer_than_two_samples_cannot_be_compared() -> None:
