@@ -58,7 +58,7 @@ class TokenPPO:
     """Where given, both weights are doubled after a pass or batch whose divergence exceeds 1.5
     times this, and halved below it divided by 1.5 (Schulman et al. 2017, section 4)."""
     target_kl: float = 1.0
-    """The step ends where a pass or a batch shows this divergence."""
+    """The step ends before an update whose minibatch shows a larger divergence."""
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
@@ -129,12 +129,16 @@ class TokenPPO:
             current = response_distributions(model, speech.format, batch, speech.temperature)
             logprobs = current.gather(-1, batch.ids[batch.response][:, None])[:, 0]
             kl = exact_kl(current, anchor)
+            per_response = float(kl.detach().sum()) / int(first_tokens(batch).sum())
+            clip = float(ppo.clip_fraction(logprobs.detach(), old, self.clip))
+            if per_response > self.target_kl:
+                return {"kl_of_pass": per_response, "clip_fraction": clip}
             advantages = (scores - mean) / deviation
             loss = ppo.clipped_surrogate(logprobs, old, advantages, self.clip).mean()
             penalty = strength * self.kl_coefficient * kl.mean()
             self._descend(loss + penalty, model, optimizer)
-            kl_sum += float(kl.detach().sum()) / int(first_tokens(batch).sum())
-            clip_sum += float(ppo.clip_fraction(logprobs.detach(), old, self.clip))
+            kl_sum += per_response
+            clip_sum += clip
         return {"kl_of_pass": kl_sum / len(parts), "clip_fraction": clip_sum / len(parts)}
 
     def _fresh_batch(
@@ -191,28 +195,31 @@ class TokenPPO:
         advantages_of, counts_of = scaled.split(sizes), counts.split(sizes)
         with torch.inference_mode():
             anchors = [distributions(reference, packed) for packed in packs]
+        found = {
+            "fresh_score": float(scores.mean()),
+            "fresh_score_scale": scale,
+            "fresh_score_sd_within_states": float(groups.std(dim=1).mean()),
+        }
         kl_sum = 0.0
         for _ in range(self.fresh_epochs):
             kl_sum = 0.0  # of the last pass
             for i in shuffled(len(packs), generator):
                 packed, anchor, advantages = packs[i], anchors[i], advantages_of[i]
-                weights = counts_of[i][packed.response]
+                responses, weights = float(counts_of[i].sum()), counts_of[i][packed.response]
                 current = distributions(model, packed)
                 tokens = packed.ids[packed.rows, packed.columns]
                 logprobs = current.gather(1, tokens[:, None])[:, 0]
                 kl = exact_kl(current, anchor)
+                per_response = float((weights * kl.detach()).sum()) / responses
+                if per_response > self.target_kl:
+                    return {"kl_of_pass": per_response, **found}
                 losses = ppo.clipped_surrogate(
                     logprobs, packed.logprobs, advantages[packed.response], self.clip
                 )
                 losses = losses + strength * self.fresh_kl_coefficient * kl
                 self._descend((weights * losses).sum() / weights.sum(), model, optimizer)
-                kl_sum += float((weights * kl.detach()).sum())
-        return {
-            "kl_of_pass": kl_sum / len(scores),
-            "fresh_score": float(scores.mean()),
-            "fresh_score_scale": scale,
-            "fresh_score_sd_within_states": float(groups.std(dim=1).mean()),
-        }
+                kl_sum += per_response * responses
+        return {"kl_of_pass": kl_sum / len(scores), **found}
 
     def _descend(self, loss: Tensor, model: Any, optimizer: torch.optim.Optimizer) -> None:
         optimizer.zero_grad()

@@ -151,6 +151,51 @@ def test_the_step_ends_at_its_target_divergence(model: Any, format: Conversation
     assert told[-1]["kl_of_pass"] > target
 
 
+@pytest.mark.parametrize(
+    ("passes", "batches", "target"),
+    [(1, 0, 5e-5), (0, 1, 0.02)],
+    ids=["the log", "fresh responses"],
+)
+def test_no_update_follows_a_minibatch_beyond_the_target(
+    model: Any,
+    few_words: ConversationFormat,
+    monkeypatch: pytest.MonkeyPatch,
+    passes: int,
+    batches: int,
+    target: float,
+) -> None:
+    log = [conversation(few_words, EASY, [8, 9], float(i % 2)) for i in range(16)]
+    log = written_by(model, few_words, log)
+    updates = 0
+    descend = TokenPPO._descend
+
+    def counted(self: TokenPPO, *args: Any) -> None:
+        nonlocal updates
+        updates += 1
+        descend(self, *args)
+
+    monkeypatch.setattr(TokenPPO, "_descend", counted)
+    found = {}
+    for limit in (100.0, target):
+        updates = 0
+        _, told = solve(
+            model,
+            problem(log, taste),
+            few_words,
+            epochs=passes,
+            fresh_steps=batches,
+            fresh_conversations=16,
+            minibatch=2,
+            learning_rate=5e-3,
+            kl_coefficient=0.0,
+            target_kl=limit,
+        )
+        found[limit] = updates, told[-1]["kl_of_pass"]
+    assert found[100.0][0] == 8
+    assert 0 < found[target][0] < 8
+    assert found[target][1] > target
+
+
 def test_fresh_responses_come_to_score_more(model: Any, few_words: ConversationFormat) -> None:
     log = [conversation(few_words, state, [8, 9]) for state in (EASY, HARD)] * 12
     improved, told = solve(
