@@ -3,11 +3,14 @@
 The estimate is the first-order term of the performance difference (Kakade & Langford 2002; Schulman
 et al. 2015, arXiv 1502.05477, eq. 3), on conversations that the improvement step never saw::
 
-    gain = mean over conversations of  sum_t (rho'_t - rho_t) (G_t - V(s_t))
+    gain = mean over conversations of  sum_t (rho'_t - rho_t) (G_t - V(s_t) - c)
 
 where rho'_t and rho_t are the probability ratios of the new and the old policy, for the t-th
 response, to what it was sampled from (the old policy, but for exploration), capped, and G_t is the
-lambda-return. It is doubly robust: right in expectation if either V or the returns are.
+lambda-return. It is doubly robust: right in expectation if either V or the returns are. The
+constant c is the mean of G - V on these conversations. In expectation it changes nothing, as ratios
+have mean 1; but where few conversations were held out and none sold, a V that hoped for more would
+make every policy look good that says anything else.
 States are those that the old policy meets, so the estimate is good for small steps only.
 """
 
@@ -78,21 +81,22 @@ def predicted_gain(
 
     ``judged`` must come from value functions that have not seen the episodes.
     """
-    gains: list[float] = []
+    ratios: list[Tensor] = []
     for start in range(0, len(episodes), 64):
         part = episodes[start : start + 64]
         batch = collate(part, speech.format.pad_id)
         new, old = (
             _response_ratios(policy, batch, speech, max_ratio) for policy in (model, reference)
         )
-        turns = first_tokens(batch).sum(dim=1).tolist()
-        for row, opinion in zip((new - old).split(turns), judged[start : start + 64], strict=True):
-            advantages = torch.tensor(opinion.returns) - torch.tensor(opinion.values)
-            gains.append(float((row * advantages).sum()))
-    if not gains:
+        ratios += (new - old).split(first_tokens(batch).sum(dim=1).tolist())
+    if not ratios:
         return Gain(0.0, math.inf)
-    found = torch.tensor(gains)
-    error = float(found.std()) / len(gains) ** 0.5 if len(gains) > 1 else math.inf
+    advantages = [torch.tensor(one.returns) - torch.tensor(one.values) for one in judged]
+    mean = torch.cat(advantages).mean()
+    found = torch.stack(
+        [(ratio * (one - mean)).sum() for ratio, one in zip(ratios, advantages, strict=True)]
+    )
+    error = float(found.std()) / len(found) ** 0.5 if len(found) > 1 else math.inf
     return Gain(float(found.mean()), error)
 
 

@@ -34,6 +34,7 @@ def test_the_estimate_is_that_of_a_loop(make_model: MakeModel, format: Conversat
         old, format, [conversation(format, EASY, (GOOD, BAD)), conversation(format, HARD, (BAD,))]
     )
     opinions = [judged((0.2, 0.6), (0.5, 1.0)), judged((0.3,), (0.0,))]
+    mean = (0.3 + 0.4 - 0.3) / 3  # what V is too low by
     expected = []
     for episode, opinion in zip(log, opinions, strict=True):
         batch = collate([episode], format.pad_id)
@@ -46,7 +47,7 @@ def test_the_estimate_is_that_of_a_loop(make_model: MakeModel, format: Conversat
             ratio = math.exp(
                 sum(a - b for a, b, t in zip(logprobs, before, turns, strict=True) if t == turn)
             )
-            gain += (min(ratio, 2.0) - 1) * (after - value)
+            gain += (min(ratio, 2.0) - 1) * (after - value - mean)
         expected.append(gain)
     found = predicted_gain(new, old, log, opinions, Speech(format, 1.0, 8), max_ratio=2.0)
     assert found.mean == pytest.approx(sum(expected) / 2, rel=1e-4)
@@ -93,6 +94,17 @@ def test_a_policy_that_says_what_sold_more_often_gains(
         optimizer.step()
         found = predicted_gain(other, model, log, opinions, speech, max_ratio=5.0)
         assert sign * found.mean > 0
+
+
+def test_when_all_failed_other_words_promise_nothing(
+    make_model: MakeModel, format: ConversationFormat
+) -> None:
+    """A value that hoped for a sale a turn before each failure is no case for a new policy."""
+    model, other = make_model(), make_model(seed=1)
+    log = written_by(model, format, [conversation(format, EASY, (GOOD, BAD))] * 6)
+    opinions = [judged((0.5, 0.5), (0.0, 0.0))] * 6
+    found = predicted_gain(other, model, log, opinions, Speech(format, 1.0, 8), max_ratio=5.0)
+    assert found.mean == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(
