@@ -4,8 +4,8 @@
 
 Every variant is fitted to the same conversations of the starting policy and scores the same
 responses to the same states of other conversations, whose true values come from branched copies of
-the customer (``true_values``). For some, one improvement step follows, and the new policy's
-conversion on fresh customers. Only training customers are met.
+the customer (``true_values``). One improvement step follows with each, and the conversion of the
+new policy with fresh customers. Only training customers are met.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 
 MAX_NEW_TOKENS = 24
+FRESH_CUSTOMERS = 1024
+"""Customers that judge a policy after its improvement step."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,17 @@ class Variant:
     name: str
     config: QFunctionConfig
     readings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    improve: bool = False
-    """Whether an improvement step with the fit's own scores is measured as well."""
+    improve: tuple[str, ...] = ("as fitted",)
+    """Readings with whose scores an improvement step is measured as well."""
 
 
 _OPINIONS = {"direct opinion alone": {"imagined": 0.0}, "imagined alone": {"imagined": 1.0}}
 
 VARIANTS = (
-    Variant("default", QFunctionConfig(), _OPINIONS, improve=True),
+    Variant("default", QFunctionConfig(), _OPINIONS, ("as fitted", *_OPINIONS)),
     Variant(
         "Monte Carlo regression, no replies learned",
         QFunctionConfig(imagined=0.0, reply_weight=0.0),
-        improve=True,
     ),
     Variant(
         "TD(lambda) with lambda 0.5, no replies learned",
@@ -68,7 +69,6 @@ VARIANTS = (
     Variant(
         "dueling with lambda 0.9, no replies learned",
         QFunctionConfig(form="dueling", return_lambda=0.9, imagined=0.0, reply_weight=0.0),
-        improve=True,
     ),
     Variant(
         "dueling with lambda 0.9",
@@ -78,8 +78,8 @@ VARIANTS = (
     Variant("TD(lambda) with lambda 0.5", QFunctionConfig(return_lambda=0.5), _OPINIONS),
     Variant("SARSA, lambda 0", QFunctionConfig(return_lambda=0.0), _OPINIONS),
     Variant("squared error", QFunctionConfig(loss="mse"), _OPINIONS),
-    Variant("all tokens count alike", QFunctionConfig(state_weight=1.0), improve=True),
-    Variant("one imagined reply", QFunctionConfig(replies=1), improve=True),
+    Variant("all tokens count alike", QFunctionConfig(state_weight=1.0)),
+    Variant("one imagined reply", QFunctionConfig(replies=1)),
     Variant(
         "two members",
         QFunctionConfig(folds=2),
@@ -127,6 +127,7 @@ def measure(path: Path, conversations: int, states: int, seed: int, rollouts: in
             "fit_seconds": time.perf_counter() - started,
             "held_out": diagnose(log[:held_out], judged[:held_out], variant.config),
             "readings": {},
+            "one_round": {},
         }
         for reading, settings in {"as fitted": {}, **variant.readings}.items():
             ensemble.config = replace(variant.config, **settings)
@@ -137,12 +138,9 @@ def measure(path: Path, conversations: int, states: int, seed: int, rollouts: in
             report = q_report(q_hat, true.q_returns, v_returns=true.v_returns, seed=seed)
             row["readings"][reading] = report.to_dict()
             print(f"{variant.name}, {reading}\n{report}\n", flush=True)
-        if variant.improve:
-            ensemble.config = variant.config
-            for member in ensemble:
-                member.config = variant.config
-            row["one_round"] = one_round(policy, log, judged, ensemble, seed)
-            print(variant.name, row["one_round"], flush=True)
+            if reading in variant.improve:
+                row["one_round"][reading] = one_round(policy, log, judged, ensemble, seed)
+                print(variant.name, reading, row["one_round"][reading], flush=True)
         found["variants"].append(row)
         write_atomically(path, json.dumps(found, indent=1) + "\n")
 
@@ -154,7 +152,7 @@ def one_round(
     ensemble: QEnsemble,
     seed: int,
 ) -> dict[str, float]:
-    """Return what one improvement step with these scores gives on 1,024 fresh customers."""
+    """Return what one improvement step with these scores gives with fresh customers."""
     format = policy.format
     generator = torch.Generator().manual_seed(seed)
     problem = Problem(
@@ -168,7 +166,7 @@ def one_round(
     seconds = time.perf_counter() - started
     kl = divergence(improved, policy.model, format, log[:128], policy.temperature)
     new = LanguageModelPolicy(improved, format, max_new_tokens=MAX_NEW_TOKENS)
-    fresh = rollout(new, train_seeds(seed + 2, 1024), policy_seed=seed)
+    fresh = rollout(new, train_seeds(seed + 2, FRESH_CUSTOMERS), policy_seed=seed)
     return {
         **metrics,
         "kl": kl,

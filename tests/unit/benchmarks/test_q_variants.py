@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from convgym.agents.q_function import QFunctionConfig
+from convgym.agents.token_ppo import TokenPPO
 from convgym.benchmarks import q_variants
 from convgym.benchmarks.q_variants import Variant, measure
 from convgym.errors import ConvgymError
@@ -23,10 +25,12 @@ def test_variants_are_measured_on_the_same_states(
         "VARIANTS",
         (
             Variant("one", alike, {"direct": {"imagined": 0.0}}),
-            Variant("the same", alike),
-            Variant("squared error", QFunctionConfig(epochs=1, replies=1, loss="mse")),
+            Variant("the same", alike, improve=()),
+            Variant("squared error", QFunctionConfig(epochs=1, replies=1, loss="mse"), improve=()),
         ),
     )
+    monkeypatch.setattr(q_variants, "TokenPPO", partial(TokenPPO, fresh_steps=1))
+    monkeypatch.setattr(q_variants, "FRESH_CUSTOMERS", 8)
     path = tmp_path / "variants.json"
     measure(path, conversations=24, states=3, seed=0, rollouts=2)
     stored = json.loads(path.read_text(encoding="utf-8"))
@@ -36,5 +40,9 @@ def test_variants_are_measured_on_the_same_states(
     assert one["held_out"] == same["held_out"] != other["held_out"]
     assert one["readings"]["as fitted"]["states"] == 3
     assert one["readings"]["as fitted"] != one["readings"]["direct"]
+    assert list(one["one_round"]) == ["as fitted"]
+    assert one["one_round"]["as fitted"]["customers"] == 8
+    assert 0 <= one["one_round"]["as fitted"]["conversions"] <= 8
+    assert same["one_round"] == {}
     with pytest.raises(ConvgymError, match="never overwritten"):
         measure(path, conversations=24, states=3, seed=0)
