@@ -9,6 +9,7 @@ conversation together with the other branches, as one product of matrices (Hydra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -108,6 +109,11 @@ class Branches:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def longest(self) -> int:
+        """Most tokens that a branch which is reading can see."""
+        return int((self._starts[self.reading] + self.slots).max()) + 1
 
     def begin(self, branch: Tensor, columns: Tensor) -> None:
         """Give branches what the rows' pass has read of them already.
@@ -248,7 +254,11 @@ def _attend(
     **options: Any,
 ) -> tuple[Tensor, None]:
     """``Branches.attend`` as ``transformers`` calls it, for queries (M, query heads, 1, d)."""
-    special = [name for name in ("softcap", "s_aux", "position_bias") if options.get(name)]
+    special = [
+        name for name in ("softcap", "s_aux", "position_bias") if options.get(name) is not None
+    ]
+    if (options.get("sliding_window") or math.inf) < branches.longest:
+        special.append("sliding_window")
     if special:
         raise ConvgymError(
             f"sampling branches knows plain attention only, and {type(module).__name__} uses "

@@ -168,8 +168,9 @@ def test_a_full_context_is_reported(make_model: MakeModel) -> None:
         Branches(model, cache, rows, torch.tensor([24]), 9)
 
 
+@pytest.mark.parametrize("special", [{"softcap": 30.0}, {"sliding_window": 8}])
 def test_attention_that_is_not_plain_is_refused(
-    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch, special: dict[str, float]
 ) -> None:
     model = make_model().eval()
     hidden, cache = read_rows(model, [(5,) * 9])
@@ -177,9 +178,10 @@ def test_attention_that_is_not_plain_is_refused(
     forward = type(model.base_model).forward
 
     def capped(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return forward(self, *args, softcap=30.0, **kwargs)
+        return forward(self, *args, **special, **kwargs)
 
-    with monkeypatch.context() as patch, pytest.raises(ConvgymError, match="uses softcap"):
+    words = f"uses {next(iter(special))}"
+    with monkeypatch.context() as patch, pytest.raises(ConvgymError, match=words):
         patch.setattr(type(model.base_model), "forward", capped)
         sample(Branches(model, cache, rows, starts, 9), hidden[rows, starts - 1])
     assert model.config._attn_implementation == "sdpa"
