@@ -15,7 +15,7 @@ import torch
 from convgym.agents.generation import token_logprobs
 from convgym.agents.improvement import Problem, Speech, Tell
 from convgym.agents.packing import hidden_states, pack
-from convgym.agents.token_ppo import sample_candidates
+from convgym.agents.token_ppo import sample_candidates, scores_of
 from convgym.agents.training import neighbours, shuffled
 from convgym.agents.weights import copied
 from convgym.errors import ConvgymError
@@ -56,14 +56,7 @@ class BestOfN:
         for number, part in enumerate(parts):
             met = [problem.log[i] for i in part]
             candidates = sample_candidates(reference, met, self.samples, speech, generator)
-            scores = problem.score(
-                [
-                    episode.ids[: episode.turns.index(one.turn)]
-                    for episode, ones in zip(met, candidates, strict=True)
-                    for one in ones
-                ],
-                [one.token_ids for ones in candidates for one in ones],
-            ).view(-1, self.samples)
+            scores = scores_of(problem, met, candidates).view(-1, self.samples)
             best, winners = scores.max(dim=1)
             gains.append(best - scores.mean(dim=1))
             chosen = iter(winners.tolist())

@@ -20,7 +20,7 @@ from transformers import AttentionInterface, DynamicCache
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from convgym.agents.conversation_format import Tokens
-from convgym.agents.generation import Sample, draw, token_logprobs
+from convgym.agents.generation import Sample, draw, samples, token_logprobs
 from convgym.errors import ConvgymError
 
 _ATTENTION = "convgym-branches"
@@ -196,14 +196,9 @@ class Branches:
             if not len(branches) or step + 1 == max_new_tokens:
                 break
             hidden = self.read(branches, token)
-        samples = [
-            Sample(tuple(row[:count]), tuple(score[:count]))
-            for row, score, count in zip(
-                tokens.tolist(), logprobs.tolist(), counts.tolist(), strict=True
-            )
-        ]
-        self._unread = [sample.token_ids[-1] for sample in samples]
-        return samples
+        found = samples(tokens, logprobs, counts)
+        self._unread = [sample.token_ids[-1] for sample in found]
+        return found
 
     def _arrange(self) -> None:
         """Lay out the branches that are reading as a grid, a row of it for each row they leave."""

@@ -68,6 +68,12 @@ def draw(logprobs: Tensor, generator: torch.Generator) -> Tensor:
     return torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)[:, 0]
 
 
+def samples(tokens: Tensor, logprobs: Tensor, counts: Tensor) -> list[Sample]:
+    """Return the first ``counts`` (B,) of tokens (B, T) and their log-probabilities (B, T)."""
+    rows = zip(tokens.tolist(), logprobs.tolist(), counts.tolist(), strict=True)
+    return [Sample(tuple(row[:count]), tuple(score[:count])) for row, score, count in rows]
+
+
 class Generator:
     """Samples responses from a causal language model.
 
@@ -127,13 +133,13 @@ class Generator:
         known = self._recall(prompts, ids)
         blocks = [tokens[length:] for tokens, length in zip(ids, known, strict=True)]
         hidden = self._read(self._cache, blocks, known)
-        samples = self._decode(hidden, torch.tensor([len(tokens) for tokens in ids]), generator)
+        sampled = self._decode(hidden, torch.tensor([len(tokens) for tokens in ids]), generator)
         # The last token of a response has been sampled but not read.
         self._rows = {
             (tokens + sample.token_ids)[:-1]: row
-            for row, (tokens, sample) in enumerate(zip(ids, samples, strict=True))
+            for row, (tokens, sample) in enumerate(zip(ids, sampled, strict=True))
         }
-        return samples
+        return sampled
 
     def _recall(self, prompts: Sequence[Prompt], ids: Sequence[Tokens]) -> list[int]:
         """Make the cache's rows those of the prompts; return how much of each they know."""
@@ -227,12 +233,7 @@ class Generator:
             hidden = self._forward(cache, token[:, None], (lengths[rows] + step)[:, None])[:, 0]
         if cache is not self._cache:
             self._cache.copy_rows(cache, range(cache.rows), rows.tolist())
-        return [
-            Sample(tuple(row[:count]), tuple(score[:count]))
-            for row, score, count in zip(
-                tokens.tolist(), logprobs.tolist(), counts.tolist(), strict=True
-            )
-        ]
+        return samples(tokens, logprobs, counts)
 
     def _keep(self, cache: RaggedCache, rows: Tensor, keep: Tensor) -> RaggedCache:
         """Return a cache of some rows of ``cache``, after bringing all of them home."""

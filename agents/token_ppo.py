@@ -170,14 +170,7 @@ class TokenPPO:
         met = [problem.log[i] for i in order[: self.fresh_conversations]]
         met.sort(key=lambda episode: len(episode.ids))  # neighbours in length: little padding
         candidates = sample_candidates(model, met, self.fresh_samples, speech, generator)
-        scores = problem.score(
-            [
-                episode.ids[: episode.turns.index(one.turn)]
-                for episode, ones in zip(met, candidates, strict=True)
-                for one in ones
-            ],
-            [one.token_ids for ones in candidates for one in ones],
-        )
+        scores = scores_of(problem, met, candidates)
         groups = scores.view(-1, self.fresh_samples)
         # Centred within each state: differences between states are no merit of a response.
         centred = groups - groups.mean(dim=1, keepdim=True)
@@ -306,3 +299,19 @@ def sample_candidates(
         for row, turn, one in zip(rows.tolist(), turns.tolist(), sampled, strict=True):
             candidates[part[row]].append(Candidate(turn, one.token_ids, one.token_logprobs))
     return candidates
+
+
+def scores_of(
+    problem: Problem,
+    conversations: Sequence[TokenisedEpisode],
+    candidates: Sequence[Sequence[Candidate]],
+) -> Tensor:
+    """Return the scores (N,) of all candidates, conversation by conversation."""
+    return problem.score(
+        [
+            episode.ids[: episode.turns.index(one.turn)]
+            for episode, ones in zip(conversations, candidates, strict=True)
+            for one in ones
+        ],
+        [one.token_ids for ones in candidates for one in ones],
+    )
