@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -70,6 +71,8 @@ class Sizes:
     """Per response; three times as many for V."""
     customers: int = 256
     """Fresh customers for the conversion after every pass."""
+    passes: int = 16
+    """Passes and batches of a step that are looked at, evenly spaced, the last among them."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,10 @@ class Observer:
 
     def _seen(self) -> list[Any]:
         improvement = self.config.improvement
-        return list(improvement.seen) if isinstance(improvement, WatchedPPO) else []
+        if not isinstance(improvement, WatchedPPO):
+            return []
+        every = math.ceil(len(improvement.seen) / self.sizes.passes)
+        return improvement.seen[::-1][::every][::-1]
 
     def _policy(self, model: Any, format: ConversationFormat) -> LanguageModelPolicy:
         return LanguageModelPolicy(
@@ -323,12 +329,18 @@ def main(
     rounds: int = IterativePPOConfig().rounds,
     seed: int = 100,
     states: int = 40,
+    batches: Annotated[
+        int, typer.Option(help="Of fresh responses, in every step.")
+    ] = TokenPPO().fresh_steps,
+    kl_coefficient: Annotated[
+        float, typer.Option(help="On fresh responses; 0 shows how a step goes wrong.")
+    ] = TokenPPO().fresh_kl_coefficient,
+    target_kl: float = TokenPPO().target_kl,
 ) -> None:
     """Measure one run of Iterative PPO round by round against true values."""
-    default = IterativePPOConfig()
-    if not isinstance(default.improvement, TokenPPO):
-        raise ConvgymError("rounds are measured with token-level PPO as the improvement step")
-    watched = WatchedPPO(**asdict(default.improvement))
+    watched = WatchedPPO(
+        fresh_steps=batches, fresh_kl_coefficient=kl_coefficient, target_kl=target_kl
+    )
     config = IterativePPOConfig(rounds=rounds, improvement=watched)
     measure(folder, config, conversations, seed, Sizes(states=states))
 

@@ -32,16 +32,17 @@ def test_a_run_is_measured_round_by_round(tmp_path: Path) -> None:
     config = IterativePPOConfig(
         rounds=2,
         q_function=QFunctionConfig(epochs=1, replies=1),
-        improvement=WatchedPPO(epochs=1, fresh_steps=1, fresh_conversations=4, fresh_samples=2),
+        improvement=WatchedPPO(epochs=1, fresh_steps=3, fresh_conversations=4, fresh_samples=2),
     )
-    sizes = Sizes(states=4, responses=2, rollouts=2, customers=4)
+    sizes = Sizes(states=4, responses=2, rollouts=2, customers=4, passes=2)
     found = measure(tmp_path / "run", config, conversations=32, seed=0, sizes=sizes)
     stored = json.loads((tmp_path / "run" / "rounds.json").read_text(encoding="utf-8"))
     assert stored == json.loads(json.dumps(found))
     assert (tmp_path / "run" / "over_optimisation.png").stat().st_size > 1000
     assert [row["round"] for row in stored["rounds"]] == [1, 2]
     for row in stored["rounds"]:
-        assert len(row["passes"]) == 2  # one over the log, one of fresh responses
+        # One over the log, three of fresh responses: every other is looked at, the last among them.
+        assert len(row["passes"]) == 2
         assert all(one["customers"] == 4 for one in row["passes"])
         assert row["q"]["states"] <= 4
         assert row["predicted_gain"] == pytest.approx(row["turns"] * row["gain_per_turn"])
