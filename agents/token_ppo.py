@@ -30,6 +30,8 @@ from convgym.agents.weights import copied
 from convgym.errors import ConvgymError
 
 _CONVERSATIONS_AT_ONCE = 32
+_PACK = 4
+"""Conversations that are read in one forward pass, of those of a minibatch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,9 @@ class TokenPPO:
             advantages = (scores - mean) / deviation
             loss = ppo.clipped_surrogate(logprobs, old, advantages, self.clip).mean()
             penalty = strength * self.kl_coefficient * kl.mean()
-            self._descend(loss + penalty, model, optimizer)
+            optimizer.zero_grad()
+            (loss + penalty).backward()
+            self._update(model, optimizer)
             kl_sum += per_response
             clip_sum += clip
         return {"kl_of_pass": kl_sum / len(parts), "clip_fraction": clip_sum / len(parts)}
@@ -168,7 +172,6 @@ class TokenPPO:
 
         order = shuffled(len(problem.log), generator)
         met = [problem.log[i] for i in order[: self.fresh_conversations]]
-        met.sort(key=lambda episode: len(episode.ids))  # neighbours in length: little padding
         candidates = sample_candidates(model, met, self.fresh_samples, speech, generator)
         scores = scores_of(problem, met, candidates)
         groups = scores.view(-1, self.fresh_samples)
@@ -179,15 +182,21 @@ class TokenPPO:
             scale = spread if spread > 1e-6 else 0.0  # rounding apart, all scored alike: no unit
         different, first, counts = distinct(candidates)
         scaled = (centred / (scale or 1.0)).flatten()[first]
-        pairs = list(zip(met, different, strict=True))
-        packs = [
-            pack(pairs[i : i + self.minibatch], format.pad_id)
-            for i in range(0, len(pairs), self.minibatch)
-        ]
-        sizes = [len(packed.end_rows) for packed in packs]
+        sizes = [len(ones) for ones in different]
         advantages_of, counts_of = scaled.split(sizes), counts.split(sizes)
-        with torch.inference_mode():
-            anchors = [distributions(reference, packed) for packed in packs]
+
+        def packed_with_anchor(part: Sequence[int]) -> _Part:
+            packed = pack([(met[i], different[i]) for i in part], format.pad_id)
+            with torch.inference_mode():
+                anchor = distributions(reference, packed)
+            count = torch.cat([counts_of[i] for i in part])
+            return _Part(packed, anchor, torch.cat([advantages_of[i] for i in part]), count)
+
+        # Minibatches are random; within one, a pack holds neighbours in length: little padding.
+        minibatches = []
+        for start in range(0, len(met), self.minibatch):
+            some = neighbours(met[start : start + self.minibatch], _PACK)
+            minibatches.append([packed_with_anchor([start + i for i in part]) for part in some])
         found = {
             "fresh_score": float(scores.mean()),
             "fresh_score_scale": scale,
@@ -196,29 +205,51 @@ class TokenPPO:
         kl_sum = 0.0
         for _ in range(self.fresh_epochs):
             kl_sum = 0.0  # of the last pass
-            for i in shuffled(len(packs), generator):
-                packed, anchor, advantages = packs[i], anchors[i], advantages_of[i]
-                responses, weights = float(counts_of[i].sum()), counts_of[i][packed.response]
-                current = distributions(model, packed)
-                tokens = packed.ids[packed.rows, packed.columns]
-                logprobs = current.gather(1, tokens[:, None])[:, 0]
-                kl = exact_kl(current, anchor)
-                per_response = float((weights * kl.detach()).sum()) / responses
-                if per_response > self.target_kl:
-                    return {"kl_of_pass": per_response, **found}
-                losses = ppo.clipped_surrogate(
-                    logprobs, packed.logprobs, advantages[packed.response], self.clip
-                )
-                losses = losses + strength * self.fresh_kl_coefficient * kl
-                self._descend((weights * losses).sum() / weights.sum(), model, optimizer)
-                kl_sum += per_response * responses
+            for parts in minibatches:
+                kl_here = 0.0
+                responses = sum(float(part.counts.sum()) for part in parts)
+                tokens = sum(float(part.weights().sum()) for part in parts)
+                optimizer.zero_grad()
+                for part in parts:
+                    packed, weights = part.packed, part.weights()
+                    current = distributions(model, packed)
+                    said = packed.ids[packed.rows, packed.columns]
+                    kl = exact_kl(current, part.anchor)
+                    losses = ppo.clipped_surrogate(
+                        current.gather(1, said[:, None])[:, 0],
+                        packed.logprobs,
+                        part.advantages[packed.response],
+                        self.clip,
+                    )
+                    losses = losses + strength * self.fresh_kl_coefficient * kl
+                    ((weights * losses).sum() / tokens).backward()
+                    kl_here += float((weights * kl.detach()).sum())
+                if kl_here / responses > self.target_kl:
+                    return {"kl_of_pass": kl_here / responses, **found}
+                self._update(model, optimizer)
+                kl_sum += kl_here
         return {"kl_of_pass": kl_sum / len(scores), **found}
 
-    def _descend(self, loss: Tensor, model: Any, optimizer: torch.optim.Optimizer) -> None:
-        optimizer.zero_grad()
-        loss.backward()
+    def _update(self, model: Any, optimizer: torch.optim.Optimizer) -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), self.max_gradient_norm)
         optimizer.step()
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some conversations' different fresh responses, R of them with N tokens."""
+
+    packed: Packed
+    anchor: Tensor
+    """(N, V) log-probabilities under the reference."""
+    advantages: Tensor
+    """(R,)"""
+    counts: Tensor
+    """(R,) how many equal responses each stands for."""
+
+    def weights(self) -> Tensor:
+        """Return what every token (N,) counts."""
+        return self.counts[self.packed.response]
 
 
 def distinct(

@@ -167,14 +167,14 @@ def test_no_update_follows_a_minibatch_beyond_the_target(
     log = [conversation(few_words, EASY, [8, 9], float(i % 2)) for i in range(16)]
     log = written_by(model, few_words, log)
     updates = 0
-    descend = TokenPPO._descend
+    update = TokenPPO._update
 
     def counted(self: TokenPPO, *args: Any) -> None:
         nonlocal updates
         updates += 1
-        descend(self, *args)
+        update(self, *args)
 
-    monkeypatch.setattr(TokenPPO, "_descend", counted)
+    monkeypatch.setattr(TokenPPO, "_update", counted)
     found = {}
     for limit in (100.0, target):
         updates = 0
