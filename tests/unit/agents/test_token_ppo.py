@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from convgym.agents import token_ppo
 from convgym.agents.batch import TokenisedEpisode, collate
 from convgym.agents.conversation_format import ConversationFormat, Tokens
 from convgym.agents.improvement import Problem, Speech
@@ -194,6 +195,31 @@ def test_no_update_follows_a_minibatch_beyond_the_target(
     assert found[100.0][0] == 8
     assert 0 < found[target][0] < 8
     assert found[target][1] > target
+
+
+def test_packs_are_a_matter_of_speed(
+    model: Any, few_words: ConversationFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However a minibatch is read, the step is the same; double precision hides no mistake."""
+    log = [conversation(few_words, state, [8, 9] * n) for n in (1, 2, 3) for state in (EASY, HARD)]
+    found = []
+    for pack in (1, 2, 100):
+        monkeypatch.setattr(token_ppo, "_PACK", pack)
+        improved, told = solve(
+            model.double(),
+            problem(log, taste),
+            few_words,
+            fresh_steps=2,
+            minibatch=5,
+            target_kl=100.0,
+        )
+        found.append((improved.state_dict(), told[-1]["kl_of_pass"]))
+    (weights, kl), *others = found
+    for other, other_kl in others:
+        assert other_kl == pytest.approx(kl, rel=1e-3)
+        for name in weights:
+            torch.testing.assert_close(other[name], weights[name], atol=1e-5, rtol=0)
+    assert kl > 0
 
 
 def test_fresh_responses_come_to_score_more(model: Any, few_words: ConversationFormat) -> None:
