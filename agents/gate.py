@@ -11,7 +11,11 @@ lambda-return. It is doubly robust: right in expectation if either V or the retu
 constant c is the mean of G - V on these conversations. In expectation it changes nothing, as ratios
 have mean 1; but where few conversations were held out and none sold, a V that hoped for more would
 make every policy look good that says anything else.
-States are those that the old policy meets, so the estimate is good for small steps only.
+
+States are those that the old policy meets, so the estimate is good for small steps only. After a
+large one, hardly anything in the log is what the new policy would say: the mean of rho', which is 1
+but for the cap, falls towards 0, and the estimate with it, whatever the policy is worth. Such a
+policy is turned down for that alone.
 """
 
 from __future__ import annotations
@@ -42,10 +46,16 @@ class GateConfig:
     """A policy is turned down if its gain is negative by more than this many standard errors."""
     max_ratio: float = 5.0
     """Cap of the probability ratio of a response."""
+    min_coverage: float = 0.2
+    """A policy is turned down if its ratios have a smaller mean than this."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
             raise ConvgymError(f"the gate's held_out must be in [0, 1), got {self.held_out}")
+        if not 0 <= self.min_coverage <= 1:
+            raise ConvgymError(
+                f"the gate's min_coverage must be in [0, 1], got {self.min_coverage}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +64,24 @@ class Gain:
 
     mean: float
     standard_error: float
+    coverage: float = 1.0
+    """Mean capped probability ratio of the new policy to what the log was sampled from."""
 
     def metrics(self) -> dict[str, float]:
         """Return the estimate for a log; nothing where too little was held out to know it."""
         if math.isinf(self.standard_error):
             return {}
-        return {"predicted_gain": self.mean, "predicted_gain_error": self.standard_error}
+        return {
+            "predicted_gain": self.mean,
+            "predicted_gain_error": self.standard_error,
+            "gate_coverage": self.coverage,
+        }
 
     def passes(self, config: GateConfig) -> bool:
         """Tell whether the new policy may be deployed."""
         # 0 times infinity is no number: nothing was held out, or a single conversation.
         bound = config.standard_errors * self.standard_error if config.standard_errors else 0.0
-        return self.mean >= -bound
+        return self.mean >= -bound and self.coverage >= config.min_coverage
 
 
 @torch.inference_mode()
@@ -82,12 +98,14 @@ def predicted_gain(
     ``judged`` must come from value functions that have not seen the episodes.
     """
     ratios: list[Tensor] = []
+    coverage = 0.0
     for start in range(0, len(episodes), 64):
         part = episodes[start : start + 64]
         batch = collate(part, speech.format.pad_id)
         new, old = (
             _response_ratios(policy, batch, speech, max_ratio) for policy in (model, reference)
         )
+        coverage += float(new.sum())
         ratios += (new - old).split(first_tokens(batch).sum(dim=1).tolist())
     if not ratios:
         return Gain(0.0, math.inf)
@@ -96,8 +114,10 @@ def predicted_gain(
     found = torch.stack(
         [(ratio * (one - mean)).sum() for ratio, one in zip(ratios, advantages, strict=True)]
     )
-    error = float(found.std()) / len(found) ** 0.5 if len(found) > 1 else math.inf
-    return Gain(float(found.mean()), error)
+    if len(found) == 1:
+        return Gain(float(found), math.inf)
+    error = float(found.std()) / len(found) ** 0.5
+    return Gain(float(found.mean()), error, coverage / sum(map(len, ratios)))
 
 
 def _response_ratios(policy: Any, batch: Batch, speech: Speech, max_ratio: float) -> Tensor:

@@ -35,7 +35,7 @@ def test_the_estimate_is_that_of_a_loop(make_model: MakeModel, format: Conversat
     )
     opinions = [judged((0.2, 0.6), (0.5, 1.0)), judged((0.3,), (0.0,))]
     mean = (0.3 + 0.4 - 0.3) / 3  # what V is too low by
-    expected = []
+    expected, ratios = [], []
     for episode, opinion in zip(log, opinions, strict=True):
         batch = collate([episode], format.pad_id)
         with torch.no_grad():
@@ -48,12 +48,14 @@ def test_the_estimate_is_that_of_a_loop(make_model: MakeModel, format: Conversat
                 sum(a - b for a, b, t in zip(logprobs, before, turns, strict=True) if t == turn)
             )
             gain += (min(ratio, 2.0) - 1) * (after - value - mean)
+            ratios.append(min(ratio, 2.0))
         expected.append(gain)
     found = predicted_gain(new, old, log, opinions, Speech(format, 1.0, 8), max_ratio=2.0)
     assert found.mean == pytest.approx(sum(expected) / 2, rel=1e-4)
     assert found.standard_error == pytest.approx(abs(expected[0] - expected[1]) / 2, rel=1e-4)
     assert abs(found.mean) > 1e-3
-    assert set(found.metrics()) == {"predicted_gain", "predicted_gain_error"}
+    assert found.coverage == pytest.approx(sum(ratios) / 3, rel=1e-4)
+    assert set(found.metrics()) == {"predicted_gain", "predicted_gain_error", "gate_coverage"}
 
 
 def test_the_policy_itself_gains_nothing(make_model: MakeModel, format: ConversationFormat) -> None:
@@ -124,6 +126,26 @@ def test_the_rule(mean: float, error: float, standard_errors: float, passes: boo
     assert Gain(mean, error).passes(gate) is passes
 
 
+def test_a_policy_that_the_log_does_not_hold_is_turned_down(
+    make_model: MakeModel, format: ConversationFormat
+) -> None:
+    """It says what nobody said: the estimate is the same 0 for the best and for the worst."""
+    model, far = make_model(layers=1), make_model(layers=1, seed=5)
+    for parameter in far.parameters():
+        parameter.data *= 2  # sure of other words
+    log = written_by(model, format, [conversation(format, EASY, (GOOD, BAD))] * 8)
+    opinions = [judged((0.5, 0.5), (0.5, float(i % 2))) for i in range(8)]
+    speech = Speech(format, 1.0, 8)
+    same, other = (predicted_gain(one, model, log, opinions, speech, 5.0) for one in (model, far))
+    assert same.coverage == pytest.approx(1, abs=1e-4)
+    assert same.metrics()["gate_coverage"] == same.coverage
+    assert same.passes(GateConfig())
+    assert other.coverage < 0.1
+    better = Gain(0.5, 0.01, other.coverage)
+    assert not better.passes(GateConfig())
+    assert better.passes(GateConfig(min_coverage=0.0))
+
+
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_conversations_know_no_error(
     make_model: MakeModel, format: ConversationFormat, n: int
@@ -142,3 +164,9 @@ def test_too_few_conversations_know_no_error(
 def test_the_share_is_checked(share: float) -> None:
     with pytest.raises(ConvgymError, match="held_out must be in"):
         GateConfig(held_out=share)
+
+
+@pytest.mark.parametrize("coverage", [-0.1, 1.1])
+def test_the_coverage_is_checked(coverage: float) -> None:
+    with pytest.raises(ConvgymError, match="min_coverage must be in"):
+        GateConfig(min_coverage=coverage)
