@@ -46,7 +46,7 @@ class GateConfig:
     """A policy is turned down if its gain is negative by more than this many standard errors."""
     max_ratio: float = 5.0
     """Cap of the probability ratio of a response."""
-    min_coverage: float = 0.2
+    min_coverage: float = 0.5
     """A policy is turned down if its ratios have a smaller mean than this."""
 
     def __post_init__(self) -> None:
