@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -250,9 +251,11 @@ def test_a_missing_key_and_a_dead_endpoint_are_one_line(
 
 
 SERVE = """
-import sys
+import signal, sys
 from convgym.benchmarks import cli
 from convgym.llm import serve
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # else ignored in the background
 
 SERVER = '''
 import http.server, os, sys
@@ -282,9 +285,20 @@ cli.main(["serve-customer", "--model", "models/tiny.gguf"])
 """
 
 
-def serve_customer(pid_file: Path, manner: str) -> subprocess.Popen[str]:
+@contextmanager
+def serve_customer(pid_file: Path, manner: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the command, and leave nothing behind."""
     command = [sys.executable, "-c", SERVE, str(pid_file), manner]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        try:
+            yield program
+        finally:
+            program.kill()  # a failed test would wait for it
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
