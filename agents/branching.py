@@ -49,14 +49,14 @@ class _Layer(CacheLayerMixin):
         reading, slots = self._branches.reading, self._branches.slots
         self.keys[reading, :, slots] = key_states[:, :, 0]
         self.values[reading, :, slots] = value_states[:, :, 0]
-        used = int(slots.max()) + 1
+        used = self._branches.used
         return self.keys[reading, :, :used], self.values[reading, :, :used]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.get_seq_length(), 0
 
     def get_seq_length(self) -> int:
-        return int(self._branches.slots.max()) + 1
+        return self._branches.used
 
     def get_max_length(self) -> int:
         return -1
@@ -106,14 +106,10 @@ class Branches:
         # Of the token that is being read, for the layers and the attention:
         self.reading = torch.zeros(0, dtype=torch.long)
         self.slots = self.reading
+        self.used, self.longest = 0, 0
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    @property
-    def longest(self) -> int:
-        """Most tokens that a branch which is reading can see."""
-        return int((self._starts[self.reading] + self.slots).max()) + 1
 
     def begin(self, branch: Tensor, columns: Tensor) -> None:
         """Give branches what the rows' pass has read of them already.
@@ -122,8 +118,7 @@ class Branches:
             branch: (T,) branch of every token, in ascending order.
             columns: (T,) the token's column in its row.
         """
-        counts = torch.bincount(branch, minlength=len(self))
-        slots = torch.arange(len(branch)) - (counts.cumsum(0) - counts)[branch]
+        counts, slots = _ranks(branch, len(self))
         rows = self._rows[branch]
         for own, (keys, values) in zip(self._own, self._trunk, strict=True):
             own.lazy_initialization(keys, values)
@@ -203,11 +198,13 @@ class Branches:
     def _arrange(self) -> None:
         """Lay out the branches that are reading as a grid, a row of it for each row they leave."""
         rows, starts = self._rows[self.reading], self._starts[self.reading]
-        counts = torch.bincount(rows, minlength=self._size)
-        self._grid = rows, torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
+        counts, ranks = _ranks(rows, self._size)
+        self._grid = rows, ranks
         self._width, self._length = int(counts.max()), int(starts.max())
+        self.used = int(self.slots.max()) + 1  # slots, by any branch that is reading
+        self.longest = int((starts + self.slots).max()) + 1  # tokens that one of them sees
         trunk = torch.arange(self._length) >= starts[:, None]
-        own = torch.arange(int(self.slots.max()) + 1) > self.slots[:, None]
+        own = torch.arange(self.used) > self.slots[:, None]
         self._unseen = torch.cat([trunk, own], 1)[:, None, None]  # (M, 1, 1, length + slots)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -235,6 +232,15 @@ class Branches:
         _, heads, groups, _ = like.shape
         rows, ranks = self._grid
         return stacked.view(self._size, heads, self._width, groups, -1)[rows, :, ranks]
+
+
+def _ranks(groups: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Return the sizes (n,) of groups, and the place (T,) of each of T members within its group.
+
+    ``groups`` (T,) are the members' groups, in ascending order.
+    """
+    counts = torch.bincount(groups, minlength=n)
+    return counts, torch.arange(len(groups)) - (counts.cumsum(0) - counts)[groups]
 
 
 def _attend(

@@ -189,8 +189,11 @@ class TokenPPO:
             packed = pack([(met[i], different[i]) for i in part], format.pad_id)
             with torch.inference_mode():
                 anchor = distributions(reference, packed)
-            count = torch.cat([counts_of[i] for i in part])
-            return _Part(packed, anchor, torch.cat([advantages_of[i] for i in part]), count)
+            advantages, count = (
+                torch.cat([some[i] for i in part]) for some in (advantages_of, counts_of)
+            )
+            of_token = packed.response
+            return _Part(packed, anchor, advantages[of_token], count[of_token], float(count.sum()))
 
         # Minibatches are random; within one, a pack holds neighbours in length: little padding.
         minibatches = []
@@ -207,18 +210,18 @@ class TokenPPO:
             kl_sum = 0.0  # of the last pass
             for parts in minibatches:
                 kl_here = 0.0
-                responses = sum(float(part.counts.sum()) for part in parts)
-                tokens = sum(float(part.weights().sum()) for part in parts)
+                responses = sum(part.responses for part in parts)
+                tokens = sum(float(part.weights.sum()) for part in parts)
                 optimizer.zero_grad()
                 for part in parts:
-                    packed, weights = part.packed, part.weights()
+                    packed, weights = part.packed, part.weights
                     current = distributions(model, packed)
                     said = packed.ids[packed.rows, packed.columns]
                     kl = exact_kl(current, part.anchor)
                     losses = ppo.clipped_surrogate(
                         current.gather(1, said[:, None])[:, 0],
                         packed.logprobs,
-                        part.advantages[packed.response],
+                        part.advantages,
                         self.clip,
                     )
                     losses = losses + strength * self.fresh_kl_coefficient * kl
@@ -237,19 +240,17 @@ class TokenPPO:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Some conversations' different fresh responses, R of them with N tokens."""
+    """The N tokens of some conversations' different fresh responses."""
 
     packed: Packed
     anchor: Tensor
     """(N, V) log-probabilities under the reference."""
     advantages: Tensor
-    """(R,)"""
-    counts: Tensor
-    """(R,) how many equal responses each stands for."""
-
-    def weights(self) -> Tensor:
-        """Return what every token (N,) counts."""
-        return self.counts[self.packed.response]
+    """(N,) of the token's response."""
+    weights: Tensor
+    """(N,) how many equal responses the token's stands for."""
+    responses: float
+    """Responses in all, equal ones counted each."""
 
 
 def distinct(
