@@ -10,9 +10,10 @@ import importlib
 from types import MappingProxyType
 from typing import Any, cast
 
-from convgym.agents.improvements import as_improvement
-from convgym.agents.protocol import Agent, CurvePoint, Progress, TrainingReport
+from convgym.agents.improvement.registry import as_improvement
+from convgym.agents.protocol import Agent, CurvePoint, TrainingReport
 from convgym.errors import ConvgymError, unknown
+from convgym.progress import Progress
 
 AGENTS = MappingProxyType(
     {

@@ -22,16 +22,16 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from convgym.agents.batch import TokenisedEpisode, collate, tokenise
-from convgym.agents.conversation_format import COMPACT_TOKENS, END, PAD, compact_format
-from convgym.agents.protocol import Progress, Report
-from convgym.catalog import refuse_held_out
+from convgym.agents.model.batch import TokenisedEpisode, collate, tokenise
+from convgym.agents.model.format import COMPACT_TOKENS, END, PAD, compact_format
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
-from convgym.llm.smollm2 import without_progress_bars
+from convgym.llm.local.smollm2 import without_progress_bars
+from convgym.progress import Progress, ProgressCallback
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
-from convgym.sellers import make_seller
+from convgym.sellers.scripted import make_seller
+from convgym.shop.catalog import refuse_held_out
 
 HELD_OUT = 0.05
 """Share of the conversations on which the final loss is measured."""
@@ -110,7 +110,7 @@ def pretrain(
     seed: int = 0,
     config: PretrainConfig | None = None,
     environment: Mapping[str, Any] | None = None,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """Train the default seller on fresh logs and write it to ``folder``; return its recipe.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from convgym.policy import Policy
+from convgym.progress import ProgressCallback
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +24,6 @@ class CurvePoint:
     conversion: float
     episodes: int
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where training stands: ``done`` of ``total`` conversations or steps of this stage."""
-
-    stage: str
-    done: int
-    total: int
-    metrics: Mapping[str, float]
-
-
-Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +57,7 @@ class Agent(Policy, Protocol):
         seed: int,
         environment: Mapping[str, Any] | None = None,
         folder: Path | None = None,
-        report: Report | None = None,
+        report: ProgressCallback | None = None,
     ) -> TrainingReport:
         """Learn from at most ``conversations`` conversations with customers.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convgym.registration import register_environments
+from convgym.envs.registration import register_environments
 
 __version__ = "0.1.0"
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from convgym.errors import ConvgymError, unknown
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parent / "data"
 
 
 class Frozen(BaseModel):
@@ -48,3 +52,35 @@ def read(model: type[Model], path: Path, kind: str) -> Model:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise ConvgymError(f"{kind} {path} is not valid at {where}: {first['msg']}") from None
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write ``data`` so that a reader finds the old file or the new one, never a part."""
+    write_atomically(path, _dumps(data, indent=2) + "\n")
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file under another name, then move it into place."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _dumps(data: Any, indent: int | None = None) -> str:
+    return json.dumps(_plain(data), indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def _plain(data: Any) -> Any:
+    """Return ``data`` as JSON knows it: arrays as lists, numbers that are not finite as null."""
+    if isinstance(data, Mapping):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(value) for value in data]
+    if hasattr(data, "tolist"):
+        return _plain(data.tolist())
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    return data if data is None or isinstance(data, str | int | float) else str(data)

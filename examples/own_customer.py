@@ -12,12 +12,12 @@ from typing import Any
 
 import gymnasium
 
-from convgym.benchmarks.statistics import wilson_interval
 from convgym.conversation import Response
 from convgym.customers import Decision, Reply
 from convgym.policy import Conversation
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
+from convgym.statistics import wilson_interval
 
 
 class Gardener:

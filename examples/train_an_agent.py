@@ -12,9 +12,9 @@ import os
 from pathlib import Path
 
 from convgym.agents import Agent, Progress, make_agent
-from convgym.benchmarks.statistics import wilson_interval
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds
+from convgym.statistics import wilson_interval
 
 
 def evaluate(agent: Agent, customers: int) -> str:

@@ -24,18 +24,18 @@ from typing import Any
 import torch
 
 from convgym.agents import Agent, Progress, make_agent
-from convgym.agents.batch import collate, tokenise
-from convgym.agents.language_model import LanguageModelPolicy
-from convgym.agents.lora import LoRA
-from convgym.agents.q_function import QFunctionConfig
-from convgym.agents.scoring import response_logprobs
-from convgym.agents.token_ppo import TokenPPO
-from convgym.benchmarks.manifest import provenance
-from convgym.benchmarks.statistics import wilson_interval
-from convgym.catalog import Catalog, load_catalog
+from convgym.agents.improvement.token_ppo import TokenPPO
+from convgym.agents.model.batch import collate, tokenise
+from convgym.agents.model.logprobs import response_logprobs
+from convgym.agents.model.lora import LoRA
+from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.values.q_function import QFunctionConfig
+from convgym.benchmarks.provenance import provenance
 from convgym.conversation import Episode
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds
+from convgym.shop.catalog import Catalog, load_catalog
+from convgym.statistics import wilson_interval
 
 
 def briefing(catalog: Catalog) -> str:

@@ -11,10 +11,10 @@ import random
 import gymnasium
 import numpy as np
 
-from convgym.benchmarks.statistics import wilson_interval
 from convgym.policy import Conversation
 from convgym.seeds import evaluation_seeds
-from convgym.sellers import make_seller
+from convgym.sellers.scripted import make_seller
+from convgym.statistics import wilson_interval
 
 N = 500
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from convgym.catalog import Catalog
+from convgym.shop.catalog import Catalog
 
 Attack = Callable[[int, Catalog], str]
 

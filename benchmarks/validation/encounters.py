@@ -27,11 +27,11 @@ from convgym.benchmarks.validation.sellers import (
 )
 from convgym.benchmarks.validation.subject import Profiled, Subject
 from convgym.benchmarks.validation.verdicts import Transcript
-from convgym.catalog import Catalog
 from convgym.conversation import Episode, Response
 from convgym.customers import Customer, make_customer
 from convgym.policy import Conversation, Policy
 from convgym.rollout import rollout
+from convgym.shop.catalog import Catalog
 
 PRICE_RATIOS = (0.8, 1.0, 1.3, 2.0)
 """Price over budget of the offers on the price ladder: from easily paid to out of reach."""

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from convgym.benchmarks.validation.encounters import Meeting
 from convgym.benchmarks.validation.sellers import TOO_DEAR
-from convgym.catalog import Catalog
-from convgym.sellers import Notes, Shop
+from convgym.sellers.knowledge import Notes, SellerKnowledge
+from convgym.shop.catalog import Catalog
 
 
 def notes_of(meetings: Sequence[Meeting], catalog: Catalog) -> list[tuple[Meeting, Notes]]:
     """Return what a careful listener knows at the end of each conversation."""
-    shop = Shop(catalog)
+    shop = SellerKnowledge(catalog)
     return [(meeting, shop.note(meeting.episode.messages())) for meeting in meetings]
 
 

@@ -24,9 +24,8 @@ from rich.markup import escape
 from rich.table import Table
 
 import convgym
-from convgym.benchmarks.manifest import FORMAT, commit, machine, now, versions
-from convgym.benchmarks.results import write_atomically
-from convgym.benchmarks.statistics import Estimate
+from convgym.benchmarks.provenance import commit, machine, now, versions
+from convgym.benchmarks.runs.manifest import FORMAT
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.suite import CHECKS, Outcome, Plan
 from convgym.benchmarks.validation.verdicts import (
@@ -39,7 +38,9 @@ from convgym.benchmarks.validation.verdicts import (
     value,
 )
 from convgym.conversation import render
+from convgym.datafiles import write_atomically
 from convgym.errors import ConvgymError
+from convgym.statistics import Estimate
 
 _COLOURS: Mapping[Status, str] = {
     "pass": "green",

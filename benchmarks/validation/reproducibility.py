@@ -20,7 +20,7 @@ from convgym.benchmarks.validation.verdicts import (
 )
 from convgym.conversation import Message
 from convgym.customers import Customer, Decision, Snapshottable
-from convgym.sellers import Act, Shop
+from convgym.sellers.knowledge import Act, SellerKnowledge
 
 COPIED = 20
 """Customers that are copied at most: a copy that is none shows at the first."""
@@ -74,7 +74,7 @@ class Heard(NamedTuple):
 def _snapshots(evidence: Evidence, subject: Subject) -> Finding:
     if not subject.can_be_copied:
         return skipped("snapshots", "the customer has no snapshot and restore")
-    lines = _lines(Shop(subject.catalog))
+    lines = _lines(SellerKnowledge(subject.catalog))
     original, other = (cast(Snapshottable, subject.make()) for _ in range(2))
     n, differing, unseeded = 0, list[Transcript](), 0
     for seed in subject.seeds[:COPIED]:
@@ -108,7 +108,7 @@ def _snapshots(evidence: Evidence, subject: Subject) -> Finding:
     )
 
 
-def _lines(shop: Shop) -> list[str]:
+def _lines(shop: SellerKnowledge) -> list[str]:
     import random
 
     acts = [Act("ask_need"), Act("ask_feature"), Act("ask_budget")]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from convgym.agents.protocol import Progress
-from convgym.benchmarks.display import stages
+from convgym.benchmarks.report.progress import stages
 from convgym.benchmarks.validation import report
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.suite import get_checks, plan, validate
 from convgym.benchmarks.validation.verdicts import Finding
+from convgym.progress import Progress
 
 _PLAIN_EVERY = 20.0
 """Seconds between two lines of progress where there is no terminal for a bar."""

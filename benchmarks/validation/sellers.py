@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 
 from convgym.benchmarks.validation import words
 from convgym.benchmarks.validation.attacks import Attack
-from convgym.catalog import Catalog, Product, load_catalog
 from convgym.conversation import Response
 from convgym.policy import Conversation, Policy
-from convgym.sellers import Act, Notes, Shop, make_seller
+from convgym.sellers.knowledge import Act, Notes, SellerKnowledge
+from convgym.sellers.scripted import make_seller
+from convgym.shop.catalog import Catalog, Product, load_catalog
 
 QUESTIONS = 5
 """Turns that a seller spends on finding out; who evades every question gets an offer anyhow."""
@@ -20,15 +21,15 @@ QUESTIONS = 5
 TOO_DEAR = 1.5
 """Price over budget from which on an offer is out of the question."""
 
-Say = Callable[[Shop, Conversation], str]
-Choose = Callable[[Shop, Notes, int], Product]
+Say = Callable[[SellerKnowledge, Conversation], str]
+Choose = Callable[[SellerKnowledge, Notes, int], Product]
 
 
 class ProbeSeller:
     """A seller that says what a function makes of each conversation."""
 
     def __init__(self, name: str, catalog: Catalog, say: Say) -> None:
-        self._name, self._shop, self._say = name, Shop(catalog), say
+        self._name, self._shop, self._say = name, SellerKnowledge(catalog), say
 
     @property
     def name(self) -> str:
@@ -79,7 +80,7 @@ def altered(name: str, alter: Callable[[str], str]) -> Callable[[Catalog], Polic
 def reciting(name: str, lines: Sequence[str]) -> Callable[[Catalog], Policy]:
     """Return a seller that says these lines in order, whatever the customer says."""
 
-    def say(shop: Shop, conversation: Conversation) -> str:
+    def say(shop: SellerKnowledge, conversation: Conversation) -> str:
         return lines[(len(conversation.messages) // 2) % len(lines)]
 
     return lambda catalog: ProbeSeller(name, catalog, say)
@@ -88,7 +89,7 @@ def reciting(name: str, lines: Sequence[str]) -> Callable[[Catalog], Policy]:
 def attacking(name: str, attack: Attack) -> Callable[[Catalog], Policy]:
     """Return a seller that makes an offer at random and then attacks."""
 
-    def say(shop: Shop, conversation: Conversation) -> str:
+    def say(shop: SellerKnowledge, conversation: Conversation) -> str:
         turn = len(conversation.messages) // 2
         if turn == 0:
             product = conversation.rng.choice(shop.catalog.products)
@@ -104,7 +105,7 @@ def pressing(name: str, choose: Choose) -> Callable[[Catalog], Policy]:
     It answers every worry, asks for the order in ever new words and praises the product between.
     """
 
-    def say(shop: Shop, conversation: Conversation) -> str:
+    def say(shop: SellerKnowledge, conversation: Conversation) -> str:
         notes = shop.note(conversation.messages)
         topics = notes.unknown_topics()
         if notes.product is None:
@@ -129,7 +130,7 @@ def offhand(catalog: Catalog) -> Policy:
     that is decided by the conversation's own stream.
     """
 
-    def say(shop: Shop, conversation: Conversation) -> str:
+    def say(shop: SellerKnowledge, conversation: Conversation) -> str:
         rng, notes = conversation.rng, shop.note(conversation.messages)
         asked = sum(message["role"] == "assistant" for message in conversation.messages)
         if notes.product is None:
@@ -146,7 +147,7 @@ def offhand(catalog: Catalog) -> Policy:
     return ProbeSeller("offhand", catalog, say)
 
 
-def too_dear(shop: Shop, notes: Notes, seed: int) -> Product:
+def too_dear(shop: SellerKnowledge, notes: Notes, seed: int) -> Product:
     """Choose what fits and costs far more than the budget, as far as there is such a thing."""
     limit = TOO_DEAR * (notes.budget or 0)
     return max(
@@ -160,7 +161,7 @@ def too_dear(shop: Shop, notes: Notes, seed: int) -> Product:
     )
 
 
-def wrong_use(shop: Shop, notes: Notes, seed: int) -> Product:
+def wrong_use(shop: SellerKnowledge, notes: Notes, seed: int) -> Product:
     """Choose what is affordable but made for something else."""
     budget = notes.budget or 0
 
@@ -175,7 +176,7 @@ def wrong_use(shop: Shop, notes: Notes, seed: int) -> Product:
     return max(shop.catalog.products, key=fit)
 
 
-def by_seed(shop: Shop, notes: Notes, seed: int) -> Product:
+def by_seed(shop: SellerKnowledge, notes: Notes, seed: int) -> Product:
     """Choose by the episode's seed alone (see ``product_of``)."""
     return product_of(shop.catalog, seed)
 

@@ -25,8 +25,8 @@ from convgym.benchmarks.validation.encounters import (
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.verdicts import Finding, Measure, finding, rate
 from convgym.conversation import Message
-from convgym.customers.understanding import tokens
-from convgym.sellers import Shop
+from convgym.sellers.knowledge import SellerKnowledge
+from convgym.shop.language import tokens
 
 UNASKED_TURNS = 2
 """Turns of small talk in which nothing is asked and nothing need be told."""
@@ -134,7 +134,7 @@ def stuck(replies: Sequence[str]) -> bool:
     return any(len(run) >= RUN for run in runs)
 
 
-def told(messages: Sequence[Message], shop: Shop, latent: Mapping[str, Any]) -> set[str]:
+def told(messages: Sequence[Message], shop: SellerKnowledge, latent: Mapping[str, Any]) -> set[str]:
     """Return which of need, feature and budget the customer told in these messages.
 
     A number is a budget if it is the one in ``latent`` or, where that is unknown, if it could be
@@ -156,7 +156,7 @@ def told(messages: Sequence[Message], shop: Shop, latent: Mapping[str, Any]) -> 
 
 
 def _disclosure(evidence: Evidence, subject: Subject) -> Finding:
-    meetings, shop = evidence[CHATTER.name], Shop(subject.catalog)
+    meetings, shop = evidence[CHATTER.name], SellerKnowledge(subject.catalog)
     topics = [
         told(meeting.episode.messages(UNASKED_TURNS), shop, meeting.latents[0])
         for meeting in meetings

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
-from convgym.catalog import Catalog, load_catalog
 from convgym.customers import Customer, CustomerSpec, Reply, Snapshottable
 from convgym.customers.together import respond_customers
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.seeds import evaluation_seeds
+from convgym.shop.catalog import Catalog, load_catalog
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from convgym.benchmarks.results import MAX_EXCLUDED_SHARE
+from convgym.benchmarks.runs.result import MAX_EXCLUDED_SHARE
 from convgym.benchmarks.validation.check import Check
 from convgym.benchmarks.validation.decisions import CALIBRATED, PRICE
 from convgym.benchmarks.validation.encounters import Encounter, Meeting, hold
 from convgym.benchmarks.validation.endings import ENDINGS
 from convgym.benchmarks.validation.refusals import DEAL_BREAKERS, WALK_AWAY
 from convgym.benchmarks.validation.reproducibility import DETERMINISM, SNAPSHOTS
-from convgym.benchmarks.validation.skill import (
-    ATTACKS_FAIL,
-    NULL_SELLERS,
-    PARAPHRASES,
-    SEPARATED,
-)
+from convgym.benchmarks.validation.skill import ATTACKS_FAIL, NULL_SELLERS, PARAPHRASES, SEPARATED
 from convgym.benchmarks.validation.speech import DISCLOSURE, LEAKAGE, ROLE, WORDS
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.verdicts import Finding

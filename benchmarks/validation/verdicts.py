@@ -12,13 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from convgym.benchmarks.statistics import (
-    Estimate,
-    newcombe_interval,
-    t_interval,
-    wilson_interval,
-)
 from convgym.conversation import Message
+from convgym.statistics import Estimate, newcombe_interval, t_interval, wilson_interval
 
 Status = Literal["pass", "warn", "fail", "skipped", "invalid"]
 Unit = Literal["%", "turns"]

@@ -1,4 +1,4 @@
-"""What the sellers of the suite say, apart from what ``convgym.sellers`` gives them."""
+"""What the sellers of the suite say, apart from what ``convgym.sellers.scripted`` gives them."""
 
 from __future__ import annotations
 

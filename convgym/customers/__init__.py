@@ -30,10 +30,10 @@ CustomerSpec: TypeAlias = str | Customer | CustomerFactory
 # Customers that come with the package are named, not imported, until somebody asks for them.
 _FACTORIES: dict[str, str | CustomerFactory] = {
     "human": "convgym.customers.human:HumanCustomer",
-    "hybrid": "convgym.customers.hybrid:HybridCustomer",
-    "llm": "convgym.customers.llm:LLMCustomer",
+    "hybrid": "convgym.customers.llm.hybrid:HybridCustomer",
+    "llm": "convgym.customers.llm.customer:LLMCustomer",
     "replay": "convgym.customers.replay:ReplayCustomer",
-    "scripted": "convgym.customers.scripted:ScriptedCustomer",
+    "scripted": "convgym.customers.scripted.customer:ScriptedCustomer",
     "suggested": "convgym.customers.suggested:suggested",
 }
 _OWN = frozenset(_FACTORIES)

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from convgym.catalog import Catalog, load_catalog
 from convgym.customers.base import Decision, Reply
 from convgym.customers.personas import load_personas
 from convgym.customers.profile import Profile, check_profile, draw_profile
 from convgym.errors import ConvgymError
+from convgym.shop.catalog import Catalog, load_catalog
 
 _COMMANDS = {
     "/buy": (Decision.BUY, "I will take it."),

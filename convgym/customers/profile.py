@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
 
-from convgym.catalog import Catalog
 from convgym.customers.personas import Persona, Personas, load_personas
-from convgym.customers.understanding import OBJECTIONS
 from convgym.errors import ConvgymError, unknown
+from convgym.shop.catalog import Catalog
+from convgym.shop.language import OBJECTIONS
 
 PERSONAS: Mapping[str, Persona] = MappingProxyType(load_personas("default").personas)
 """The kinds of customers that come in unless others are asked for."""

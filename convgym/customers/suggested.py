@@ -34,15 +34,15 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, TypeAlias, cast
 
-from convgym.catalog import Catalog
-from convgym.conversation import Episode, Message, clean, show_sent
+from convgym.conversation import Message, clean, show_sent
 from convgym.customers import CustomerSpec, make_customer
 from convgym.customers.base import Customer, Reply, Snapshottable
 from convgym.customers.together import Answer, Opening, reset_customers, respond_customers
-from convgym.customers.understanding import tokens
 from convgym.errors import ConvgymError, unknown
 from convgym.policy import Conversation
-from convgym.sellers import make_seller
+from convgym.sellers.scripted import make_seller
+from convgym.shop.catalog import Catalog
+from convgym.shop.language import tokens
 
 COURTESIES = ("Sure.", "Of course.", "Thank you.")
 DRAFTS = 4
@@ -279,18 +279,6 @@ def suggested(
         SnapshottableSuggestedResponse if isinstance(customer, Snapshottable) else SuggestedResponse
     )
     return kind(customer, _business(business), speaker, name)
-
-
-def count_accepted(episode: Episode) -> tuple[int, int]:
-    """Return how many suggestions were sent verbatim or edited, and how many there were.
-
-    Abstentions are no suggestions. Both are 0 if the episode's metadata hold none.
-    """
-    kinds = [row["kind"] for row in episode.metadata.get("suggestions", ())]
-    return (
-        kinds.count("verbatim") + kinds.count("edited"),
-        len(kinds) - kinds.count("abstained"),
-    )
 
 
 def _business(given: Business | Mapping[str, Any] | None) -> Business:

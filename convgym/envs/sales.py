@@ -8,8 +8,8 @@ import gymnasium
 
 from convgym.envs.dialogue import draw_episode_seed
 from convgym.envs.scenario import Scenario
+from convgym.envs.spaces import Utterance
 from convgym.errors import unknown
-from convgym.spaces import Utterance
 
 
 class SalesEnv(gymnasium.Env[str, str]):
@@ -20,15 +20,16 @@ class SalesEnv(gymnasium.Env[str, str]):
     says one utterance and the customer answers. What the customer needs, can pay and worries
     about is hidden: the seller finds out by asking, recommends a product, deals with objections
     and asks the customer to buy. The default customer is scripted and needs no model
-    (``convgym.customers.scripted``); others plug in through ``customer``.
+    (``convgym.customers.scripted.customer``); others plug in through ``customer``.
 
     ## Action Space
-    ``convgym.spaces.Utterance()``: any ``str``. Control characters are removed, white space is
+    ``convgym.envs.spaces.Utterance()``: any ``str``. Control characters are removed, white space is
     collapsed and the rest is cut at 2,000 characters (``convgym.conversation.clean``) before the
     customer and the record see it. An empty utterance is a turn in which the seller says nothing.
 
     ## Observation Space
-    ``convgym.spaces.Utterance()``: the conversation so far, one utterance a line, oldest first,
+    ``convgym.envs.spaces.Utterance()``: the conversation so far, one utterance a line, oldest
+    first,
     each with its speaker::
 
         Customer: Hello, I am looking for a laptop.

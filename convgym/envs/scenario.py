@@ -12,8 +12,8 @@ from convgym.envs.dialogue import Dialogue
 from convgym.errors import ConvgymError, unknown
 
 if TYPE_CHECKING:
-    from convgym.catalog import Catalog
     from convgym.customers.personas import Personas
+    from convgym.shop.catalog import Catalog
 
 
 @dataclass(frozen=True, kw_only=True)

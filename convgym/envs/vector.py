@@ -21,8 +21,8 @@ from convgym.envs.dialogue import (
     step_together,
 )
 from convgym.envs.scenario import Scenario
+from convgym.envs.spaces import Utterance
 from convgym.errors import ConvgymError, unknown
-from convgym.spaces import Utterance
 
 Texts = tuple[str, ...]
 StepResult = tuple[Texts, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]

@@ -20,7 +20,7 @@ BackendFactory: TypeAlias = Callable[..., ChatBackend]
 # Named, not imported, until somebody asks for them.
 _FACTORIES: dict[str, str | BackendFactory] = {
     "openai": "convgym.llm.openai_backend:openai_backend",
-    "transformers": "convgym.llm.transformers_backend:TransformersBackend",
+    "transformers": "convgym.llm.local.transformers_backend:TransformersBackend",
 }
 _LOCK = threading.RLock()
 _OPEN: WeakValueDictionary[tuple[Any, ...], ChatBackend] = WeakValueDictionary()

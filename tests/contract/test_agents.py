@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from convgym.agents import AGENTS, Agent, Progress, TrainingReport, make_agent
-from convgym.agents.language_model import LanguageModelPolicy
+from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.pretrain import PretrainConfig, pretrain
 from convgym.conversation import Episode
-from convgym.customers.scripted import ScriptedCustomer
+from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.seeds import EVALUATION_BASE, evaluation_seeds

@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from convgym.agents.batch import TokenisedEpisode
-from convgym.agents.conversation_format import ConversationFormat, Tokens, compact_format
-from convgym.agents.generation import Generator, Prompt
-from convgym.agents.improvement import Problem, Speech
-from convgym.agents.improvements import IMPROVEMENTS, make_improvement
+from convgym.agents.improvement.problem import SingleTurnProblem
+from convgym.agents.improvement.registry import IMPROVEMENTS, make_improvement
+from convgym.agents.model.batch import TokenisedEpisode
+from convgym.agents.model.format import ConversationFormat, Tokens, compact_format
+from convgym.agents.model.generation import Prompt, ResponseSampler
+from convgym.agents.model.logprobs import divergence
+from convgym.agents.model.sampling import SamplingConfig
 from convgym.agents.pretrain import PretrainConfig, build_model, build_tokenizer
-from convgym.agents.scoring import divergence
 
 torch.set_num_threads(1)
 
@@ -57,12 +58,12 @@ def reference(format: ConversationFormat) -> Any:
 
 
 @pytest.fixture
-def speech(format: ConversationFormat) -> Speech:
-    return Speech(format, temperature=1.0, max_new_tokens=6)
+def speech(format: ConversationFormat) -> SamplingConfig:
+    return SamplingConfig(format, temperature=1.0, max_new_tokens=6)
 
 
 @pytest.fixture
-def problem(reference: Any, speech: Speech) -> Problem:
+def problem(reference: Any, speech: SamplingConfig) -> SingleTurnProblem:
     """Return the problem to say even numbers, at the states of what the reference said."""
     states = [(30 + i % 8, 40 + i // 8) for i in range(32)]
     responses = spoken(reference, speech, states)
@@ -75,7 +76,7 @@ def problem(reference: Any, speech: Speech) -> Problem:
         )
         for state, response in zip(states, responses, strict=True)
     ]
-    return Problem(log, taste, [(0.0,) * len(response) for response in responses])
+    return SingleTurnProblem(log, taste, [(0.0,) * len(response) for response in responses])
 
 
 def taste(prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> Tensor:
@@ -84,9 +85,9 @@ def taste(prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> Tensor:
     return worth + torch.tensor([sum(t % 2 == 0 for t in one) / len(one) for one in responses])
 
 
-def spoken(model: Any, speech: Speech, states: Sequence[Tokens]) -> list[Tokens]:
+def spoken(model: Any, speech: SamplingConfig, states: Sequence[Tokens]) -> list[Tokens]:
     format = speech.format
-    sampler = Generator(
+    sampler = ResponseSampler(
         model, format.end_id, format.forbidden_ids, speech.temperature, speech.max_new_tokens
     )
     samples = sampler.sample([Prompt((), s) for s in states], torch.Generator().manual_seed(9))
@@ -94,7 +95,7 @@ def spoken(model: Any, speech: Speech, states: Sequence[Tokens]) -> list[Tokens]
 
 
 def solve(
-    name: str, reference: Any, problem: Problem, speech: Speech, seed: int = 0
+    name: str, reference: Any, problem: SingleTurnProblem, speech: SamplingConfig, seed: int = 0
 ) -> tuple[Any, dict[str, float], list[tuple[int, int, Mapping[str, float]]]]:
     solver = make_improvement(
         name,
@@ -122,7 +123,7 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 @names
 def test_a_solver_keeps_the_contract(
-    name: str, reference: Any, problem: Problem, speech: Speech
+    name: str, reference: Any, problem: SingleTurnProblem, speech: SamplingConfig
 ) -> None:
     before = weights(reference)
     improved, metrics, told = solve(name, reference, problem, speech)
@@ -152,7 +153,7 @@ def test_a_solver_keeps_the_contract(
 
 @names
 def test_the_same_seed_gives_the_same_model(
-    name: str, reference: Any, problem: Problem, speech: Speech
+    name: str, reference: Any, problem: SingleTurnProblem, speech: SamplingConfig
 ) -> None:
     one, again, other = (
         weights(solve(name, reference, problem, speech, seed)[0]) for seed in (0, 0, 1)

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from convgym.agents import ppo
-from convgym.agents.q_fitting import lambda_returns
+from convgym.agents.training import losses
+from convgym.agents.values.fitting import lambda_returns
 from tests.learning.tabular import (
     PREFIXES,
     RESPONSES,
@@ -285,7 +285,7 @@ def token_ppo(
             baseline = torch.tensor(means)[:, prefixes]
             advantages = torch.stack(
                 [
-                    ppo.gae(ppo.final_rewards(total[s], PRESENT), baseline[s], turns)
+                    losses.gae(losses.final_rewards(total[s], PRESENT), baseline[s], turns)
                     for s in range(states)
                 ]
             )
@@ -299,7 +299,7 @@ def token_ppo(
         for _ in range(2):
             distributions = logits.log_softmax(-1)
             new = spell(distributions)
-            loss = ppo.clipped_surrogate(new, old, advantages, clip)
+            loss = losses.clipped_surrogate(new, old, advantages, clip)
             if penalty:
                 loss = loss + beta * penalty(distributions[:, prefixes], new, anchor)
             optimizer.zero_grad()
@@ -361,7 +361,7 @@ def test_a_divergence_per_token_in_the_loss_has_another_fixed_point(
     if estimator == "k2":
 
         def penalty(distributions: Tensor, new: Tensor, old: Tensor) -> Tensor:
-            return ppo.k2(new, old)
+            return losses.k2(new, old)
 
     local = response_policy(local_token_policy(reference, q, beta))
     found = token_ppo(reference, q, beta, penalty=penalty)
@@ -478,8 +478,8 @@ def test_gae_estimates_the_advantage_of_every_token(
     present = turns >= 0
 
     def mean_advantages(values: Array) -> tuple[Array, Array]:
-        found = ppo.gae(
-            ppo.final_rewards(outcomes, present),
+        found = losses.gae(
+            losses.final_rewards(outcomes, present),
             torch.tensor(values)[states, prefixes],
             turns,
             gamma=log.gamma,

@@ -16,13 +16,13 @@ import pytest
 import torch
 
 from convgym.agents import make_agent
-from convgym.agents.batch import collate, tokenise
-from convgym.agents.conversation_format import compact_format
-from convgym.agents.language_model import LanguageModelPolicy
+from convgym.agents.improvement.token_ppo import TokenPPO
+from convgym.agents.model.batch import collate, tokenise
+from convgym.agents.model.format import compact_format
+from convgym.agents.model.logprobs import response_logprobs
+from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.pretrain import PretrainConfig, build_model, build_tokenizer
-from convgym.agents.q_function import QFunctionConfig
-from convgym.agents.scoring import response_logprobs
-from convgym.agents.token_ppo import TokenPPO
+from convgym.agents.values.q_function import QFunctionConfig
 from convgym.conversation import Episode, Response, Turn
 from convgym.customers.base import Decision, Reply
 from convgym.policy import Policy

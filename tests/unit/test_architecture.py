@@ -76,7 +76,10 @@ def test_the_environment_knows_no_agent_and_loads_no_torch() -> None:
 
 def test_chat_models_in_this_process_are_loaded_only_when_asked_for() -> None:
     assert set(IMPORTS) >= LOCAL_MODELS
-    code = "import sys, convgym.llm.smollm2, convgym.llm.serve; assert 'torch' not in sys.modules"
+    code = (
+        "import sys, convgym.llm.local.smollm2, convgym.llm.local.serve; "
+        "assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

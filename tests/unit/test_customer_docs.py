@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from convgym import customers
-from convgym.benchmarks.report import columns, percent
-from convgym.benchmarks.results import read_manifest, read_results
-from convgym.benchmarks.scores import scores
-from convgym.catalog import catalog_names, load_catalog
+from convgym.benchmarks.report.rows import columns, percent
+from convgym.benchmarks.runs.folder import read_manifest, read_results
+from convgym.benchmarks.runs.scores import scores
 from convgym.customers.personas import Persona, load_personas, personas_names
 from convgym.customers.suggested import Business
-from convgym.sellers import SELLERS
+from convgym.sellers.scripted import SELLERS
+from convgym.shop.catalog import catalog_names, load_catalog
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"

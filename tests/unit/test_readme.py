@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from convgym.benchmarks.report import columns
-from convgym.benchmarks.results import read_manifest, read_results
-from convgym.benchmarks.scores import scores
+from convgym.benchmarks.report.rows import columns
+from convgym.benchmarks.runs.folder import read_manifest, read_results
+from convgym.benchmarks.runs.scores import scores
 
 ROOT = Path(__file__).parents[2]
 RUNS = sorted(folder.parent for folder in (ROOT / "benchmarks/results").glob("*/manifest.json"))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from convgym.agents.conversation_format import ConversationFormat, compact_format
-from convgym.agents.language_model import LanguageModelPolicy
+from convgym.agents.model.format import ConversationFormat, compact_format
+from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.pretrain import PretrainConfig, build_model, build_tokenizer
 from convgym.conversation import Episode, Message, Response, Turn
 from convgym.policy import Conversation

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from convgym.agents.batch import TokenisedEpisode, collate
-from convgym.agents.conversation_format import ConversationFormat, Tokens
-from convgym.agents.scoring import response_logprobs
+from convgym.agents.model.batch import TokenisedEpisode, collate
+from convgym.agents.model.format import ConversationFormat, Tokens
+from convgym.agents.model.logprobs import response_logprobs
 
 EASY, HARD, GOOD, BAD, REPLY, YES, NO = range(20, 27)
 """One token each."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from convgym.agents.language_model import DEFAULT_MODEL, LanguageModelPolicy
+from convgym.agents.model.policy import DEFAULT_MODEL, LanguageModelPolicy
 from convgym.agents.pretrain import PretrainConfig, build_tokenizer, pretrain
-from convgym.agents.protocol import Progress
 from convgym.errors import ConvgymError
+from convgym.progress import Progress
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 

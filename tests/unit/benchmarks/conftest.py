@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from convgym.agents.protocol import CurvePoint, Progress, TrainingReport
-from convgym.benchmarks.runner import Parts
-from convgym.benchmarks.suites import START, Suite
+from convgym.agents.protocol import CurvePoint, TrainingReport
+from convgym.benchmarks.runs.runner import Parts
+from convgym.benchmarks.runs.suites import START, Suite
 from convgym.conversation import Episode, Outcome, Response, Turn
 from convgym.errors import unknown
 from convgym.policy import Conversation
+from convgym.progress import Progress
 
 # A busy machine must not fail a property that holds.
 settings.register_profile("patient", deadline=None)

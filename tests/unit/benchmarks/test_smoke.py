@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from convgym.benchmarks.results import Result
-from convgym.benchmarks.runner import Update, run_suite
-from convgym.benchmarks.suites import get_suite, select
+from convgym.benchmarks.runs.result import Result
+from convgym.benchmarks.runs.runner import Update, run_suite
+from convgym.benchmarks.runs.suites import get_suite, select
 
 pytest.importorskip("torch")
 

@@ -10,7 +10,7 @@ import pytest
 
 from convgym import customers
 from convgym.customers import Customer, customer_names, make_customer, register_customer
-from convgym.customers.scripted import ScriptedCustomer
+from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
 
 PuppetFactory = Callable[[], Customer]
@@ -47,7 +47,9 @@ def test_by_class_factory_or_object(puppet: PuppetFactory) -> None:
 
 
 def test_by_module_and_name(module: Path) -> None:
-    module.write_text("from convgym.customers.scripted import ScriptedCustomer as Mine\nmine = 3\n")
+    module.write_text(
+        "from convgym.customers.scripted.customer import ScriptedCustomer as Mine\nmine = 3\n"
+    )
     assert isinstance(make_customer("shop:Mine", patience=4), ScriptedCustomer)
     with pytest.raises(ConvgymError, match="module 'shop' has no customer 'Yours'"):
         make_customer("shop:Yours")
@@ -60,7 +62,7 @@ def test_registered(puppet: PuppetFactory) -> None:
     assert {"puppet", "scripted"} <= set(customer_names())
     assert customer_names() == sorted(customer_names())
     assert make_customer("puppet").fingerprint == "puppet"
-    register_customer("puppet", "convgym.customers.scripted:ScriptedCustomer")
+    register_customer("puppet", "convgym.customers.scripted.customer:ScriptedCustomer")
     assert isinstance(make_customer("puppet"), ScriptedCustomer)
     with pytest.raises(ConvgymError, match="without a colon"):
         register_customer("a:b", puppet)

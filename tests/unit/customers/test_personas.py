@@ -13,11 +13,11 @@ import pytest
 from convgym.customers.base import Decision
 from convgym.customers.personas import load_personas, personas_names
 from convgym.customers.profile import PERSONAS
-from convgym.customers.scripted import ScriptedCustomer
-from convgym.customers.wording import EVASIONS
+from convgym.customers.scripted.customer import ScriptedCustomer
+from convgym.customers.scripted.wording import EVASIONS
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
-from convgym.sellers import make_seller
+from convgym.sellers.scripted import make_seller
 
 QUESTIONS = {
     "need": "What will you use it for?",

@@ -11,12 +11,12 @@ import pytest
 
 from convgym import customers
 from convgym.customers import customer_names, make_customer, register_customer
-from convgym.customers.scripted import ScriptedCustomer
+from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
 
 Install = Callable[..., None]
 
-GOOD = "from convgym.customers.scripted import ScriptedCustomer as Made\n"
+GOOD = "from convgym.customers.scripted.customer import ScriptedCustomer as Made\n"
 
 
 @pytest.fixture

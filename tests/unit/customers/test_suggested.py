@@ -15,19 +15,14 @@ import pytest
 
 from convgym.conversation import Episode, Message, as_said, clean, show_sent
 from convgym.customers import Customer, Decision, Snapshottable, make_customer
-from convgym.customers.scripted import ScriptedCustomer
-from convgym.customers.suggested import (
-    COURTESIES,
-    Business,
-    SuggestedResponse,
-    count_accepted,
-    suggested,
-)
+from convgym.customers.scripted.customer import ScriptedCustomer
+from convgym.customers.suggested import COURTESIES, Business, SuggestedResponse, suggested
 from convgym.errors import ConvgymError
 from convgym.logs import read_log, write_log
 from convgym.policy import Conversation
 from convgym.rollout import rollout
-from convgym.sellers import make_seller
+from convgym.sellers.scripted import make_seller
+from convgym.suggestions import count_accepted
 
 ALWAYS: dict[str, dict[str, float]] = {
     way: {"verbatim": 0.0, "edited": 0.0, "influenced": 0.0, "ignored": 0.0} | {way: 1.0}

@@ -10,8 +10,8 @@ from gymnasium.error import ResetNeeded
 import convgym
 from convgym.customers import Customer
 from convgym.envs import SalesEnv
+from convgym.envs.registration import SALES, register_environments
 from convgym.errors import ConvgymError
-from convgym.registration import SALES, register_environments
 from convgym.seeds import EVALUATION_BASE
 
 PuppetFactory = Callable[[], Customer]

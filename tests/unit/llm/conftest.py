@@ -9,8 +9,8 @@ from typing import Any
 import openai.resources.chat  # noqa: F401 - takes seconds, which no test is to count
 import pytest
 
-from convgym.benchmarks.chat_server import ChatServer, Script
 from convgym.llm import ChatRequest
+from convgym.llm.fake_server import ChatServer, Script
 from convgym.llm.openai_backend import OpenAIBackend, OpenAIConfig
 
 KEY = "sk-very-secret-0123456789"

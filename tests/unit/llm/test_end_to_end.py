@@ -15,16 +15,16 @@ from typing import Any
 import gymnasium
 import pytest
 
-from convgym.benchmarks.chat_server import Action, ChatServer, Script
-from convgym.benchmarks.report import write_report
-from convgym.benchmarks.results import read_results
-from convgym.benchmarks.runner import run_suite
-from convgym.benchmarks.scores import scores
-from convgym.benchmarks.suites import Suite
+from convgym.benchmarks.report.write import write_report
+from convgym.benchmarks.runs.folder import read_results
+from convgym.benchmarks.runs.runner import run_suite
+from convgym.benchmarks.runs.scores import scores
+from convgym.benchmarks.runs.suites import Suite
 from convgym.conversation import Episode, Response
-from convgym.customers.prompts import repair_prompt
+from convgym.customers.llm.prompts import repair_prompt
 from convgym.errors import ConvgymError
 from convgym.llm import ChatAnswer, ChatRequest, ChatResult
+from convgym.llm.fake_server import Action, ChatServer, Script
 from convgym.policy import Conversation
 from convgym.rollout import rollout
 

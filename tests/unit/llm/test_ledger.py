@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from convgym.benchmarks.chat_server import Action, ChatServer, Script
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatAnswer, ChatRequest
+from convgym.llm.fake_server import Action, ChatServer, Script
 from convgym.llm.ledger import Budget, BudgetExhausted, Ledger, Usage, worst_case
 from convgym.llm.openai_backend import OpenAIBackend
 

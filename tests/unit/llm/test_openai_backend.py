@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from convgym.benchmarks.chat_server import Action, ChatServer, Script
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatAnswer, ChatRequest
+from convgym.llm.fake_server import Action, ChatServer, Script
 from convgym.llm.openai_backend import OpenAIBackend, OpenAIConfig
 
 KEY = "sk-very-secret-0123456789"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from convgym.benchmarks.chat_server import Action, ChatServer, Script
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatAnswer, ChatBackend, ChatRequest, ChatResult
+from convgym.llm.fake_server import Action, ChatServer, Script
 from convgym.llm.openai_backend import OpenAIBackend
 from convgym.llm.recording import RecordingBackend, ReplayBackend, request_key
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from convgym.benchmarks.chat_server import Action, ChatServer, Script
 from convgym.errors import ConvgymError
 from convgym.llm import ChatAnswer, ChatRequest, ChatResult, make_backend, register_backend
+from convgym.llm.fake_server import Action, ChatServer, Script
 from convgym.llm.ledger import Budget, BudgetExhausted
 from convgym.llm.openai_backend import OpenAIBackend, OpenAIConfig, ledgers
 

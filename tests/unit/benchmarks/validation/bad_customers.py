@@ -12,7 +12,8 @@ from typing import Any
 
 from convgym.benchmarks.validation import words
 from convgym.customers import Decision, Reply
-from convgym.customers.scripted import NEVER, ScriptedCustomer
+from convgym.customers.scripted.buying import NEVER
+from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import InfrastructureError
 
 _CLOSE = words.CLOSES[0]

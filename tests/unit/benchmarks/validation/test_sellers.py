@@ -17,12 +17,13 @@ from convgym.benchmarks.validation.encounters import (
 from convgym.benchmarks.validation.offers import notes_of, of_wrong_use, too_dear_for
 from convgym.benchmarks.validation.sellers import QUESTIONS, product_of
 from convgym.benchmarks.validation.subject import Profiled, Subject
-from convgym.catalog import catalog_names, load_catalog
-from convgym.customers.scripted import ScriptedCustomer
+from convgym.customers.scripted.customer import ScriptedCustomer
+from convgym.customers.scripted.understanding import Understanding
 from convgym.customers.together import is_batched, respond_customers
-from convgym.customers.understanding import Understanding
 from convgym.errors import InfrastructureError
-from convgym.sellers import PHRASES, make_seller
+from convgym.sellers.knowledge import PHRASES
+from convgym.sellers.scripted import make_seller
+from convgym.shop.catalog import catalog_names, load_catalog
 
 CATALOG = load_catalog("laptops")
 

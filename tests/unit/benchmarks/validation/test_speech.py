@@ -7,20 +7,13 @@ from typing import Any
 import pytest
 
 from convgym.benchmarks.validation.encounters import Meeting
-from convgym.benchmarks.validation.speech import (
-    WORDS,
-    contradicts,
-    leaks,
-    sells,
-    stuck,
-    told,
-)
+from convgym.benchmarks.validation.speech import WORDS, contradicts, leaks, sells, stuck, told
 from convgym.benchmarks.validation.subject import Subject
-from convgym.catalog import load_catalog
 from convgym.conversation import Episode, Message, Response, Turn
-from convgym.customers.wording import EVASIONS, FRAGMENTS, PHRASES
-from convgym.sellers import PHRASES as SELLER_PHRASES
-from convgym.sellers import Shop
+from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS, PHRASES
+from convgym.sellers.knowledge import PHRASES as SELLER_PHRASES
+from convgym.sellers.knowledge import SellerKnowledge
+from convgym.shop.catalog import load_catalog
 
 LATENT: dict[str, Any] = {"budget": 800, "price_sensitivity": 1.23456, "trust_now": 0.5}
 
@@ -146,7 +139,7 @@ def test_what_a_customer_told(said: str, latent: dict[str, Any], topics: set[str
         {"role": "user", "content": said},
         {"role": "assistant", "content": "This one is for editing and costs $800."},
     ]
-    assert told(messages, Shop(load_catalog("laptops")), latent) == topics
+    assert told(messages, SellerKnowledge(load_catalog("laptops")), latent) == topics
 
 
 @pytest.mark.parametrize(

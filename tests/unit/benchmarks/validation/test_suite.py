@@ -10,7 +10,7 @@ import pytest
 from convgym.benchmarks.validation.report import failed
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.suite import CHECKS, Outcome, get_checks, plan, validate
-from convgym.customers.scripted import ScriptedCustomer
+from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
 
 from .bad_customers import BAD, Broken, Good, Opaque

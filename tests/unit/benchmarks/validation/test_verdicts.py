@@ -6,7 +6,6 @@ import math
 
 import pytest
 
-from convgym.benchmarks.statistics import newcombe_interval, wilson_interval
 from convgym.benchmarks.validation.verdicts import (
     Measure,
     advice,
@@ -20,6 +19,7 @@ from convgym.benchmarks.validation.verdicts import (
     value,
     worst,
 )
+from convgym.statistics import newcombe_interval, wilson_interval
 
 
 @pytest.mark.parametrize(

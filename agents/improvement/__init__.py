@@ -1,0 +1,1 @@
+"""Solvers of the single-turn problem: the improvement step of Iterative PPO."""

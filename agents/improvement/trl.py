@@ -1,0 +1,311 @@
+"""TRL's GRPO and RLOO trainers as off-the-shelf solvers of the improvement step.
+
+The algorithms are TRL's; this module makes its trainers see our problem as it is:
+
+- States are token ids, which do not survive being decoded and encoded again. So TRL is given every
+  id as a word of its own, and a tokenizer that knows just these words.
+- The policy never says a forbidden token. So the output layer gets a bias that bars them: TRL then
+  samples, trains and measures with the very distribution that is deployed.
+- What TRL logs as its KL divergence, a mean over tokens, becomes nats per response, and the step
+  ends once it passes its target.
+
+``trl`` is imported here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from convgym.agents.improvement.problem import SingleTurnProblem, Tell
+from convgym.agents.model.format import ConversationFormat, Tokens
+from convgym.agents.model.lora import merged
+from convgym.agents.model.sampling import SamplingConfig
+from convgym.agents.model.weights import copied, load_trained_weights, trained_weights
+from convgym.agents.training.minibatches import shuffled
+from convgym.errors import ConvgymError
+from convgym.llm.local.smollm2 import without_progress_bars
+
+try:
+    from datasets import Dataset  # type: ignore[import-untyped]
+    from huggingface_hub import constants
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from transformers import PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
+    from trl import (  # type: ignore[attr-defined]
+        GRPOConfig,
+        GRPOTrainer,
+        RLOOConfig,
+        RLOOTrainer,
+    )
+except ModuleNotFoundError as error:
+    raise ConvgymError(
+        f"improvement by TRL needs {error.name!r}: pip install 'convgym[train]'"
+    ) from error
+
+_BARRED = -1e9
+"""Logit of a forbidden token: its probability is 0, and their product is no NaN."""
+
+
+@dataclass(frozen=True, slots=True)
+class _TRL(ABC):
+    """What both solvers have in common."""
+
+    steps: int = 20
+    """Batches of fresh responses."""
+    prompts: int = 32
+    """States per batch."""
+    samples: int = 4
+    """Responses per state; at least 2."""
+    minibatches: int = 1
+    """Optimiser steps per batch. From the second on, probability ratios differ from 1."""
+    learning_rate: float = 3e-4
+    """At first; it falls to 0 in a line."""
+    clip: float = 0.2
+    """TRL's ``epsilon``."""
+    kl_coefficient: float = 0.05
+    """TRL's ``beta``, positive."""
+    target_kl: float = 1.5
+    """The step ends where TRL's estimate of the divergence, in nats per response, passes this."""
+    max_gradient_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.samples < 2:
+            raise ConvgymError(
+                "samples must be at least 2, as scores are compared within a state, "
+                f"got {self.samples}"
+            )
+        if not self.kl_coefficient > 0:
+            raise ConvgymError(
+                "kl_coefficient must be positive, as TRL measures no divergence without it, "
+                f"got {self.kl_coefficient}"
+            )
+        if self.prompts * self.samples % self.minibatches:
+            raise ConvgymError(
+                f"prompts x samples = {self.prompts * self.samples} responses cannot be split into "
+                f"{self.minibatches} equal minibatches"
+            )
+
+    @abstractmethod
+    def _trainer(self, settings: dict[str, Any], **parts: Any) -> Any:
+        """Return TRL's trainer, its config made of ``settings`` and the solver's own."""
+
+    def improve(
+        self,
+        reference: Any,
+        problem: SingleTurnProblem,
+        speech: SamplingConfig,
+        *,
+        generator: torch.Generator,
+        tell: Tell = lambda done, total, metrics: None,
+    ) -> tuple[Any, dict[str, float]]:
+        """Return the improved copy of ``reference``; see ``Improvement``.
+
+        Returns:
+            The model, and TRL's metrics of the last step: ``kl_of_pass`` (nats per response,
+            estimated from the sampled tokens before the step's update), ``fresh_score``,
+            ``clip_fraction`` and ``entropy`` (nats per token).
+        """
+        words = _Words(speech.format, reference.config.get_text_config().vocab_size)
+        chosen = draw_prompts(problem.prompts(), self.steps * self.prompts, generator)
+        states = {words.spell(prompt): prompt for prompt in chosen}
+
+        def score(prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
+            responses = [tuple(ids) for ids in completion_ids]
+            return problem.score([states[text] for text in prompts], responses).tolist()
+
+        watch = _Watch(self.target_kl, tell)
+        model = copied(reference)
+        with tempfile.TemporaryDirectory() as folder, _seclusion():
+            # TRL loads the reference from where the model says that it came from.
+            merged(model).save_pretrained(folder)
+            model.config._name_or_path = folder
+            bar(model, speech.format)
+            trainer = self._trainer(
+                {
+                    "output_dir": folder,
+                    "max_steps": self.steps * self.minibatches,
+                    "per_device_train_batch_size": self.prompts * self.samples // self.minibatches,
+                    "steps_per_generation": self.minibatches,
+                    "num_generations": self.samples,
+                    "shuffle_dataset": False,  # the prompts are in random order
+                    "temperature": speech.temperature,
+                    "max_completion_length": speech.max_new_tokens,
+                    "learning_rate": self.learning_rate,
+                    "epsilon": self.clip,
+                    "beta": self.kl_coefficient,
+                    "max_grad_norm": self.max_gradient_norm,
+                    "disable_dropout": True,
+                    "seed": int(torch.randint(2**31, (), generator=generator)),
+                    "use_cpu": True,
+                    "bf16": False,
+                    "activation_checkpointing": False,
+                    "dataloader_pin_memory": False,
+                    "logging_steps": 1,
+                    "report_to": "none",
+                    "save_strategy": "no",
+                    "disable_tqdm": True,
+                },
+                model=model,
+                reward_funcs=score,
+                train_dataset=Dataset.from_dict({"prompt": list(map(words.spell, chosen))}),
+                processing_class=words.tokenizer,
+                callbacks=[watch],
+            )
+            bar(trainer.ref_model, speech.format)
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+        # TRL has replaced parts of its model, so only the weights are taken from it.
+        model.set_output_embeddings(model.get_output_embeddings().head)
+        improved = copied(reference)
+        load_trained_weights(improved, trained_weights(model))
+        return improved, watch.metrics
+
+
+@dataclass(frozen=True, slots=True)
+class GRPO(_TRL):
+    """Hyperparameters of group relative policy optimisation (Shao et al. 2024, arXiv 2402.03300).
+
+    The divergence is a penalty per token, beside advantages in units of ``scale_rewards``.
+    """
+
+    kl_coefficient: float = 0.5
+    scale_rewards: Literal["group", "batch", "none"] = "group"
+    """What advantages are divided by: the scores' deviation within the state, that of all of the
+    batch, or nothing."""
+    loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "dapo"
+    """How losses of tokens are summed up, see ``trl.GRPOConfig``."""
+
+    def _trainer(self, settings: dict[str, Any], **parts: Any) -> Any:
+        config = GRPOConfig(**settings, scale_rewards=self.scale_rewards, loss_type=self.loss_type)
+        return GRPOTrainer(args=config, **parts)
+
+
+@dataclass(frozen=True, slots=True)
+class RLOO(_TRL):
+    """Hyperparameters of REINFORCE leave-one-out (Ahmadian et al. 2024, arXiv 2402.14740).
+
+    The divergence is taken off the score, in whose units ``kl_coefficient`` therefore is.
+    """
+
+    normalize_advantages: bool = False
+    """Whether the advantages of a batch get mean 0 and deviation 1."""
+
+    def _trainer(self, settings: dict[str, Any], **parts: Any) -> Any:
+        config = RLOOConfig(**settings, normalize_advantages=self.normalize_advantages)
+        return RLOOTrainer(args=config, **parts)
+
+
+def draw_prompts(prompts: Sequence[Tokens], n: int, generator: torch.Generator) -> list[Tokens]:
+    """Return n prompts in random order, none a second time before all others had their turn."""
+    order: list[int] = []
+    while len(order) < n:
+        order += shuffled(len(prompts), generator)
+    return [prompts[i] for i in order[:n]]
+
+
+class _Words:
+    """Token ids as words of a text."""
+
+    def __init__(self, format: ConversationFormat, vocabulary: int) -> None:
+        # The brackets keep the special token 1 from being found in 12.
+        names = {f"<{token}>": token for token in range(vocabulary)}
+        spelt = Tokenizer(WordLevel(names, unk_token=f"<{format.pad_id}>"))
+        spelt.pre_tokenizer = WhitespaceSplit()
+        self.tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=spelt,
+            eos_token=f"<{format.end_id}>",
+            pad_token=f"<{format.pad_id}>",
+            padding_side="left",
+        )
+
+    def spell(self, ids: Tokens) -> str:
+        return " ".join(f"<{token}>" for token in ids)
+
+
+class _BarredHead(nn.Module):
+    """An output layer under which some tokens have no probability."""
+
+    bars: Tensor
+
+    def __init__(self, head: Any, barred: Tokens) -> None:
+        super().__init__()
+        self.head = head
+        bars = torch.zeros(len(head.weight)).index_fill(0, torch.tensor(barred), _BARRED)
+        self.register_buffer("bars", bars, persistent=False)
+
+    @property
+    def weight(self) -> Tensor:
+        weight: Tensor = self.head.weight
+        return weight
+
+    @property
+    def bias(self) -> Tensor:
+        return self.bars if self.head.bias is None else self.head.bias + self.bars
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return functional.linear(hidden, self.weight, self.bias)
+
+
+def bar(model: Any, format: ConversationFormat) -> None:
+    """Give a model an output layer that never chooses what the format forbids."""
+    head = model.get_output_embeddings()
+    model.set_output_embeddings(_BarredHead(head, format.forbidden_ids))
+
+
+class _Watch(TrainerCallback):
+    """Tells how training goes, and ends it at the target divergence."""
+
+    def __init__(self, target_kl: float, tell: Tell) -> None:
+        self.metrics: dict[str, float] = {}
+        self._target_kl, self._tell = target_kl, tell
+        self._length = 0.0
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        # A batch's later minibatches have not all of these, the summary at the end has none.
+        self._length = logs.get("completions/mean_length", self._length)
+        found = {
+            "kl_of_pass": logs["kl"] * self._length if "kl" in logs else None,
+            "fresh_score": logs.get("reward"),
+            "clip_fraction": logs.get("clip_ratio/region_mean"),
+            "entropy": logs.get("entropy"),
+        }
+        if found := {name: value for name, value in found.items() if value is not None}:
+            self.metrics |= found
+            self._tell(state.global_step, state.max_steps, self.metrics)
+            control.should_training_stop |= self.metrics["kl_of_pass"] > self._target_kl
+
+
+@contextmanager
+def _seclusion() -> Iterator[None]:
+    """Keep TRL from the caller's random numbers and progress bars, and from calling home."""
+    states = random.getstate(), np.random.get_state()
+    telemetry = constants.HF_HUB_DISABLE_TELEMETRY
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    try:
+        with (
+            torch.random.fork_rng(devices=[]),
+            without_progress_bars(),
+            warnings.catch_warnings(),
+        ):
+            # TRL 1.16 asks newer transformers by an older name.
+            warnings.filterwarnings(
+                "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
+            )
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        constants.HF_HUB_DISABLE_TELEMETRY = telemetry

@@ -1,0 +1,1 @@
+"""Language models as policies: tokens, sampling, log-probabilities, weights."""

@@ -1,0 +1,131 @@
+"""Whole conversations as training tensors: one row each, the customer's tokens masked out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from convgym.agents.model.format import ConversationFormat, Tokens
+from convgym.conversation import Episode
+
+
+@dataclass(frozen=True, slots=True)
+class TokenisedEpisode:
+    """One conversation up to its last response, token by token.
+
+    ``turns`` numbers the turn of a response's tokens and is -1 at all others; ``logprobs`` holds
+    the behaviour policy's log-probabilities, NaN where no model spoke or where they are unknown.
+    """
+
+    ids: tuple[int, ...]
+    turns: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    outcome: float
+    ending: Tokens = ()
+    """The customer's last words as the block that would lead up to another response: no part of
+    what a policy learns, but of what is known of customers."""
+
+    @property
+    def n_turns(self) -> int:
+        """Number of responses."""
+        return max(self.turns) + 1
+
+    def response_starts(self) -> list[int]:
+        """Return where each response begins; the tokens before it are its state."""
+        return [self.turns.index(turn) for turn in range(self.n_turns)]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B conversations padded at the right to the longest, T tokens.
+
+    What stands at column t belongs to token t: its log-probability is read off the logits at
+    t - 1, and the value of the state in which it was chosen off the critic's output at t - 1.
+    """
+
+    ids: Tensor
+    """(B, T) token ids."""
+    response: Tensor
+    """(B, T) bool, True on tokens that the seller produced, the end of a response included."""
+    turns: Tensor
+    """(B, T) number of the turn on response tokens, -1 elsewhere."""
+    logprobs: Tensor
+    """(B, T) log-probabilities under the behaviour policy, NaN where there are none."""
+    outcomes: Tensor
+    """(B,) 1.0 for a purchase, else 0.0."""
+    lengths: Tensor
+    """(B,) number of tokens of each row."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def present(self) -> Tensor:
+        """(B, T) bool, False on padding."""
+        return torch.arange(self.ids.shape[1]) < self.lengths[:, None]
+
+
+def tokenise(episode: Episode, format: ConversationFormat) -> TokenisedEpisode:
+    """Return an episode's tokens; what follows the last response is left out.
+
+    A response's own ids are kept where they spell its text in this format, so that the
+    log-probabilities belong to the very tokens that were sampled; else its text is encoded.
+    """
+    ids: list[int] = [*format.opening(episode.opening)]
+    turns, logprobs = [-1] * len(ids), [torch.nan] * len(ids)
+    ending: Tokens = ()
+    for index, turn in enumerate(episode.turns):
+        response = turn.response
+        if response.token_ids is not None and format.decode(response.token_ids) == response.text:
+            spelt = response.token_ids
+            scores = response.token_logprobs or (torch.nan,) * len(spelt)
+        else:
+            spelt = format.response(response.text)
+            scores = (torch.nan,) * len(spelt)
+        after = format.reply(turn.reply)
+        if index + 1 == len(episode.turns):
+            after, ending = (), after
+        ids += (*spelt, *after)
+        turns += [index] * len(spelt) + [-1] * len(after)
+        logprobs += (*scores, *[torch.nan] * len(after))
+    return TokenisedEpisode(tuple(ids), tuple(turns), tuple(logprobs), episode.reward, ending)
+
+
+def collate(episodes: Sequence[TokenisedEpisode], pad_id: int, *, endings: bool = False) -> Batch:
+    """Return episodes as one batch, padded to the longest; with their endings if asked to."""
+    endless: Tokens = ()
+    tails = [episode.ending if endings else endless for episode in episodes]
+    width = max(len(one.ids) + len(tail) for one, tail in zip(episodes, tails, strict=True))
+
+    def padded(values: Sequence[float], fill: float) -> list[float]:
+        return [*values, *[fill] * (width - len(values))]
+
+    turns = torch.tensor([padded(episode.turns, -1) for episode in episodes])
+    return Batch(
+        ids=torch.tensor(
+            [padded(one.ids + tail, pad_id) for one, tail in zip(episodes, tails, strict=True)]
+        ),
+        response=turns >= 0,
+        turns=turns,
+        logprobs=torch.tensor([padded(episode.logprobs, torch.nan) for episode in episodes]),
+        outcomes=torch.tensor([episode.outcome for episode in episodes]),
+        lengths=torch.tensor(
+            [len(one.ids) + len(tail) for one, tail in zip(episodes, tails, strict=True)]
+        ),
+    )
+
+
+def first_tokens(batch: Batch) -> Tensor:
+    """Return where (B, T) a response begins; the token before it ends the state."""
+    before = functional.pad(batch.turns[:, :-1], (1, 0), value=-1)
+    return batch.response & (batch.turns != before)
+
+
+def last_tokens(batch: Batch) -> Tensor:
+    """Return where (B, T) a response ends."""
+    after = functional.pad(batch.turns[:, 1:], (0, 1), value=-1)
+    return batch.response & (batch.turns != after)

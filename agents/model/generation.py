@@ -1,0 +1,210 @@
+"""Batched sampling of responses with a key-value cache that lasts from turn to turn.
+
+All conversations decode together. A conversation's next prompt begins with its last prompt and
+response, whose keys and values are still there, so that only the customer's reply is read anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convgym.agents.model.format import Tokens
+from convgym.agents.model.forward import WORTHWHILE
+from convgym.agents.model.kv_cache import RaggedCache
+from convgym.agents.model.sampling import Sample, draw, samples, token_logprobs
+from convgym.errors import ConvgymError
+
+SLACK = 128
+"""Slots reserved beyond the present need, so that the cache is rarely moved."""
+
+DROP = 0.5
+"""Share of rows that must have ended before the others go on without them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a response is sampled after: ``history`` ends with the last response, or is empty."""
+
+    history: Tokens
+    reply: Tokens
+
+    @property
+    def ids(self) -> Tokens:
+        return self.history + self.reply
+
+
+class ResponseSampler:
+    """Samples responses from a causal language model.
+
+    Args:
+        model: a ``transformers`` causal language model with attention layers only.
+        end_id: the id that ends a response.
+        forbidden_ids: ids that are never sampled.
+        temperature: of sampling, positive.
+        max_new_tokens: longest response, its end token included.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        end_id: int,
+        forbidden_ids: Tokens,
+        temperature: float,
+        max_new_tokens: int,
+    ) -> None:
+        self._model, self._end_id = model, end_id
+        self._forbidden = torch.tensor(forbidden_ids, dtype=torch.long)
+        self._temperature, self._max_new_tokens = temperature, max_new_tokens
+        self._head = model.get_output_embeddings()
+        config = model.config.get_text_config()
+        self._layers: int = config.num_hidden_layers
+        self._max_length: int = config.max_position_embeddings
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the cache, as must be done whenever the model's weights change."""
+        self._cache = RaggedCache(self._layers, 0, 0)
+        self._rows: dict[Tokens, int] = {}
+
+    @torch.inference_mode()
+    def sample(self, prompts: Sequence[Prompt], generator: torch.Generator) -> list[Sample]:
+        """Sample a response to every prompt.
+
+        Prompts that continue a conversation of the last call are read from where it ended.
+        Among the others, histories that begin one another are read only once, and so are whole
+        prompts without a history: many samples after one prompt, prompts at every turn of one
+        conversation, or many continuations of one history are cheap. So is a system message that
+        all of them begin with.
+
+        Raises:
+            ConvgymError: when a prompt leaves no room for a response in the model's context.
+        """
+        if not prompts:
+            return []
+        ids = [prompt.ids for prompt in prompts]
+        longest = max(map(len, ids))
+        if longest + self._max_new_tokens > self._max_length:
+            raise ConvgymError(
+                f"a conversation of {longest} tokens and a response of up to "
+                f"{self._max_new_tokens} exceed the model's context of {self._max_length}: "
+                "use fewer turns, a smaller max_new_tokens or another model"
+            )
+        known = self._recall(prompts, ids)
+        blocks = [tokens[length:] for tokens, length in zip(ids, known, strict=True)]
+        hidden = self._read(self._cache, blocks, known)
+        sampled = self._decode(hidden, torch.tensor([len(tokens) for tokens in ids]), generator)
+        # The last token of a response has been sampled but not read.
+        self._rows = {
+            (tokens + sample.token_ids)[:-1]: row
+            for row, (tokens, sample) in enumerate(zip(ids, sampled, strict=True))
+        }
+        return sampled
+
+    def _recall(self, prompts: Sequence[Prompt], ids: Sequence[Tokens]) -> list[int]:
+        """Make the cache's rows those of the prompts; return how much of each they know."""
+        keys = [prompt.history[:-1] for prompt in prompts]
+        old = {row: self._rows[key] for row, key in enumerate(keys) if key in self._rows}
+        fresh = [row for row in range(len(ids)) if row not in old]
+        begun = {row: prompts[row].history or ids[row][:-1] for row in fresh}
+        cache, new = self._read_together(list(begun.values()))
+        known = [len(keys[row]) if row in old else len(begun[row]) for row in range(len(ids))]
+        unread = max(len(tokens) - length for tokens, length in zip(ids, known, strict=True))
+        needed = max(max(map(len, ids)) + self._max_new_tokens, max(known) + unread)
+        # Conversations that keep their place stay where they are; only then can others join.
+        in_place = len(ids) == self._cache.rows and all(row == at for row, at in old.items())
+        if not in_place or self._cache.capacity < needed:
+            before, self._cache = self._cache, RaggedCache(self._layers, len(ids), needed + SLACK)
+            if old:
+                self._cache.copy_rows(before, list(old.values()), list(old))
+        if fresh:
+            self._cache.copy_rows(cache, [new[begun[row]] for row in fresh], fresh)
+        return known
+
+    def _read_together(self, begun: Sequence[Tokens]) -> tuple[RaggedCache, dict[Tokens, int]]:
+        """Read beginnings of prompts; return the cache and the row of each."""
+        rows: dict[Tokens, int] = {}
+        distinct: list[Tokens] = []
+        # In lexical order a beginning stands just before those that it begins.
+        for tokens in sorted(set(begun), reverse=True):
+            if not distinct or distinct[-1][: len(tokens)] != tokens:
+                distinct.append(tokens)
+            rows[tokens] = len(distinct) - 1
+        length = max(map(len, distinct), default=0)
+        cache = RaggedCache(self._layers, len(distinct), length + SLACK)
+        if length:
+            # The first and the last in lexical order have no more in common than all have.
+            shared = len(os.path.commonprefix([distinct[0], distinct[-1]]))  # noqa: RUF071
+            if len(distinct) < 2 or shared < WORTHWHILE:
+                shared = 0
+            else:
+                beginning = RaggedCache(self._layers, 1, shared)
+                self._read(beginning, [distinct[0][:shared]], [0])
+                cache.copy_rows(beginning, [0] * len(distinct), range(len(distinct)))
+            blocks = [tokens[shared:] for tokens in distinct]
+            self._read(cache, blocks, [shared] * len(distinct))
+        return cache, rows
+
+    def _read(self, cache: RaggedCache, blocks: Sequence[Tokens], known: Sequence[int]) -> Tensor:
+        """Read a block of tokens per row; return the hidden state (B, width) after its last."""
+        counts = torch.tensor([len(block) for block in blocks])
+        width = int(counts.max())
+        tokens = torch.tensor([[*block, *[0] * (width - len(block))] for block in blocks])
+        positions = torch.tensor(known)[:, None] + torch.arange(width)
+        hidden = self._forward(cache, tokens, positions)
+        return hidden[torch.arange(len(blocks)), (counts - 1).clamp(min=0)]
+
+    def _forward(self, cache: RaggedCache, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Return the hidden states (B, new, width) of new tokens (B, new)."""
+        mask = cache.place(positions)
+        output = self._model.base_model(
+            input_ids=tokens,
+            attention_mask=mask,
+            # Pads may stand beyond the last position that the model knows.
+            position_ids=positions.clamp(max=self._max_length - 1),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def _decode(self, hidden: Tensor, lengths: Tensor, generator: torch.Generator) -> list[Sample]:
+        """Sample token after token until every row has ended, from its hidden state (B, width)."""
+        n = len(lengths)
+        tokens = torch.zeros(n, self._max_new_tokens, dtype=torch.long)
+        logprobs = torch.zeros(n, self._max_new_tokens)
+        counts = torch.full((n,), self._max_new_tokens)
+        # The rows still decoding, in a cache of their own once enough others have ended.
+        rows, ended, cache = torch.arange(n), torch.zeros(n, dtype=torch.bool), self._cache
+        for step in range(self._max_new_tokens):
+            scores = token_logprobs(self._head(hidden), self._forbidden, self._temperature)
+            token = draw(scores, generator)
+            tokens[rows, step] = token
+            logprobs[rows, step] = scores.gather(1, token[:, None])[:, 0]
+            ends = (token == self._end_id) & ~ended
+            counts[rows[ends]] = step + 1
+            ended |= ends
+            if ended.all() or step + 1 == self._max_new_tokens:
+                break
+            if ended.sum() >= DROP * len(rows):
+                cache = self._keep(cache, rows, ~ended)
+                rows, token, ended = rows[~ended], token[~ended], ended[~ended]
+            # Rows that have ended go on idly; what they write is overwritten in the next turn.
+            hidden = self._forward(cache, token[:, None], (lengths[rows] + step)[:, None])[:, 0]
+        if cache is not self._cache:
+            self._cache.copy_rows(cache, range(cache.rows), rows.tolist())
+        return samples(tokens, logprobs, counts)
+
+    def _keep(self, cache: RaggedCache, rows: Tensor, keep: Tensor) -> RaggedCache:
+        """Return a cache of some rows of ``cache``, after bringing all of them home."""
+        if cache is not self._cache:
+            self._cache.copy_rows(cache, range(cache.rows), rows.tolist())
+        index = keep.nonzero()[:, 0].tolist()
+        kept = RaggedCache(self._layers, len(index), cache.capacity)
+        kept.copy_rows(cache, index, range(len(index)))
+        return kept

@@ -1,0 +1,55 @@
+"""Sampling tokens: the distribution, one draw from it, and what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convgym.agents.model.format import ConversationFormat, Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A sampled response and the log-probability of each of its tokens."""
+
+    token_ids: Tokens
+    token_logprobs: tuple[float, ...]
+
+
+def token_logprobs(logits: Tensor, forbidden: Tensor, temperature: float) -> Tensor:
+    """Return the log-probabilities (..., V) of the distribution that is sampled.
+
+    Sampling and training both use this function, so that their log-probabilities agree.
+
+    Args:
+        logits: (..., V), of any floating type.
+        forbidden: (F,) ids that are never sampled.
+        temperature: positive; divides the logits.
+    """
+    logits = logits.float() / temperature
+    return torch.log_softmax(logits.index_fill(-1, forbidden, -torch.inf), dim=-1)
+
+
+def draw(logprobs: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw one id (B,) per row of log-probabilities (B, V), by inversion of the distribution."""
+    cumulative = logprobs.double().exp().cumsum(-1)
+    uniform = torch.rand(len(logprobs), 1, dtype=torch.float64, generator=generator)
+    # The first entry above the drawn number: never one of zero width, hence never a forbidden one.
+    return torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)[:, 0]
+
+
+def samples(tokens: Tensor, logprobs: Tensor, counts: Tensor) -> list[Sample]:
+    """Return the first ``counts`` (B,) of tokens (B, T) and their log-probabilities (B, T)."""
+    rows = zip(tokens.tolist(), logprobs.tolist(), counts.tolist(), strict=True)
+    return [Sample(tuple(row[:count]), tuple(score[:count])) for row, score, count in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingConfig:
+    """How the policy speaks: what training must know of sampling."""
+
+    format: ConversationFormat
+    temperature: float
+    max_new_tokens: int

@@ -1,0 +1,1 @@
+"""What a new policy is worth, by a log that another one wrote."""

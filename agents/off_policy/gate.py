@@ -1,0 +1,130 @@
+"""The gate before deployment: is the new policy no worse, says an estimate it was not made from?
+
+The estimate is the first-order term of the performance difference (Kakade & Langford 2002; Schulman
+et al. 2015, arXiv 1502.05477, eq. 3), on conversations that the improvement step never saw::
+
+    gain = mean over conversations of  sum_t (rho'_t - rho_t) (G_t - V(s_t) - c)
+
+where rho'_t and rho_t are the probability ratios of the new and the old policy, for the t-th
+response, to what it was sampled from (the old policy, but for exploration), capped, and G_t is the
+lambda-return. It is doubly robust: right in expectation if either V or the returns are. The
+constant c is the mean of G - V on these conversations. In expectation it changes nothing, as ratios
+have mean 1; but where few conversations were held out and none sold, a V that hoped for more would
+make every policy look good that says anything else.
+
+States are those that the old policy meets, so the estimate is good for small steps only. After a
+large one, hardly anything in the log is what the new policy would say: the mean of rho', which is 1
+but for the cap, falls towards 0, and the estimate with it, whatever the policy is worth. Such a
+policy is turned down for that alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convgym.agents.model.batch import Batch, TokenisedEpisode, collate, first_tokens
+from convgym.agents.model.logprobs import response_logprobs
+from convgym.agents.model.sampling import SamplingConfig
+from convgym.agents.values.fitting import ValueEstimates
+from convgym.errors import ConvgymError
+
+
+@dataclass(frozen=True, slots=True)
+class GateConfig:
+    """When a new policy is deployed."""
+
+    held_out: float = 0.1
+    """Share of every round's conversations that is kept from the improvement step; 0: no gate."""
+    standard_errors: float = 1.0
+    """A policy is turned down if its gain is negative by more than this many standard errors."""
+    max_ratio: float = 5.0
+    """Cap of the probability ratio of a response."""
+    min_coverage: float = 0.5
+    """A policy is turned down if its ratios have a smaller mean than this."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out < 1:
+            raise ConvgymError(f"the gate's held_out must be in [0, 1), got {self.held_out}")
+        if not 0 <= self.min_coverage <= 1:
+            raise ConvgymError(
+                f"the gate's min_coverage must be in [0, 1], got {self.min_coverage}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Expected gain in conversion, as a probability, and its standard error."""
+
+    mean: float
+    standard_error: float
+    coverage: float = 1.0
+    """Mean capped probability ratio of the new policy to what the log was sampled from."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return the estimate for a log; nothing where too little was held out to know it."""
+        if math.isinf(self.standard_error):
+            return {}
+        return {
+            "predicted_gain": self.mean,
+            "predicted_gain_error": self.standard_error,
+            "gate_coverage": self.coverage,
+        }
+
+    def passes(self, config: GateConfig) -> bool:
+        """Tell whether the new policy may be deployed."""
+        # 0 times infinity is no number: nothing was held out, or a single conversation.
+        bound = config.standard_errors * self.standard_error if config.standard_errors else 0.0
+        return self.mean >= -bound and self.coverage >= config.min_coverage
+
+
+@torch.inference_mode()
+def predicted_gain(
+    model: Any,
+    reference: Any,
+    episodes: Sequence[TokenisedEpisode],
+    judged: Sequence[ValueEstimates],
+    speech: SamplingConfig,
+    max_ratio: float,
+) -> Gain:
+    """Estimate what ``model`` gains over ``reference``, from conversations that the latter held.
+
+    ``judged`` must come from value functions that have not seen the episodes.
+    """
+    ratios: list[Tensor] = []
+    coverage = 0.0
+    for start in range(0, len(episodes), 64):
+        part = episodes[start : start + 64]
+        batch = collate(part, speech.format.pad_id)
+        new, old = (
+            _response_ratios(policy, batch, speech, max_ratio) for policy in (model, reference)
+        )
+        coverage += float(new.sum())
+        ratios += (new - old).split(first_tokens(batch).sum(dim=1).tolist())
+    if not ratios:
+        return Gain(0.0, math.inf)
+    advantages = [torch.tensor(one.returns) - torch.tensor(one.values) for one in judged]
+    mean = torch.cat(advantages).mean()
+    found = torch.stack(
+        [(ratio * (one - mean)).sum() for ratio, one in zip(ratios, advantages, strict=True)]
+    )
+    if len(found) == 1:
+        return Gain(float(found), math.inf)
+    error = float(found.std()) / len(found) ** 0.5
+    return Gain(float(found.mean()), error, coverage / sum(map(len, ratios)))
+
+
+def _response_ratios(policy: Any, batch: Batch, speech: SamplingConfig, max_ratio: float) -> Tensor:
+    """Return the capped probability ratio (R,) of every response to what it was sampled from."""
+    ratios = (
+        response_logprobs(policy, speech.format, batch, speech.temperature)
+        - batch.logprobs[batch.response]
+    )
+    number = first_tokens(batch)[batch.response].cumsum(0) - 1
+    sums = ratios.new_zeros(int(number[-1]) + 1).index_add(0, number, ratios)
+    return sums.exp().clamp(max=max_ratio)

@@ -1,0 +1,326 @@
+"""Fitting Q to logged conversations: policy evaluation as regression (arXiv 2511.21638, Obs. 2).
+
+Targets of a turn with return G, from a log of the policy whose Q is wanted:
+
+- V, at the state and after every token of the response but the last: G by Monte Carlo;
+- Q, after the last token: the lambda-return G(lambda) through V after the customer's replies.
+  Monte Carlo regression, the paper's, for lambda 1; a SARSA-style fit for lambda 0. In the dueling
+  form the advantage head is fitted to ``G(lambda) - V(s)`` instead;
+- V, after the customer's last words: the outcome;
+- the customer's words: themselves.
+
+Cross-fitting (Chernozhukov et al. 2018): the log is split into folds, each member is fitted to all
+folds but one, and what is logged is judged by the member that has not seen it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from convgym.agents.model.batch import Batch, TokenisedEpisode, collate, first_tokens, last_tokens
+from convgym.agents.model.forward import shared_length
+from convgym.agents.training import losses
+from convgym.agents.training.minibatches import neighbours, shuffled
+from convgym.agents.values.diagnostics import auc, calibration
+from convgym.agents.values.q_function import QEnsemble, QFunction, QFunctionConfig
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedEpisode:
+    """A logged conversation and what each of its turns counts in a fit."""
+
+    episode: TokenisedEpisode
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueEstimates:
+    """What a member that has not seen a conversation of n turns says of it."""
+
+    token_values: tuple[float, ...]
+    """Of the state in which each response token was chosen."""
+    values: tuple[float, ...]
+    """V(s) of every turn."""
+    advantages: tuple[float, ...]
+    """The fitted A(s, a) of every turn."""
+    returns: tuple[float, ...]
+    """The lambda-return of every turn."""
+
+
+def lambda_returns(
+    values: Sequence[float], outcome: float, *, gamma: float, return_lambda: float
+) -> list[float]:
+    """Return the lambda-return of every turn of one conversation.
+
+    With n turns and V(s_n) = outcome, the only reward, at the end::
+
+        G_i = gamma_i ((1 - lambda) V(s_{i+1}) + lambda G_{i+1}),   G_{n-1} = outcome
+
+    where gamma_i is gamma for all turns but the last (the outcome comes with the last turn).
+
+    Args:
+        values: V(s_0) .. V(s_{n-1}), seen before each response.
+        outcome: 1.0 for a purchase, else 0.0.
+        gamma: discount per turn.
+        return_lambda: 1 for Monte Carlo, 0 for one-step bootstrapping.
+    """
+    returns = [outcome]
+    for value in reversed(values[1:]):
+        returns.append(gamma * ((1 - return_lambda) * value + return_lambda * returns[-1]))
+    return returns[::-1]
+
+
+def judge(
+    member: QFunction, episodes: Sequence[TokenisedEpisode], pad_id: int
+) -> list[ValueEstimates]:
+    """Return what a member says of every episode."""
+    config = member.config
+    judged: list[ValueEstimates] = []
+    for start in range(0, len(episodes), 64):
+        part = episodes[start : start + 64]
+        batch = collate(part, pad_id)
+        tokens, advantages = member.read(batch)
+        begins = first_tokens(batch)
+        per_token = tokens.split(batch.response.sum(dim=1).tolist())
+        per_turn = advantages.split(begins.sum(dim=1).tolist())
+        for row, episode in enumerate(part):
+            values = per_token[row][begins[row][batch.response[row]]].tolist()
+            returns = lambda_returns(
+                values, episode.outcome, gamma=config.gamma, return_lambda=config.return_lambda
+            )
+            judged.append(
+                ValueEstimates(
+                    tuple(per_token[row].tolist()),
+                    tuple(values),
+                    tuple(per_turn[row].tolist()),
+                    tuple(returns),
+                )
+            )
+    return judged
+
+
+def fit(
+    ensemble: QEnsemble,
+    episodes: Sequence[TokenisedEpisode],
+    *,
+    earlier: Sequence[WeightedEpisode] = (),
+    held_out: int = 0,
+    pad_id: int,
+    generator: torch.Generator,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> list[ValueEstimates]:
+    """Fit every member to its part of the log, in place.
+
+    Args:
+        ensemble: fitted further from where it is: a warm start.
+        episodes: the log of the present policy.
+        earlier: conversations of earlier rounds, for all members.
+        held_out: with a single fold, so many episodes at the beginning are left out of the fit.
+        pad_id: the padding token.
+        generator: order of minibatches and the folds.
+        tell: called with members done and in total.
+
+    Returns:
+        What the member that has not seen it says of each episode; with a single fold, what the
+        only member says, which has seen all that were not held out.
+    """
+    n = len(episodes)
+    if ensemble.config.folds == 1:
+        folds = [0] * held_out + [-1] * (n - held_out)
+    else:
+        folds = [i % ensemble.config.folds for i in shuffled(n, generator)]
+    present = [WeightedEpisode(episode, (1.0,) * episode.n_turns) for episode in episodes]
+    judged: dict[int, ValueEstimates] = {}
+    for fold, member in enumerate(ensemble):
+        training = [one for one, other in zip(present, folds, strict=True) if other != fold]
+        _fit_member(member, [*training, *earlier], pad_id, generator)
+        tell(fold + 1, ensemble.config.folds)
+        unseen = [i for i, other in enumerate(folds) if other in (fold, -1)]
+        opinions = judge(member, [episodes[i] for i in unseen], pad_id)
+        judged |= dict(zip(unseen, opinions, strict=True))
+    return [judged[i] for i in range(n)]
+
+
+def _fit_member(
+    member: QFunction,
+    training: Sequence[WeightedEpisode],
+    pad_id: int,
+    generator: torch.Generator,
+) -> None:
+    config = member.config
+    episodes = [one.episode for one in training]
+    trained = [parameter for parameter in member.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01, fused=True)
+    if episodes and not member.fitted:
+        member.expect(sum(one.outcome for one in episodes) / len(episodes))
+    parts = neighbours(episodes, config.minibatch)
+    done, total = 0, config.epochs * len(parts)
+    for _ in range(config.epochs):
+        targets = _targets(member, episodes, pad_id)
+        flat = torch.tensor([d for row in targets for d in row.differences])
+        variance = float(flat.var(correction=0)) + 1e-8 if len(flat) else 1.0
+        for number in shuffled(len(parts), generator):
+            part = parts[number]
+            batch = collate([episodes[i] for i in part], pad_id, endings=True)
+            weights = torch.tensor([w for i in part for w in training[i].weights])
+            returns = torch.tensor([g for i in part for g in targets[i].returns])
+            hidden = member(batch.ids)
+            loss = _value_loss(member, hidden, batch, weights, returns)
+            if config.form == "dueling" and config.advantage_weight:
+                target = torch.tensor([d for i in part for d in targets[i].differences])
+                after = hidden[last_tokens(batch)]
+                error = (member.advantages(after, after) - target).square()
+                weight = config.advantage_weight / variance
+                loss = loss + weight * _weighted_mean(error, weights)
+            if config.reply_weight:
+                loss = loss + config.reply_weight * _reply_loss(member, hidden, batch)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(trained, config.max_gradient_norm)
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * (1 - done / total)
+            optimizer.step()
+            done += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Targets:
+    returns: Sequence[float]
+    """The lambda-return of every turn."""
+    differences: Sequence[float] = ()
+    """``G(lambda) - V(s)`` of every turn, for an advantage head."""
+
+
+def _targets(
+    member: QFunction, episodes: Sequence[TokenisedEpisode], pad_id: int
+) -> list[_Targets]:
+    """Return the targets of Q, by the member as it is now; Monte Carlo returns need no member."""
+    config = member.config
+    if config.form == "direct" and config.return_lambda == 1:
+        return [
+            _Targets(
+                lambda_returns(
+                    (0.0,) * one.n_turns, one.outcome, gamma=config.gamma, return_lambda=1.0
+                )
+            )
+            for one in episodes
+        ]
+    return [
+        _Targets(one.returns, [g - v for g, v in zip(one.returns, one.values, strict=True)])
+        for one in judge(member, episodes, pad_id)
+    ]
+
+
+def _value_loss(
+    member: QFunction, hidden: Tensor, batch: Batch, weights: Tensor, returns: Tensor
+) -> Tensor:
+    """Return the loss of V at every state and token and at the end, and of Q in the direct form.
+
+    ``weights`` and ``returns`` (R,) are the turns' weights and lambda-returns.
+    """
+    config = member.config
+    begins = first_tokens(batch)
+    turn = begins.flatten().cumsum(0).view(batch.turns.shape) - 1
+    chosen = batch.response[:, 1:]
+    discounted = losses.discounted_outcomes(batch.outcomes, batch.turns, config.gamma)
+    final = last_tokens(batch)
+    last_turns = begins.sum(1).cumsum(0) - 1
+    ended = batch.response.any(1)
+    raws = [
+        member.raw_values(hidden[:, :-1][chosen]),
+        member.raw_values(hidden[torch.arange(len(batch)), batch.lengths - 1])[ended],
+    ]
+    targets = [discounted[:, 1:][chosen], batch.outcomes[ended]]
+    emphasis = torch.where(begins[:, 1:][chosen], config.state_weight, 1.0)
+    counts = [
+        emphasis * weights[turn[:, 1:][chosen]],
+        config.state_weight * weights[last_turns[ended]],
+    ]
+    if config.form == "direct":
+        raws.append(member.raw_values(hidden[final]))
+        targets.append(returns)
+        counts.append(config.state_weight * weights)
+    raw, target, weight = torch.cat(raws), torch.cat(targets), torch.cat(counts)
+    bce = config.loss == "bce"
+    errors = losses.outcome_loss(raw, target) if bce else (raw - target).square()
+    return _weighted_mean(errors, weight)
+
+
+def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    # A minibatch in which nothing counts any more is no news.
+    return (weights * values).sum() / weights.sum().clamp(min=1e-8)
+
+
+def _reply_loss(member: QFunction, hidden: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy of the customer's tokens; a system message that all rows share is none."""
+    customer = (batch.present & ~batch.response)[:, max(1, shared_length(batch.ids)) :]
+    first = batch.ids.shape[1] - customer.shape[1]
+    return functional.cross_entropy(
+        member.word_logits(hidden[:, first - 1 : -1][customer]), batch.ids[:, first:][customer]
+    )
+
+
+def importance(log_ratios: Sequence[float]) -> list[float]:
+    """Return the weight of every turn of a conversation that another policy held.
+
+    A turn's return depends on what was said from it on: its weight is the probability ratio of
+    these responses, exp of the sum of ``log_ratios`` from this turn on, capped at 1.
+    """
+    weights, total = [], 0.0
+    for log_ratio in reversed(log_ratios):
+        total += log_ratio
+        weights.append(math.exp(min(0.0, total)))
+    return weights[::-1]
+
+
+def diagnose(
+    episodes: Sequence[TokenisedEpisode], judged: Sequence[ValueEstimates], config: QFunctionConfig
+) -> dict[str, float]:
+    """Return what a fit is worth on conversations that it has not seen.
+
+    Returns:
+        ``value_loss`` (nats, or squared error) beside ``constant_loss``, that of the mean return;
+        ``value_r2``, the share of the returns' variance that V explains; ``advantage_r2``, the
+        share of the variance of G(lambda) - V that A explains; of Q = V + A as a predictor of
+        single outcomes ``calibration_error``, the mean of ``|predicted - observed|`` over ten bins,
+        and ``auc``, which is left out where all conversations ended alike.
+    """
+    value = torch.tensor([v for one in judged for v in one.values])
+    advantage = torch.tensor([a for one in judged for a in one.advantages])
+    target = torch.tensor([g for one in judged for g in one.returns]) - value
+    outcome = torch.tensor(
+        [
+            episode.outcome * config.gamma ** (episode.n_turns - 1 - turn)
+            for episode in episodes
+            for turn in range(episode.n_turns)
+        ]
+    )
+    mean = outcome.mean().expand_as(outcome)
+
+    def loss(predicted: Tensor) -> float:
+        if config.loss == "mse":
+            return float((predicted - outcome).square().mean())
+        return float(functional.binary_cross_entropy(predicted.clamp(0, 1), outcome))
+
+    def r2(predicted: Tensor, true: Tensor) -> float:
+        residual = float((predicted - true).square().mean())
+        return 1 - residual / (float(true.var(correction=0)) + 1e-8)
+
+    q, success = (value + advantage).numpy(), outcome.numpy()
+    ranking = auc(q, success)
+    return {
+        "value_loss": loss(value),
+        "constant_loss": loss(mean),
+        "value_r2": r2(value, outcome),
+        "advantage_r2": r2(advantage, target),
+        "advantage_sd": float(advantage.std(correction=0)),
+        "target_sd": float(target.std(correction=0)),
+        "calibration_error": calibration(q, success).expected_error,
+        **({} if math.isnan(ranking) else {"auc": ranking}),
+    }

@@ -1,0 +1,284 @@
+"""The multi-turn action value Q(s, a): Iterative PPO's reward model (arXiv 2511.21638).
+
+A plain regression of the outcome on (state, response) is nearly blind to what the improvement step
+needs, the differences between responses to one state: they are small beside those between states,
+and one bit at the end of a conversation says little of them. What does say much is the customer's
+reply, and replies are many tokens of supervision a turn. So a member of Q is a language model with
+heads, and has two opinions of a response:
+
+- the *direct* one, off the value head after the response's last token (``form="direct"``), or off
+  an advantage head, Q = V + A (``form="dueling"``);
+- the *imagined* one: the member, which has learned the customer's words too, samples replies to the
+  response and reads V(s') after them. That is Q(s, a) = E[V(s')], with a learned model of one turn.
+
+A score mixes both (``imagined``): against true values, either alone is worse (docs/log.md).
+
+Q may be an ensemble, fitted crosswise (``q_fitting``): a model that has seen how a conversation
+ended cannot judge what its responses gained. For responses that nobody gave, opinions
+are combined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from convgym.agents.model.batch import Batch, first_tokens, last_tokens
+from convgym.agents.model.branching import Branches
+from convgym.agents.model.format import ConversationFormat, Tokens
+from convgym.agents.model.forward import read
+from convgym.agents.model.packing import Packed, hidden_states, pack_pairs
+from convgym.agents.model.weights import copied
+from convgym.errors import ConvgymError
+
+
+@dataclass(frozen=True, slots=True)
+class QFunctionConfig:
+    """How Q is fitted. Symbols as in the module's text."""
+
+    form: Literal["direct", "dueling"] = "direct"
+    loss: Literal["bce", "mse"] = "bce"
+    """Of values: binary cross-entropy for returns in [0, 1], squared error for any others."""
+    return_lambda: float = 1.0
+    """Lambda of the lambda-return, the target after a response: 1 is Monte Carlo, 0 trusts V after
+    the customer's reply."""
+    gamma: float = 1.0
+    """Discount per turn."""
+    imagined: float = 0.5
+    """Weight of the imagined opinion in a score; 0 samples no replies."""
+    replies: int = 2
+    """Imagined replies to a response, by each member."""
+    max_reply_tokens: int = 40
+    folds: int = 1
+    """Members of the ensemble, each fitted without one part of the log, which it judges; a single
+    member is fitted to all but the gate's share."""
+    combine: Literal["mean", "min", "lower-bound"] = "mean"
+    """What the members' opinions of a response become; the bound is mean - pessimism * sd."""
+    pessimism: float = 1.0
+    reuse: Literal["none", "recency", "importance"] = "none"
+    """Whether earlier rounds are fitted too, and how their turns are weighted: by
+    ``recency ** age``, or by that times the probability ratio, from the policy that spoke to the
+    present one, of what was said from this turn on, capped at 1."""
+    recency: float = 1.0
+    warm_start: bool = True
+    """Go on from the last round's fit, or start from the policy again."""
+    epochs: int = 4
+    minibatch: int = 32
+    """Conversations per optimiser step."""
+    learning_rate: float = 1e-3
+    state_weight: float = 5.0
+    """Weight of the value's loss at states, after responses and after the last words, beside 1 at
+    each token within a response. Scores read the former alone; there are many more of the latter.
+    """
+    advantage_weight: float = 1.0
+    """Weight of the advantage head's loss, in units of its targets' variance, beside V's."""
+    reply_weight: float = 1.0
+    """Weight of the cross-entropy of the customer's replies; shapes the body, too."""
+    max_gradient_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.folds < 1:
+            raise ConvgymError(f"Q needs at least 1 fold, got {self.folds}")
+        if not 0 <= self.imagined <= 1:
+            raise ConvgymError(f"imagined is a share from 0 to 1, got {self.imagined}")
+        if self.imagined and (self.replies < 1 or not self.reply_weight > 0):
+            raise ConvgymError(
+                "imagined opinions need replies >= 1 and reply_weight > 0, got "
+                f"{self.replies} and {self.reply_weight}: or set imagined=0"
+            )
+
+
+class QFunction(nn.Module):
+    """One member: V(s) from one head, the customer's words from another, and A(s, a) if dueling.
+
+    Args:
+        model: the language model that is copied.
+        config: the form and the loss.
+    """
+
+    def __init__(self, model: Any, config: QFunctionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.language_model = copied(model)
+        width = model.config.get_text_config().hidden_size
+        self.value_head = nn.Linear(width, 1)
+        self.advantage_head = nn.Linear(width, 1)
+        for head in (self.value_head, self.advantage_head):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+
+    @property
+    def body(self) -> Any:
+        """The language model without its output layer."""
+        return self.language_model.base_model
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the hidden states (B, T, width) of conversations padded at the right."""
+        return read(self.body, ids)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the value head has learned anything."""
+        return bool(self.value_head.weight.any())
+
+    @torch.no_grad()
+    def expect(self, outcome: float) -> None:
+        """Begin a fit at the mean outcome: a small log is too short to come there from 1/2."""
+        if self.config.loss == "bce":
+            outcome = float(torch.tensor(outcome).logit(eps=0.01))  # never quite certain
+        self.value_head.bias.fill_(outcome)
+
+    def raw_values(self, hidden: Tensor) -> Tensor:
+        """Return the value head's output (...): log-odds with the loss "bce", else the value."""
+        raw: Tensor = self.value_head(hidden.to(self.value_head.weight.dtype))[..., 0]
+        return raw
+
+    def values(self, hidden: Tensor) -> Tensor:
+        """Return the expected return (...) after what ``hidden`` (..., width) has read."""
+        raw = self.raw_values(hidden)
+        return raw.sigmoid() if self.config.loss == "bce" else raw
+
+    def advantages(self, before: Tensor, after: Tensor) -> Tensor:
+        """Return A(s, a) (...) from hidden states (..., width) before and after the response."""
+        if self.config.form == "direct":
+            return self.values(after) - self.values(before)
+        advantages: Tensor = self.advantage_head(after.to(self.advantage_head.weight.dtype))[..., 0]
+        return advantages
+
+    def word_logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits (..., V) of the next token."""
+        logits: Tensor = self.language_model.get_output_embeddings()(hidden)
+        return logits.float()
+
+    @torch.inference_mode()
+    def read(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the value before each response token (N,) and direct A of each response (R,)."""
+        hidden = self(batch.ids)
+        tokens = self.values(hidden[:, :-1][batch.response[:, 1:]])
+        before = hidden[:, :-1][first_tokens(batch)[:, 1:]]
+        return tokens, self.advantages(before, hidden[last_tokens(batch)])
+
+    @torch.inference_mode()
+    def opinions(
+        self,
+        prompts: Sequence[Tokens],
+        responses: Sequence[Tokens],
+        format: ConversationFormat,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return V(s) (N,) and both opinions of N responses.
+
+        These are the direct one of A(s, a) (N,), and the mean of V(s') (N,) over imagined replies,
+        NaN where none are asked for. Conversations are read once for all that is said in them.
+        """
+        imagines = self.config.imagined > 0
+        frame = format.reply_frame[0] if imagines else ()
+        values, direct = torch.zeros(len(prompts)), torch.zeros(len(prompts))
+        imagined = torch.full((len(prompts),), torch.nan)
+        framed = [one + frame for one in responses]
+        for indices, packed in pack_pairs(prompts, framed, format.pad_id):
+            cache = DynamicCache(config=self.body.config) if imagines else None
+            hidden = hidden_states(self.body, packed, cache)
+            before = hidden[packed.end_rows, packed.state_columns]
+            after = hidden[packed.end_rows, packed.end_columns - len(frame)]
+            values[indices] = self.values(before).float()
+            direct[indices] = self.advantages(before, after).float()
+            if cache is not None:
+                imagined[indices] = self._imagine(packed, hidden, cache, format, generator)
+        return values, direct, imagined
+
+    def _imagine(
+        self,
+        packed: Packed,
+        hidden: Tensor,
+        cache: DynamicCache,
+        format: ConversationFormat,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return the mean of V(s') (R,) over replies to responses that were read packed."""
+        replies, after = self.config.replies, format.reply_frame[1]
+        branch = (packed.response[:, None] * replies + torch.arange(replies)).flatten()
+        branch, order = branch.sort(stable=True)
+        longest = int(torch.bincount(packed.response).max())
+        branches = Branches(
+            self.language_model,
+            cache,
+            packed.end_rows.repeat_interleave(replies),
+            (packed.state_columns + 1).repeat_interleave(replies),
+            capacity=longest + self.config.max_reply_tokens + len(after),
+        )
+        branches.begin(branch, packed.columns.repeat_interleave(replies)[order])
+        samples = branches.sample(
+            hidden[packed.end_rows, packed.end_columns].repeat_interleave(replies, 0),
+            generator,
+            end_id=after[0],
+            forbidden_ids=tuple({*format.forbidden_ids, format.end_id} - {after[0]}),
+            temperature=1.0,
+            max_new_tokens=self.config.max_reply_tokens,
+        )
+        # What is left of the frame; all of it after words that found no end.
+        blocks = [after[1:] if one.token_ids[-1] == after[0] else after for one in samples]
+        return self.values(branches.read_on(blocks)).view(-1, replies).mean(1)
+
+
+class QEnsemble(nn.Module):
+    """One QFunction for each fold of the log.
+
+    Args:
+        model: the language model that every member copies.
+        config: hyperparameters.
+    """
+
+    def __init__(self, model: Any, config: QFunctionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.members = nn.ModuleList(QFunction(model, config) for _ in range(config.folds))
+
+    def score(
+        self,
+        prompts: Sequence[Tokens],
+        responses: Sequence[Tokens],
+        *,
+        format: ConversationFormat,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return Q(s, a) (N,) of N responses to N prompts, given as token ids.
+
+        The state's value is the members' mean, so that only opinions on responses are combined.
+        Equal pairs have equal scores.
+        """
+        places: dict[tuple[Tokens, Tokens], int] = {}
+        index = [
+            places.setdefault(pair, len(places)) for pair in zip(prompts, responses, strict=True)
+        ]
+        states, said = [one for one, _ in places], [one for _, one in places]
+        values, opinions = [], []
+        share = self.config.imagined
+        for member in self:
+            value, advantage, imagined = member.opinions(states, said, format, generator)
+            if share:
+                advantage = (1 - share) * advantage + share * (imagined - value)
+            values.append(value)
+            opinions.append(advantage)
+        scores = torch.stack(values).mean(0) + combine(torch.stack(opinions), self.config)
+        return scores[index]
+
+    def __iter__(self) -> Iterator[QFunction]:
+        for member in self.members:
+            assert isinstance(member, QFunction)
+            yield member
+
+
+def combine(opinions: Tensor, config: QFunctionConfig) -> Tensor:
+    """Return one number (...) for the members' opinions (members, ...)."""
+    if config.combine == "min":
+        return opinions.amin(0)
+    mean = opinions.mean(0)
+    if config.combine == "lower-bound":
+        return mean - config.pessimism * opinions.std(0, correction=0)
+    return mean

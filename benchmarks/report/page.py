@@ -1,0 +1,116 @@
+"""The report as one HTML file: no scripts, nothing loaded from elsewhere, light and dark."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from convgym.benchmarks.report.rows import columns, notes
+from convgym.benchmarks.runs.scores import Score
+from convgym.benchmarks.runs.suites import Job
+from convgym.conversation import Episode, Message
+from convgym.logs import read_log
+
+SHOWN = 4
+"""Sample conversations shown of each row."""
+
+_OUTCOMES = {
+    "purchase": "The customer bought.",
+    "walk_away": "The customer walked away.",
+    "turn_limit": "The turn limit was reached.",
+    "infrastructure_failure": "The customer's backend failed: not counted.",
+}
+
+
+def page(
+    manifest: Mapping[str, Any],
+    scores: Sequence[Score],
+    picture: bytes | None,
+    samples: Sequence[tuple[Job, Sequence[Episode]]],
+) -> str:
+    """Return the page: picture (PNG bytes), table, sample conversations of each job, manifest."""
+    run, suite = manifest["run"], manifest["run"]["suite"]
+    machine = manifest["starts"][-1]["machine"]
+    started = _time(manifest["starts"][0]["time"])
+    state = f"finished {_time(manifest['finished'])}" if manifest["finished"] else "not finished"
+    return Template(
+        files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    ).substitute(
+        title=escape(f"convgym bench {suite['name']}, seed {run['seed']}"),
+        subtitle=escape(f"{suite['description']} Started {started}, {state}."),
+        picture=_picture(picture),
+        table=_table(scores),
+        notes="\n".join(
+            f"<p>{escape(note)}</p>" for note in notes(scores, suite["evaluation_episodes"])
+        ),
+        samples=SHOWN,
+        conversations="\n".join(_conversations(job, episodes) for job, episodes in samples),
+        machine=escape(
+            f"convgym {run['convgym']}, commit {run['commit']['id'][:12]}"
+            f"{' with changes' if run['commit']['dirty'] else ''}, Python"
+            f" {run['versions']['python']}; {machine['processor']}, {machine['cores']} cores,"
+            f" {machine['memory_gb']} GB, {machine['platform']}"
+        ),
+        manifest=escape(json.dumps(manifest, indent=2, ensure_ascii=False)),
+    )
+
+
+def _time(stamp: str) -> str:
+    return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M} UTC"
+
+
+def _picture(png: bytes | None) -> str:
+    if png is None:
+        return ""
+    data = base64.b64encode(png).decode("ascii")
+    return (
+        f'<figure><img alt="Conversion of each agent" src="data:image/png;base64,{data}"></figure>'
+    )
+
+
+def _table(scores: Sequence[Score]) -> str:
+    headings, rows = columns(scores)
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    body = "\n".join(
+        f'<tr class="{score.kind}">{"".join(f"<td>{escape(cell)}</td>" for cell in row)}</tr>'
+        for score, row in zip(scores, rows, strict=True)
+    )
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def _conversations(job: Job, episodes: Sequence[Episode]) -> str:
+    shown = episodes[:SHOWN]
+    chats = "\n".join(_chat(episode) for episode in shown)
+    bought = f"{sum(episode.converted for episode in shown)} of {len(shown)} bought"
+    return (
+        f"<details><summary>{escape(job.label)}: {bought}</summary>"
+        f'\n<div class="chats">\n{chats}\n</div>\n</details>'
+    )
+
+
+def _chat(episode: Episode) -> str:
+    bubbles = "\n".join(_bubble(message) for message in episode.messages())
+    outcome = f'<div class="outcome {episode.outcome}">{_OUTCOMES[episode.outcome]}</div>'
+    return f'<div class="chat">\n{bubbles}\n{outcome}\n</div>'
+
+
+def _bubble(message: Message) -> str:
+    speaker = "seller" if message["role"] == "assistant" else "customer"
+    return f'<div class="bubble {speaker}">{escape(message["content"]) or "…"}</div>'
+
+
+def read_samples(folder: Path, jobs: Sequence[Job]) -> list[tuple[Job, list[Episode]]]:
+    """Return the sample conversations that a results folder keeps of ``jobs``."""
+    found = []
+    for job in jobs:
+        path = folder / "conversations" / f"{job.label}.jsonl"
+        if path.exists():
+            found.append((job, read_log(path).episodes))
+    return found

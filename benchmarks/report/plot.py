@@ -1,0 +1,185 @@
+"""The picture of a run: learning curves between the reference sellers."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from convgym.benchmarks.runs.scores import Score
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette without its yellow: told apart by colour-blind readers and in print.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_GREY, _INK = "#7a7a7a", "#222222"
+
+Label = tuple[float, str, str]
+"""Where a label belongs on the y axis (percent), its text and colour."""
+
+
+def learning_curves(scores: Sequence[Score], curves: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return a PNG of conversion against customer conversations held in training.
+
+    Thin lines are single training seeds; the dot with its 95% interval is the final evaluation.
+    Dashed lines are the reference sellers. Without any agent the sellers alone are shown with
+    their intervals. Raises ModuleNotFoundError without matplotlib.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure = Figure(
+        figsize=(9, 5),
+        dpi=144,
+        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
+        facecolor="white",
+    )
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_GREY)
+    axes.tick_params(colors=_INK)
+    if any(score.kind == "agent" for score in scores):
+        _draw_curves(axes, scores, curves)
+    else:
+        _draw_ladder(axes, scores)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _draw_curves(axes: Axes, scores: Sequence[Score], curves: Sequence[Mapping[str, Any]]) -> None:
+    agents = [score for score in scores if score.kind == "agent"]
+    start = next((s.conversion.value for s in scores if s.kind == "start"), math.nan)
+    end = max([score.conversations for score in agents] + [row["conversations"] for row in curves])
+    labels = _draw_sellers(axes, scores)
+    for number, (score, colour) in enumerate(zip(agents, _cycle(len(agents)), strict=True)):
+        seeds: dict[int, list[tuple[float, float]]] = {}
+        for row in curves:
+            if row["name"] == score.name and row["conversion"] is not None:
+                point = (row["conversations"], 100 * row["conversion"])
+                seeds.setdefault(row["seed"], []).append(point)
+        for points in seeds.values():
+            if max(points)[0] == 0:
+                continue  # an offline agent: what it met at 0 was the writer of the log
+            if min(points)[0] > 0:
+                points.append((0.0, 100 * start))
+            if len(seeds) == 1:
+                points.append((score.conversations, 100 * score.conversion.value))
+            x, y = zip(*sorted(points, key=lambda point: point[0]), strict=True)
+            axes.plot(x, y, color=colour, linewidth=1.8 if len(seeds) == 1 else 0.9, alpha=0.85)
+        value = 100 * score.conversion.value
+        error = [[value - 100 * score.conversion.low], [100 * score.conversion.high - value]]
+        if not math.isnan(value):
+            # Side by side, so that no interval hides another.
+            aside = 0.008 * end * (number - (len(agents) - 1) / 2)
+            axes.errorbar(
+                [score.conversations + aside],
+                [value],
+                error,
+                color=colour,
+                marker="o",
+                capsize=3,
+                zorder=4,
+            )
+            labels.append((value, f"{score.name}  {value:.0f}%", colour))
+    axes.set_xlim(0, 1.03 * max(end, 1))
+    axes.set_ylim(-2, 102)
+    axes.set_xlabel("customer conversations held in training", color=_INK)
+    axes.set_ylabel("conversion (%)", color=_INK)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    axes.set_title("Conversion while learning", loc="left", color=_INK, fontweight="bold")
+    _write_labels(axes, labels)
+
+
+def _draw_sellers(axes: Axes, scores: Sequence[Score]) -> list[Label]:
+    """Draw dashed lines; sellers that lie together share one label."""
+    known = [s for s in scores if s.kind != "agent" and not math.isnan(s.conversion.value)]
+    groups: list[list[Score]] = []
+    for score in sorted(known, key=lambda score: score.conversion.value):
+        axes.axhline(
+            100 * score.conversion.value,
+            color=_INK if score.kind == "start" else _GREY,
+            linestyle=":" if score.kind == "start" else "--",
+            linewidth=1,
+            zorder=1,
+        )
+        if groups and score.conversion.value - groups[-1][0].conversion.value < 0.015:
+            groups[-1].append(score)
+        else:
+            groups.append([score])
+    return [
+        (
+            100 * sum(score.conversion.value for score in group) / len(group),
+            ", ".join(f"{s.name} (start)" if s.kind == "start" else s.name for s in group)
+            + (f"  {100 * group[0].conversion.value:.0f}%" if len(group) == 1 else ""),
+            _GREY,
+        )
+        for group in groups
+    ]
+
+
+def _write_labels(axes: Axes, labels: Sequence[Label]) -> None:
+    """Write labels right of the axes, moved apart, each tied to its place by a thin line."""
+    ordered = sorted(labels, key=lambda label: label[0])
+    places = spread([place for place, _, _ in ordered], gap=4.2, low=-2, high=102)
+    for (place, text, colour), written in zip(ordered, places, strict=True):
+        axes.annotate(
+            text,
+            xy=(1.0, place),
+            xytext=(1.035, written),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords=axes.get_yaxis_transform(),
+            color=colour,
+            fontsize=9.5,
+            fontweight="normal" if colour == _GREY else "bold",
+            verticalalignment="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkB": 0},
+            annotation_clip=False,
+        )
+
+
+def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return sorted ``places`` moved at least ``gap`` apart, near where they were.
+
+    Labels that would touch form a block, which is centred on the mean of its places and kept
+    between ``low`` and ``high`` as far as it fits.
+    """
+    blocks: list[list[float]] = []
+
+    def bottom(block: list[float]) -> float:
+        height = gap * (len(block) - 1)
+        return max(low, min(sum(block) / len(block) - height / 2, high - height))
+
+    for place in places:
+        blocks.append([place])
+        while len(blocks) > 1 and (
+            bottom(blocks[-2]) + gap * len(blocks[-2]) > bottom(blocks[-1]) - 1e-9
+        ):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    return [bottom(block) + gap * index for block in blocks for index in range(len(block))]
+
+
+def _draw_ladder(axes: Axes, scores: Sequence[Score]) -> None:
+    known = [score for score in scores if not math.isnan(score.conversion.value)]
+    for row, score in enumerate(known):
+        value = 100 * score.conversion.value
+        error = [[value - 100 * score.conversion.low], [100 * score.conversion.high - value]]
+        axes.errorbar([value], [row], xerr=error, color=COLOURS[0], marker="o", capsize=3)
+        axes.annotate(
+            f"{value:.1f}%", (value, row), xytext=(0, 9), textcoords="offset points", ha="center"
+        )
+    axes.set_yticks(range(len(known)), [score.name for score in known])
+    axes.set_ylim(-0.6, max(len(known), 1) - 0.3)
+    axes.set_xlim(-4, 104)
+    axes.set_xlabel("conversion (%) with 95% interval", color=_INK)
+    axes.grid(axis="x", color="#e4e4e4")
+    axes.set_axisbelow(True)
+    axes.set_title("Conversion of the sellers", loc="left", color=_INK, fontweight="bold")
+
+
+def _cycle(count: int) -> list[str]:
+    return [COLOURS[index % len(COLOURS)] for index in range(count)]

@@ -1,0 +1,127 @@
+"""One row of the results: what a job found, as data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from convgym.benchmarks.runs.suites import Job
+from convgym.conversation import Episode
+from convgym.statistics import Estimate, ratio_interval, wilson_interval
+from convgym.suggestions import count_accepted
+
+MAX_EXCLUDED_SHARE = 0.05
+"""A row that lost more than this share of its episodes to the customer's backend is invalid.
+
+Those of training count on their own: who learnt from fewer conversations had a smaller budget.
+"""
+
+
+_LETTERS = {"purchase": "p", "walk_away": "w", "turn_limit": "t", "infrastructure_failure": "x"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of ``results.jsonl``.
+
+    ``outcomes`` holds a letter for each evaluation episode, in the order of the evaluation seeds
+    and so comparable customer by customer: p purchase, w walk-away, t turn limit, x failure of
+    the customer's backend. ``turns`` is the mean length of the valid ones. ``acceptance`` is the
+    share of suggestions that were sent verbatim or edited, None where nobody took suggestions.
+    ``training_excluded`` of the training ``conversations`` broke on the customer's side.
+    """
+
+    job: Job
+    outcomes: str
+    turns: float | None
+    conversations: int = 0
+    deployments: int = 0
+    train_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    acceptance: Estimate | None = None
+    training_excluded: int = 0
+
+    @property
+    def conversions(self) -> int:
+        return self.outcomes.count("p")
+
+    @property
+    def excluded(self) -> int:
+        """Episodes that count neither as a sale nor as a loss."""
+        return self.outcomes.count("x")
+
+    @property
+    def episodes(self) -> int:
+        """Episodes that count."""
+        return len(self.outcomes) - self.excluded
+
+    @property
+    def valid(self) -> bool:
+        return (
+            self.episodes > 0
+            and self.excluded <= MAX_EXCLUDED_SHARE * len(self.outcomes)
+            and self.training_excluded <= MAX_EXCLUDED_SHARE * self.conversations
+        )
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the row as plain data, derived numbers included for those who read the file."""
+        interval, acceptance = wilson_interval(self.conversions, self.episodes), self.acceptance
+        return {
+            "kind": self.job.kind,
+            "name": self.job.name,
+            "seed": self.job.seed,
+            "conversions": self.conversions,
+            "episodes": self.episodes,
+            "conversion": interval.value,
+            "wilson95": [interval.low, interval.high],
+            "conversations": self.conversations,
+            "deployments": self.deployments,
+            "turns": self.turns,
+            "train_seconds": self.train_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+            "excluded": self.excluded,
+            "training_excluded": self.training_excluded,
+            "valid": self.valid,
+            "outcomes": self.outcomes,
+            "acceptance": acceptance and acceptance.value,
+            "acceptance95": acceptance and [acceptance.low, acceptance.high],
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Result:
+        """Return a result from its row; what follows from the outcomes is computed anew."""
+        acceptance = row.get("acceptance")  # rows of earlier versions lack the last two
+        return cls(
+            Job(row["kind"], row["name"], row["seed"]),
+            row["outcomes"],
+            row["turns"],
+            row["conversations"],
+            row["deployments"],
+            row["train_seconds"],
+            row["evaluation_seconds"],
+            None if acceptance is None else Estimate(acceptance, *row["acceptance95"]),
+            row.get("training_excluded", 0),
+        )
+
+
+class Evaluation(NamedTuple):
+    """What evaluation episodes say, as the fields of ``Result`` of the same names."""
+
+    outcomes: str
+    turns: float | None
+    acceptance: Estimate | None
+
+
+def evaluate(episodes: Sequence[Episode]) -> Evaluation:
+    """Return the outcome letters of ``episodes``, and turns and acceptance of the valid ones."""
+    valid = [episode for episode in episodes if episode.valid]
+    turns = [len(episode.turns) for episode in valid]
+    accepted = [count_accepted(episode) for episode in valid]
+    acceptance = ratio_interval([k for k, _ in accepted], [n for _, n in accepted])
+    return Evaluation(
+        "".join(_LETTERS[episode.outcome] for episode in episodes),
+        sum(turns) / len(turns) if turns else None,
+        None if math.isnan(acceptance.value) else acceptance,
+    )

@@ -1,0 +1,90 @@
+"""Scores: what the rows of a run say, one line for each seller and agent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from convgym.benchmarks.runs.result import Result
+from convgym.benchmarks.runs.suites import Kind
+from convgym.statistics import (
+    Estimate,
+    difference,
+    mean_over_seeds,
+    seeds_interval,
+    two_proportion_test,
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A seller or an agent over all its training seeds; rates are fractions, times seconds.
+
+    ``conversion`` has a 95% interval: Wilson's for one seed, else ``seeds_interval``. ``gain`` is
+    the difference to the starting policy, ``p_value`` its two-proportion test (one seed only),
+    both None without a starting policy. Conversations, deployments, turns and seconds are means
+    over the seeds. Seeds whose row is invalid are left out; without any other, ``conversion`` is
+    nan in [0, 1]. ``acceptance`` of suggestions likewise, None where nobody took any.
+    ``excluded`` conversations, in training and evaluation, broke on the customer's side.
+    """
+
+    kind: Kind
+    name: str
+    seeds: int
+    invalid_seeds: int
+    conversion: Estimate
+    gain: Estimate | None
+    p_value: float | None
+    conversations: float
+    deployments: float
+    turns: float
+    seconds: float
+    excluded: int
+    acceptance: Estimate | None
+
+
+def scores(results: Iterable[Result]) -> list[Score]:
+    """Return the score of each seller and agent, in the order of the rows."""
+    groups: dict[tuple[Kind, str], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.job.kind, result.job.name), []).append(result)
+    start = next((rows for (kind, _), rows in groups.items() if kind == "start"), [])
+    return [_score(kind, name, rows, start) for (kind, name), rows in groups.items()]
+
+
+def _score(kind: Kind, name: str, rows: Sequence[Result], start: Sequence[Result]) -> Score:
+    valid = [row for row in rows if row.valid]
+    conversion = _conversion(valid)
+    before = [row for row in start if row.valid] if kind == "agent" and valid else []
+    gain = difference(conversion, _conversion(before)) if before else None
+    acceptance = [row.acceptance for row in valid if row.acceptance]
+    p_value = None
+    if before and len(valid) == 1:
+        a, b = valid[0], before[0]
+        p_value = two_proportion_test(a.conversions, a.episodes, b.conversions, b.episodes)
+    return Score(
+        kind,
+        name,
+        seeds=len(rows),
+        invalid_seeds=len(rows) - len(valid),
+        conversion=conversion,
+        gain=gain,
+        p_value=p_value,
+        conversations=_mean([row.conversations for row in rows]),
+        deployments=_mean([row.deployments for row in rows]),
+        turns=_mean([row.turns for row in valid if row.turns is not None]),
+        seconds=_mean([row.train_seconds + row.evaluation_seconds for row in rows]),
+        excluded=sum(row.excluded + row.training_excluded for row in rows),
+        acceptance=mean_over_seeds(acceptance) if acceptance else None,
+    )
+
+
+def _conversion(rows: Sequence[Result]) -> Estimate:
+    if not rows:
+        return Estimate(math.nan, 0.0, 1.0)
+    return seeds_interval([row.conversions for row in rows], [row.episodes for row in rows])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan

@@ -1,0 +1,189 @@
+"""Solvers of Iterative PPO's improvement step side by side: one log, one fitted Q, every solver.
+
+    python -m convgym.benchmarks.studies.improvement_solvers FILE.json [--solvers a,b]
+
+One round of Iterative PPO: the shipped seller holds the conversations of a log, Q is fitted to it,
+and every solver improves the same seller with that Q. A solver is judged by its divergence from
+the reference, by how much more Q thinks of its responses, by processor seconds, and by what counts:
+its conversion rate with customers of the training range whom nobody has met.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from convgym.agents import make_agent
+from convgym.agents.improvement.problem import Improvement, SingleTurnProblem, Tell
+from convgym.agents.improvement.registry import as_improvement
+from convgym.agents.model.generation import Prompt, ResponseSampler
+from convgym.agents.model.logprobs import divergence
+from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.model.sampling import SamplingConfig
+from convgym.agents.training.minibatches import shuffled
+from convgym.benchmarks.provenance import provenance
+from convgym.datafiles import write_atomically
+from convgym.errors import unknown
+from convgym.rollout import rollout
+from convgym.seeds import train_seeds
+from convgym.statistics import wilson_interval
+
+SOLVERS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "token-ppo on the log": {"name": "token-ppo", "epochs": 2, "fresh_steps": 0},
+        "token-ppo on fresh responses": {"name": "token-ppo"},
+        "best-of-n": {"name": "best-of-n"},
+        "grpo": {"name": "grpo"},
+        "rloo": {"name": "rloo"},
+    }
+)
+"""What is compared, by the settings that differ from each solver's defaults."""
+
+JUDGED_STATES = 512
+"""States of the log at which Q judges a policy's responses."""
+KL_CONVERSATIONS = 128
+"""Conversations of the log on which divergences are measured."""
+EVALUATION_STREAM = 99
+"""Training seed whose customers the policies are evaluated on."""
+
+_OF_THE_STEP = {"kl", "predicted_gain", "predicted_gain_error", "gate_coverage", "passed_gate"}
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """An improvement step that tries every solver, keeps the books, and improves nothing."""
+
+    solvers: Mapping[str, Improvement]
+    customers: int
+    seed: int
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def improve(
+        self,
+        reference: Any,
+        problem: SingleTurnProblem,
+        speech: SamplingConfig,
+        *,
+        generator: torch.Generator,
+        tell: Tell = lambda done, total, metrics: None,
+    ) -> tuple[Any, dict[str, float]]:
+        """Return ``reference`` itself, and no metrics; what was found is in ``rows``."""
+        before = self._judge(reference, problem, speech)
+        self.rows.append({"solver": "reference", **before})
+        _show(self.rows[-1])
+        for name, solver in self.solvers.items():
+            started = time.process_time()
+            improved, metrics = solver.improve(
+                reference,
+                problem,
+                speech,
+                generator=torch.Generator().manual_seed(self.seed),
+                tell=tell,
+            )
+            seconds = time.process_time() - started
+            kl = divergence(
+                improved,
+                reference,
+                speech.format,
+                problem.log[:KL_CONVERSATIONS],
+                speech.temperature,
+            )
+            found = self._judge(improved, problem, speech)
+            self.rows.append(
+                {
+                    "solver": name,
+                    "class": type(solver).__name__,
+                    "settings": asdict(solver),  # type: ignore[call-overload]
+                    "kl_nats_per_response": kl,
+                    "q_gain": found["q"] - before["q"],
+                    **found,
+                    "processor_seconds": round(seconds, 1),
+                    "metrics": metrics,
+                }
+            )
+            _show(self.rows[-1])
+        return reference, {}
+
+    def _judge(
+        self, model: Any, problem: SingleTurnProblem, speech: SamplingConfig
+    ) -> dict[str, Any]:
+        """Return what Q thinks of a policy's responses, and what customers do."""
+        random = torch.Generator().manual_seed(self.seed)
+        states = problem.prompts()
+        chosen = [states[i] for i in shuffled(len(states), random)[:JUDGED_STATES]]
+        format = speech.format
+        sampler = ResponseSampler(
+            model, format.end_id, format.forbidden_ids, speech.temperature, speech.max_new_tokens
+        )
+        samples = sampler.sample([Prompt((), state) for state in chosen], random)
+        scores = problem.score(chosen, [sample.token_ids for sample in samples])
+        policy = LanguageModelPolicy(
+            model, format, temperature=speech.temperature, max_new_tokens=speech.max_new_tokens
+        )
+        met = rollout(policy, train_seeds(EVALUATION_STREAM, self.customers), policy_seed=9)
+        sold = sum(episode.converted for episode in met)
+        estimate = wilson_interval(sold, len(met))
+        return {
+            "q": float(scores.mean()),
+            "purchases": sold,
+            "customers": len(met),
+            "conversion": estimate.value,
+            "interval": [estimate.low, estimate.high],
+        }
+
+
+def _show(row: Mapping[str, Any]) -> None:
+    low, high = row["interval"]
+    print(
+        f"{row['solver']:30} KL {row.get('kl_nats_per_response', 0):5.2f}"
+        f"  Q {row.get('q_gain', 0):+.4f}"
+        f"  conversion {row['conversion']:6.1%} [{low:.1%}, {high:.1%}]"
+        f"  {row.get('processor_seconds', 0):5.0f} s",
+        flush=True,
+    )
+
+
+def main(
+    output: Path,
+    conversations: Annotated[int, typer.Option(help="length of the log")] = 1024,
+    customers: Annotated[int, typer.Option(help="whom each policy is evaluated on")] = 1024,
+    seed: Annotated[int, typer.Option(help="of the log, of Q and of the solvers")] = 0,
+    solvers: Annotated[str, typer.Option(help="names separated by commas")] = ",".join(SOLVERS),
+) -> None:
+    """Compare the solvers, print a line for each, and store what was found."""
+    names = [name.strip() for name in solvers.split(",")]
+    for name in names:
+        if name not in SOLVERS:
+            raise unknown("solver", name, SOLVERS)
+    comparison = SideBySide(
+        {name: as_improvement(SOLVERS[name]) for name in names}, customers, seed
+    )
+    torch.set_num_threads(1)
+    agent = make_agent("iterative-ppo", rounds=1, improvement=comparison)
+    report = agent.train(conversations=conversations, seed=seed)
+    config = asdict(agent.config)
+    del config["improvement"]
+    # Of the round's own step nothing is to be told: it improved nothing.
+    fitted = {name: value for name, value in report.rows[0].items() if name not in _OF_THE_STEP}
+    facts = {
+        "what": "The improvement step by every solver, from one log and one fitted Q",
+        "conversations": conversations,
+        "seeds": {"all": seed, "evaluation_stream": EVALUATION_STREAM, "evaluation_policy": 9},
+        "config": config,
+        "q_function": fitted,
+        "rows": comparison.rows,
+        **provenance(),
+    }
+    write_atomically(output, json.dumps(facts, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,192 @@
+"""Ways to fit Q, one by one: the same log, the same states, judged by true values.
+
+    python -m convgym.benchmarks.studies.q_variants FILE.json
+
+Every variant is fitted to the same conversations of the starting policy and scores the same
+responses to the same states of other conversations, whose true values come from branched copies of
+the customer (``true_values``). One improvement step follows with each, and the conversion of the
+new policy with fresh customers. Only training customers are met.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+
+from convgym.agents.algorithms.iterative_ppo import corrected_advantages
+from convgym.agents.improvement.problem import SingleTurnProblem
+from convgym.agents.improvement.token_ppo import TokenPPO
+from convgym.agents.model.batch import TokenisedEpisode, tokenise
+from convgym.agents.model.logprobs import divergence
+from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.model.sampling import SamplingConfig
+from convgym.agents.values.fitting import ValueEstimates, diagnose, fit
+from convgym.agents.values.pairs import token_pairs
+from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
+from convgym.agents.values.report import q_report
+from convgym.benchmarks.provenance import provenance
+from convgym.datafiles import write_atomically
+from convgym.errors import ConvgymError
+from convgym.rollout import rollout
+from convgym.seeds import train_seeds
+from convgym.true_values import branch, collect_states, sample_responses
+
+MAX_NEW_TOKENS = 24
+FRESH_CUSTOMERS = 1024
+"""Customers that judge a policy after its improvement step."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A fit, and other ways to read scores off the same fit."""
+
+    name: str
+    config: QFunctionConfig
+    readings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    improve: tuple[str, ...] = ("as fitted",)
+    """Readings with whose scores an improvement step is measured as well."""
+
+
+_OPINIONS = {"direct opinion alone": {"imagined": 0.0}, "imagined alone": {"imagined": 1.0}}
+
+VARIANTS = (
+    Variant("default", QFunctionConfig(), _OPINIONS, ("as fitted", *_OPINIONS)),
+    Variant(
+        "Monte Carlo regression, no replies learned",
+        QFunctionConfig(imagined=0.0, reply_weight=0.0),
+    ),
+    Variant(
+        "TD(lambda) with lambda 0.5, no replies learned",
+        QFunctionConfig(return_lambda=0.5, imagined=0.0, reply_weight=0.0),
+    ),
+    Variant(
+        "dueling with lambda 0.9, no replies learned",
+        QFunctionConfig(form="dueling", return_lambda=0.9, imagined=0.0, reply_weight=0.0),
+    ),
+    Variant(
+        "dueling with lambda 0.9",
+        QFunctionConfig(form="dueling", return_lambda=0.9),
+        _OPINIONS,
+    ),
+    Variant("TD(lambda) with lambda 0.5", QFunctionConfig(return_lambda=0.5), _OPINIONS),
+    Variant("SARSA, lambda 0", QFunctionConfig(return_lambda=0.0), _OPINIONS),
+    Variant("squared error", QFunctionConfig(loss="mse"), _OPINIONS),
+    Variant("all tokens count alike", QFunctionConfig(state_weight=1.0)),
+    Variant("one imagined reply", QFunctionConfig(replies=1)),
+    Variant(
+        "two members",
+        QFunctionConfig(folds=2),
+        {"minimum": {"combine": "min"}, "lower bound": {"combine": "lower-bound"}},
+    ),
+)
+
+
+def measure(path: Path, conversations: int, states: int, seed: int, rollouts: int = 16) -> None:
+    """Measure all variants and write ``path``; every true Q is a mean of ``rollouts``."""
+    if path.exists():
+        raise ConvgymError(f"{path} exists and is never overwritten")
+    policy = LanguageModelPolicy.from_pretrained(max_new_tokens=MAX_NEW_TOKENS)
+    episodes = rollout(policy, train_seeds(seed, conversations), policy_seed=seed)
+    log = [tokenise(one, policy.format) for one in episodes if one.valid]
+    met = collect_states(policy, train_seeds(seed + 1, 8 * states), states, seed=seed)
+    said = sample_responses(policy, met, 8, seed=seed)
+    true = branch(policy, met, said, rollouts=rollouts, value_rollouts=3 * rollouts, seed=seed)
+    pairs = token_pairs(met, said, policy.format)
+    found: dict[str, Any] = {
+        **provenance(),
+        "seed": seed,
+        "conversations": conversations,
+        "start_conversion": sum(one.converted for one in episodes) / len(log),
+        "improvement": asdict(TokenPPO()),
+        "variants": [],
+    }
+    for variant in VARIANTS:
+        generator = torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            ensemble = QEnsemble(policy.model, variant.config)
+        started = time.perf_counter()
+        held_out = len(log) // 10
+        judged = fit(
+            ensemble,
+            log,
+            held_out=held_out,
+            pad_id=policy.format.pad_id,
+            generator=generator,
+        )
+        row: dict[str, Any] = {
+            "name": variant.name,
+            "config": asdict(variant.config),
+            "fit_seconds": time.perf_counter() - started,
+            "held_out": diagnose(log[:held_out], judged[:held_out], variant.config),
+            "readings": {},
+            "one_round": {},
+        }
+        for reading, settings in {"as fitted": {}, **variant.readings}.items():
+            ensemble.config = replace(variant.config, **settings)
+            for member in ensemble:
+                member.config = ensemble.config
+            scores = ensemble.score(*pairs, format=policy.format, generator=generator)
+            q_hat = np.asarray(scores.tolist()).reshape(true.q.shape)
+            report = q_report(q_hat, true.q_returns, v_returns=true.v_returns, seed=seed)
+            row["readings"][reading] = report.to_dict()
+            print(f"{variant.name}, {reading}\n{report}\n", flush=True)
+            if reading in variant.improve:
+                row["one_round"][reading] = one_round(policy, log, judged, ensemble, seed)
+                print(variant.name, reading, row["one_round"][reading], flush=True)
+        found["variants"].append(row)
+        write_atomically(path, json.dumps(found, indent=1) + "\n")
+
+
+def one_round(
+    policy: LanguageModelPolicy,
+    log: list[TokenisedEpisode],
+    judged: list[ValueEstimates],
+    ensemble: QEnsemble,
+    seed: int,
+) -> dict[str, float]:
+    """Return what one improvement step with these scores gives with fresh customers."""
+    format = policy.format
+    generator = torch.Generator().manual_seed(seed)
+    problem = SingleTurnProblem(
+        log,
+        partial(ensemble.score, format=format, generator=generator),
+        [corrected_advantages(*both) for both in zip(log, judged, strict=True)],
+    )
+    speech = SamplingConfig(format, policy.temperature, MAX_NEW_TOKENS)
+    started = time.perf_counter()
+    improved, metrics = TokenPPO().improve(policy.model, problem, speech, generator=generator)
+    seconds = time.perf_counter() - started
+    kl = divergence(improved, policy.model, format, log[:128], policy.temperature)
+    new = LanguageModelPolicy(improved, format, max_new_tokens=MAX_NEW_TOKENS)
+    fresh = rollout(new, train_seeds(seed + 2, FRESH_CUSTOMERS), policy_seed=seed)
+    return {
+        **metrics,
+        "kl": kl,
+        "seconds": seconds,
+        "conversions": sum(one.converted for one in fresh),
+        "customers": sum(one.valid for one in fresh),
+    }
+
+
+def main(
+    path: Annotated[Path, typer.Argument(help="File to write; never overwritten.")],
+    conversations: int = 1024,
+    states: int = 64,
+    seed: int = 200,
+) -> None:
+    """Compare ways to fit Q on one log."""
+    measure(path, conversations, states, seed)
+
+
+if __name__ == "__main__":
+    typer.run(main)

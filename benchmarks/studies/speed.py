@@ -1,0 +1,140 @@
+"""Turns a second of the scripted customer, side by side with TextArena's step loop.
+
+    python -m convgym.benchmarks.studies.speed [FILE.json]
+
+All sides get the same seller utterances, recorded beforehand, so that only the environments are
+timed, each in turn on one core. A customer remembers what words mean, so ours is also measured on
+utterances of which none comes twice (their letters' case is shuffled). TextArena takes part if it
+is installed (``pip install textarena``): its ``SimpleNegotiation-v0`` is a two-player trading
+talk, measured with its default wrapper and raw. One of its steps only passes on a player's
+message, whereas one of ours also reads the message and answers it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import gymnasium
+
+from convgym.benchmarks.provenance import provenance
+from convgym.customers.scripted.customer import ScriptedCustomer
+from convgym.datafiles import write_atomically
+from convgym.rollout import rollout
+from convgym.seeds import train_seeds
+from convgym.sellers.scripted import make_seller
+
+Conversations = Mapping[int, list[str]]
+"""Episode seed -> the seller's utterances."""
+
+TEXTARENA = ("SimpleNegotiation-v0", "SimpleNegotiation-v0-raw")
+
+
+def record(conversations: int) -> Conversations:
+    """Return what the mediocre seller says to that many customers."""
+    episodes = rollout(make_seller("mediocre"), train_seeds(0, conversations))
+    return {episode.seed: [turn.response.text for turn in episode.turns] for episode in episodes}
+
+
+def never_twice(recorded: Conversations, rng: random.Random) -> Conversations:
+    """Return the same conversations with the letters' case shuffled."""
+    return {
+        seed: ["".join(rng.choice((c.lower(), c.upper())) for c in text) for text in utterances]
+        for seed, utterances in recorded.items()
+    }
+
+
+def customer_turns(recorded: Conversations) -> int:
+    """Hold the conversations with the scripted customer itself; return the number of turns."""
+    customer, turns = ScriptedCustomer(), 0
+    for seed, utterances in recorded.items():
+        customer.reset(seed)
+        for utterance in utterances:
+            customer.respond(utterance)
+        turns += len(utterances)
+    return turns
+
+
+def environment_turns(recorded: Conversations) -> int:
+    """Hold them through ``convgym/Sales-v0``, observations and info included."""
+    env, turns = gymnasium.make("convgym:convgym/Sales-v0"), 0
+    for seed, utterances in recorded.items():
+        env.reset(options={"episode_seed": seed})
+        for utterance in utterances:
+            env.step(utterance)
+        turns += len(utterances)
+    env.close()
+    return turns
+
+
+def textarena_turns(recorded: Conversations, env_id: str) -> int:
+    """Say the same things in TextArena; return the number of steps."""
+    textarena = importlib.import_module("textarena")
+
+    turns = 0
+    for seed, utterances in recorded.items():
+        # A new one each time: its default wrapper keeps the observations of earlier games.
+        env = textarena.make(env_id)
+        env.reset(num_players=2, seed=seed)
+        for utterance in utterances:
+            env.get_observation()
+            done, _ = env.step(utterance)
+            turns += 1
+            if done:
+                break
+    return turns
+
+
+Side = tuple[Callable[[Conversations], int], Callable[[Conversations], Conversations]]
+"""What is timed, and what it is given: the recorded conversations made ready, untimed."""
+
+
+def turns_per_second(
+    sides: Mapping[str, Side], recorded: Conversations, rounds: int = 5
+) -> dict[str, float]:
+    """Return each side's median over ``rounds``, in which the sides take turns."""
+    speeds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, (side, prepare) in sides.items():
+            conversations = prepare(recorded)
+            started = time.process_time()
+            turns = side(conversations)
+            speeds[name].append(turns / (time.process_time() - started))
+    return {name: statistics.median(values) for name, values in speeds.items()}
+
+
+def main(output: Path | None) -> None:
+    """Measure, print, and store the figures with commit, versions and machine."""
+    new, same = partial(never_twice, rng=random.Random(0)), dict
+    sides: dict[str, Side] = {
+        "convgym scripted customer": (customer_turns, same),
+        "convgym scripted customer, no utterance twice": (customer_turns, new),
+        "convgym/Sales-v0": (environment_turns, same),
+        "convgym/Sales-v0, no utterance twice": (environment_turns, new),
+    }
+    if importlib.util.find_spec("textarena"):
+        for env_id in TEXTARENA:
+            sides[f"TextArena {env_id}"] = (partial(textarena_turns, env_id=env_id), same)
+    else:
+        print("TextArena is not installed (pip install textarena): convgym alone is measured")
+    speeds = turns_per_second(sides, record(1000))
+    for name, speed in speeds.items():
+        print(f"{name:46} {speed:>9,.0f} turns a second on one core")
+    if output is not None:
+        facts = {
+            "turns_per_second": {name: round(speed) for name, speed in speeds.items()},
+            **provenance(),
+        }
+        write_atomically(output, json.dumps(facts, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)

@@ -1,0 +1,1 @@
+"""Customers that a chat model plays or words."""

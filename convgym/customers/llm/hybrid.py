@@ -1,0 +1,213 @@
+"""A customer that decides by script and speaks through a chat model.
+
+Profile, hidden state and decisions are those of the scripted customer, seed by seed; so true values
+stay known, and the two can be compared. The scripted reply is the template. The model rewords it,
+and what it writes is compared with the template (``convgym.customers.llm.likeness``): only a
+wording
+that says the same is spoken. Otherwise the model is asked again, ``attempts`` times in all, and
+then the template itself is spoken and counted.
+
+The model never reads what the seller says, so no seller can talk to it.
+
+Where the backend fails, the episode fails, although the template is at hand: a run whose model is
+down would silently become one with scripted words. ``on_failure="template"`` allows just that, for
+long training runs, and counts it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+from convgym.customers.base import Reply
+from convgym.customers.llm.exchange import (
+    Exchange,
+    ask,
+    ask_together,
+    call_seed,
+    open_backend,
+    text_of,
+)
+from convgym.customers.llm.likeness import likeness, written_out
+from convgym.customers.llm.parsing import read_words
+from convgym.customers.llm.prompts import WORDING_PROMPTS, wording_chat
+from convgym.customers.personas import Personas
+from convgym.customers.scripted.customer import ScriptedCustomer
+from convgym.errors import ConvgymError, InfrastructureError
+from convgym.llm import ChatBackend, ChatRequest
+from convgym.shop.catalog import Catalog
+from convgym.shop.language import tokens
+
+VERSION = 0
+"""Raised with every change of behaviour that the prompts do not show."""
+
+
+class HybridCustomer:
+    """A scripted customer in a chat model's words; see the module's text.
+
+    Args:
+        catalog: a catalogue's name, JSON file or object.
+        persona: the name of one of the personas, or None to draw one per episode.
+        patience: turns until the customer leaves, or None to draw it with the persona.
+        personas: the kinds of customers that come in: ``"default"``, ``"difficult"``, a JSON
+            file or an object.
+        backend: the chat model: a name that ``convgym.llm.make_backend`` knows, or an object.
+        temperature: of sampling.
+        max_tokens: the longest wording.
+        attempts: how many wordings are asked for, at most, before the template is spoken.
+        on_failure: ``"fail"``, or ``"template"`` to speak the template when the backend fails.
+        **backend_options: as for ``make_backend``, if the backend is given by name: ``model``,
+            ``base_url``, ``record`` and so on.
+
+    Raises:
+        ConvgymError: for a name that is unknown or a value that cannot be.
+    """
+
+    def __init__(
+        self,
+        catalog: str | Path | Catalog = "laptops",
+        persona: str | None = None,
+        patience: float | None = None,
+        personas: str | Path | Personas = "default",
+        *,
+        backend: str | ChatBackend = "openai",
+        temperature: float = 0.6,
+        max_tokens: int = 60,
+        attempts: int = 2,
+        on_failure: Literal["fail", "template"] = "fail",
+        **backend_options: Any,
+    ) -> None:
+        if attempts < 1:
+            raise ConvgymError(f"attempts must be 1 or more, got {attempts!r}")
+        if on_failure not in ("fail", "template"):
+            raise ConvgymError(f"on_failure must be 'fail' or 'template', got {on_failure!r}")
+        self.inner = ScriptedCustomer(catalog, persona, patience, personas)
+        self.catalog, self.briefing = self.inner.catalog, self.inner.briefing
+        self.backend = open_backend(backend, backend_options)
+        self._made = isinstance(backend, str)
+        self._temperature, self._max_tokens = temperature, max_tokens
+        self._attempts, self._on_failure = attempts, on_failure
+        self._likeness = likeness(self.catalog)
+        self._stream, self._turn = "", 0
+        self._reasons: Counter[str] = Counter()
+        self._worded = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Name, version, a hash of prompts and settings, and scripted and model fingerprints."""
+        sampling = [self._temperature, self._max_tokens, self._attempts, self._on_failure]
+        settings = json.dumps([dict(WORDING_PROMPTS), sampling])
+        digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
+        inner = f"{self.inner.fingerprint}, {self.backend.fingerprint}"
+        return f"hybrid-v{VERSION}:{digest}({inner})"
+
+    @property
+    def latent(self) -> dict[str, Any]:
+        """The scripted customer's hidden state."""
+        return self.inner.latent
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Of this conversation: lines ``worded`` by the model, spoken as ``template``, and why.
+
+        ``reasons`` counts, for the latter, why the last wording was turned down (see
+        ``Likeness.difference``), "wordless" for a template such as "...", or "outage".
+        """
+        reasons = dict(sorted(self._reasons.items()))
+        return {"worded": self._worded, "template": sum(reasons.values()), "reasons": reasons}
+
+    def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
+        """Draw a new customer, as ``ScriptedCustomer.reset`` does, and return its opening.
+
+        Raises ConvgymError for a mistake in ``profile``, InfrastructureError if the model fails.
+        """
+        return ask(self.backend, self._open(seed, profile))
+
+    def respond(self, utterance: str) -> Reply:
+        """Answer the seller.
+
+        Raises InfrastructureError if the model fails; the customer is as before the turn then.
+        """
+        return ask(self.backend, self._hear(utterance))
+
+    @classmethod
+    def reset_together(
+        cls, customers: Sequence[Self], seeds: Sequence[int]
+    ) -> list[str | InfrastructureError]:
+        """Do ``reset`` for each, with one call of the model for all."""
+        exchanges = [each._open(seed) for each, seed in zip(customers, seeds, strict=True)]
+        return ask_together([each.backend for each in customers], exchanges)
+
+    @classmethod
+    def respond_together(
+        cls, customers: Sequence[Self], utterances: Sequence[str]
+    ) -> list[Reply | InfrastructureError]:
+        """Do ``respond`` for each, with one call of the model for all."""
+        exchanges = [each._hear(said) for each, said in zip(customers, utterances, strict=True)]
+        return ask_together([each.backend for each in customers], exchanges)
+
+    def snapshot(self) -> object:
+        """Return a copy of the whole state, randomness included."""
+        own = (self._stream, self._turn, self._worded, dict(self._reasons))
+        return self.inner.snapshot(), own
+
+    def restore(self, state: object, seed: int | None = None) -> None:
+        """Go back to a snapshot; with ``seed``, script and model go on with fresh randomness."""
+        inner, own = cast("tuple[object, tuple[str, int, int, dict[str, int]]]", state)
+        self.inner.restore(inner, seed)
+        self._stream, self._turn, self._worded = own[:3]
+        self._reasons = Counter(own[3])
+        if seed is not None:
+            self._stream = f"hybrid/branch/{seed}"
+
+    def close(self) -> None:
+        """Close the chat model, unless it was brought along."""
+        if self._made:
+            self.backend.close()
+
+    def _open(self, seed: int, profile: Mapping[str, Any] | None = None) -> Exchange[str]:
+        template = self.inner.reset(seed, profile)
+        self._stream, self._turn = f"hybrid/{seed}", 0
+        self._worded, self._reasons = 0, Counter()
+        return (yield from self._word(template))
+
+    def _hear(self, utterance: str) -> Exchange[Reply]:
+        before = self.inner.snapshot()
+        reply = self.inner.respond(utterance)
+        self._turn += 1
+        try:
+            words = yield from self._word(reply.text)
+        except InfrastructureError:
+            self.inner.restore(before)
+            self._turn -= 1
+            raise
+        return Reply(words, reply.decision)
+
+    def _word(self, template: str) -> Exchange[str]:
+        """Return a wording that says the same as the template, or the template, counted."""
+        reason = "wordless"
+        for attempt in range(self._attempts if tokens(template) else 0):
+            result = yield ChatRequest(
+                wording_chat(template, self._likeness.kept(template), self.catalog),
+                call_seed(self._stream, self._turn, attempt),
+                self._max_tokens,
+                self._temperature,
+            )
+            try:
+                wording = written_out(read_words(text_of(result)))
+            except InfrastructureError:
+                if self._on_failure == "fail":
+                    raise
+                reason = "outage"
+                break
+            difference = self._likeness.difference(template, wording)
+            if difference is None:
+                self._worded += 1
+                return wording
+            reason = difference
+        self._reasons[reason] += 1
+        return template

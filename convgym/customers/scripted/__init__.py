@@ -1,0 +1,1 @@
+"""The scripted customer: its ear, its words, its law of buying."""

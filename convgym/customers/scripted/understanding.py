@@ -1,0 +1,192 @@
+"""How the scripted customer understands free text: words to concepts to dialogue acts.
+
+The pipeline is small, documented and fast (a few microseconds for a known utterance):
+
+1. ``tokens``: lower case, accents stripped, words and numbers ("$1,200" and "1200" are one).
+2. ``Lexicon.concepts``: each word becomes a bit mask of concepts. Unknown words are tried again
+   without their ending (-s, -ed, -ing, -ly) and, from four letters on, with one typing error
+   (a letter dropped, added, changed or two swapped) put right.
+3. ``Understanding``: the sentence's concepts decide its dialogue acts, by the rules in
+   ``Understanding._sentence``. A sentence is a question if it ends in "?" or starts like one.
+
+Word order matters only where a bag of words would be too generous: an offer to buy needs a
+proposing word ("would like to", "shall i", "ready to") shortly before the buying word.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from convgym.shop.catalog import Catalog
+from convgym.shop.language import OBJECTIONS, Lexicon, tokens
+
+MAX_WORDS = 60
+"""Longer messages are over-long: the customer reads only so far."""
+
+
+_SENTENCE = re.compile(r"[^.!?;]+[.!?;]*")
+# "Don't worry" denies nothing that follows it.
+_REASSURANCE = re.compile(r"\b(?:don't|dont|do not|no) (?:worry|worries|problem|doubt)\b", re.I)
+_CHECK_OUT = re.compile(r"\bcheck out\b", re.I)
+_PERCENT = re.compile(r"(?<=\d) ?%")
+_DECIMALS = re.compile(r"(?<=\d)\.\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What one utterance says.
+
+    ``asks`` holds "need", "feature", "budget", "concern" or "open"; ``answers`` holds objection
+    kinds; ``recommends`` is a product name; ``claimed_*`` is what the utterance asserts of it.
+    """
+
+    words: int
+    garbled: bool
+    asks: tuple[str, ...]
+    products: tuple[str, ...]
+    recommends: str | None
+    answers: tuple[str, ...]
+    closes: bool
+    pushy: bool
+    courtesy: bool
+    claimed_prices: tuple[int, ...]
+    claimed_needs: tuple[str, ...]
+    claimed_features: tuple[str, ...]
+
+    @property
+    def acts(self) -> int:
+        """How many separate things the utterance wants of the customer."""
+        return (
+            len(self.asks)
+            + max(len(self.products), bool(self.recommends))
+            + len(self.answers)
+            + self.closes
+        )
+
+
+class Understanding:
+    """Reads utterances about one catalogue; results are cached by text."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.lexicon = Lexicon(catalog)
+        bit = self.lexicon.bit
+        self._any_need = sum(mask for name, mask in bit.items() if name.startswith("need:"))
+        self._any_feature = sum(mask for name, mask in bit.items() if name.startswith("feature:"))
+        self._any_product = sum(mask for name, mask in bit.items() if name.startswith("product:"))
+        self._any_answer = sum(bit[kind] for kind in OBJECTIONS)
+        # Smaller numbers are days, hours or years of warranty.
+        self._smallest_price = min(product.price for product in catalog.products) / 2
+        self.understand = lru_cache(maxsize=65_536)(self._understand)
+
+    def _understand(self, text: str) -> Meaning:
+        text = _CHECK_OUT.sub("checkout", _REASSURANCE.sub("", text))
+        text = _PERCENT.sub(" percent", _DECIMALS.sub("", text))
+        lexicon, bit = self.lexicon, self.lexicon.bit
+        asks: list[str] = []
+        answers: set[str] = set()
+        products: list[str] = []
+        needs: set[str] = set()
+        features: set[str] = set()
+        prices: list[int] = []
+        recommends = None
+        closes = pushy = garbled = courtesy = False
+        words = 0
+        for sentence in _SENTENCE.findall(text):
+            found = tokens(sentence)
+            room = max(0, MAX_WORDS - words)
+            words += len(found)
+            found = found[:room]
+            if not found:
+                continue
+            masks = [lexicon.concepts(token) for token in found]
+            known = [mask or 0 for mask in masks]
+            union = 0
+            for mask in known:
+                union |= mask
+            if self._is_garbled(found, masks):
+                garbled = True
+                continue
+            question = "?" in sentence or bool(known[0] & bit["ask"])
+            negated = bool(union & bit["not"])
+            named = lexicon.labels(union, "product:") if union & self._any_product else ()
+            products += [name for name in named if name not in products]
+            if self._proposes_to_buy(found, known) and not negated:
+                closes = True
+                if not question:
+                    pushy = pushy or not self._offers(known)
+            elif question and not named:
+                asks += [ask for ask in self._questions(union) if ask not in asks]
+            if "!" in sentence and union & bit["push"]:
+                pushy = True
+            if not question or named:
+                if union & self._any_answer and not negated:
+                    answers.update(kind for kind in OBJECTIONS if union & bit[kind])
+                if named:
+                    if recommends is None and not negated:
+                        recommends = named[0]
+                    if not union & bit["budget"]:
+                        prices += self._prices(found)
+                # "You need it for gaming" tells what was heard, "it is for gaming" is a claim.
+                if not negated and not question and (named or not union & bit["you"]):
+                    if union & self._any_need:
+                        needs.update(lexicon.labels(union, "need:"))
+                    if union & self._any_feature:
+                        features.update(lexicon.labels(union, "feature:"))
+            courtesy = courtesy or bool(union & (bit["greet"] | bit["thanks"]))
+        return Meaning(
+            words=words,
+            garbled=garbled or (words == 0 and bool(text.strip())),
+            asks=tuple(asks),
+            products=tuple(products),
+            recommends=recommends,
+            answers=tuple(sorted(answers)),
+            closes=closes,
+            pushy=pushy,
+            courtesy=courtesy,
+            claimed_prices=tuple(prices),
+            claimed_needs=tuple(sorted(needs)),
+            claimed_features=tuple(sorted(features)),
+        )
+
+    def _questions(self, union: int) -> list[str]:
+        """Return what a question asks for; the most specific reading wins."""
+        bit = self.lexicon.bit
+        if union & bit["concern"]:
+            return ["concern"]
+        if union & bit["budget"]:
+            return ["budget"]
+        asks: list[str] = []
+        if union & (bit["important"] | self._any_feature):
+            asks.append("feature")
+        if union & self._any_need or (union & bit["use"] and not asks):
+            asks.append("need")
+        if not asks and union & bit["open"]:
+            asks.append("open")
+        return asks
+
+    def _prices(self, found: list[str]) -> list[int]:
+        numbers = [int(token) for token in found if token[0].isdigit()]
+        return [number for number in numbers if number >= self._smallest_price]
+
+    def _proposes_to_buy(self, found: list[str], known: list[int]) -> bool:
+        """Tell whether a proposing word comes at most six words before "buy" or "take it"."""
+        bit = self.lexicon.bit
+        for i, mask in enumerate(known):
+            buys = mask & bit["buy"] or (
+                mask & bit["get"] and found[i + 1 : i + 2] in (["it"], ["one"], ["this"], ["that"])
+            )
+            if buys and (i == 0 or any(known[j] & bit["propose"] for j in range(max(0, i - 6), i))):
+                return True
+        return False
+
+    def _offers(self, known: list[int]) -> bool:
+        return any(mask & self.lexicon.bit["propose"] for mask in known)
+
+    def _is_garbled(self, found: list[str], masks: list[int | None]) -> bool:
+        """Tell whether a sentence is mostly non-words, or the same words over and over."""
+        unknown = sum(mask is None for mask in masks)
+        if len(found) >= 3 and unknown > 0.6 * len(found):
+            return True
+        return len(found) >= 6 and len(set(found)) < 0.6 * len(found)

@@ -1,0 +1,87 @@
+"""JSON schemas enforced token by token, by the package ``llguidance``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convgym.errors import ConvgymError
+
+try:
+    import llguidance
+    import llguidance.hf
+except ModuleNotFoundError:
+    ENFORCED = False
+else:
+    ENFORCED = True
+"""Whether schemas can be enforced here."""
+
+# As models write JSON of their own accord, but with no freedom: small models get lost in blanks.
+_SPACING: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+CHARS_PER_TOKEN = 2
+"""Of an answer, at least: plain English has four or five, names and digits fewer."""
+
+
+class SchemaConstraint:
+    """The state of one answer: what may come next (``convgym.llm.local.sampling``)."""
+
+    def __init__(self, matcher: llguidance.LLMatcher) -> None:
+        self._matcher = matcher
+
+    def forced(self) -> tuple[int, ...]:
+        tokens = self._matcher.compute_ff_tokens()
+        self._matcher.consume_tokens(tokens)
+        return tuple(tokens)
+
+    def allowed(self) -> Tensor:
+        return torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.bool)
+
+    def take(self, token: int) -> bool:
+        self._matcher.consume_token(token)
+        return self._matcher.is_stopped()
+
+
+class SchemaGuide:
+    """Makes constraints for the tokens of one model; needs ``ENFORCED``.
+
+    Args:
+        tokenizer: a fast Hugging Face tokenizer.
+        vocabulary: how many logits the model has, which may be more than the tokenizer knows.
+    """
+
+    def __init__(self, tokenizer: Any, vocabulary: int) -> None:
+        self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary)
+        self._grammars: dict[str, str] = {}
+
+    def constraint(self, schema: Mapping[str, Any], max_tokens: int) -> SchemaConstraint:
+        """Return a fresh constraint; raises ConvgymError for a schema that cannot be enforced.
+
+        Strings of any length are limited so that the answer ends before ``max_tokens``, which
+        small models do not see to by themselves.
+        """
+        text = json.dumps(_limited(schema, max_tokens * CHARS_PER_TOKEN))
+        grammar = self._grammars.get(text)
+        if grammar is None:
+            grammar = llguidance.LLMatcher.grammar_from_json_schema(text, overrides=_SPACING)
+            if problem := llguidance.LLMatcher.validate_grammar(grammar, self._tokenizer):
+                raise ConvgymError(f"this JSON schema cannot be enforced: {problem}")
+            self._grammars[text] = grammar
+        return SchemaConstraint(llguidance.LLMatcher(self._tokenizer, grammar))
+
+
+def _limited(schema: Mapping[str, Any], chars: int) -> dict[str, Any]:
+    """Return ``schema`` with ``chars`` shared out among its strings that have no limit."""
+    fields = {name: dict(field) for name, field in schema.get("properties", {}).items()}
+    free = [
+        field
+        for field in fields.values()
+        if field.get("type") == "string" and not {"enum", "const", "maxLength"} & field.keys()
+    ]
+    for field in free:
+        field["maxLength"] = max(1, chars // len(free))
+    return {**schema, "properties": fields} if fields else dict(schema)

@@ -1,0 +1,172 @@
+"""A chat model in this process, through ``transformers``: no key, no network, no server."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from jinja2 import TemplateError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from convgym.errors import ConvgymError
+from convgym.llm.base import ChatAnswer, ChatMessage, ChatRequest, ChatResult
+from convgym.llm.local.sampling import MIN_P, Row, Sampler, Tokens
+from convgym.llm.local.schema import ENFORCED, SchemaGuide
+from convgym.llm.local.smollm2 import NAME, gguf_file, load_smollm2, without_progress_bars
+
+CUT = " ... "
+"""Stands where a message was cut to fit the model's context."""
+
+
+class TransformersBackend:
+    """Answers requests with a causal chat model of ``transformers``, in batches on the CPU.
+
+    A request's sample depends on its own seed: which requests are beside it, and what was asked
+    before, changes it no more than rounding does. JSON schemas are enforced token by token where
+    the package ``llguidance`` is installed; without it they are left to the prompt.
+
+    A request that does not fit the model's context loses its oldest messages after the
+    instruction, and if need be the middle of the last one.
+
+    A model is loaded once in a process, however many backends use it.
+
+    Args:
+        model: ``"smollm2"`` (see ``convgym.llm.local.smollm2``) or a folder in Hugging Face format
+        whose
+            tokenizer has a chat template.
+        batch_size: requests that are generated together.
+
+    Raises:
+        ConvgymError: when there is no such model, or it has no chat template.
+    """
+
+    def __init__(self, model: str | Path = NAME, *, batch_size: int = 16) -> None:
+        if batch_size < 1:
+            raise ConvgymError(f"batch_size must be at least 1, got {batch_size!r}")
+        self._batch_size = batch_size
+        self._model = _load(str(model))
+
+    @property
+    def fingerprint(self) -> str:
+        """Name and digest of the model, and how it is sampled."""
+        schema = "schema" if ENFORCED else "prompt"
+        return f"transformers/{self._model.name}-{self._model.digest}/min-p-{MIN_P}/{schema}"
+
+    def complete(self, requests: Sequence[ChatRequest]) -> list[ChatResult]:
+        """Answer all requests.
+
+        Raises:
+            ConvgymError: for an instruction that does not fit the model's context, messages that
+                the chat template refuses, or a schema that cannot be enforced.
+        """
+        return list(self._model.answer(requests, self._batch_size))
+
+    def close(self) -> None:
+        """Do nothing: the model stays loaded for others."""
+
+
+class _ChatModel:
+    """A model with its tokenizer, shared by all backends of this process."""
+
+    def __init__(self, name: str, digest: str, model: Any, tokenizer: Any) -> None:
+        self.name, self.digest = name, digest
+        self._tokenizer = tokenizer
+        config = model.config.get_text_config()
+        self._context: int = config.max_position_embeddings
+        ends = model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        self._sampler = Sampler(model.eval(), {tokenizer.eos_token_id, *ends} - {None})
+        self._guide = SchemaGuide(tokenizer, config.vocab_size) if ENFORCED else None
+        # A seller who says "<|im_end|>" says nothing by it.
+        specials = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special]
+        self._special = re.compile("|".join(map(re.escape, specials)) or "(?!)")
+        self._lock = threading.Lock()
+
+    def answer(self, requests: Sequence[ChatRequest], batch_size: int) -> list[ChatAnswer]:
+        rows = [self._row(request) for request in requests]
+        with self._lock:
+            self._sampler.sample(rows, batch_size)
+        return [
+            ChatAnswer(
+                self._tokenizer.decode(row.answer, skip_special_tokens=True).strip(),
+                prompt_tokens=len(row.prompt),
+                completion_tokens=len(row.answer),
+            )
+            for row in rows
+        ]
+
+    def _row(self, request: ChatRequest) -> Row:
+        prompt = self._fit(list(request.messages), self._context - request.max_tokens)
+        constraint = None
+        if self._guide is not None and request.schema is not None:
+            constraint = self._guide.constraint(request.schema, request.max_tokens)
+        return Row(prompt, request.seed, request.max_tokens, request.temperature, constraint)
+
+    def _fit(self, messages: list[ChatMessage], room: int) -> Tokens:
+        """Return the ids of messages, cut so that they fit in ``room`` tokens."""
+        oldest = 1 if messages[0]["role"] == "system" else 0
+        ids = self._ids(messages)
+        while len(ids) > room and len(messages) > oldest + 1:
+            del messages[oldest]
+            ids = self._ids(messages)
+        words = self._tokenizer.encode(messages[-1]["content"], add_special_tokens=False)
+        while len(ids) > room:
+            # The cut costs tokens too, and words are spelt anew around it.
+            keep = (len(words) - (len(ids) - room)) // 2 - len(CUT)
+            if keep < 1:
+                raise ConvgymError(
+                    f"an instruction and an answer do not fit the context of {self._context}"
+                    f" tokens of model {self.name!r}: use another model"
+                )
+            head, tail = (self._tokenizer.decode(part) for part in (words[:keep], words[-keep:]))
+            messages[-1] = {**messages[-1], "content": head + CUT + tail}
+            words = words[:keep] + words[-keep:]
+            ids = self._ids(messages)
+        return ids
+
+    def _ids(self, messages: Sequence[ChatMessage]) -> Tokens:
+        plain = [{**m, "content": self._special.sub(" ", m["content"])} for m in messages]
+        try:
+            # Models that think aloud before they answer, unless told not to, read the last one.
+            text = self._tokenizer.apply_chat_template(
+                plain, tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
+        except TemplateError as error:
+            raise ConvgymError(
+                f"the chat template of model {self.name!r} refuses a customer's messages: {error}"
+            ) from None
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+
+
+@lru_cache(maxsize=4)
+def _load(path: str) -> _ChatModel:
+    if path == NAME:
+        model, tokenizer = load_smollm2()
+        files, name = [gguf_file()], NAME
+    else:
+        folder = Path(path)
+        if not (folder / "config.json").is_file():
+            raise ConvgymError(
+                f"no model at {path!r}: expected {NAME!r} or a folder in Hugging Face format"
+            )
+        with without_progress_bars():
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        files, name = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]), folder.name
+    if not tokenizer.chat_template:
+        raise ConvgymError(f"model {path!r} has no chat template: use an instruction-tuned model")
+    return _ChatModel(name, _digest(tokenizer.chat_template, files), model, tokenizer)
+
+
+def _digest(template: str, files: Sequence[Path]) -> str:
+    digest = hashlib.sha256(template.encode())
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:12]

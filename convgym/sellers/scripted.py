@@ -1,0 +1,175 @@
+"""Scripted sellers: the floor, the behaviour policy that writes logs, and the ceiling.
+
+Every seller is a function from what it has noted of the conversation to a dialogue act, which
+is then put into words. A seller sees only the messages; the oracle also sees the hidden state.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from convgym.conversation import Response
+from convgym.errors import ConvgymError, unknown
+from convgym.policy import Conversation
+from convgym.sellers.knowledge import PHRASES, Act, Notes, Plan, SellerKnowledge
+from convgym.shop.catalog import Catalog, load_catalog
+from convgym.shop.language import OBJECTIONS, TOPICS
+
+Decide = Callable[[Notes, SellerKnowledge, random.Random, Mapping[str, Any] | None], Plan]
+
+
+def _silent(
+    notes: Notes, shop: SellerKnowledge, rng: random.Random, latent: Mapping[str, Any] | None
+) -> Plan:
+    return (Act("silence"),)
+
+
+def _random(
+    notes: Notes, shop: SellerKnowledge, rng: random.Random, latent: Mapping[str, Any] | None
+) -> Plan:
+    kind = rng.choice(list(PHRASES))
+    return (Act(kind, rng.choice(shop.catalog.products) if kind == "recommend" else None),)
+
+
+def _always_closing(
+    notes: Notes, shop: SellerKnowledge, rng: random.Random, latent: Mapping[str, Any] | None
+) -> Plan:
+    if notes.product is None:
+        return (Act("recommend", rng.choice(shop.catalog.products)),)
+    return (Act("close"),)
+
+
+def _competent(
+    notes: Notes, shop: SellerKnowledge, rng: random.Random, latent: Mapping[str, Any] | None
+) -> Plan:
+    topics = notes.unknown_topics()
+    if topics:
+        return (Act(f"ask_{topics[0]}"),)
+    if notes.product is not shop.best(notes):
+        return (Act("recommend", shop.best(notes)),)
+    if notes.worry:
+        return (Act(f"answer_{notes.worry}"),)
+    if notes.refused:
+        return (Act("ask_concern"),)
+    return (Act("close"),)
+
+
+def _oracle(
+    notes: Notes, shop: SellerKnowledge, rng: random.Random, latent: Mapping[str, Any] | None
+) -> Plan:
+    if latent is None or "patience_left" not in latent:
+        raise ConvgymError(
+            "the oracle needs the hidden state of a scripted customer: make the environment with"
+            " reveal_latent=True"
+        )
+    best = shop.best(Notes(latent["need"], latent["feature"], latent["budget"]))
+    offered = latent["product"] == best.name
+    turns_left = math.ceil(latent["patience_left"])
+    hidden = [topic for topic in TOPICS if topic not in latent["disclosed"]]
+    if hidden and turns_left > 2:
+        return (Act(f"ask_{hidden[0]}"),)
+    # A worry answered before it is spoken costs no turn: put the answers beside the offer.
+    worries = [*latent["raised_objections"], *latent["unspoken_objections"]]
+    answers = tuple(Act(f"answer_{worry}") for worry in worries)
+    if not offered and turns_left > 1:
+        return (Act("recommend", best), *answers)
+    if answers and turns_left > 1:
+        return answers
+    return (Act("close"),)
+
+
+def _mediocre(epsilon: float) -> Decide:
+    """Knows the flow but is sloppy: skips questions, mishears, answers beside the point."""
+
+    def decide(
+        notes: Notes, shop: SellerKnowledge, rng: random.Random, latent: Mapping[str, Any] | None
+    ) -> Plan:
+        if rng.random() < epsilon:
+            return _random(notes, shop, rng, latent)
+        topics = notes.unknown_topics()
+        if notes.product is None or (notes.refused and rng.random() < 0.3):
+            if topics and rng.random() < 0.85:
+                return (Act(f"ask_{rng.choice(topics)}"),)
+            good = rng.random() < 0.85
+            return (
+                Act("recommend", shop.best(notes) if good else rng.choice(shop.catalog.products)),
+            )
+        if notes.worry and rng.random() < 0.9:
+            right = rng.random() < 0.65
+            return (Act(f"answer_{notes.worry if right else rng.choice(OBJECTIONS)}"),)
+        return (
+            Act(rng.choices(("close", "ask_concern", "push", "chat"), (0.75, 0.15, 0.05, 0.05))[0]),
+        )
+
+    return decide
+
+
+class ScriptedSeller:
+    """A policy that decides by rule; safe to use on any number of conversations at once."""
+
+    def __init__(self, name: str, decide: Decide, shop: SellerKnowledge) -> None:
+        self._name, self._decide, self._shop = name, decide, shop
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def reset(self, seed: int) -> None:
+        """Do nothing: all randomness comes from each conversation's own stream."""
+
+    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+        """Return one response for each conversation."""
+        return [
+            Response(
+                self._shop.say(
+                    self._decide(
+                        self._shop.note(conversation.messages),
+                        self._shop,
+                        conversation.rng,
+                        conversation.latent,
+                    ),
+                    conversation.rng,
+                )
+            )
+            for conversation in conversations
+        ]
+
+
+SELLERS = ("silent", "random", "always-closing", "mediocre", "competent", "oracle")
+"""The reference sellers from the floor to the ceiling."""
+
+
+def make_seller(
+    name: str,
+    catalog: str | Path | Catalog = "laptops",
+    epsilon: float = 0.1,
+    phrases: Mapping[str, tuple[str, ...]] | None = None,
+) -> ScriptedSeller:
+    """Return a reference seller by name.
+
+    Args:
+        name: one of ``SELLERS``.
+        catalog: what it sells; must be the customers' catalogue.
+        epsilon: share of random acts of the mediocre seller, the behaviour policy of logs.
+        phrases: what it says in place of ``PHRASES``, by kind of act.
+
+    Raises:
+        ConvgymError: for an unknown name or an epsilon outside [0, 1].
+    """
+    if not 0 <= epsilon <= 1:
+        raise ConvgymError(f"epsilon must be a probability in [0, 1], got {epsilon!r}")
+    deciders: dict[str, Decide] = {
+        "silent": _silent,
+        "random": _random,
+        "always-closing": _always_closing,
+        "mediocre": _mediocre(epsilon),
+        "competent": _competent,
+        "oracle": _oracle,
+    }
+    if name not in deciders:
+        raise unknown("seller", name, deciders)
+    return ScriptedSeller(name, deciders[name], SellerKnowledge(load_catalog(catalog), phrases))

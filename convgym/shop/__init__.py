@@ -1,0 +1,1 @@
+"""What is sold, and in which words: catalogues and the language of shops."""

@@ -1,0 +1,238 @@
+"""Iterative PPO as an agent: small runs, what is deployed, and how logs are collected."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from convgym.agents.algorithms.iterative_ppo import (
+    IterativePPO,
+    IterativePPOConfig,
+    Round,
+    corrected_advantages,
+    deploy,
+    reused,
+)
+from convgym.agents.improvement.best_of_n import BestOfN
+from convgym.agents.improvement.problem import SingleTurnProblem, Tell
+from convgym.agents.improvement.token_ppo import TokenPPO
+from convgym.agents.model.batch import collate, tokenise
+from convgym.agents.model.format import ConversationFormat
+from convgym.agents.model.logprobs import response_logprobs
+from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.model.sampling import SamplingConfig
+from convgym.agents.off_policy.gate import GateConfig
+from convgym.agents.values.fitting import ValueEstimates
+from convgym.agents.values.q_function import QFunctionConfig
+from convgym.errors import ConvgymError
+from convgym.progress import Progress
+from tests.unit.agents.logs import EASY, GOOD, conversation, written_by
+
+torch.set_num_threads(1)
+
+MakeModel = Callable[..., Any]
+MakeAgent = Callable[..., IterativePPO]
+ENVIRONMENT = {"max_turns": 2}
+QUICK = QFunctionConfig(epochs=1, replies=1, max_reply_tokens=4)
+STEP = TokenPPO(fresh_steps=1, fresh_conversations=4, fresh_samples=2)
+
+
+@pytest.fixture
+def make_agent(make_model: MakeModel, format: ConversationFormat, tmp_path: Path) -> MakeAgent:
+    folder = tmp_path / "model"
+    LanguageModelPolicy(make_model(layers=1, context=768), format).save(folder)
+
+    def make(**settings: Any) -> IterativePPO:
+        defaults = {"q_function": QUICK, "improvement": STEP, "max_new_tokens": 4}
+        config = IterativePPOConfig(model=str(folder), **{**defaults, **settings})
+        return IterativePPO(config, "iterative-ppo")
+
+    return make
+
+
+def weights(agent: IterativePPO) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in agent.policy.model.state_dict().items()}
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one | other)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (IterativePPOConfig(rounds=0), "at least 1 round, got 0"),
+        (IterativePPOConfig(exploration=()), "one or more factors above 0"),
+        (IterativePPOConfig(exploration=(1.0, 0.0)), "one or more factors above 0"),
+        (IterativePPOConfig(model="/nowhere"), "no model at '/nowhere'"),
+    ],
+)
+def test_mistakes_in_the_config(config: IterativePPOConfig, message: str) -> None:
+    with pytest.raises(ConvgymError, match=message):
+        IterativePPO(config, "iterative-ppo")
+
+
+@pytest.mark.parametrize(("conversations", "deployments"), [(1, 1), (3, 3), (10, 4)])
+def test_small_budgets_are_spent_in_full(
+    make_agent: MakeAgent, conversations: int, deployments: int
+) -> None:
+    agent = make_agent(rounds=4)
+    told: list[Progress] = []
+    report = agent.train(
+        conversations=conversations, seed=0, environment=ENVIRONMENT, report=told.append
+    )
+    assert (report.conversations, report.deployments) == (conversations, deployments)
+    assert len(report.rows) == deployments
+    assert all(math.isfinite(value) for row in report.rows for value in row.values())
+    assert all(point.episodes > 0 for point in report.curve)
+    assert all(parameter.isfinite().all() for parameter in agent.policy.model.parameters())
+    assert (told[-1].done, told[-1].total) == (deployments, deployments)
+
+
+@pytest.mark.parametrize("conversations", [1, 2, 7])
+def test_a_gate_that_wants_nearly_everything_leaves_something_to_learn_from(
+    make_agent: MakeAgent, conversations: int
+) -> None:
+    agent = make_agent(rounds=1, gate=GateConfig(held_out=0.99))
+    sizes: list[int] = []
+    agent.observe = lambda round: sizes.append(len(round.log))
+    report = agent.train(conversations=conversations, seed=0, environment=ENVIRONMENT)
+    assert sizes == [conversations]
+    assert all(math.isfinite(value) for value in report.rows[0].values())
+    assert all(parameter.isfinite().all() for parameter in agent.policy.model.parameters())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"q_function": replace(QUICK, reuse="importance", folds=2)},
+        {"q_function": replace(QUICK, reuse="recency", recency=0.5, warm_start=False)},
+        {"exploration": (1.0, 1.5)},
+        {"improvement": BestOfN(samples=2)},
+    ],
+    ids=["default", "importance", "recency", "exploration", "best-of-n"],
+)
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+    make_agent: MakeAgent, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    def run(folder: Path, stop: str = "") -> dict[str, torch.Tensor]:
+        def report(progress: Progress) -> None:
+            if stop and progress.stage == stop:
+                raise KeyboardInterrupt
+
+        agent = make_agent(rounds=3, gate=GateConfig(held_out=0), **settings)
+        before = weights(agent)
+        agent.train(conversations=12, seed=0, environment=ENVIRONMENT, folder=folder, report=report)
+        assert not equal(before, weights(agent))
+        return weights(agent)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", stop="round 2: improve")
+    assert equal(run(tmp_path / "stopped"), run(tmp_path / "whole"))
+
+
+class Spoiler:
+    """An improvement step that makes another policy altogether."""
+
+    def improve(
+        self,
+        reference: Any,
+        problem: SingleTurnProblem,
+        speech: SamplingConfig,
+        *,
+        generator: torch.Generator,
+        tell: Tell,
+    ) -> tuple[Any, dict[str, float]]:
+        model = copy.deepcopy(reference)
+        for parameter in model.parameters():
+            parameter.data.mul_(-1)
+        return model, {}
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_what_the_gate_turns_down_is_not_deployed(
+    make_agent: MakeAgent, monkeypatch: pytest.MonkeyPatch, passes: bool
+) -> None:
+    monkeypatch.setattr("convgym.agents.off_policy.gate.Gain.passes", lambda self, config: passes)
+    agent = make_agent(rounds=1, improvement=Spoiler())
+    seen: list[Round] = []
+    agent.observe = seen.append
+    before = weights(agent)
+    report = agent.train(conversations=6, seed=0, environment=ENVIRONMENT)
+    assert report.rows[0]["passed_gate"] == float(passes)
+    assert equal(before, weights(agent)) is not passes
+    (round,) = seen
+    assert len(round.log) == len(round.episodes) == len(round.judged) == 6
+    assert not torch.equal(next(round.improved.parameters()), next(iter(before.values())))
+
+
+def test_exploration_takes_turns_and_keeps_its_own_logprobs(
+    make_model: MakeModel, format: ConversationFormat
+) -> None:
+    policy = LanguageModelPolicy(make_model(layers=1), format, max_new_tokens=4)
+    config = IterativePPOConfig(exploration=(1.0, 0.5, 2.0), max_new_tokens=4)
+    told: list[int] = []
+    episodes = deploy(
+        policy,
+        list(range(10, 17)),
+        config,
+        environment=ENVIRONMENT,
+        policy_seed=0,
+        progress=told.append,
+    )
+    assert [one.seed for one in episodes] == list(range(10, 17))
+    assert told[-1] == 7
+    assert told == sorted(told)
+    right: Counter[float] = Counter()
+    for place, episode in enumerate(episodes):
+        batch = collate([tokenise(episode, format)], format.pad_id)
+        logged = batch.logprobs[batch.response]
+        for temperature in config.exploration:
+            with torch.no_grad():
+                found = response_logprobs(policy.model, format, batch, temperature)
+            own = temperature == config.exploration[place % 3]
+            assert torch.allclose(found, logged, atol=1e-4) is own
+            right[temperature] += own
+    assert right == {1.0: 3, 0.5: 2, 2.0: 2}
+
+
+def test_the_log_corrects_the_scores_of_its_own_responses(format: ConversationFormat) -> None:
+    episode = conversation(format, EASY, (GOOD, GOOD), 1.0)
+    judged = ValueEstimates(
+        token_values=(0.1, 0.2, 0.3, 0.4),
+        values=(0.1, 0.3),
+        advantages=(0.0, 0.0),
+        returns=(0.5, 1.0),
+    )
+    found = corrected_advantages(episode, judged)
+    assert found == pytest.approx((0.4, 0.3, 0.7, 0.6))
+
+
+def test_earlier_rounds_weigh_less_and_by_how_likely_they_still_are(
+    make_model: MakeModel, format: ConversationFormat
+) -> None:
+    model, other = make_model(layers=1), make_model(layers=1, seed=1)
+    plain = conversation(format, EASY, (GOOD, GOOD), 1.0)
+    (own,), (foreign,) = written_by(model, format, [plain]), written_by(other, format, [plain])
+    speech = SamplingConfig(format, 1.0, 4)
+    recent = reused([[own], [own]], model, speech, QFunctionConfig(reuse="recency", recency=0.5))
+    assert [one.weights for one in recent] == [(0.25, 0.25), (0.5, 0.5)]
+    importance = QFunctionConfig(reuse="importance")
+    (same,) = reused([[own]], model, speech, importance)
+    assert same.weights == pytest.approx((1, 1), abs=1e-5)
+    (less,) = reused([[foreign]], model, speech, importance)
+    batch = collate([foreign], format.pad_id)
+    with torch.no_grad():
+        ratios = response_logprobs(model, format, batch) - batch.logprobs[batch.response]
+    last, whole = float(ratios[2:].sum()), float(ratios.sum())
+    expected = (math.exp(min(0, whole)), math.exp(min(0, last)))
+    assert less.weights == pytest.approx(expected, rel=1e-4)

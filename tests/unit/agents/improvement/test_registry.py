@@ -1,0 +1,60 @@
+"""Solvers of the improvement step by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from convgym.agents import make_agent
+from convgym.agents.improvement.best_of_n import BestOfN
+from convgym.agents.improvement.registry import IMPROVEMENTS, as_improvement, make_improvement
+from convgym.agents.improvement.token_ppo import TokenPPO
+from convgym.errors import ConvgymError
+
+
+@pytest.mark.parametrize("name", list(IMPROVEMENTS))
+def test_every_name_makes_the_solver_that_it_stands_for(name: str) -> None:
+    solver = make_improvement(name, learning_rate=0.5)
+    assert type(solver).__name__ == IMPROVEMENTS[name][1]
+    assert getattr(solver, "learning_rate") == 0.5  # noqa: B009
+    assert solver == make_improvement(name, learning_rate=0.5) != make_improvement(name)
+
+
+def test_nothing_is_loaded_before_it_is_made() -> None:
+    code = (
+        "import sys, convgym.agents.improvement.registry; "
+        "assert not {'torch', 'trl'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("best-of-n", BestOfN()),
+        ({"name": "best-of-n", "samples": 8}, BestOfN(samples=8)),
+        (TokenPPO(epochs=7), TokenPPO(epochs=7)),
+    ],
+)
+def test_a_solver_is_given_by_name_by_settings_or_itself(given: Any, expected: Any) -> None:
+    assert as_improvement(given) == expected
+    agent: Any = make_agent("iterative-ppo", improvement=given)
+    assert agent.config.improvement == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("grop", r"unknown improvement 'grop'; known: .* \(did you mean 'grpo'\?\)"),
+        ({"name": "grpo", "step": 3}, r"unknown setting of improvement 'grpo' 'step'; .*'steps'"),
+        ({"name": "best-of-n", "samples": 1}, "at least 2 samples, got 1"),
+        ({"steps": 3}, "needs the key 'name', one of token-ppo, .*; got steps"),
+        ({}, "got none"),
+    ],
+)
+def test_mistakes(given: Any, message: str) -> None:
+    with pytest.raises(ConvgymError, match=message):
+        as_improvement(given)

@@ -1,0 +1,324 @@
+"""TRL's trainers on the single-turn problem: that they learn, what they see and leave behind."""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from convgym.agents.improvement.problem import SingleTurnProblem
+from convgym.agents.improvement.trl import GRPO, RLOO, _Words, bar, draw_prompts
+from convgym.agents.model.batch import TokenisedEpisode
+from convgym.agents.model.format import ConversationFormat, Tokens
+from convgym.agents.model.logprobs import divergence
+from convgym.agents.model.sampling import SamplingConfig, token_logprobs
+from convgym.errors import ConvgymError
+
+torch.set_num_threads(1)
+
+MakeModel = Callable[..., Any]
+STATES = [(30,), (31, 32), (33, 34, 35), (30, 31, 32, 33)]
+SPOKEN = range(4, 16)
+"""The words that are left to the policy, half of them even numbers."""
+
+both = pytest.mark.parametrize("solver", [GRPO, RLOO])
+
+
+class Taste:
+    """Scores a response by the share of its words that are even numbers; remembers what it met."""
+
+    def __init__(self) -> None:
+        self.prompts: list[Tokens] = []
+        self.responses: list[Tokens] = []
+
+    def __call__(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> Tensor:
+        self.prompts += prompts
+        self.responses += responses
+        return torch.tensor([sum(t % 2 == 0 for t in one) / len(one) for one in responses])
+
+    def conversations(self) -> list[TokenisedEpisode]:
+        """Return what was met as conversations of one turn."""
+        return [
+            TokenisedEpisode(
+                prompt + response,
+                (*[-1] * len(prompt), *[0] * len(response)),
+                (0.0,) * len(prompt + response),
+                0.0,
+            )
+            for prompt, response in zip(self.prompts, self.responses, strict=True)
+        ]
+
+
+@pytest.fixture
+def model(make_model: MakeModel) -> Any:
+    return make_model(layers=1).eval()
+
+
+@pytest.fixture
+def speech(format: ConversationFormat) -> SamplingConfig:
+    barred = (token for token in range(4, len(format.tokenizer)) if token not in SPOKEN)
+    format.forbidden_ids = (*format.forbidden_ids, *barred)
+    return SamplingConfig(format, temperature=1.3, max_new_tokens=6)
+
+
+@pytest.fixture
+def taste() -> Taste:
+    return Taste()
+
+
+@pytest.fixture
+def problem(taste: Taste, format: ConversationFormat) -> SingleTurnProblem:
+    return SingleTurnProblem([conversation(state, format.end_id) for state in STATES], taste, [])
+
+
+def conversation(state: Tokens, end_id: int) -> TokenisedEpisode:
+    """Return a conversation of two turns that begins in ``state``."""
+    ids = (*state, 8, end_id, 22, 9, end_id)
+    turns = (*[-1] * len(state), 0, 0, -1, 1, 1)
+    return TokenisedEpisode(ids, turns, (0.0,) * len(ids), 0.0)
+
+
+def improve(
+    solver: GRPO | RLOO,
+    model: Any,
+    problem: SingleTurnProblem,
+    speech: SamplingConfig,
+    seed: int = 0,
+) -> tuple[Any, list[Mapping[str, float]]]:
+    """Return the new model and all metrics that were told."""
+    told: list[Mapping[str, float]] = []
+    generator = torch.Generator().manual_seed(seed)
+    improved, metrics = solver.improve(
+        model,
+        problem,
+        speech,
+        generator=generator,
+        tell=lambda done, total, metrics: told.append({**metrics, "done": done, "total": total}),
+    )
+    assert metrics.items() <= told[-1].items()
+    return improved, told
+
+
+def weights(model: Any) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one | other)
+
+
+@both
+def test_responses_come_to_score_more(
+    solver: type[GRPO | RLOO], model: Any, problem: SingleTurnProblem, speech: SamplingConfig
+) -> None:
+    settings: Any = {"kl_coefficient": 0.01, "target_kl": 100.0, "learning_rate": 1e-2}
+    _, told = improve(solver(steps=12, prompts=8, **settings), model, problem, speech)
+    scores = [metrics["fresh_score"] for metrics in told]
+    assert len(scores) == 12
+    assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.2
+    assert [metrics["done"] for metrics in told] == list(range(1, 13))
+    assert {metrics["total"] for metrics in told} == {12}
+
+
+@both
+def test_states_and_responses_reach_the_score_as_they_are(
+    solver: type[GRPO | RLOO],
+    model: Any,
+    problem: SingleTurnProblem,
+    speech: SamplingConfig,
+    taste: Taste,
+) -> None:
+    improve(solver(steps=2, prompts=8, samples=3), model, problem, speech)
+    end = speech.format.end_id
+    # Every state, two turns of each conversation, had its turn in each batch of 8.
+    for start in (0, 24):
+        met = taste.prompts[start : start + 24]
+        assert sorted(met) == sorted(problem.prompts() * 3)
+        assert all(met[i] == met[i + 1] == met[i + 2] for i in range(0, 24, 3))
+    for response in taste.responses:
+        assert 1 <= len(response) <= 6
+        assert end not in response[:-1]
+        assert response[-1] == end or len(response) == 6
+    assert {token for response in taste.responses for token in response} <= {*SPOKEN, end}
+
+
+@both
+def test_what_trl_measures_is_what_is_deployed(
+    solver: type[GRPO | RLOO],
+    model: Any,
+    problem: SingleTurnProblem,
+    speech: SamplingConfig,
+    taste: Taste,
+) -> None:
+    settings: Any = {"kl_coefficient": 0.01, "target_kl": 100.0, "learning_rate": 1e-2}
+    improved, told = improve(solver(steps=6, prompts=32, **settings), model, problem, speech)
+    assert told[0]["kl_of_pass"] == pytest.approx(0, abs=1e-5)
+    # Were the barred tokens counted, the entropy would be far beyond that of the 13 others.
+    assert 0 < told[0]["entropy"] < math.log(len(SPOKEN) + 1)
+    # TRL estimates it from the last batch alone, before that batch's small update.
+    exact = divergence(
+        improved, model, speech.format, taste.conversations()[-128:], speech.temperature
+    )
+    assert exact > 0.1
+    assert told[-1]["kl_of_pass"] == pytest.approx(exact, rel=0.4)
+
+
+@both
+def test_the_step_ends_at_its_target_divergence(
+    solver: type[GRPO | RLOO], model: Any, problem: SingleTurnProblem, speech: SamplingConfig
+) -> None:
+    one = solver(steps=40, prompts=16, target_kl=0.1, kl_coefficient=0.01, learning_rate=5e-3)
+    _, told = improve(one, model, problem, speech)
+    assert 1 < len(told) < 40
+    assert all(metrics["kl_of_pass"] <= 0.1 for metrics in told[:-1])
+    assert told[-1]["kl_of_pass"] > 0.1
+
+
+@both
+def test_the_penalty_holds_the_policy_back(
+    solver: type[GRPO | RLOO], model: Any, problem: SingleTurnProblem, speech: SamplingConfig
+) -> None:
+    divergences = []
+    for coefficient in (0.001, 10.0):
+        settings: Any = {"kl_coefficient": coefficient, "target_kl": 100.0, "learning_rate": 5e-3}
+        improved, _ = improve(solver(steps=8, prompts=16, **settings), model, problem, speech)
+        divergences.append(divergence(improved, model, speech.format, problem.log))
+    assert divergences[1] < 0.5 * divergences[0]
+
+
+@both
+def test_the_same_seed_gives_the_same_model(
+    solver: type[GRPO | RLOO], model: Any, problem: SingleTurnProblem, speech: SamplingConfig
+) -> None:
+    one, again, other = (
+        weights(improve(solver(steps=2, prompts=8), model, problem, speech, seed)[0])
+        for seed in (0, 0, 1)
+    )
+    assert equal(one, again)
+    assert not equal(one, other)
+
+
+@both
+def test_the_reference_stays_and_the_new_model_is_of_its_kind(
+    solver: type[GRPO | RLOO], model: Any, problem: SingleTurnProblem, speech: SamplingConfig
+) -> None:
+    before, config, own = weights(model), model.config.to_dict(), set(vars(model))
+    improved, _ = improve(solver(steps=1, prompts=8), model, problem, speech)
+    assert equal(weights(model), before)
+    assert model.config.to_dict() == improved.config.to_dict() == config
+    assert set(vars(model)) == set(vars(improved)) == own
+    assert not equal(weights(improved), before)
+    assert not improved.training
+    assert type(improved.get_output_embeddings()) is torch.nn.Linear
+    assert improved.get_output_embeddings().weight is improved.get_input_embeddings().weight
+
+
+@both
+def test_nothing_else_is_touched(
+    solver: type[GRPO | RLOO],
+    model: Any,
+    problem: SingleTurnProblem,
+    speech: SamplingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def drawn() -> tuple[float, float, float]:
+        return random.random(), float(np.random.random()), float(torch.rand(()))
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    expected = drawn()
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+    improve(solver(steps=2, prompts=4), model, problem, speech)
+    assert drawn() == expected
+    assert not list(tmp_path.iterdir())
+    printed = capfd.readouterr()
+    assert printed.out + printed.err == ""
+
+
+@both
+def test_batches_are_split_into_optimiser_steps(
+    solver: type[GRPO | RLOO],
+    model: Any,
+    problem: SingleTurnProblem,
+    speech: SamplingConfig,
+    taste: Taste,
+) -> None:
+    one = solver(steps=3, prompts=8, samples=4, minibatches=4, learning_rate=2e-2)
+    _, told = improve(one, model, problem, speech)
+    assert len(told) == 12
+    assert len(taste.responses) == 3 * 8 * 4
+    # The first minibatch meets the policy that sampled it.
+    assert told[0]["clip_fraction"] == 0
+    assert max(metrics["clip_fraction"] for metrics in told) > 0
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+def test_a_barred_model_has_the_distribution_that_is_sampled(
+    make_model: MakeModel, format: ConversationFormat, temperature: float
+) -> None:
+    model, barred = make_model(), make_model()
+    bar(barred, format)
+    ids = torch.arange(20)[None]
+    expected = token_logprobs(
+        model(input_ids=ids).logits, torch.tensor(format.forbidden_ids), temperature
+    )
+    found = torch.log_softmax(barred(input_ids=ids).logits / temperature, dim=-1)
+    allowed = expected.isfinite()
+    assert not allowed.all()
+    assert torch.allclose(found[allowed], expected[allowed], atol=1e-5)
+    assert (found[~allowed].exp() == 0).all()
+
+
+def test_ids_survive_as_words(format: ConversationFormat) -> None:
+    words = _Words(format, vocabulary=280)
+    ids = (12, format.end_id, 1, 0, 279, *range(280), format.pad_id, 2, 2)
+    assert tuple(words.tokenizer(text=[words.spell(ids)])["input_ids"][0]) == ids
+    assert words.tokenizer.eos_token_id == format.end_id
+    assert words.tokenizer.pad_token_id == format.pad_id
+
+
+def test_prompts_take_turns() -> None:
+    prompts = [(i,) for i in range(5)]
+    drawn = draw_prompts(prompts, 12, torch.Generator().manual_seed(0))
+    assert len(drawn) == 12
+    assert sorted(drawn[:5]) == sorted(drawn[5:10]) == prompts
+    assert drawn[:5] != drawn[5:10]
+
+
+@both
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"samples": 1}, "samples must be at least 2, .* got 1"),
+        ({"kl_coefficient": 0.0}, "kl_coefficient must be positive, .* got 0.0"),
+        ({"prompts": 3, "samples": 3, "minibatches": 2}, "9 responses cannot be split into 2"),
+    ],
+)
+def test_mistakes_in_the_settings(
+    solver: type[GRPO | RLOO], settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConvgymError, match=message):
+        solver(**settings)
+
+
+def test_without_trl_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trl", None)
+    monkeypatch.delitem(sys.modules, "convgym.agents.improvement.trl")
+    with pytest.raises(ConvgymError, match=r"needs 'trl': pip install 'convgym\[train\]'"):
+        import_module("convgym.agents.improvement.trl")

@@ -1,0 +1,121 @@
+"""Language-model sellers as policies."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from convgym.agents.model.format import ConversationFormat
+from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.conversation import Episode, Message
+from convgym.errors import ConvgymError
+from convgym.policy import Conversation, Policy
+
+Hold = Callable[..., list[Episode]]
+
+
+def conversation(seed: int, *texts: str) -> Conversation:
+    messages: list[Message] = [
+        {"role": "assistant" if index % 2 else "user", "content": text}
+        for index, text in enumerate(texts)
+    ]
+    return Conversation(seed, messages, random.Random(seed))
+
+
+def test_it_is_a_policy(policy: LanguageModelPolicy) -> None:
+    assert isinstance(policy, Policy)
+    assert policy.name == "language-model"
+
+
+def test_a_seed_settles_what_is_said(policy: LanguageModelPolicy, hold: Hold) -> None:
+    one = hold(policy, range(8), policy_seed=1)
+    other = hold(policy, range(8), policy_seed=2)
+    assert hold(policy, range(8), policy_seed=1) == one != other
+
+
+def test_a_saved_policy_says_the_same(
+    policy: LanguageModelPolicy, hold: Hold, tmp_path: Path
+) -> None:
+    policy.save(tmp_path)
+    loaded = LanguageModelPolicy.from_pretrained(tmp_path, max_new_tokens=12)
+    assert hold(loaded, range(8)) == hold(policy, range(8))
+
+
+def test_text_is_what_the_tokens_spell(policy: LanguageModelPolicy) -> None:
+    for response in policy.act([conversation(seed, "Hi.") for seed in range(9)]):
+        assert response.token_ids is not None
+        assert response.token_logprobs is not None
+        assert response.text == policy.format.decode(response.token_ids)
+        assert len(response.token_ids) == len(response.token_logprobs)
+        assert response.logprob == pytest.approx(sum(response.token_logprobs))
+
+
+def test_a_conversation_led_by_others_is_read_from_its_words(
+    make_model: Callable[..., Any], format: ConversationFormat
+) -> None:
+    """Also when the policy said the same words to another customer."""
+    read = []
+    policy = LanguageModelPolicy(make_model(), format, max_new_tokens=4)
+    original = policy._generator.sample
+
+    def spy(prompts: Any, generator: torch.Generator) -> Any:
+        read.append([prompt.ids for prompt in prompts])
+        return original(prompts, generator)
+
+    policy._generator.sample = spy  # type: ignore[method-assign]
+    [response] = policy.act([conversation(1, "Hi.")])
+    texts = ("Hi.", response.text, "Yes.")
+    policy.act([conversation(1, *texts), conversation(2, *texts)])
+    own, foreign = read[1]
+    assert own == format.opening("Hi.") + (response.token_ids or ()) + format.reply("Yes.")
+    assert foreign == format.prompt(conversation(2, *texts).messages)
+
+
+def test_a_reset_forgets_what_older_weights_said(
+    make_model: Callable[..., Any], format: ConversationFormat, hold: Hold
+) -> None:
+    policy = LanguageModelPolicy(make_model(), format, max_new_tokens=8)
+    fresh = LanguageModelPolicy(make_model(seed=1), format, max_new_tokens=8)
+    hold(policy, range(5))
+    policy.model.load_state_dict(fresh.model.state_dict())
+    assert hold(policy, range(5)) == hold(fresh, range(5))
+
+
+def test_dropout_is_off(make_model: Callable[..., Any], format: ConversationFormat) -> None:
+    assert not LanguageModelPolicy(make_model().train(), format).model.training
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0.0}, {"max_new_tokens": 0}])
+def test_bad_settings_are_refused(
+    make_model: Callable[..., Any], format: ConversationFormat, options: dict[str, Any]
+) -> None:
+    with pytest.raises(ConvgymError, match=next(iter(options))):
+        LanguageModelPolicy(make_model(), format, **options)
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConvgymError, match=r"no model at .*nowhere"):
+        LanguageModelPolicy.from_pretrained(tmp_path / "nowhere")
+
+
+def test_smollm2_tells_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConvgymError, match=r"pip install 'convgym\[smollm2\]'"):
+        LanguageModelPolicy.from_pretrained("smollm2")
+
+
+def test_a_model_that_bends_its_logits_is_refused(
+    make_model: Callable[..., Any], format: ConversationFormat
+) -> None:
+    model = make_model()
+    model.register_forward_hook(
+        lambda module, args, output: setattr(output, "logits", output.logits.tanh())
+    )
+    with pytest.raises(ConvgymError, match="logits"):
+        LanguageModelPolicy(model, format)

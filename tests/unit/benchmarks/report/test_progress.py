@@ -1,0 +1,102 @@
+"""The progress display, at a terminal and away from one, under a clock that we turn."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from convgym.benchmarks.report.progress import Display, duration
+from convgym.benchmarks.runs.runner import Update, run_suite
+from convgym.benchmarks.runs.suites import Suite, jobs
+from tests.unit.benchmarks.conftest import World
+
+
+class Clock:
+    def __init__(self, step: float = 0.0) -> None:
+        self.now, self.step = 0.0, step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def plain() -> tuple[Console, io.StringIO]:
+    file = io.StringIO()
+    return Console(file=file, width=120), file
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (260, "4 min 20 s"),
+        (659, "10 min"),
+        (3600, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_durations_are_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_away_from_a_terminal_a_run_is_a_line_a_job(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    console, file = plain()
+    with Display(console, suite, 0, Clock()) as display:
+        run_suite(suite, tmp_path, progress=display.update, parts=world.parts)
+    lines = file.getvalue().splitlines()
+    assert len(lines) == 7
+    assert re.fullmatch(r"\[2/7\] competent: conversion \d\d\.\d \[.*\] % in 0 s", lines[1])
+    assert lines[6].startswith("[7/7] online-ppo-seed1: conversion ")
+    assert "\x1b" not in file.getvalue()
+
+
+def test_long_stages_say_now_and_then_how_far_they_are(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    console, file = plain()
+    with Display(console, suite, 0, Clock(step=3.0)) as display:
+        run_suite(suite, tmp_path, progress=display.update, parts=world.parts)
+    lines = file.getvalue().splitlines()
+    evaluating = [line for line in lines if "[1/7] silent: evaluate" in line]
+    assert 4 <= len(evaluating) <= 10  # 51 updates, 3 seconds apart, at most one in 20 seconds
+    assert re.fullmatch(
+        r"\[1/7\] silent: evaluate \d+/50, (\d+ min|\d+ s|\d+ min \d+ s) left in all",
+        evaluating[0],
+    )
+    assert any("bc-seed0: train: collect 1/4 (conversion" in line for line in lines)
+
+
+def test_a_resumed_run_counts_what_was_done_before(suite: Suite) -> None:
+    console, file = plain()
+    last = jobs(suite, 0)[-2:]
+    clock = Clock()
+    with Display(console, suite, 0, clock) as display:
+        display.update(Update(last[0], tuple(last), "train", 0, 4))
+        clock.now = 100.0
+        display.update(Update(last[0], tuple(last), "train", 1, 4))
+    assert file.getvalue().startswith("[6/7] online-ppo-seed0: train 1/4, ")
+
+
+def test_a_terminal_gets_bars_with_stage_and_time_left(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=120, force_terminal=True, color_system=None)
+    clock = Clock()
+    todo = tuple(jobs(suite, 0))
+    with Display(console, suite, 0, clock) as display:
+        display.update(Update(todo[0], todo, "evaluate", 0, 50))
+        clock.now = 10.0
+        display.update(Update(todo[0], todo, "evaluate", 10, 50))
+        display._bars.refresh()
+    text = file.getvalue()
+    assert "silent: evaluate" in text and "10/50" in text and "40 s left" in text
+    assert "whole run" in text and "0 of 7 done" in text

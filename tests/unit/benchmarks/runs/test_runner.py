@@ -1,0 +1,197 @@
+"""A whole run with stand-ins: equal budget, equal customers, interruption at every point."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convgym.benchmarks.report.write import write_report
+from convgym.benchmarks.runs.folder import read_manifest, read_results, read_rows
+from convgym.benchmarks.runs.result import Result
+from convgym.benchmarks.runs.runner import Update, run_suite
+from convgym.benchmarks.runs.suites import Suite, jobs, select
+from convgym.errors import ConvgymError
+from convgym.seeds import EVALUATION_BASE, evaluation_seeds
+from tests.unit.benchmarks.conftest import World
+
+
+def timeless(results: list[Result]) -> list[Result]:
+    return [replace(result, evaluation_seconds=0.0) for result in results]
+
+
+def stored(folder: Path) -> dict[str, Any]:
+    """Everything that a run leaves behind and that does not depend on the clock."""
+    return {
+        "results": timeless(read_results(folder)),
+        "curves": read_rows(folder / "curves.jsonl"),
+        "training": read_rows(folder / "training.jsonl"),
+        "conversations": {
+            path.name: path.read_bytes() for path in (folder / "conversations").iterdir()
+        },
+    }
+
+
+def test_a_run_has_a_row_for_everybody(tmp_path: Path, suite: Suite, world: World) -> None:
+    results = run_suite(suite, tmp_path, seed=3, parts=world.parts)
+    assert [result.job for result in results] == jobs(suite, 3)
+    assert results == read_results(tmp_path)
+    silent, competent, _, *agents = results
+    assert silent.conversions == 0 and competent.conversions > 35
+    assert {(row.conversations, row.deployments, row.train_seconds) for row in agents} == {
+        (40, 4, 1.5)
+    }
+    assert len(read_rows(tmp_path / "curves.jsonl")) == 4 * len(agents)
+    assert read_manifest(tmp_path)["finished"]
+    assert (tmp_path / "agents" / "bc-seed7" / "policy" / "weights").read_text() == "bc"
+
+
+def test_everybody_meets_the_same_customers_that_training_never_met(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    run_suite(suite, tmp_path, seed=3, parts=world.parts)
+    assert {seeds for _, seeds, _ in world.held} == {tuple(evaluation_seeds(3, 50))}
+    assert min(evaluation_seeds(3, 50)) >= EVALUATION_BASE
+
+
+def test_only_the_oracle_is_told_the_hidden_state(
+    tmp_path: Path, suite: Suite, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(World._rollout.__globals__["SKILL"], "oracle", 1.0)
+    chosen = select(suite, sellers=["competent", "oracle"], environment={"max_turns": 7})
+    run_suite(chosen, tmp_path, parts=world.parts)
+    told = {name: environment for name, _, environment in world.held}
+    assert told.pop("oracle") == {"max_turns": 7, "reveal_latent": True}
+    assert all(environment == {"max_turns": 7} for environment in told.values())
+
+
+def test_failures_of_the_backend_are_excluded_and_counted(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    world.failures = {"competent": 2, "bc": 10}
+    run_suite(suite, tmp_path, parts=world.parts)
+    rows = {result.job.label: result for result in read_results(tmp_path)}
+    assert (rows["competent"].excluded, rows["competent"].episodes) == (2, 48)
+    assert rows["competent"].valid and not rows["bc-seed0"].valid
+
+
+def test_an_agent_above_its_budget_stops_the_run(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    world.overspend = 1
+    with pytest.raises(ConvgymError, match="'bc' held 41 conversations, its budget is 40"):
+        run_suite(suite, tmp_path, parts=world.parts)
+
+
+@pytest.mark.parametrize("kind", ["sellers", "agents"])
+def test_unknown_names_fail_before_anything_is_written(
+    tmp_path: Path, suite: Suite, world: World, kind: str
+) -> None:
+    chosen = select(suite, **{kind: ["competent", "nobody"]})  # type: ignore[arg-type]
+    with pytest.raises(ConvgymError, match=f"unknown {kind[:-1]} 'nobody'"):
+        run_suite(chosen, tmp_path / "out", parts=world.parts)
+    assert not (tmp_path / "out").exists() and not world.held
+
+
+def test_a_finished_run_is_not_run_again(tmp_path: Path, suite: Suite, world: World) -> None:
+    run_suite(suite, tmp_path, parts=world.parts)
+    held = len(world.held)
+    with pytest.raises(ConvgymError, match="finished run"):
+        run_suite(suite, tmp_path, parts=world.parts)
+    assert len(world.held) == held
+
+
+class Killed(BaseException):
+    """As harsh as a Ctrl-C."""
+
+
+# Evaluations 0-6, then steps of training: before every job and in the middle of training.
+POINTS = [
+    *(("evaluation", number) for number in range(7)),
+    *(("step", number) for number in (0, 1, 3, 7, 13, 15)),
+]
+
+
+@pytest.mark.parametrize(("where", "number"), POINTS)
+def test_a_killed_run_resumes_to_the_same_rows_without_doubles(
+    tmp_path: Path, suite: Suite, where: str, number: int
+) -> None:
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    run_suite(suite, whole, parts=World().parts)
+
+    counts = {"evaluation": 0, "step": 0}
+
+    def count(what: str) -> None:
+        if where == what and counts[what] == number:
+            raise Killed
+        counts[what] += 1
+
+    first = World(lambda name, seed, step: count("step"), lambda name: count("evaluation"))
+    with pytest.raises(Killed):
+        run_suite(suite, parted, parts=first.parts)
+    assert len(read_results(parted)) == len(first.held) < 7
+    assert read_manifest(parted)["finished"] is None
+
+    steps: list[tuple[str, int, int]] = []
+    second = World(lambda *step: steps.append(step))
+    run_suite(suite, parted, parts=second.parts)
+    assert stored(parted) == stored(whole)
+    # Nothing that was done is done again: neither evaluations nor steps of training.
+    assert len(first.held) + len(second.held) == 7
+    assert counts["step"] + len(steps) == 16
+
+
+def test_a_row_cut_off_by_a_power_cut_is_made_anew(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    run_suite(suite, tmp_path / "whole", parts=world.parts)
+    cut = tmp_path / "cut"
+
+    def stop(name: str) -> None:
+        if name == "bc":
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_suite(suite, cut, parts=World(before_rollout=stop).parts)
+    rows = (cut / "results.jsonl").read_bytes()
+    (cut / "results.jsonl").write_bytes(rows[:-20])
+    run_suite(suite, cut, parts=World().parts)
+    assert stored(cut)["results"] == stored(tmp_path / "whole")["results"]
+
+
+def test_another_seed_gives_other_training_and_other_customers(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    one = run_suite(suite, tmp_path / "1", seed=1, parts=world.parts)
+    two = run_suite(suite, tmp_path / "2", seed=2, parts=world.parts)
+    assert not {result.job for result in one} & {result.job for result in two}
+    assert one[1].outcomes != two[1].outcomes
+
+
+def test_progress_tells_every_stage(tmp_path: Path, suite: Suite, world: World) -> None:
+    seen: list[Update] = []
+    run_suite(suite, tmp_path, progress=seen.append, parts=world.parts)
+    assert [update.job for update in seen if update.result] == jobs(suite, 0)
+    agent = [update for update in seen if update.job.label == "bc-seed1"]
+    stages = list(dict.fromkeys(update.stage for update in agent))
+    assert stages == ["train", "train: collect", "evaluate", "done"]
+    assert all(update.remaining[0] == update.job for update in seen)
+    assert all(0 <= update.done <= max(update.total, update.done) for update in seen)
+    assert agent[3].metrics.keys() == {"conversion"}
+
+
+def test_the_report_is_made_from_the_stored_files_alone(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    pytest.importorskip("matplotlib")
+    run_suite(suite, tmp_path, parts=world.parts)
+    first = write_report(tmp_path)
+    assert first.picture == tmp_path / "learning_curves.png"
+    page, picture = first.page.read_bytes(), first.picture.read_bytes()
+    second = write_report(tmp_path)
+    assert second.page.read_bytes() == page and second.scores == first.scores
+    assert (tmp_path / "learning_curves.png").read_bytes() == picture
+    assert json.dumps(read_manifest(tmp_path)["run"]["seed"]) == "0"

@@ -1,0 +1,113 @@
+"""Suites: who runs, with which seeds, and how long that is expected to take."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convgym.agents import AGENTS
+from convgym.benchmarks.runs.suites import (
+    SUITES,
+    Job,
+    Suite,
+    expected_seconds,
+    get_suite,
+    jobs,
+    select,
+    time_left,
+)
+from convgym.errors import ConvgymError
+from convgym.sellers.scripted import SELLERS
+
+
+def test_unknown_suite_names_it_and_what_is_known() -> None:
+    with pytest.raises(ConvgymError, match=r"unknown suite 'quik'.*ladder, quick.*mean 'quick'"):
+        get_suite("quik")
+
+
+def test_suites_are_filed_under_their_names() -> None:
+    assert all(suite.name == name for name, suite in SUITES.items())
+
+
+def test_quick_compares_every_reference_seller() -> None:
+    assert get_suite("quick").sellers == SELLERS
+    assert get_suite("ladder").sellers == SELLERS
+    assert get_suite("ladder").evaluation_episodes == 10_000
+
+
+def test_suites_name_agents_and_sellers_that_there_are() -> None:
+    for suite in SUITES.values():
+        assert set(suite.agents) | set(suite.overrides) <= set(AGENTS)
+        assert set(suite.sellers) <= set(SELLERS)
+    assert get_suite("quick").agents == tuple(AGENTS)
+
+
+def test_jobs_start_with_the_sellers_and_train_every_seed(suite: Suite) -> None:
+    assert [(job.kind, job.name, job.seed) for job in jobs(suite, 3)] == [
+        ("seller", "silent", 3),
+        ("seller", "competent", 3),
+        ("start", "small-seller", 3),
+        ("agent", "bc", 6),
+        ("agent", "bc", 7),
+        ("agent", "online-ppo", 6),
+        ("agent", "online-ppo", 7),
+    ]
+
+
+def test_runs_under_different_seeds_share_no_training_seed() -> None:
+    suite = get_suite("standard")
+    seeds = [job.seed for seed in range(4) for job in jobs(suite, seed) if job.name == "bc"]
+    assert len(seeds) == len(set(seeds)) == 20
+
+
+def test_no_agents_no_starting_policy(suite: Suite) -> None:
+    assert {job.kind for job in jobs(select(suite, agents=[]), 0)} == {"seller"}
+
+
+def test_labels_are_unique() -> None:
+    for suite in SUITES.values():
+        labels = [job.label for job in jobs(suite, 1)]
+        assert len(labels) == len(set(labels))
+
+
+def test_negative_seeds_are_refused(suite: Suite) -> None:
+    with pytest.raises(ConvgymError, match="-1"):
+        jobs(suite, -1)
+
+
+def test_select_keeps_order_drops_doubles_and_merges_the_environment(suite: Suite) -> None:
+    one = select(suite, environment={"max_turns": 5})
+    two = select(one, agents=["b", "a", "b"], sellers=[], environment={"catalog": "x"})
+    assert two.agents == ("b", "a") and two.sellers == ()
+    assert two.environment == {"max_turns": 5, "catalog": "x"}
+    assert select(suite) == suite
+
+
+def test_training_takes_longer_than_evaluating() -> None:
+    suite = get_suite("quick")
+    seller, start, agent = (
+        expected_seconds(suite, Job(kind, "online-ppo", 0)) for kind in ("seller", "start", "agent")
+    )
+    assert 0 < seller < start < agent
+
+
+def test_time_left_is_as_expected_at_the_start_and_none_at_the_end() -> None:
+    assert time_left([10, 20, 30], [], 0) == 60
+    assert time_left([10, 20, 30], [], 4) == 56
+    assert time_left([10, 20, 30], [10, 20, 30], 0) == 0
+    assert time_left([], [], 0) == 0
+
+
+def test_time_left_learns_the_speed_of_the_machine() -> None:
+    assert time_left([10, 20, 30], [20], 0) == 100
+    # The second job should be over by now: a tenth of what it took so far is added.
+    assert time_left([10, 20, 30], [5], 10) == 15 + 1
+
+
+@given(st.lists(st.floats(0.1, 1e4), min_size=1, max_size=9), st.floats(0, 1e6), st.data())
+def test_time_left_is_never_negative(
+    expected: list[float], current: float, data: st.DataObject
+) -> None:
+    finished = data.draw(st.lists(st.floats(0, 1e5), max_size=len(expected)))
+    assert time_left(expected, finished, current) >= 0
