@@ -45,7 +45,7 @@ def make_agent(name: str, **overrides: Any) -> Agent:
         raise unknown("agent", name, AGENTS)
     module_name, class_name, config_name, settings = AGENTS[name]
     try:
-        module = importlib.import_module(f"convgym.agents.{module_name}")
+        module = importlib.import_module(f"convgym.agents.algorithms.{module_name}")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("convgym"):
             raise

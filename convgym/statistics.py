@@ -1,17 +1,20 @@
-"""Interval estimates for conversion rates, in closed form and without SciPy."""
+"""Interval estimates for conversion rates, and means of returns some of which are unknown.
+
+Quantiles come from SciPy, which is loaded with the first of them.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from convgym.agents.values.diagnostics import Z95, Array
 from convgym.errors import ConvgymError
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +35,11 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Estimat
     """
     if not 0 <= successes <= n:
         raise ConvgymError(f"expected 0 <= successes <= n, got successes={successes}, n={n}")
-    z = _normal_quantile(confidence)
     if n == 0:
         return Estimate(math.nan, 0.0, 1.0)
-    p = successes / n
-    shrink = 1 / (1 + z * z / n)
-    centre = shrink * (p + z * z / (2 * n))
-    half = shrink * z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    # Exact at the ends, where rounding would leave 1e-17 outside the interval.
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
-    return Estimate(p, low, high)
+    rate = np.array(successes / n)
+    low, high = wilson_bounds(rate, n, normal_quantile(confidence))
+    return Estimate(successes / n, float(low), float(high))
 
 
 def ratio_interval(parts: Sequence[int], wholes: Sequence[int]) -> Estimate:
@@ -59,7 +56,7 @@ def ratio_interval(parts: Sequence[int], wholes: Sequence[int]) -> Estimate:
     if n < 2:
         return Estimate(ratio, 0.0, 1.0)
     squares = sum((a - ratio * b) ** 2 for a, b in zip(parts, wholes, strict=True))
-    half = _normal_quantile(0.95) * math.sqrt(n / (n - 1) * squares) / whole
+    half = normal_quantile(0.95) * math.sqrt(n / (n - 1) * squares) / whole
     return Estimate(ratio, max(0.0, ratio - half), min(1.0, ratio + half))
 
 
@@ -162,40 +159,23 @@ def _with_customers(seeds: Estimate, customers: Estimate) -> Estimate:
 
 
 def t_quantile(probability: float, degrees: int) -> float:
-    """Return the quantile of Student's t for ``probability`` in (0, 1), by bisection."""
+    """Return the quantile of Student's t for ``probability`` in (0, 1)."""
     if not 0 < probability < 1 or degrees < 1:
         raise ConvgymError(
             f"expected 0 < probability < 1 and degrees >= 1, got {probability} and {degrees}"
         )
-    if probability < 0.5:
-        return -t_quantile(1 - probability, degrees)
-    low, high = 0.0, 1.0
-    while _t_cdf(high, degrees) < probability:
-        low, high = high, 2 * high
-    while (middle := (low + high) / 2) not in (low, high):
-        low, high = (middle, high) if _t_cdf(middle, degrees) < probability else (low, middle)
-    return middle
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, probability))
 
 
-def _t_cdf(t: float, degrees: int) -> float:
-    """P(T <= t) for whole degrees of freedom: Abramowitz and Stegun, 26.7.3 and 26.7.4."""
-    theta = math.atan2(t, math.sqrt(degrees))
-    cosine, odd = math.cos(theta), degrees % 2
-    term, total = 1.0, 0.0
-    for k in range(1, (degrees - odd) // 2 + 1):
-        total += term
-        term *= cosine * cosine * (2 * k - 1 + odd) / (2 * k + odd)
-    if odd:
-        between = 2 / math.pi * (theta + math.sin(theta) * cosine * total)
-    else:
-        between = math.sin(theta) * total
-    return 0.5 + between / 2
-
-
-def _normal_quantile(confidence: float) -> float:
+def normal_quantile(confidence: float) -> float:
+    """Return how many standard deviations to either side hold a share ``confidence``."""
     if not 0 < confidence < 1:
         raise ConvgymError(f"expected 0 < confidence < 1, got {confidence}")
-    return NormalDist().inv_cdf(0.5 + confidence / 2)
+    from scipy.special import ndtri
+
+    return float(ndtri(0.5 + confidence / 2))
 
 
 def nan_mean(returns: Array) -> Array:
@@ -216,8 +196,11 @@ def nan_standard_error(returns: Array) -> Array:
     return error
 
 
-def wilson_bounds(rates: Array, counts: ArrayLike, z: float = Z95) -> tuple[Array, Array]:
-    """Return the ends (...) of Wilson's score intervals (Wilson 1927) of rates (...)."""
+def wilson_bounds(rates: Array, counts: ArrayLike, z: float) -> tuple[Array, Array]:
+    """Return the ends (...) of Wilson's score intervals of rates (...) out of counts (...).
+
+    They reach ``z`` standard deviations to either side. Source: Wilson (1927), JASA 22, 209-212.
+    """
     n = np.asarray(counts, float)
     shrink = 1 / (1 + z**2 / n)
     centre = shrink * (rates + z**2 / (2 * n))

@@ -17,8 +17,8 @@ IMPROVEMENTS = MappingProxyType(
     {
         "token-ppo": ("token_ppo", "TokenPPO"),
         "best-of-n": ("best_of_n", "BestOfN"),
-        "grpo": ("trl_improvement", "GRPO"),
-        "rloo": ("trl_improvement", "RLOO"),
+        "grpo": ("trl", "GRPO"),
+        "rloo": ("trl", "RLOO"),
     }
 )
 """Name of a solver -> its module and class. Nothing is imported before it is made."""
@@ -33,7 +33,9 @@ def make_improvement(name: str, **overrides: Any) -> Improvement:
     if name not in IMPROVEMENTS:
         raise unknown("improvement", name, IMPROVEMENTS)
     module_name, class_name = IMPROVEMENTS[name]
-    solver = getattr(importlib.import_module(f"convgym.agents.{module_name}"), class_name)
+    solver = getattr(
+        importlib.import_module(f"convgym.agents.improvement.{module_name}"), class_name
+    )
     fields = [field.name for field in dataclasses.fields(solver)]
     for field in overrides:
         if field not in fields:

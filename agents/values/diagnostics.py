@@ -23,12 +23,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from convgym.statistics import nan_mean, nan_standard_error, wilson_bounds
+from convgym.statistics import nan_mean, nan_standard_error, normal_quantile, wilson_bounds
 
 Array = NDArray[np.float64]
 Kind = Literal["pearson", "spearman", "kendall"]
-
-Z95 = 1.959963984540054
 
 
 # Predictions of single outcomes.
@@ -64,7 +62,7 @@ def calibration(predicted: ArrayLike, outcomes: ArrayLike, bins: int = 10) -> Ca
     _, group = np.unique(np.searchsorted(edges, p, side="right"), return_inverse=True)
     counts = np.bincount(group)
     mean_p, mean_y = (np.bincount(group, values) / counts for values in (p, y))
-    low, high = wilson_bounds(mean_y, counts)
+    low, high = wilson_bounds(mean_y, counts, normal_quantile(0.95))
     share = counts / len(p)
     # The mean of |N(0, s^2)| is s sqrt(2 / pi).
     noise = np.sqrt(2 / np.pi * np.clip(mean_p * (1 - mean_p), 0, None) / counts)

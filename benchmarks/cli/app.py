@@ -40,7 +40,6 @@ _TRAIN = {
     "trl",
     "peft",
     "accelerate",
-    "scipy",
 }
 
 _LINES = 20

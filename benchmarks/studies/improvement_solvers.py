@@ -105,7 +105,7 @@ class SideBySide:
                     "kl_nats_per_response": kl,
                     "q_gain": found["q"] - before["q"],
                     **found,
-                    "processor_seconds": round(seconds, 1),
+                    "processor_seconds": round(seconds, 3),
                     "metrics": metrics,
                 }
             )

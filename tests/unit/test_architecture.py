@@ -13,12 +13,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"convgym": "convgym", "convgym.agents": "agents", "convgym.benchmarks": "benchmarks"}
 ALGORITHMS = {
-    f"convgym.agents.{name}" for name in ("behaviour_cloning", "online_ppo", "iterative_ppo")
+    f"convgym.agents.algorithms.{name}"
+    for name in ("behaviour_cloning", "online_ppo", "iterative_ppo")
 }
 
 # A chat model in this process is the one thing of the environment's that runs on torch.
 LOCAL_MODELS = {
-    f"convgym.llm.{name}" for name in ("sampling", "schema", "smollm2", "transformers_backend")
+    f"convgym.llm.local.{name}"
+    for name in ("sampling", "schema", "smollm2", "transformers_backend")
 }
 
 
