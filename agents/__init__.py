@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -59,5 +60,9 @@ def make_agent(name: str, **overrides: Any) -> Agent:
             raise unknown(f"setting of agent {name!r}", field, fields)
     if "improvement" in overrides:
         overrides["improvement"] = as_improvement(overrides["improvement"])
+    if isinstance(overrides.get("policy"), Mapping):
+        from convgym.agents.model.config import PolicyConfig
+
+        overrides["policy"] = PolicyConfig(**overrides["policy"])
     config = config_class(**{**settings, **overrides})
     return cast("Agent", getattr(module, class_name)(config, name=name))

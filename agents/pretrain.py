@@ -20,18 +20,23 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from torch.nn import functional
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from convgym.agents.model.batch import TokenisedEpisode, collate, tokenise
 from convgym.agents.model.format import COMPACT_TOKENS, END, PAD, compact_format
+from convgym.agents.model.minibatches import shuffled
+from convgym.agents.training.collector import Collector
+from convgym.agents.training.optim import Optimiser
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
 from convgym.llm.local.smollm2 import without_progress_bars
-from convgym.progress import Progress, ProgressCallback
-from convgym.rollout import rollout
-from convgym.seeds import train_seeds
+from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.sellers.scripted import make_seller
-from convgym.shop.catalog import refuse_held_out
 
 HELD_OUT = 0.05
 """Share of the conversations on which the final loss is measured."""
@@ -82,7 +87,7 @@ def build_tokenizer(texts: Iterator[str] | Sequence[str], vocabulary: int) -> An
     )
 
 
-def build_model(config: PretrainConfig, tokenizer: Any, seed: int) -> Any:
+def build_model(config: PretrainConfig, tokenizer: Any, seed: int) -> PreTrainedModel:
     """Return an untrained model of the configured shape for a tokenizer."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -110,7 +115,7 @@ def pretrain(
     seed: int = 0,
     config: PretrainConfig | None = None,
     environment: Mapping[str, Any] | None = None,
-    report: ProgressCallback | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> dict[str, Any]:
     """Train the default seller on fresh logs and write it to ``folder``; return its recipe.
 
@@ -123,7 +128,7 @@ def pretrain(
         seed: of customers, initial weights and the order of training.
         config: shape and training; the shipped model's if None.
         environment: options of ``SalesEnv``.
-        report: called as the logs are written and after every optimiser step.
+        progress: told as the logs are written and after every optimiser step.
 
     Raises:
         ConvgymError: for too few conversations, or a catalogue that is reserved for evaluation.
@@ -131,53 +136,23 @@ def pretrain(
     config = config or PretrainConfig()
     if conversations < 20:
         raise ConvgymError(f"pretraining needs at least 20 conversations, got {conversations}")
-
-    def tell(stage: str, done: int, total: int, **metrics: float) -> None:
-        if report:
-            report(Progress(stage, done, total, metrics))
-
-    refuse_held_out(environment)
-    episodes = rollout(
-        make_seller("mediocre", (environment or {}).get("catalog") or "laptops"),
-        train_seeds(seed, conversations),
-        policy_seed=seed,
-        environment=environment,
-        progress=lambda done: tell("collect", done, conversations),
-    )
+    collector = Collector(conversations, seed=seed, environment=environment)
+    shop: Any = collector.environment.get("catalog") or "laptops"
+    episodes = collector.logged(make_seller("mediocre", shop), progress=progress)
     texts = [message["content"] for episode in episodes for message in episode.messages()]
     tokenizer = build_tokenizer(texts, config.vocabulary)
     format = compact_format(tokenizer)
-    model = build_model(config, tokenizer, seed)
+    network = build_model(config, tokenizer, seed)
     data = [tokenise(episode, format) for episode in episodes if episode.valid]
     held_out = data[: max(1, int(HELD_OUT * len(data)))]
-    training = data[len(held_out) :]
-
-    steps = config.epochs * math.ceil(len(training) / config.minibatch)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _schedule(step, steps))
-    generator = torch.Generator().manual_seed(seed)
-    step = 0
-    for _ in range(config.epochs):
-        order = torch.randperm(len(training), generator=generator)
-        for index in order.split(config.minibatch):
-            losses, _ = _losses(model, [training[i] for i in index.tolist()], format.pad_id)
-            loss = losses.mean()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            step += 1
-            tell("train", step, steps, loss=loss.item())
+    _train(network, data[len(held_out) :], config, format.pad_id, seed, progress)
 
     folder.mkdir(parents=True, exist_ok=True)
     with without_progress_bars():
-        model.save_pretrained(folder)
+        network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     with torch.inference_mode():
-        losses, response = _losses(model, held_out, format.pad_id)
+        losses, response = _losses(network, held_out, format.pad_id)
     recipe = {
         "config": asdict(config),
         "seed": seed,
@@ -185,7 +160,7 @@ def pretrain(
         "behaviour_policy": "mediocre",
         "customer": episodes[0].customer,
         "log_sha256": _fingerprint(episodes),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "held_out_nats_per_token": round(float(losses.mean()), 4),
         "held_out_nats_per_seller_token": round(float(losses[response].mean()), 4),
         "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
@@ -193,6 +168,36 @@ def pretrain(
     }
     (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
     return recipe
+
+
+def _train(
+    network: PreTrainedModel,
+    training: Sequence[TokenisedEpisode],
+    config: PretrainConfig,
+    pad_id: int,
+    seed: int,
+    progress: ProgressCallback,
+) -> None:
+    """Train a model on both sides' words, in place."""
+    steps = config.epochs * math.ceil(len(training) / config.minibatch)
+    optimiser = Optimiser(
+        network.parameters(),
+        config.learning_rate,
+        config.max_gradient_norm,
+        weight_decay=config.weight_decay,
+    )
+    generator = torch.Generator().manual_seed(seed)
+    step = 0
+    for _ in range(config.epochs):
+        order = shuffled(len(training), generator)
+        for start in range(0, len(order), config.minibatch):
+            part = [training[i] for i in order[start : start + config.minibatch]]
+            losses, _ = _losses(network, part, pad_id)
+            loss = losses.mean()
+            optimiser.schedule(_schedule(step, steps))
+            optimiser.step(loss)
+            step += 1
+            progress(Progress("train", step, steps, {"loss": loss.item()}))
 
 
 def _schedule(step: int, steps: int) -> float:
@@ -203,11 +208,13 @@ def _schedule(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def _losses(model: Any, episodes: Sequence[TokenisedEpisode], pad_id: int) -> tuple[Tensor, Tensor]:
+def _losses(
+    network: PreTrainedModel, episodes: Sequence[TokenisedEpisode], pad_id: int
+) -> tuple[Tensor, Tensor]:
     """Return the loss in nats (N,) of every token but the first, and whether the seller's (N,)."""
-    batch = collate(episodes, pad_id)
+    batch = collate(episodes, pad_id, device=network.device)
     present = batch.present
-    logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1][present[:, 1:]]
+    logits = network(input_ids=batch.ids, use_cache=False).logits[:, :-1][present[:, 1:]]
     losses = functional.cross_entropy(logits, batch.ids[:, 1:][present[:, 1:]], reduction="none")
     return losses, batch.response[:, 1:][present[:, 1:]]
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from convgym.policy import Policy
-from convgym.progress import ProgressCallback
+from convgym.progress import ProgressCallback, no_progress
+
+if TYPE_CHECKING:
+    from convgym.agents.training.collector import Collector
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +30,31 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What training used of customers."""
+
+    conversations: int = 0
+    """Customer conversations, logged ones included, failed ones too."""
+    turns: int = 0
+    """The customers' answers in them."""
+    deployments: int = 0
+    """Batches of conversations held with a fixed policy; a log from a file is none."""
+    branches: int = 0
+    """Conversations that went on from a copied customer: true values cost customers, too."""
+    excluded: int = 0
+    """Conversations that broke on the customer's side and taught nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingReport:
-    """What training cost and how it went; ``rows`` holds the metrics of every update or round.
+    """What training cost and how it went; ``rows`` holds the metrics of every update or round."""
 
-    ``excluded`` of the conversations broke on the customer's side and taught nothing.
-    """
-
-    conversations: int
-    deployments: int
+    usage: Usage
     seconds: float
     curve: tuple[CurvePoint, ...]
     rows: tuple[Mapping[str, float], ...]
-    excluded: int = 0
+    notes: tuple[str, ...] = ()
+    """What a reader of the result must know: that there was nothing to learn from, say."""
 
 
 @runtime_checkable
@@ -52,28 +68,24 @@ class Agent(Policy, Protocol):
 
     def train(
         self,
+        collector: Collector,
         *,
-        conversations: int,
-        seed: int,
-        environment: Mapping[str, Any] | None = None,
         folder: Path | None = None,
-        report: ProgressCallback | None = None,
+        progress: ProgressCallback = no_progress,
     ) -> TrainingReport:
-        """Learn from at most ``conversations`` conversations with customers.
-
-        A deployment is one batch of conversations held with a fixed policy.
+        """Learn from conversations with customers.
 
         Args:
-            conversations: the budget, positive.
-            seed: everything random follows from it.
-            environment: options of ``SalesEnv``, among them the customer.
+            collector: the only door to customers: ``collector.deploy`` holds conversations with a
+                fixed policy (a deployment), ``collector.logged`` returns a log. It owns the
+                budget, and everything random follows from its ``seed``.
             folder: where checkpoints go. A folder that holds an unfinished run of the same
                 configuration, seed and budget is resumed, with the same result as an
                 uninterrupted run.
-            report: called with the progress of every stage.
+            progress: told of the progress of every stage.
 
         Raises:
-            ConvgymError: for a budget below 1, or a folder that holds another run.
+            ConvgymError: for a folder that holds another run.
         """
 
     def save(self, folder: Path) -> None:

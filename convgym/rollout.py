@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,10 @@ from convgym.envs.dialogue import Dialogue, reset_together, step_together
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation, Policy
+from convgym.progress import Progress, ProgressCallback, no_progress
+
+_BATCH_SIZE = 256
+"""Conversations at once, for policies that do not say what suits them."""
 
 
 class _Place:
@@ -67,8 +71,8 @@ def rollout(
     *,
     environment: Mapping[str, Any] | None = None,
     policy_seed: int = 0,
-    batch_size: int = 256,
-    progress: Callable[[int], None] | None = None,
+    batch_size: int | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> list[Episode]:
     """Hold one conversation for each episode seed and return them in the order of ``seeds``.
 
@@ -89,13 +93,17 @@ def rollout(
         seeds: episode seeds, see ``convgym.seeds``.
         environment: options of ``SalesEnv``, apart from ``render_mode``.
         policy_seed: seed of the policy's own randomness.
-        batch_size: how many conversations at once.
-        progress: told the number of finished conversations after every turn of the batch.
+        batch_size: how many conversations at once; None is what the policy says in its attribute
+            ``batch_size``, or else 256.
+        progress: told how many conversations are finished after every turn of the batch, as stage
+            "conversations".
 
     Raises:
         ConvgymError: for a mistake in the arguments, or if the policy does not return one
             ``Response`` for each conversation.
     """
+    if batch_size is None:
+        batch_size = getattr(policy, "batch_size", _BATCH_SIZE)
     if batch_size < 1:
         raise ConvgymError(f"batch_size must be at least 1, got {batch_size!r}")
     scenario = Scenario.of(environment or {})
@@ -114,7 +122,7 @@ def _hold(
     seeds: Sequence[int],
     places: list[_Place],
     policy_seed: int,
-    progress: Callable[[int], None] | None,
+    progress: ProgressCallback,
 ) -> list[Episode]:
     policy.reset(policy_seed)
     waiting = iter(enumerate(seeds))
@@ -132,8 +140,7 @@ def _hold(
                 ended.append(place)
         _begin(ended, waiting, policy_seed)
         live = [place for place in live if place.dialogue.outcome is None]
-        if progress is not None:
-            progress(len(episodes))
+        progress(Progress("conversations", len(episodes), len(seeds)))
     return [episodes[index] for index in range(len(seeds))]
 
 

@@ -1,43 +1,33 @@
 """Behaviour cloning, of all logged conversations or only of those that sold.
 
-The offline baselines: the budget is spent on one log, written by the mediocre scripted seller;
-the language model is then fine-tuned on the seller's words in it.
+The offline baselines: the language model is fine-tuned on the seller's words in a log. The log is
+the user's, or the whole budget is spent on one that the mediocre scripted seller writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from convgym.agents.model.batch import tokenise
-from convgym.agents.model.logprobs import response_logprobs
-from convgym.agents.model.lora import LoRA
-from convgym.agents.model.weights import load_trained_weights, trained_weights
+from convgym.agents.model.batch import TokenisedEpisode, tokenise
+from convgym.agents.model.config import PolicyConfig
+from convgym.agents.model.minibatches import shuffled
 from convgym.agents.protocol import TrainingReport
 from convgym.agents.training.base import LanguageModelAgent
-from convgym.agents.training.minibatches import batches, shuffled
-from convgym.errors import ConvgymError
-from convgym.progress import Progress, ProgressCallback
-from convgym.rollout import rollout
-from convgym.seeds import train_seeds
-from convgym.sellers.scripted import make_seller
+from convgym.agents.training.collector import Collector
+from convgym.agents.training.optim import Optimiser
+from convgym.progress import Progress, ProgressCallback, no_progress
+from convgym.sellers import make_seller
 
 
 @dataclass(frozen=True, slots=True)
 class BehaviourCloningConfig:
     """Hyperparameters of behaviour cloning."""
 
-    model: str = "default"
-    temperature: float = 1.0
-    max_new_tokens: int = 24
-    briefing: str | None = None
-    """System message of a chat model; None leaves it to the model's folder."""
-    lora: LoRA | None = None
-    """Adapters to train in place of the model's weights."""
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
     filter_converted: bool = False
     """Imitate only the conversations that ended in a purchase."""
     epsilon: float = 0.1
@@ -46,87 +36,81 @@ class BehaviourCloningConfig:
     minibatch: int = 32
     """Conversations per optimiser step."""
     learning_rate: float = 3e-4
-    """At the start; falls linearly to 0."""
     max_gradient_norm: float = 1.0
 
 
 class BehaviourCloning(LanguageModelAgent):
-    """The agent: see the module's text."""
+    """Behaviour cloning: maximum likelihood of what a seller said, in a log.
+
+    Over the response tokens t of the log, or with ``filter_converted`` of its conversations that
+    ended in a purchase (filtered cloning, %BC)::
+
+        minimise  - E_t log pi(token_t | conversation so far)
+
+    Needs a log alone (``Collector(log=...)``), of any seller; without one, the mediocre scripted
+    seller writes one with the whole budget. Where nothing in a log is worth imitating, the policy
+    stays what it was, and the report's notes say so.
+
+    Raises:
+        ConvgymError: when the model that ``config.policy`` names cannot be loaded.
+    """
 
     config: BehaviourCloningConfig
 
     def train(
         self,
+        collector: Collector,
         *,
-        conversations: int,
-        seed: int,
-        environment: Mapping[str, Any] | None = None,
         folder: Path | None = None,
-        report: ProgressCallback | None = None,
+        progress: ProgressCallback = no_progress,
     ) -> TrainingReport:
-        """Learn from a log of ``conversations`` conversations; see ``Agent.train``."""
-
-        def tell(stage: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
-            if report:
-                report(Progress(stage, done, total, metrics))
-
-        config, policy = self.config, self.policy
-        model, format = policy.model, policy.format
-        run = self.start_run(conversations, seed, environment, folder)
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=0.0, fused=True
+        """Learn from the collector's log; see ``Agent.train``."""
+        config, model = self.config, self.model
+        run = self.start_run(collector, folder)
+        optimiser = Optimiser(
+            model.network.parameters(), config.learning_rate, config.max_gradient_norm
         )
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(collector.seed)
+        if run.state:
+            model.load_weights(run.state["model"])
+            optimiser.load_state(run.state["optimiser"])
+            generator.set_state(run.state["generator"])
+        log = self.collect(collector, progress)
 
-        def checkpoint() -> None:
+        batches = model.batches(log, config.minibatch)
+        total = config.epochs * len(batches)
+        for epoch in range(len(run.rows), config.epochs if batches else 0):
+            loss_sum = 0.0
+            for number, i in enumerate(shuffled(len(batches), generator), start=1):
+                loss = -model.logprobs(batches[i]).mean()
+                optimiser.step(loss)
+                loss_sum += loss.item()
+                done = epoch * len(batches) + number
+                progress(Progress("imitate", done, total, {"loss": loss.item()}))
+            run.rows.append({"epoch": epoch + 1, "loss": loss_sum / len(batches)})
             run.save(
                 {
-                    "episodes": episodes,
-                    "model": trained_weights(model),
-                    "optimizer": optimizer.state_dict(),
+                    "model": model.weights(),
+                    "optimiser": optimiser.state(),
                     "generator": generator.get_state(),
                 }
             )
+        return run.report(notes=() if batches else (_nothing(collector),))
 
-        if run.state:
-            episodes = run.state["episodes"]
-            load_trained_weights(model, run.state["model"])
-            optimizer.load_state_dict(run.state["optimizer"])
-            generator.set_state(run.state["generator"])
-        else:
-            episodes = rollout(
-                make_seller(
-                    "mediocre", (environment or {}).get("catalog") or "laptops", config.epsilon
-                ),
-                train_seeds(seed, conversations),
-                environment=environment,
-                policy_seed=seed,
-                progress=lambda done: tell("collect", done, conversations, {}),
-            )
-            run.deployed(episodes)
-            checkpoint()
-        chosen = [
-            tokenise(episode, format)
+    def collect(self, collector: Collector, progress: ProgressCallback) -> list[TokenisedEpisode]:
+        """Return the log's conversations that are to be imitated, as tokens."""
+        shop: Any = collector.environment.get("catalog") or "laptops"
+        seller = make_seller("mediocre", shop, self.config.epsilon)
+        episodes = collector.logged(seller, progress=progress)
+        return [
+            tokenise(episode, self.model.format)
             for episode in episodes
-            if episode.valid and (episode.converted or not config.filter_converted)
+            if episode.valid and (episode.converted or not self.config.filter_converted)
         ]
-        if not chosen:
-            raise ConvgymError(
-                f"none of {conversations} logged conversations is worth imitating: "
-                "use a larger budget"
-            )
-        minibatches = batches(chosen, config.minibatch, format.pad_id)
-        total = config.epochs * len(minibatches)
-        for epoch in range(len(run.rows), config.epochs):
-            loss_sum = 0.0
-            for number, i in enumerate(shuffled(len(minibatches), generator), start=1):
-                loss = -response_logprobs(model, format, minibatches[i], config.temperature).mean()
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient_norm)
-                optimizer.step()
-                loss_sum += loss.item()
-                tell("imitate", epoch * len(minibatches) + number, total, {"loss": loss.item()})
-            run.rows.append({"epoch": epoch + 1, "loss": loss_sum / len(minibatches)})
-            checkpoint()
-        return run.report()
+
+
+def _nothing(collector: Collector) -> str:
+    return (
+        f"none of {collector.usage.conversations} logged conversations is worth imitating, so the "
+        "policy stayed what it was: use a larger budget or another log"
+    )

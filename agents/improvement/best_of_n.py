@@ -8,17 +8,16 @@ per response (Beirami et al. 2024, arXiv 2401.01879), so n is the trust region.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from convgym.agents.improvement.candidates import sample_candidates, scores_of
-from convgym.agents.improvement.problem import SingleTurnProblem, Tell
-from convgym.agents.model.packing import hidden_states, pack
-from convgym.agents.model.sampling import SamplingConfig, token_logprobs
-from convgym.agents.model.weights import copied
-from convgym.agents.training.minibatches import neighbours, shuffled
+from convgym.agents.improvement.candidates import scores_of
+from convgym.agents.improvement.problem import PolicyWatch, SingleTurnProblem, watch_nothing
+from convgym.agents.model.language_model import LanguageModel
+from convgym.agents.model.minibatches import neighbours, shuffled
+from convgym.agents.training.optim import Optimiser
 from convgym.errors import ConvgymError
+from convgym.progress import Progress, ProgressCallback, no_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,38 +38,36 @@ class BestOfN:
 
     def improve(
         self,
-        reference: Any,
+        reference: LanguageModel,
         problem: SingleTurnProblem,
-        speech: SamplingConfig,
         *,
         generator: torch.Generator,
-        tell: Tell = lambda done, total, metrics: None,
-    ) -> tuple[Any, dict[str, float]]:
+        progress: ProgressCallback = no_progress,
+        watch: PolicyWatch = watch_nothing,
+    ) -> tuple[LanguageModel, dict[str, float]]:
         """Return a copy of ``reference`` that imitates its best responses."""
-        format = speech.format
-        forbidden = torch.tensor(format.forbidden_ids, dtype=torch.long)
         parts = neighbours(problem.log, self.minibatch)
         total = (1 + self.epochs) * len(parts)
 
         packs, gains = [], []
         for number, part in enumerate(parts):
-            met = [problem.log[i] for i in part]
-            candidates = sample_candidates(reference, met, self.samples, speech, generator)
-            scores = scores_of(problem, met, candidates).view(-1, self.samples)
+            episodes = [problem.log[i] for i in part]
+            candidates = reference.sample(episodes, self.samples, generator)
+            scores = scores_of(problem, episodes, candidates).view(-1, self.samples)
             best, winners = scores.max(dim=1)
             gains.append(best - scores.mean(dim=1))
             chosen = iter(winners.tolist())
             # Candidates stand state by state, ``samples`` in a row.
             won = [
-                [ones[i + next(chosen)] for i in range(0, len(ones), self.samples)]
-                for ones in candidates
+                [of_episode[i + next(chosen)] for i in range(0, len(of_episode), self.samples)]
+                for of_episode in candidates
             ]
-            packs.append(pack(list(zip(met, won, strict=True)), format.pad_id))
-            tell(number + 1, total, {})
+            packs.append(reference.pack(list(zip(episodes, won, strict=True))))
+            progress(Progress("improve", number + 1, total))
 
-        model = copied(reference)
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=self.learning_rate, weight_decay=0.0, fused=True
+        model = reference.copy()
+        optimiser = Optimiser(
+            model.trained_parameters(), self.learning_rate, self.max_gradient_norm
         )
         metrics = {"score_gain": float(torch.cat(gains).mean())}
         done = len(parts)
@@ -78,17 +75,13 @@ class BestOfN:
             loss_sum = 0.0
             for i in shuffled(len(packs), generator):
                 packed = packs[i]
-                states = hidden_states(model.base_model, packed)[packed.rows, packed.parents]
-                logits = model.get_output_embeddings()(states)
-                scored = token_logprobs(logits, forbidden, speech.temperature)
                 tokens = packed.ids[packed.rows, packed.columns]
-                loss = -scored.gather(1, tokens[:, None]).mean()
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), self.max_gradient_norm)
-                optimizer.step()
+                distributions = model.packed_distributions(packed)
+                loss = -distributions.gather(1, tokens[:, None]).mean()
+                optimiser.step(loss)
                 loss_sum += loss.item()
                 done += 1
-                tell(done, total, metrics)
+                progress(Progress("improve", done, total, metrics))
             metrics["imitation_loss"] = loss_sum / len(packs)
+            watch(model)
         return model, metrics

@@ -3,27 +3,32 @@
 The single-turn RLHF problem (arXiv 2511.21638, Observation 1): the prompts are the states of a log,
 the reward of a response is a score such as the fitted Q(s, a), and the reference is the policy that
 wrote the log. Solvers: token-level PPO (``token_ppo``), best-of-n with distillation
-(``best_of_n``), and TRL's GRPO and RLOO (``trl_improvement``).
+(``best_of_n``), and TRL's GRPO and RLOO (``trl``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.format import Tokens
-from convgym.agents.model.sampling import SamplingConfig
+from convgym.agents.model.language_model import LanguageModel
+from convgym.progress import ProgressCallback
 
 Score = Callable[[Sequence[Tokens], Sequence[Tokens]], Tensor]
 """From N prompts and N responses, as token ids, to their scores (N,)."""
 
-Tell = Callable[[int, int, Mapping[str, float]], None]
-"""Told steps done, steps in total and the present metrics."""
+PolicyWatch = Callable[[LanguageModel], None]
+"""Shown the policy as it is after every pass or batch; to be read or copied only."""
+
+
+def watch_nothing(model: LanguageModel) -> None:
+    """Look away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +53,19 @@ class Improvement(Protocol):
 
     def improve(
         self,
-        reference: Any,
+        reference: LanguageModel,
         problem: SingleTurnProblem,
-        speech: SamplingConfig,
         *,
         generator: torch.Generator,
-        tell: Tell,
-    ) -> tuple[Any, dict[str, float]]:
-        """Return a better model than ``reference``, which stays as it is, and metrics."""
+        progress: ProgressCallback,
+        watch: PolicyWatch,
+    ) -> tuple[LanguageModel, dict[str, float]]:
+        """Return a better model than ``reference``, which stays as it is, and metrics.
+
+        Args:
+            reference: the policy that wrote the problem's log.
+            problem: the prompts and what scores responses to them.
+            generator: all randomness, on the CPU.
+            progress: told of steps done, with the present metrics.
+            watch: shown the model after every pass or batch of a solver that has several.
+        """

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from convgym.agents.improvement.candidates import distinct, sample_candidates, scores_of
-from convgym.agents.improvement.problem import SingleTurnProblem, Tell
-from convgym.agents.model.batch import collate, first_tokens
-from convgym.agents.model.logprobs import response_distributions
-from convgym.agents.model.packing import Packed, hidden_states, pack
-from convgym.agents.model.sampling import SamplingConfig, token_logprobs
-from convgym.agents.model.weights import copied
+from convgym.agents.improvement.candidates import distinct, scores_of, split_as
+from convgym.agents.improvement.problem import PolicyWatch, SingleTurnProblem, watch_nothing
+from convgym.agents.model.batch import TokenisedEpisode, first_tokens
+from convgym.agents.model.language_model import LanguageModel, exact_kl
+from convgym.agents.model.minibatches import neighbours, shuffled
+from convgym.agents.model.packing import Candidate, Packed
 from convgym.agents.training import losses
-from convgym.agents.training.minibatches import neighbours, shuffled
+from convgym.agents.training.optim import Optimiser
 from convgym.errors import ConvgymError
+from convgym.progress import Progress, ProgressCallback, no_progress
 
 _PACK = 4
 """Conversations that are read in one forward pass, of those of a minibatch."""
@@ -67,63 +66,65 @@ class TokenPPO:
 
     def improve(
         self,
-        reference: Any,
+        reference: LanguageModel,
         problem: SingleTurnProblem,
-        speech: SamplingConfig,
         *,
         generator: torch.Generator,
-        tell: Tell = lambda done, total, metrics: None,
-    ) -> tuple[Any, dict[str, float]]:
+        progress: ProgressCallback = no_progress,
+        watch: PolicyWatch = watch_nothing,
+    ) -> tuple[LanguageModel, dict[str, float]]:
         """Return the improved copy of ``reference``; see ``Improvement``."""
-        model = copied(reference)
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=0.0, fused=True)
+        model = reference.copy()
+        optimiser = Optimiser(
+            model.trained_parameters(), self.learning_rate, self.max_gradient_norm
+        )
         metrics: dict[str, float] = {}
         strength, scale = 1.0, 0.0  # of the KL penalties, and of fresh responses' scores
         total = self.epochs + self.fresh_steps
         for number in range(total):
             if number < self.epochs:
-                found = self._logged_pass(
-                    model, reference, problem, speech, optimizer, strength, generator
+                metrics |= self._logged_pass(
+                    model, reference, problem, optimiser, strength, generator
                 )
             else:
-                found = self._fresh_batch(
-                    model, reference, problem, speech, optimizer, strength, scale, generator
-                )
-                scale = found["fresh_score_scale"]
-            metrics |= found
+                batch = self._sample_fresh(model, problem, scale, generator)
+                scale = batch.scale
+                minibatches = self._minibatches(batch, model, reference)
+                metrics |= batch.metrics
+                metrics["kl_of_pass"] = self._fresh_passes(model, minibatches, optimiser, strength)
+            watch(model)
             kl = metrics["kl_of_pass"]
             if self.adaptive_kl is not None:
                 metrics["kl_strength"] = strength
                 strength = adapted(strength, kl, self.adaptive_kl)
-            tell(number + 1, total, metrics)
+            progress(Progress("improve", number + 1, total, metrics))
             if kl > self.target_kl:
                 break
         return model, metrics
 
     def _logged_pass(
         self,
-        model: Any,
-        reference: Any,
+        model: LanguageModel,
+        reference: LanguageModel,
         problem: SingleTurnProblem,
-        speech: SamplingConfig,
-        optimizer: torch.optim.Optimizer,
+        optimiser: Optimiser,
         strength: float,
         generator: torch.Generator,
     ) -> dict[str, float]:
         """Take one pass of PPO over the logged responses, whole conversations at a time."""
-        everything = torch.tensor([a for row in problem.advantages for a in row])
+        device = model.device
+        everything = torch.tensor([a for row in problem.advantages for a in row], device=device)
         mean, deviation = everything.mean(), everything.std(correction=0) + 1e-8
         parts = neighbours(problem.log, self.minibatch)
         kl_sum = clip_sum = 0.0
         for number in shuffled(len(parts), generator):
             part = parts[number]
-            batch = collate([problem.log[i] for i in part], speech.format.pad_id)
-            scores = torch.tensor([a for i in part for a in problem.advantages[i]])
+            batch = model.collate([problem.log[i] for i in part])
+            scores = torch.tensor([a for i in part for a in problem.advantages[i]], device=device)
             old = batch.logprobs[batch.response]  # the log was written by the reference
             with torch.inference_mode():
-                anchor = response_distributions(reference, speech.format, batch, speech.temperature)
-            current = response_distributions(model, speech.format, batch, speech.temperature)
+                anchor = reference.distributions(batch)
+            current = model.distributions(batch)
             logprobs = current.gather(-1, batch.ids[batch.response][:, None])[:, 0]
             kl = exact_kl(current, anchor)
             per_response = float(kl.detach().sum()) / int(first_tokens(batch).sum())
@@ -133,42 +134,28 @@ class TokenPPO:
             advantages = (scores - mean) / deviation
             loss = losses.clipped_surrogate(logprobs, old, advantages, self.clip).mean()
             penalty = strength * self.kl_coefficient * kl.mean()
-            optimizer.zero_grad()
-            (loss + penalty).backward()
-            self._update(model, optimizer)
+            optimiser.step(loss + penalty)
             kl_sum += per_response
             clip_sum += clip
         return {"kl_of_pass": kl_sum / len(parts), "clip_fraction": clip_sum / len(parts)}
 
-    def _fresh_batch(
+    def _sample_fresh(
         self,
-        model: Any,
-        reference: Any,
+        model: LanguageModel,
         problem: SingleTurnProblem,
-        speech: SamplingConfig,
-        optimizer: torch.optim.Optimizer,
-        strength: float,
         scale: float,
         generator: torch.Generator,
-    ) -> dict[str, float]:
-        """Sample responses to logged states, have them scored, and take PPO steps on them.
+    ) -> FreshBatch:
+        """Sample responses to logged states and have them scored.
 
         Advantages are in units of ``scale``, the first batch's standard deviation within states
         (0: not known yet). A unit of each batch's own would blow up what is left to gain when
         the policy has become sure of its responses, against a KL penalty that stays as it is.
         """
-        format = speech.format
-        forbidden = torch.tensor(format.forbidden_ids, dtype=torch.long)
-
-        def distributions(network: Any, packed: Packed) -> Tensor:
-            chosen = hidden_states(network.base_model, packed)[packed.rows, packed.parents]
-            logits = network.get_output_embeddings()(chosen)
-            return token_logprobs(logits, forbidden, speech.temperature)
-
         order = shuffled(len(problem.log), generator)
-        met = [problem.log[i] for i in order[: self.fresh_conversations]]
-        candidates = sample_candidates(model, met, self.fresh_samples, speech, generator)
-        scores = scores_of(problem, met, candidates)
+        episodes = [problem.log[i] for i in order[: self.fresh_conversations]]
+        candidates = model.sample(episodes, self.fresh_samples, generator)
+        scores = scores_of(problem, episodes, candidates)
         groups = scores.view(-1, self.fresh_samples)
         # Centred within each state: differences between states are no merit of a response.
         centred = groups - groups.mean(dim=1, keepdim=True)
@@ -176,65 +163,113 @@ class TokenPPO:
             spread = float(centred.std()) + 1e-8
             scale = spread if spread > 1e-6 else 0.0  # rounding apart, all scored alike: no unit
         different, first, counts = distinct(candidates)
-        scaled = (centred / (scale or 1.0)).flatten()[first]
-        sizes = [len(ones) for ones in different]
-        advantages_of, counts_of = scaled.split(sizes), counts.split(sizes)
+        device = model.device
+        advantages = (centred / (scale or 1.0)).flatten()[torch.tensor(first, device=device)]
+        return FreshBatch(
+            episodes=episodes,
+            candidates=different,
+            advantages=split_as(advantages, different),
+            counts=split_as(torch.tensor(counts, device=device), different),
+            scale=scale,
+            metrics={
+                "fresh_score": float(scores.mean()),
+                "fresh_score_scale": scale,
+                "fresh_score_sd_within_states": float(groups.std(dim=1).mean()),
+            },
+        )
 
-        def packed_with_anchor(part: Sequence[int]) -> _Part:
-            packed = pack([(met[i], different[i]) for i in part], format.pad_id)
-            with torch.inference_mode():
-                anchor = distributions(reference, packed)
-            advantages, count = (
-                torch.cat([some[i] for i in part]) for some in (advantages_of, counts_of)
-            )
-            of_token = packed.response
-            return _Part(packed, anchor, advantages[of_token], count[of_token], float(count.sum()))
+    def _minibatches(
+        self, batch: FreshBatch, model: LanguageModel, reference: LanguageModel
+    ) -> list[list[PackedPart]]:
+        """Return minibatches of packs; random ones, a pack holding neighbours in length.
 
-        # Minibatches are random; within one, a pack holds neighbours in length: little padding.
+        Neighbours need little padding. The reference's distributions are computed once.
+        """
         minibatches = []
-        for start in range(0, len(met), self.minibatch):
-            some = neighbours(met[start : start + self.minibatch], _PACK)
-            minibatches.append([packed_with_anchor([start + i for i in part]) for part in some])
-        found = {
-            "fresh_score": float(scores.mean()),
-            "fresh_score_scale": scale,
-            "fresh_score_sd_within_states": float(groups.std(dim=1).mean()),
-        }
-        kl_sum = 0.0
+        for start in range(0, len(batch.episodes), self.minibatch):
+            parts = []
+            for place in neighbours(batch.episodes[start : start + self.minibatch], _PACK):
+                part = [start + i for i in place]
+                packed = model.pack([(batch.episodes[i], batch.candidates[i]) for i in part])
+                with torch.inference_mode():
+                    anchor = reference.packed_distributions(packed)
+                advantages = torch.cat([batch.advantages[i] for i in part])
+                counts = torch.cat([batch.counts[i] for i in part])
+                of_token = packed.response
+                parts.append(
+                    PackedPart(
+                        packed,
+                        anchor,
+                        advantages[of_token],
+                        counts[of_token],
+                        responses=float(counts.sum()),
+                    )
+                )
+            minibatches.append(parts)
+        return minibatches
+
+    def _fresh_passes(
+        self,
+        model: LanguageModel,
+        minibatches: Sequence[Sequence[PackedPart]],
+        optimiser: Optimiser,
+        strength: float,
+    ) -> float:
+        """Take PPO steps on fresh responses; return the last pass's divergence, nats a response.
+
+        Ends before an update whose minibatch shows a larger divergence than the target.
+        """
+        kl_sum, all_responses = 0.0, 0.0
         for _ in range(self.fresh_epochs):
-            kl_sum = 0.0  # of the last pass
+            kl_sum, all_responses = 0.0, 0.0
             for parts in minibatches:
                 kl_here = 0.0
                 responses = sum(part.responses for part in parts)
                 tokens = sum(float(part.weights.sum()) for part in parts)
-                optimizer.zero_grad()
+                optimiser.zero_gradients()
                 for part in parts:
-                    packed, weights = part.packed, part.weights
-                    current = distributions(model, packed)
-                    said = packed.ids[packed.rows, packed.columns]
-                    kl = exact_kl(current, part.anchor)
-                    token_losses = losses.clipped_surrogate(
-                        current.gather(1, said[:, None])[:, 0],
-                        packed.logprobs,
-                        part.advantages,
-                        self.clip,
-                    )
-                    token_losses = token_losses + strength * self.fresh_kl_coefficient * kl
-                    ((weights * token_losses).sum() / tokens).backward()
-                    kl_here += float((weights * kl.detach()).sum())
+                    kl_here += self._accumulate(model, part, tokens, strength)
                 if kl_here / responses > self.target_kl:
-                    return {"kl_of_pass": kl_here / responses, **found}
-                self._update(model, optimizer)
+                    return kl_here / responses
+                optimiser.update()
                 kl_sum += kl_here
-        return {"kl_of_pass": kl_sum / len(scores), **found}
+                all_responses += responses
+        return kl_sum / all_responses
 
-    def _update(self, model: Any, optimizer: torch.optim.Optimizer) -> None:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), self.max_gradient_norm)
-        optimizer.step()
+    def _accumulate(
+        self, model: LanguageModel, part: PackedPart, tokens: float, strength: float
+    ) -> float:
+        """Add a pack's gradient of the mean loss over ``tokens``; return its summed divergence."""
+        packed, weights = part.packed, part.weights
+        current = model.packed_distributions(packed)
+        said = packed.ids[packed.rows, packed.columns]
+        kl = exact_kl(current, part.anchor)
+        token_losses = losses.clipped_surrogate(
+            current.gather(1, said[:, None])[:, 0], packed.logprobs, part.advantages, self.clip
+        )
+        token_losses = token_losses + strength * self.fresh_kl_coefficient * kl
+        ((weights * token_losses).sum() / tokens).backward()
+        return float((weights * kl.detach()).sum())
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class FreshBatch:
+    """Fresh responses to the states of some conversations, equal ones as one."""
+
+    episodes: Sequence[TokenisedEpisode]
+    candidates: Sequence[Sequence[Candidate]]
+    """The different responses to each conversation's states."""
+    advantages: Sequence[Tensor]
+    """Of the responses, by conversation."""
+    counts: Sequence[Tensor]
+    """How many equal responses each stands for, by conversation."""
+    scale: float
+    """What advantages are measured in; 0 while it is not known."""
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedPart:
     """The N tokens of some conversations' different fresh responses."""
 
     packed: Packed
@@ -246,16 +281,6 @@ class _Part:
     """(N,) how many equal responses the token's stands for."""
     responses: float
     """Responses in all, equal ones counted each."""
-
-
-def exact_kl(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """Return KL (...) of distributions given by log-probabilities (..., V), in nats.
-
-    Estimates from the sampled tokens alone do not see probability that moves to tokens which the
-    log does not hold, and that is where a policy drifts to (docs/log.md).
-    """
-    # Forbidden tokens are -inf - -inf.
-    return (logprobs.exp() * (logprobs - reference).nan_to_num(0.0)).sum(-1)
 
 
 def adapted(strength: float, kl: float, target: float) -> float:

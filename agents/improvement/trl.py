@@ -19,7 +19,7 @@ import tempfile
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,14 +28,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from convgym.agents.improvement.problem import SingleTurnProblem, Tell
+from convgym.agents.improvement.problem import PolicyWatch, SingleTurnProblem, watch_nothing
+from convgym.agents.model.devices import computes_in_bfloat16
 from convgym.agents.model.format import ConversationFormat, Tokens
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.lora import merged
-from convgym.agents.model.sampling import SamplingConfig
-from convgym.agents.model.weights import copied, load_trained_weights, trained_weights
-from convgym.agents.training.minibatches import shuffled
+from convgym.agents.model.minibatches import shuffled
+from convgym.agents.model.weights import trained_weights
 from convgym.errors import ConvgymError
 from convgym.llm.local.smollm2 import without_progress_bars
+from convgym.progress import Progress, ProgressCallback, no_progress
 
 try:
     from datasets import Dataset  # type: ignore[import-untyped]
@@ -104,13 +106,13 @@ class _TRL(ABC):
 
     def improve(
         self,
-        reference: Any,
+        reference: LanguageModel,
         problem: SingleTurnProblem,
-        speech: SamplingConfig,
         *,
         generator: torch.Generator,
-        tell: Tell = lambda done, total, metrics: None,
-    ) -> tuple[Any, dict[str, float]]:
+        progress: ProgressCallback = no_progress,
+        watch: PolicyWatch = watch_nothing,
+    ) -> tuple[LanguageModel, dict[str, float]]:
         """Return the improved copy of ``reference``; see ``Improvement``.
 
         Returns:
@@ -118,60 +120,73 @@ class _TRL(ABC):
             estimated from the sampled tokens before the step's update), ``fresh_score``,
             ``clip_fraction`` and ``entropy`` (nats per token).
         """
-        words = _Words(speech.format, reference.config.get_text_config().vocab_size)
+        format = reference.format
+        words = _Words(format, reference.network.config.get_text_config().vocab_size)
         chosen = draw_prompts(problem.prompts(), self.steps * self.prompts, generator)
         states = {words.spell(prompt): prompt for prompt in chosen}
 
         def score(prompts: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
             responses = [tuple(ids) for ids in completion_ids]
-            return problem.score([states[text] for text in prompts], responses).tolist()
+            scores: list[float] = problem.score(
+                [states[text] for text in prompts], responses
+            ).tolist()
+            return scores
 
-        watch = _Watch(self.target_kl, tell)
-        model = copied(reference)
-        with tempfile.TemporaryDirectory() as folder, _seclusion():
+        reporter = _Reporter(self.target_kl, progress)
+        network = reference.copy().network
+        with tempfile.TemporaryDirectory() as folder, _seclusion(reference.device):
             # TRL loads the reference from where the model says that it came from.
-            merged(model).save_pretrained(folder)
-            model.config._name_or_path = folder
-            bar(model, speech.format)
+            merged(network).save_pretrained(folder)
+            network.config._name_or_path = folder
+            bar(network, format)
             trainer = self._trainer(
-                {
-                    "output_dir": folder,
-                    "max_steps": self.steps * self.minibatches,
-                    "per_device_train_batch_size": self.prompts * self.samples // self.minibatches,
-                    "steps_per_generation": self.minibatches,
-                    "num_generations": self.samples,
-                    "shuffle_dataset": False,  # the prompts are in random order
-                    "temperature": speech.temperature,
-                    "max_completion_length": speech.max_new_tokens,
-                    "learning_rate": self.learning_rate,
-                    "epsilon": self.clip,
-                    "beta": self.kl_coefficient,
-                    "max_grad_norm": self.max_gradient_norm,
-                    "disable_dropout": True,
-                    "seed": int(torch.randint(2**31, (), generator=generator)),
-                    "use_cpu": True,
-                    "bf16": False,
-                    "activation_checkpointing": False,
-                    "dataloader_pin_memory": False,
-                    "logging_steps": 1,
-                    "report_to": "none",
-                    "save_strategy": "no",
-                    "disable_tqdm": True,
-                },
-                model=model,
+                self._settings(
+                    folder,
+                    reference,
+                    int(torch.randint(2**31, (), generator=generator, device="cpu")),
+                ),
+                model=network,
                 reward_funcs=score,
                 train_dataset=Dataset.from_dict({"prompt": list(map(words.spell, chosen))}),
                 processing_class=words.tokenizer,
-                callbacks=[watch],
+                callbacks=[reporter],
             )
-            bar(trainer.ref_model, speech.format)
+            bar(trainer.ref_model, format)
             trainer.remove_callback(PrinterCallback)
             trainer.train()
         # TRL has replaced parts of its model, so only the weights are taken from it.
-        model.set_output_embeddings(model.get_output_embeddings().head)
-        improved = copied(reference)
-        load_trained_weights(improved, trained_weights(model))
-        return improved, watch.metrics
+        network.set_output_embeddings(network.get_output_embeddings().head)
+        improved = reference.copy()
+        improved.load_weights(trained_weights(network))
+        watch(improved)
+        return improved, reporter.metrics
+
+    def _settings(self, folder: str, reference: LanguageModel, seed: int) -> dict[str, Any]:
+        """Return what both trainers are told: our hyperparameters, and no side effects."""
+        return {
+            "output_dir": folder,
+            "max_steps": self.steps * self.minibatches,
+            "per_device_train_batch_size": self.prompts * self.samples // self.minibatches,
+            "steps_per_generation": self.minibatches,
+            "num_generations": self.samples,
+            "shuffle_dataset": False,  # the prompts are in random order
+            "temperature": reference.sampling.temperature,
+            "max_completion_length": reference.sampling.max_new_tokens,
+            "learning_rate": self.learning_rate,
+            "epsilon": self.clip,
+            "beta": self.kl_coefficient,
+            "max_grad_norm": self.max_gradient_norm,
+            "disable_dropout": True,
+            "seed": seed,
+            "use_cpu": reference.device.type == "cpu",
+            "bf16": computes_in_bfloat16(reference.network),
+            "activation_checkpointing": False,
+            "dataloader_pin_memory": False,
+            "logging_steps": 1,
+            "report_to": "none",
+            "save_strategy": "no",
+            "disable_tqdm": True,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +258,9 @@ class _BarredHead(nn.Module):
     def __init__(self, head: Any, barred: Tokens) -> None:
         super().__init__()
         self.head = head
-        bars = torch.zeros(len(head.weight)).index_fill(0, torch.tensor(barred), _BARRED)
+        device = head.weight.device
+        barred_ids = torch.tensor(barred, dtype=torch.long, device=device)
+        bars = torch.zeros(len(head.weight), device=device).index_fill(0, barred_ids, _BARRED)
         self.register_buffer("bars", bars, persistent=False)
 
     @property
@@ -265,12 +282,12 @@ def bar(model: Any, format: ConversationFormat) -> None:
     model.set_output_embeddings(_BarredHead(head, format.forbidden_ids))
 
 
-class _Watch(TrainerCallback):
+class _Reporter(TrainerCallback):
     """Tells how training goes, and ends it at the target divergence."""
 
-    def __init__(self, target_kl: float, tell: Tell) -> None:
+    def __init__(self, target_kl: float, progress: ProgressCallback) -> None:
         self.metrics: dict[str, float] = {}
-        self._target_kl, self._tell = target_kl, tell
+        self._target_kl, self._progress = target_kl, progress
         self._length = 0.0
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -284,19 +301,22 @@ class _Watch(TrainerCallback):
         }
         if found := {name: value for name, value in found.items() if value is not None}:
             self.metrics |= found
-            self._tell(state.global_step, state.max_steps, self.metrics)
+            news = Progress("improve", state.global_step, state.max_steps, self.metrics)
+            self._progress(news)
             control.should_training_stop |= self.metrics["kl_of_pass"] > self._target_kl
 
 
 @contextmanager
-def _seclusion() -> Iterator[None]:
+def _seclusion(device: torch.device) -> Iterator[None]:
     """Keep TRL from the caller's random numbers and progress bars, and from calling home."""
     states = random.getstate(), np.random.get_state()
     telemetry = constants.HF_HUB_DISABLE_TELEMETRY
     constants.HF_HUB_DISABLE_TELEMETRY = True
     try:
         with (
-            torch.random.fork_rng(devices=[]),
+            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+            # TRL computes on the present GPU, and on no other.
+            torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
             without_progress_bars(),
             warnings.catch_warnings(),
         ):

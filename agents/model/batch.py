@@ -66,7 +66,7 @@ class Batch:
     @property
     def present(self) -> Tensor:
         """(B, T) bool, False on padding."""
-        return torch.arange(self.ids.shape[1]) < self.lengths[:, None]
+        return torch.arange(self.ids.shape[1], device=self.ids.device) < self.lengths[:, None]
 
 
 def tokenise(episode: Episode, format: ConversationFormat) -> TokenisedEpisode:
@@ -95,27 +95,32 @@ def tokenise(episode: Episode, format: ConversationFormat) -> TokenisedEpisode:
     return TokenisedEpisode(tuple(ids), tuple(turns), tuple(logprobs), episode.reward, ending)
 
 
-def collate(episodes: Sequence[TokenisedEpisode], pad_id: int, *, endings: bool = False) -> Batch:
-    """Return episodes as one batch, padded to the longest; with their endings if asked to."""
+def collate(
+    episodes: Sequence[TokenisedEpisode],
+    pad_id: int,
+    *,
+    device: torch.device,
+    endings: bool = False,
+) -> Batch:
+    """Return episodes as one batch on a device, padded to the longest; with endings if asked to."""
     endless: Tokens = ()
     tails = [episode.ending if endings else endless for episode in episodes]
-    width = max(len(one.ids) + len(tail) for one, tail in zip(episodes, tails, strict=True))
+    rows = [episode.ids + tail for episode, tail in zip(episodes, tails, strict=True)]
+    width = max(map(len, rows))
 
     def padded(values: Sequence[float], fill: float) -> list[float]:
         return [*values, *[fill] * (width - len(values))]
 
-    turns = torch.tensor([padded(episode.turns, -1) for episode in episodes])
+    turns = torch.tensor([padded(episode.turns, -1) for episode in episodes], device=device)
     return Batch(
-        ids=torch.tensor(
-            [padded(one.ids + tail, pad_id) for one, tail in zip(episodes, tails, strict=True)]
-        ),
+        ids=torch.tensor([padded(row, pad_id) for row in rows], device=device),
         response=turns >= 0,
         turns=turns,
-        logprobs=torch.tensor([padded(episode.logprobs, torch.nan) for episode in episodes]),
-        outcomes=torch.tensor([episode.outcome for episode in episodes]),
-        lengths=torch.tensor(
-            [len(one.ids) + len(tail) for one, tail in zip(episodes, tails, strict=True)]
+        logprobs=torch.tensor(
+            [padded(episode.logprobs, torch.nan) for episode in episodes], device=device
         ),
+        outcomes=torch.tensor([episode.outcome for episode in episodes], device=device),
+        lengths=torch.tensor([len(row) for row in rows], device=device),
     )
 
 

@@ -16,10 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, DynamicCache
+from transformers import AttentionInterface, DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from convgym.agents.model.devices import computing
 from convgym.agents.model.format import Tokens
+from convgym.agents.model.forward import word_logits
 from convgym.agents.model.sampling import Sample, draw, samples, token_logprobs
 from convgym.errors import ConvgymError
 
@@ -66,7 +68,7 @@ class Branches:
     """N sequences, each of which continues a beginning of one of B rows that were read before.
 
     Args:
-        model: a ``transformers`` causal language model with plain attention layers only.
+        network: a ``transformers`` causal language model with plain attention layers only.
         trunk: the rows' keys and values, from ``reading.read``.
         rows: (N,) the row of every branch, in ascending order.
         starts: (N,) how many of the row's first tokens the branch sees.
@@ -78,33 +80,39 @@ class Branches:
     """
 
     def __init__(
-        self, model: Any, trunk: DynamicCache, rows: Tensor, starts: Tensor, capacity: int
+        self,
+        network: PreTrainedModel,
+        trunk: DynamicCache,
+        rows: Tensor,
+        starts: Tensor,
+        capacity: int,
     ) -> None:
-        if not model._can_set_attn_implementation():
+        if not network._can_set_attn_implementation():
             raise ConvgymError(
-                f"{type(model).__name__} does not let its attention be replaced "
+                f"{type(network).__name__} does not let its attention be replaced "
                 "(transformers' AttentionInterface), which sampling branches needs: "
                 "use another model"
             )
-        config = model.config.get_text_config()
+        config = network.config.get_text_config()
         if len(rows) and int(starts.max()) + capacity > config.max_position_embeddings:
             raise ConvgymError(
                 f"a conversation of {int(starts.max())} tokens and a continuation of up to "
                 f"{capacity} exceed the model's context of {config.max_position_embeddings}: "
                 "use fewer turns, a smaller max_new_tokens or another model"
             )
-        self._model, self._body = model, model.base_model
+        self._network, self._body = network, network.base_model
+        self._device = network.device
         self.capacity = capacity
         layers: Sequence[Any] = trunk.layers
-        self._trunk: list[tuple[Tensor, Tensor]] = [(one.keys, one.values) for one in layers]
+        self._trunk: list[tuple[Tensor, Tensor]] = [(layer.keys, layer.values) for layer in layers]
         self._size = len(self._trunk[0][0])
         self._rows, self._starts = rows, starts
-        self._lengths = torch.zeros(len(rows), dtype=torch.long)
+        self._lengths = torch.zeros(len(rows), dtype=torch.long, device=self._device)
         self._unread: list[int] = []
         self._own = [_Layer(self) for _ in layers]
         self._cache = Cache(layers=[*self._own])
         # Of the token that is being read, for the layers and the attention:
-        self.reading = torch.zeros(0, dtype=torch.long)
+        self.reading = torch.zeros(0, dtype=torch.long, device=self._device)
         self.slots = self.reading
         self.used, self.longest = 0, 0
 
@@ -132,7 +140,7 @@ class Branches:
         """Read one more token (M,) of some branches (M,); return the hidden states (M, width)."""
         self.reading, self.slots = branches, self._lengths[branches]
         self._arrange()
-        with _attention_of(self._body.config):
+        with _attention_of(self._body.config), computing(self._body, self._device):
             output = self._body(
                 input_ids=tokens[:, None],
                 position_ids=(self._starts[branches] + self.slots)[:, None],
@@ -150,11 +158,12 @@ class Branches:
         Blocks may be empty.
         """
         ahead = [(last, *block) for last, block in zip(self._unread, blocks, strict=True)]
-        lengths = torch.tensor([len(block) for block in ahead])
-        hidden = torch.zeros(0)
+        lengths = torch.tensor([len(block) for block in ahead], device=self._device)
+        hidden = torch.zeros(0, device=self._device)
         for i in range(int(lengths.max())):
             branches = (lengths > i).nonzero()[:, 0]
-            read = self.read(branches, torch.tensor([ahead[k][i] for k in branches.tolist()]))
+            tokens = [ahead[k][i] for k in branches.tolist()]
+            read = self.read(branches, torch.tensor(tokens, device=self._device))
             hidden = read if i == 0 else hidden.index_copy(0, branches, read)
         return hidden
 
@@ -173,15 +182,15 @@ class Branches:
 
         The last token of a sample is not read.
         """
-        n = len(self)
-        forbidden = torch.tensor(forbidden_ids, dtype=torch.long)
-        head = self._model.get_output_embeddings()
-        tokens = torch.zeros(n, max_new_tokens, dtype=torch.long)
-        logprobs = torch.zeros(n, max_new_tokens)
-        counts = torch.full((n,), max_new_tokens)
-        branches = torch.arange(n)
+        n, device = len(self), self._device
+        forbidden = torch.tensor(forbidden_ids, dtype=torch.long, device=device)
+        tokens = torch.zeros(n, max_new_tokens, dtype=torch.long, device=device)
+        logprobs = torch.zeros(n, max_new_tokens, device=device)
+        counts = torch.full((n,), max_new_tokens, device=device)
+        branches = torch.arange(n, device=device)
         for step in range(max_new_tokens):
-            scores = token_logprobs(head(hidden), forbidden, temperature)
+            logits = word_logits(self._network, hidden)
+            scores = token_logprobs(logits, forbidden, temperature)
             token = draw(scores, generator)
             tokens[branches, step] = token
             logprobs[branches, step] = scores.gather(1, token[:, None])[:, 0]
@@ -203,8 +212,8 @@ class Branches:
         self._width, self._length = int(counts.max()), int(starts.max())
         self.used = int(self.slots.max()) + 1  # slots, by any branch that is reading
         self.longest = int((starts + self.slots).max()) + 1  # tokens that one of them sees
-        trunk = torch.arange(self._length) >= starts[:, None]
-        own = torch.arange(self.used) > self.slots[:, None]
+        trunk = torch.arange(self._length, device=self._device) >= starts[:, None]
+        own = torch.arange(self.used, device=self._device) > self.slots[:, None]
         self._unseen = torch.cat([trunk, own], 1)[:, None, None]  # (M, 1, 1, length + slots)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -240,7 +249,8 @@ def _ranks(groups: Tensor, n: int) -> tuple[Tensor, Tensor]:
     ``groups`` (T,) are the members' groups, in ascending order.
     """
     counts = torch.bincount(groups, minlength=n)
-    return counts, torch.arange(len(groups)) - (counts.cumsum(0) - counts)[groups]
+    order = torch.arange(len(groups), device=groups.device)
+    return counts, order - (counts.cumsum(0) - counts)[groups]
 
 
 def _attend(

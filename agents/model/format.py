@@ -34,11 +34,10 @@ class ConversationFormat:
         opening_frame: what stands before and after the customer's first words.
         reply_frame: what stands before and after the customer's later words.
         end: the token that ends a response.
-        briefing: the system message, which is part of the opening frame; None for formats that
-            have none.
+        system_message: part of the opening frame; None for formats that have none.
 
     Attributes:
-        briefing: as given.
+        system_message: as given.
         end_id: the token that ends a response.
         pad_id: the padding token.
         forbidden_ids: special tokens that no response may hold.
@@ -51,10 +50,10 @@ class ConversationFormat:
         opening_frame: tuple[str, str],
         reply_frame: tuple[str, str],
         end: str,
-        briefing: str | None = None,
+        system_message: str | None = None,
     ) -> None:
         self.tokenizer = tokenizer
-        self.briefing = briefing
+        self.system_message = system_message
         self.end_id: int = tokenizer.convert_tokens_to_ids(end)
         self.pad_id: int = self.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         specials = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
@@ -113,11 +112,11 @@ def compact_format(tokenizer: Any) -> ConversationFormat:
     return ConversationFormat(tokenizer, frame, frame, END)
 
 
-def chat_format(tokenizer: Any, briefing: str) -> ConversationFormat:
+def chat_format(tokenizer: Any, system_message: str) -> ConversationFormat:
     """Return the format of a chat model, read off its own chat template.
 
     The template is rendered with stand-ins for the words; what it puts between the stand-ins are
-    the frames. ``briefing`` is the system message.
+    the frames. ``system_message`` is the system message.
 
     Raises:
         ConvgymError: when the template renders earlier messages anew each turn, so that no
@@ -126,7 +125,7 @@ def chat_format(tokenizer: Any, briefing: str) -> ConversationFormat:
     first, answer, second = "aardvark", "bumblebee", "chinchilla"
 
     def rendered(*contents: str) -> str:
-        messages = [{"role": "system", "content": briefing}] if briefing else []
+        messages = [{"role": "system", "content": system_message}] if system_message else []
         for index, content in enumerate(contents):
             messages.append({"role": ("user", "assistant")[index % 2], "content": content})
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -143,11 +142,11 @@ def chat_format(tokenizer: Any, briefing: str) -> ConversationFormat:
     opening_before, opening_after = short.split(first)
     reply_before, reply_after = long[len(head) :].split(second)
     return ConversationFormat(
-        tokenizer, (opening_before, opening_after), (reply_before, reply_after), end, briefing
+        tokenizer, (opening_before, opening_after), (reply_before, reply_after), end, system_message
     )
 
 
-def find_format(tokenizer: Any, briefing: str) -> ConversationFormat:
+def find_format(tokenizer: Any, system_message: str) -> ConversationFormat:
     """Return the format that suits a tokenizer: compact, or the chat template's.
 
     Raises:
@@ -156,7 +155,7 @@ def find_format(tokenizer: Any, briefing: str) -> ConversationFormat:
     if set(COMPACT_TOKENS) <= set(tokenizer.get_vocab()):
         return compact_format(tokenizer)
     if tokenizer.chat_template:
-        return chat_format(tokenizer, briefing)
+        return chat_format(tokenizer, system_message)
     raise ConvgymError(
         "the model's tokenizer has neither a chat template nor the tokens "
         f"{' '.join(COMPACT_TOKENS)}: use an instruction-tuned model, or `convgym pretrain`"

@@ -6,11 +6,11 @@ are those of every row, gradients included.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
+
+from convgym.agents.model.devices import computing
 
 WORTHWHILE = 64
 """Shortest common beginning, in tokens, for which a pass of its own pays."""
@@ -25,7 +25,7 @@ def shared_length(ids: Tensor) -> int:
 
 
 def read(
-    body: Any,
+    body: PreTrainedModel,
     ids: Tensor,
     mask: Tensor | None = None,
     positions: Tensor | None = None,
@@ -42,29 +42,38 @@ def read(
     """
     shared = min(shared_length(ids), ids.shape[1] - 1)
     if shared and mask is not None:
-        causal = torch.ones(shared, ids.shape[1], dtype=torch.bool).tril()
+        causal = torch.ones(shared, ids.shape[1], dtype=torch.bool, device=ids.device).tril()
         plain = (mask[:, 0, :shared] == causal).all(2).all(0)
         shared = int(plain.long().cumprod(0).sum())
     if shared < WORTHWHILE:
-        alone = body(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        ).last_hidden_state
-        assert isinstance(alone, Tensor)
-        return alone
+        with computing(body, ids.device):
+            hidden = body(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=cache is not None,
+            ).last_hidden_state
+        assert isinstance(hidden, Tensor)
+        return hidden
     if cache is None:
         cache = DynamicCache(config=body.config)
-    head = body(input_ids=ids[:1, :shared], past_key_values=cache, use_cache=True)
-    cache.batch_repeat_interleave(len(ids))
-    tail = body(
-        input_ids=ids[:, shared:],
-        attention_mask=None if mask is None else mask[:, :, shared:],
-        position_ids=None if positions is None else positions[:, shared:],
-        past_key_values=cache,
-        use_cache=True,
-    )
+    with computing(body, ids.device):
+        head = body(input_ids=ids[:1, :shared], past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(len(ids))
+        tail = body(
+            input_ids=ids[:, shared:],
+            attention_mask=None if mask is None else mask[:, :, shared:],
+            position_ids=None if positions is None else positions[:, shared:],
+            past_key_values=cache,
+            use_cache=True,
+        )
     beginning = head.last_hidden_state.expand(len(ids), -1, -1)
     return torch.cat([beginning, tail.last_hidden_state], 1)
+
+
+def word_logits(network: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Return the logits (..., V) of the next token from hidden states (..., width)."""
+    with computing(network, hidden.device):
+        logits: Tensor = network.get_output_embeddings()(hidden)
+    return logits

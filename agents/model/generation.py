@@ -9,15 +9,22 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from convgym.agents.model.format import Tokens
-from convgym.agents.model.forward import WORTHWHILE
+from convgym.agents.model.devices import computing
+from convgym.agents.model.format import ConversationFormat, Tokens
+from convgym.agents.model.forward import WORTHWHILE, word_logits
 from convgym.agents.model.kv_cache import RaggedCache
-from convgym.agents.model.sampling import Sample, draw, samples, token_logprobs
+from convgym.agents.model.sampling import (
+    Sample,
+    SamplingConfig,
+    draw,
+    samples,
+    token_logprobs,
+)
 from convgym.errors import ConvgymError
 
 SLACK = 128
@@ -43,34 +50,31 @@ class ResponseSampler:
     """Samples responses from a causal language model.
 
     Args:
-        model: a ``transformers`` causal language model with attention layers only.
-        end_id: the id that ends a response.
-        forbidden_ids: ids that are never sampled.
-        temperature: of sampling, positive.
-        max_new_tokens: longest response, its end token included.
+        network: a ``transformers`` causal language model with attention layers only.
+        format: how conversations become token ids for this model.
+        sampling: temperature and longest response.
     """
 
     def __init__(
-        self,
-        model: Any,
-        end_id: int,
-        forbidden_ids: Tokens,
-        temperature: float,
-        max_new_tokens: int,
+        self, network: PreTrainedModel, format: ConversationFormat, sampling: SamplingConfig
     ) -> None:
-        self._model, self._end_id = model, end_id
-        self._forbidden = torch.tensor(forbidden_ids, dtype=torch.long)
-        self._temperature, self._max_new_tokens = temperature, max_new_tokens
-        self._head = model.get_output_embeddings()
-        config = model.config.get_text_config()
+        self._network, self._end_id = network, format.end_id
+        self._device = network.device
+        self._forbidden = torch.tensor(format.forbidden_ids, dtype=torch.long, device=self._device)
+        self._temperature = sampling.temperature
+        self._max_new_tokens = sampling.max_new_tokens
+        config = network.config.get_text_config()
         self._layers: int = config.num_hidden_layers
         self._max_length: int = config.max_position_embeddings
         self.forget()
 
     def forget(self) -> None:
         """Drop the cache, as must be done whenever the model's weights change."""
-        self._cache = RaggedCache(self._layers, 0, 0)
+        self._cache = self._new_cache(0, 0)
         self._rows: dict[Tokens, int] = {}
+
+    def _new_cache(self, rows: int, capacity: int) -> RaggedCache:
+        return RaggedCache(self._layers, rows, capacity, self._device)
 
     @torch.inference_mode()
     def sample(self, prompts: Sequence[Prompt], generator: torch.Generator) -> list[Sample]:
@@ -98,7 +102,8 @@ class ResponseSampler:
         known = self._recall(prompts, ids)
         blocks = [tokens[length:] for tokens, length in zip(ids, known, strict=True)]
         hidden = self._read(self._cache, blocks, known)
-        sampled = self._decode(hidden, torch.tensor([len(tokens) for tokens in ids]), generator)
+        lengths = torch.tensor([len(tokens) for tokens in ids], device=self._device)
+        sampled = self._decode(hidden, lengths, generator)
         # The last token of a response has been sampled but not read.
         self._rows = {
             (tokens + sample.token_ids)[:-1]: row
@@ -119,7 +124,7 @@ class ResponseSampler:
         # Conversations that keep their place stay where they are; only then can others join.
         in_place = len(ids) == self._cache.rows and all(row == at for row, at in old.items())
         if not in_place or self._cache.capacity < needed:
-            before, self._cache = self._cache, RaggedCache(self._layers, len(ids), needed + SLACK)
+            before, self._cache = self._cache, self._new_cache(len(ids), needed + SLACK)
             if old:
                 self._cache.copy_rows(before, list(old.values()), list(old))
         if fresh:
@@ -136,14 +141,14 @@ class ResponseSampler:
                 distinct.append(tokens)
             rows[tokens] = len(distinct) - 1
         length = max(map(len, distinct), default=0)
-        cache = RaggedCache(self._layers, len(distinct), length + SLACK)
+        cache = self._new_cache(len(distinct), length + SLACK)
         if length:
             # The first and the last in lexical order have no more in common than all have.
             shared = len(os.path.commonprefix([distinct[0], distinct[-1]]))  # noqa: RUF071
             if len(distinct) < 2 or shared < WORTHWHILE:
                 shared = 0
             else:
-                beginning = RaggedCache(self._layers, 1, shared)
+                beginning = self._new_cache(1, shared)
                 self._read(beginning, [distinct[0][:shared]], [0])
                 cache.copy_rows(beginning, [0] * len(distinct), range(len(distinct)))
             blocks = [tokens[shared:] for tokens in distinct]
@@ -152,37 +157,45 @@ class ResponseSampler:
 
     def _read(self, cache: RaggedCache, blocks: Sequence[Tokens], known: Sequence[int]) -> Tensor:
         """Read a block of tokens per row; return the hidden state (B, width) after its last."""
-        counts = torch.tensor([len(block) for block in blocks])
+        counts = torch.tensor([len(block) for block in blocks], device=self._device)
         width = int(counts.max())
-        tokens = torch.tensor([[*block, *[0] * (width - len(block))] for block in blocks])
-        positions = torch.tensor(known)[:, None] + torch.arange(width)
+        padded = [[*block, *[0] * (width - len(block))] for block in blocks]
+        tokens = torch.tensor(padded, device=self._device)
+        starts = torch.tensor(known, device=self._device)
+        positions = starts[:, None] + torch.arange(width, device=self._device)
         hidden = self._forward(cache, tokens, positions)
-        return hidden[torch.arange(len(blocks)), (counts - 1).clamp(min=0)]
+        rows = torch.arange(len(blocks), device=self._device)
+        return hidden[rows, (counts - 1).clamp(min=0)]
 
     def _forward(self, cache: RaggedCache, tokens: Tensor, positions: Tensor) -> Tensor:
         """Return the hidden states (B, new, width) of new tokens (B, new)."""
         mask = cache.place(positions)
-        output = self._model.base_model(
-            input_ids=tokens,
-            attention_mask=mask,
-            # Pads may stand beyond the last position that the model knows.
-            position_ids=positions.clamp(max=self._max_length - 1),
-            past_key_values=cache,
-            use_cache=True,
-        )
+        body = self._network.base_model
+        with computing(body, self._device):
+            output = body(
+                input_ids=tokens,
+                attention_mask=mask,
+                # Pads may stand beyond the last position that the model knows.
+                position_ids=positions.clamp(max=self._max_length - 1),
+                past_key_values=cache,
+                use_cache=True,
+            )
         hidden: Tensor = output.last_hidden_state
         return hidden
 
     def _decode(self, hidden: Tensor, lengths: Tensor, generator: torch.Generator) -> list[Sample]:
         """Sample token after token until every row has ended, from its hidden state (B, width)."""
         n = len(lengths)
-        tokens = torch.zeros(n, self._max_new_tokens, dtype=torch.long)
-        logprobs = torch.zeros(n, self._max_new_tokens)
-        counts = torch.full((n,), self._max_new_tokens)
+        device = self._device
+        tokens = torch.zeros(n, self._max_new_tokens, dtype=torch.long, device=device)
+        logprobs = torch.zeros(n, self._max_new_tokens, device=device)
+        counts = torch.full((n,), self._max_new_tokens, device=device)
         # The rows still decoding, in a cache of their own once enough others have ended.
-        rows, ended, cache = torch.arange(n), torch.zeros(n, dtype=torch.bool), self._cache
+        rows, cache = torch.arange(n, device=device), self._cache
+        ended = torch.zeros(n, dtype=torch.bool, device=device)
         for step in range(self._max_new_tokens):
-            scores = token_logprobs(self._head(hidden), self._forbidden, self._temperature)
+            logits = word_logits(self._network, hidden)
+            scores = token_logprobs(logits, self._forbidden, self._temperature)
             token = draw(scores, generator)
             tokens[rows, step] = token
             logprobs[rows, step] = scores.gather(1, token[:, None])[:, 0]
@@ -205,6 +218,6 @@ class ResponseSampler:
         if cache is not self._cache:
             self._cache.copy_rows(cache, range(cache.rows), rows.tolist())
         index = keep.nonzero()[:, 0].tolist()
-        kept = RaggedCache(self._layers, len(index), cache.capacity)
+        kept = self._new_cache(len(index), cache.capacity)
         kept.copy_rows(cache, index, range(len(index)))
         return kept

@@ -39,7 +39,7 @@ class _RaggedLayer(CacheLayerMixin):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         assert self.keys is not None and self.values is not None
-        rows = torch.arange(cache.rows)[:, None]
+        rows = torch.arange(cache.rows, device=key_states.device)[:, None]
         self.keys[rows, :, cache.positions] = key_states.transpose(1, 2)
         self.values[rows, :, cache.positions] = value_states.transpose(1, 2)
         return self.keys[:, :, : cache.used], self.values[:, :, : cache.used]
@@ -60,9 +60,10 @@ class RaggedCache(Cache):
     ``place`` must announce the positions before every forward pass.
     """
 
-    def __init__(self, layers: int, rows: int, capacity: int) -> None:
+    def __init__(self, layers: int, rows: int, capacity: int, device: torch.device) -> None:
         self.rows, self.capacity, self.used = rows, capacity, 0
-        self.positions = torch.zeros(rows, 0, dtype=torch.long)
+        self.device = device
+        self.positions = torch.zeros(rows, 0, dtype=torch.long, device=device)
         self._ragged = [_RaggedLayer(self) for _ in range(layers)]
         super().__init__(layers=[*self._ragged])
 
@@ -73,14 +74,15 @@ class RaggedCache(Cache):
         before.
         """
         self.positions, self.used = positions, int(positions.max()) + 1
-        return (torch.arange(self.used) <= positions[:, :, None])[:, None]
+        columns = torch.arange(self.used, device=positions.device)
+        return (columns <= positions[:, :, None])[:, None]
 
     def copy_rows(self, source: RaggedCache, rows: Sequence[int], to: Sequence[int]) -> None:
         """Copy rows (repeats allowed) of another cache to the rows ``to`` of this one.
 
         What lies beyond this cache's capacity is left out.
         """
-        index, target = torch.tensor(rows), torch.tensor(to)
+        index, target = (torch.tensor(of, device=self.device) for of in (rows, to))
         length = min(source.used, self.capacity)
         self.used = max(self.used, length)
         for old, new in zip(source._ragged, self._ragged, strict=True):

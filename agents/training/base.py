@@ -1,48 +1,56 @@
-"""What the learning agents share: a language model to train, and runs that can be resumed."""
+"""What the learning agents share: a language model that acts, is saved and is loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from convgym.agents.model.lora import LoRA, add_lora
+from convgym.agents.model.config import PolicyConfig
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
-from convgym.agents.training.run import Run, check_budget
+from convgym.agents.training.collector import Collector
+from convgym.agents.training.run import Run
 from convgym.conversation import Response
 from convgym.policy import Conversation
-from convgym.shop.catalog import refuse_held_out
 
 
-class ModelConfig(Protocol):
-    """What every agent's config says of its language model."""
+class AgentConfig(Protocol):
+    """What every agent's config holds."""
 
     @property
-    def model(self) -> str: ...
-    @property
-    def temperature(self) -> float: ...
-    @property
-    def max_new_tokens(self) -> int: ...
-    @property
-    def briefing(self) -> str | None: ...
-    @property
-    def lora(self) -> LoRA | None: ...
+    def policy(self) -> PolicyConfig:
+        """The language model that is trained."""
 
 
 class LanguageModelAgent:
     """The part of the ``Agent`` protocol that is the same for all: act, save and load.
 
-    Raises ConvgymError when the model that ``config`` names cannot be loaded.
+    Attributes:
+        policy: the language model as a seller.
+
+    Raises:
+        ConvgymError: when the model that ``config.policy`` names cannot be loaded.
     """
 
-    def __init__(self, config: Any, name: str) -> None:
+    def __init__(self, config: AgentConfig, name: str) -> None:
         self.config = config
         self._name = name
-        self.load(config.model)
+        self.load(config.policy.model)
 
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def model(self) -> LanguageModel:
+        """The language model as algorithms use it."""
+        return self.policy.model
+
+    @property
+    def batch_size(self) -> int:
+        """Conversations that are held together."""
+        return self.policy.batch_size
 
     def reset(self, seed: int) -> None:
         """Seed the sampling of words."""
@@ -58,36 +66,10 @@ class LanguageModelAgent:
 
     def load(self, folder: Path | str) -> None:
         """Read a model that ``save`` wrote; ConvgymError when there is none."""
-        config: ModelConfig = self.config
         self.policy = LanguageModelPolicy.from_pretrained(
-            folder,
-            name=self._name,
-            temperature=config.temperature,
-            max_new_tokens=config.max_new_tokens,
-            briefing=config.briefing,
+            folder, name=self._name, config=self.config.policy
         )
-        if config.lora:
-            add_lora(self.policy.model, config.lora)
 
-    def start_run(
-        self,
-        conversations: int,
-        seed: int,
-        environment: Mapping[str, Any] | None,
-        folder: Path | None,
-    ) -> Run:
-        """Open the books of ``train``'s run.
-
-        Raises ConvgymError for a bad budget, another's folder or a catalogue that is reserved for
-        evaluation.
-        """
-        check_budget(conversations)
-        refuse_held_out(environment)
-        return Run(
-            folder,
-            agent=self.name,
-            config=self.config,
-            seed=seed,
-            conversations=conversations,
-            environment=environment,
-        )
+    def start_run(self, collector: Collector, folder: Path | None) -> Run:
+        """Open the books of ``train``'s run; ConvgymError for a folder of another run."""
+        return Run(collector, folder, agent=self.name, config=self.config)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from convgym.agents.model.forward import read
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.weights import copied
 
 
@@ -21,18 +21,18 @@ class Critic(nn.Module):
         body: a ``transformers`` model without head; trained in place.
     """
 
-    def __init__(self, body: Any) -> None:
+    def __init__(self, body: PreTrainedModel) -> None:
         super().__init__()
         self.body = body
-        self.head = nn.Linear(body.config.get_text_config().hidden_size, 1)
+        self.head = nn.Linear(body.config.get_text_config().hidden_size, 1, device=body.device)
         # Starts at even odds everywhere, whatever the body says.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     @classmethod
-    def from_language_model(cls, model: Any) -> Critic:
+    def from_language_model(cls, model: LanguageModel) -> Critic:
         """Return a critic whose body is a copy of the model's."""
-        return cls(copied(model.base_model))
+        return cls(copied(model.body))
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return logits (B, T) for token ids (B, T) padded at the right."""

@@ -16,19 +16,21 @@ folds but one, and what is logged is judged by the member that has not seen it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from convgym.agents.model.batch import Batch, TokenisedEpisode, collate, first_tokens, last_tokens
+from convgym.agents.model.batch import Batch, TokenisedEpisode, first_tokens, last_tokens
 from convgym.agents.model.forward import shared_length
+from convgym.agents.model.minibatches import neighbours, shuffled
 from convgym.agents.training import losses
-from convgym.agents.training.minibatches import neighbours, shuffled
+from convgym.agents.training.optim import Optimiser
 from convgym.agents.values.diagnostics import auc, calibration
 from convgym.agents.values.q_function import QEnsemble, QFunction, QFunctionConfig
+from convgym.progress import Progress, ProgressCallback, no_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +78,14 @@ def lambda_returns(
     return returns[::-1]
 
 
-def judge(
-    member: QFunction, episodes: Sequence[TokenisedEpisode], pad_id: int
-) -> list[ValueEstimates]:
+def judge(member: QFunction, episodes: Sequence[TokenisedEpisode]) -> list[ValueEstimates]:
     """Return what a member says of every episode."""
     config = member.config
     judged: list[ValueEstimates] = []
-    for start in range(0, len(episodes), 64):
-        part = episodes[start : start + 64]
-        batch = collate(part, pad_id)
+    size = member.model.batch_sizes.reading
+    for start in range(0, len(episodes), size):
+        part = episodes[start : start + size]
+        batch = member.model.collate(part)
         tokens, advantages = member.read(batch)
         begins = first_tokens(batch)
         per_token = tokens.split(batch.response.sum(dim=1).tolist())
@@ -111,9 +112,8 @@ def fit(
     *,
     earlier: Sequence[WeightedEpisode] = (),
     held_out: int = 0,
-    pad_id: int,
     generator: torch.Generator,
-    tell: Callable[[int, int], None] = lambda done, total: None,
+    progress: ProgressCallback = no_progress,
 ) -> list[ValueEstimates]:
     """Fit every member to its part of the log, in place.
 
@@ -122,9 +122,8 @@ def fit(
         episodes: the log of the present policy.
         earlier: conversations of earlier rounds, for all members.
         held_out: with a single fold, so many episodes at the beginning are left out of the fit.
-        pad_id: the padding token.
         generator: order of minibatches and the folds.
-        tell: called with members done and in total.
+        progress: told the members that are done.
 
     Returns:
         What the member that has not seen it says of each episode; with a single fold, what the
@@ -138,54 +137,50 @@ def fit(
     present = [WeightedEpisode(episode, (1.0,) * episode.n_turns) for episode in episodes]
     judged: dict[int, ValueEstimates] = {}
     for fold, member in enumerate(ensemble):
-        training = [one for one, other in zip(present, folds, strict=True) if other != fold]
-        _fit_member(member, [*training, *earlier], pad_id, generator)
-        tell(fold + 1, ensemble.config.folds)
+        training = [
+            weighted for weighted, other in zip(present, folds, strict=True) if other != fold
+        ]
+        _fit_member(member, [*training, *earlier], generator)
+        progress(Progress("fit Q", fold + 1, ensemble.config.folds))
         unseen = [i for i, other in enumerate(folds) if other in (fold, -1)]
-        opinions = judge(member, [episodes[i] for i in unseen], pad_id)
+        opinions = judge(member, [episodes[i] for i in unseen])
         judged |= dict(zip(unseen, opinions, strict=True))
     return [judged[i] for i in range(n)]
 
 
 def _fit_member(
-    member: QFunction,
-    training: Sequence[WeightedEpisode],
-    pad_id: int,
-    generator: torch.Generator,
+    member: QFunction, training: Sequence[WeightedEpisode], generator: torch.Generator
 ) -> None:
-    config = member.config
-    episodes = [one.episode for one in training]
+    config, device = member.config, member.model.device
+    episodes = [weighted.episode for weighted in training]
     trained = [parameter for parameter in member.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.01, fused=True)
+    optimiser = Optimiser(trained, config.learning_rate, config.max_gradient_norm, 0.01)
     if episodes and not member.fitted:
-        member.expect(sum(one.outcome for one in episodes) / len(episodes))
+        member.expect(sum(episode.outcome for episode in episodes) / len(episodes))
     parts = neighbours(episodes, config.minibatch)
     done, total = 0, config.epochs * len(parts)
     for _ in range(config.epochs):
-        targets = _targets(member, episodes, pad_id)
-        flat = torch.tensor([d for row in targets for d in row.differences])
+        targets = _targets(member, episodes)
+        flat = torch.tensor([d for row in targets for d in row.differences], device=device)
         variance = float(flat.var(correction=0)) + 1e-8 if len(flat) else 1.0
         for number in shuffled(len(parts), generator):
             part = parts[number]
-            batch = collate([episodes[i] for i in part], pad_id, endings=True)
-            weights = torch.tensor([w for i in part for w in training[i].weights])
-            returns = torch.tensor([g for i in part for g in targets[i].returns])
+            batch = member.model.collate([episodes[i] for i in part], endings=True)
+            weights = torch.tensor([w for i in part for w in training[i].weights], device=device)
+            returns = torch.tensor([g for i in part for g in targets[i].returns], device=device)
             hidden = member(batch.ids)
             loss = _value_loss(member, hidden, batch, weights, returns)
             if config.form == "dueling" and config.advantage_weight:
-                target = torch.tensor([d for i in part for d in targets[i].differences])
+                differences = [d for i in part for d in targets[i].differences]
                 after = hidden[last_tokens(batch)]
+                target = torch.tensor(differences, device=device)
                 error = (member.advantages(after, after) - target).square()
                 weight = config.advantage_weight / variance
                 loss = loss + weight * _weighted_mean(error, weights)
             if config.reply_weight:
                 loss = loss + config.reply_weight * _reply_loss(member, hidden, batch)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(trained, config.max_gradient_norm)
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * (1 - done / total)
-            optimizer.step()
+            optimiser.schedule(1 - done / total)
+            optimiser.step(loss)
             done += 1
 
 
@@ -197,23 +192,24 @@ class _Targets:
     """``G(lambda) - V(s)`` of every turn, for an advantage head."""
 
 
-def _targets(
-    member: QFunction, episodes: Sequence[TokenisedEpisode], pad_id: int
-) -> list[_Targets]:
+def _targets(member: QFunction, episodes: Sequence[TokenisedEpisode]) -> list[_Targets]:
     """Return the targets of Q, by the member as it is now; Monte Carlo returns need no member."""
     config = member.config
     if config.form == "direct" and config.return_lambda == 1:
         return [
             _Targets(
                 lambda_returns(
-                    (0.0,) * one.n_turns, one.outcome, gamma=config.gamma, return_lambda=1.0
+                    (0.0,) * episode.n_turns, episode.outcome, gamma=config.gamma, return_lambda=1.0
                 )
             )
-            for one in episodes
+            for episode in episodes
         ]
     return [
-        _Targets(one.returns, [g - v for g, v in zip(one.returns, one.values, strict=True)])
-        for one in judge(member, episodes, pad_id)
+        _Targets(
+            estimates.returns,
+            [g - v for g, v in zip(estimates.returns, estimates.values, strict=True)],
+        )
+        for estimates in judge(member, episodes)
     ]
 
 
@@ -232,9 +228,10 @@ def _value_loss(
     final = last_tokens(batch)
     last_turns = begins.sum(1).cumsum(0) - 1
     ended = batch.response.any(1)
+    rows = torch.arange(len(batch), device=hidden.device)
     raws = [
         member.raw_values(hidden[:, :-1][chosen]),
-        member.raw_values(hidden[torch.arange(len(batch)), batch.lengths - 1])[ended],
+        member.raw_values(hidden[rows, batch.lengths - 1])[ended],
     ]
     targets = [discounted[:, 1:][chosen], batch.outcomes[ended]]
     emphasis = torch.where(begins[:, 1:][chosen], config.state_weight, 1.0)
@@ -261,22 +258,22 @@ def _reply_loss(member: QFunction, hidden: Tensor, batch: Batch) -> Tensor:
     """Cross-entropy of the customer's tokens; a system message that all rows share is none."""
     customer = (batch.present & ~batch.response)[:, max(1, shared_length(batch.ids)) :]
     first = batch.ids.shape[1] - customer.shape[1]
-    return functional.cross_entropy(
-        member.word_logits(hidden[:, first - 1 : -1][customer]), batch.ids[:, first:][customer]
-    )
+    logits = member.model.word_logits(hidden[:, first - 1 : -1][customer])
+    return functional.cross_entropy(logits, batch.ids[:, first:][customer])
 
 
-def importance(log_ratios: Sequence[float]) -> list[float]:
-    """Return the weight of every turn of a conversation that another policy held.
+def corrected_advantages(episode: TokenisedEpisode, estimates: ValueEstimates) -> tuple[float, ...]:
+    """Return the advantage of every response token of a logged conversation.
 
-    A turn's return depends on what was said from it on: its weight is the probability ratio of
-    these responses, exp of the sum of ``log_ratios`` from this turn on, capped at 1.
+    The response's score is its lambda-return, an estimate of Q(s, a) that the fitted values and
+    what followed in the log make together; from it goes the value of the state in which the token
+    was chosen, V(s, tokens so far), as in token-level PPO with the score as the final reward.
     """
-    weights, total = [], 0.0
-    for log_ratio in reversed(log_ratios):
-        total += log_ratio
-        weights.append(math.exp(min(0.0, total)))
-    return weights[::-1]
+    turns = [turn for turn in episode.turns if turn >= 0]
+    return tuple(
+        estimates.returns[turn] - value
+        for turn, value in zip(turns, estimates.token_values, strict=True)
+    )
 
 
 def diagnose(
@@ -291,15 +288,18 @@ def diagnose(
         single outcomes ``calibration_error``, the mean of ``|predicted - observed|`` over ten bins,
         and ``auc``, which is left out where all conversations ended alike.
     """
-    value = torch.tensor([v for one in judged for v in one.values])
-    advantage = torch.tensor([a for one in judged for a in one.advantages])
-    target = torch.tensor([g for one in judged for g in one.returns]) - value
+    cpu = torch.device("cpu")
+    value = torch.tensor([v for estimates in judged for v in estimates.values], device=cpu)
+    advantage = torch.tensor([a for estimates in judged for a in estimates.advantages], device=cpu)
+    returns = torch.tensor([g for estimates in judged for g in estimates.returns], device=cpu)
+    target = returns - value
     outcome = torch.tensor(
         [
             episode.outcome * config.gamma ** (episode.n_turns - 1 - turn)
             for episode in episodes
             for turn in range(episode.n_turns)
-        ]
+        ],
+        device=cpu,
     )
     mean = outcome.mean().expand_as(outcome)
 

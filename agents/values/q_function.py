@@ -22,18 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
 from convgym.agents.model.batch import Batch, first_tokens, last_tokens
-from convgym.agents.model.branching import Branches
-from convgym.agents.model.format import ConversationFormat, Tokens
-from convgym.agents.model.forward import read
-from convgym.agents.model.packing import Packed, hidden_states, pack_pairs
-from convgym.agents.model.weights import copied
+from convgym.agents.model.format import Tokens
+from convgym.agents.model.language_model import LanguageModel
+from convgym.agents.model.packing import hidden_states, pack_pairs
 from convgym.errors import ConvgymError
 
 
@@ -101,25 +99,20 @@ class QFunction(nn.Module):
         config: the form and the loss.
     """
 
-    def __init__(self, model: Any, config: QFunctionConfig) -> None:
+    def __init__(self, model: LanguageModel, config: QFunctionConfig) -> None:
         super().__init__()
         self.config = config
-        self.language_model = copied(model)
-        width = model.config.get_text_config().hidden_size
-        self.value_head = nn.Linear(width, 1)
-        self.advantage_head = nn.Linear(width, 1)
+        self.model = model.copy()
+        self.network = self.model.network  # so that its parameters are this module's
+        self.value_head = nn.Linear(model.width, 1, device=model.device)
+        self.advantage_head = nn.Linear(model.width, 1, device=model.device)
         for head in (self.value_head, self.advantage_head):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
 
-    @property
-    def body(self) -> Any:
-        """The language model without its output layer."""
-        return self.language_model.base_model
-
     def forward(self, ids: Tensor) -> Tensor:
         """Return the hidden states (B, T, width) of conversations padded at the right."""
-        return read(self.body, ids)
+        return self.model.hidden_states(ids)
 
     @property
     def fitted(self) -> bool:
@@ -130,7 +123,8 @@ class QFunction(nn.Module):
     def expect(self, outcome: float) -> None:
         """Begin a fit at the mean outcome: a small log is too short to come there from 1/2."""
         if self.config.loss == "bce":
-            outcome = float(torch.tensor(outcome).logit(eps=0.01))  # never quite certain
+            # Never quite certain.
+            outcome = float(torch.tensor(outcome, device="cpu").logit(eps=0.01))
         self.value_head.bias.fill_(outcome)
 
     def raw_values(self, hidden: Tensor) -> Tensor:
@@ -150,11 +144,6 @@ class QFunction(nn.Module):
         advantages: Tensor = self.advantage_head(after.to(self.advantage_head.weight.dtype))[..., 0]
         return advantages
 
-    def word_logits(self, hidden: Tensor) -> Tensor:
-        """Return the logits (..., V) of the next token."""
-        logits: Tensor = self.language_model.get_output_embeddings()(hidden)
-        return logits.float()
-
     @torch.inference_mode()
     def read(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the value before each response token (N,) and direct A of each response (R,)."""
@@ -168,7 +157,6 @@ class QFunction(nn.Module):
         self,
         prompts: Sequence[Tokens],
         responses: Sequence[Tokens],
-        format: ConversationFormat,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return V(s) (N,) and both opinions of N responses.
@@ -176,54 +164,29 @@ class QFunction(nn.Module):
         These are the direct one of A(s, a) (N,), and the mean of V(s') (N,) over imagined replies,
         NaN where none are asked for. Conversations are read once for all that is said in them.
         """
-        imagines = self.config.imagined > 0
-        frame = format.reply_frame[0] if imagines else ()
-        values, direct = torch.zeros(len(prompts)), torch.zeros(len(prompts))
-        imagined = torch.full((len(prompts),), torch.nan)
-        framed = [one + frame for one in responses]
-        for indices, packed in pack_pairs(prompts, framed, format.pad_id):
-            cache = DynamicCache(config=self.body.config) if imagines else None
-            hidden = hidden_states(self.body, packed, cache)
+        model, config = self.model, self.config
+        imagines = config.imagined > 0
+        frame = model.format.reply_frame[0] if imagines else ()
+        n, device = len(prompts), model.device
+        values, direct = torch.zeros(n, device=device), torch.zeros(n, device=device)
+        imagined = torch.full((n,), torch.nan, device=device)
+        framed = [response + frame for response in responses]
+        packs = pack_pairs(
+            prompts, framed, model.format.pad_id, device, rows=model.batch_sizes.packing
+        )
+        for indices, packed in packs:
+            cache = DynamicCache(config=model.body.config) if imagines else None
+            hidden = hidden_states(model.body, packed, cache)
             before = hidden[packed.end_rows, packed.state_columns]
             after = hidden[packed.end_rows, packed.end_columns - len(frame)]
             values[indices] = self.values(before).float()
             direct[indices] = self.advantages(before, after).float()
             if cache is not None:
-                imagined[indices] = self._imagine(packed, hidden, cache, format, generator)
+                heard = model.imagine(
+                    packed, hidden, cache, config.replies, config.max_reply_tokens, generator
+                )
+                imagined[indices] = self.values(heard).view(-1, config.replies).mean(1)
         return values, direct, imagined
-
-    def _imagine(
-        self,
-        packed: Packed,
-        hidden: Tensor,
-        cache: DynamicCache,
-        format: ConversationFormat,
-        generator: torch.Generator,
-    ) -> Tensor:
-        """Return the mean of V(s') (R,) over replies to responses that were read packed."""
-        replies, after = self.config.replies, format.reply_frame[1]
-        branch = (packed.response[:, None] * replies + torch.arange(replies)).flatten()
-        branch, order = branch.sort(stable=True)
-        longest = int(torch.bincount(packed.response).max())
-        branches = Branches(
-            self.language_model,
-            cache,
-            packed.end_rows.repeat_interleave(replies),
-            (packed.state_columns + 1).repeat_interleave(replies),
-            capacity=longest + self.config.max_reply_tokens + len(after),
-        )
-        branches.begin(branch, packed.columns.repeat_interleave(replies)[order])
-        samples = branches.sample(
-            hidden[packed.end_rows, packed.end_columns].repeat_interleave(replies, 0),
-            generator,
-            end_id=after[0],
-            forbidden_ids=tuple({*format.forbidden_ids, format.end_id} - {after[0]}),
-            temperature=1.0,
-            max_new_tokens=self.config.max_reply_tokens,
-        )
-        # What is left of the frame; all of it after words that found no end.
-        blocks = [after[1:] if one.token_ids[-1] == after[0] else after for one in samples]
-        return self.values(branches.read_on(blocks)).view(-1, replies).mean(1)
 
 
 class QEnsemble(nn.Module):
@@ -234,7 +197,7 @@ class QEnsemble(nn.Module):
         config: hyperparameters.
     """
 
-    def __init__(self, model: Any, config: QFunctionConfig) -> None:
+    def __init__(self, model: LanguageModel, config: QFunctionConfig) -> None:
         super().__init__()
         self.config = config
         self.members = nn.ModuleList(QFunction(model, config) for _ in range(config.folds))
@@ -244,7 +207,6 @@ class QEnsemble(nn.Module):
         prompts: Sequence[Tokens],
         responses: Sequence[Tokens],
         *,
-        format: ConversationFormat,
         generator: torch.Generator,
     ) -> Tensor:
         """Return Q(s, a) (N,) of N responses to N prompts, given as token ids.
@@ -256,11 +218,11 @@ class QEnsemble(nn.Module):
         index = [
             places.setdefault(pair, len(places)) for pair in zip(prompts, responses, strict=True)
         ]
-        states, said = [one for one, _ in places], [one for _, one in places]
+        states, said = [prompt for prompt, _ in places], [response for _, response in places]
         values, opinions = [], []
         share = self.config.imagined
         for member in self:
-            value, advantage, imagined = member.opinions(states, said, format, generator)
+            value, advantage, imagined = member.opinions(states, said, generator)
             if share:
                 advantage = (1 - share) * advantage + share * (imagined - value)
             values.append(value)

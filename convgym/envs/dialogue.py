@@ -14,6 +14,7 @@ from convgym.customers.base import Customer, Decision, Reply
 from convgym.customers.together import Answer, Opening, reset_customers, respond_customers
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.seeds import EVALUATION_BASE
+from convgym.usage import count_conversation, count_turn
 
 _ENDINGS: dict[Decision, Outcome | None] = {
     Decision.CONTINUE: None,
@@ -83,6 +84,7 @@ class Dialogue:
         self._open(seed, opening)
 
     def _open(self, seed: int, opening: Opening) -> None:
+        count_conversation(seed)
         self.seed = seed
         self.turn, self.outcome, self.failure = 0, None, None
         if isinstance(opening, InfrastructureError):
@@ -131,6 +133,7 @@ class Dialogue:
         self.messages += new
         self.text += "\n" + render(new)
         self.turn += 1
+        count_turn()
         self.outcome = ending or ("turn_limit" if self.turn >= self.max_turns else None)
 
     @property

@@ -159,3 +159,11 @@ def refuse_held_out(environment: Mapping[str, Any] | None) -> None:
                 f"the catalog {load_catalog(source).name!r} is reserved for evaluation: train on"
                 " another one, and judge the result on it with `convgym bench --evaluate-on`"
             )
+
+
+@lru_cache(maxsize=1)
+def held_out_names() -> frozenset[str]:
+    """Return the names of the package's catalogues that are reserved for evaluation."""
+    return frozenset(
+        catalog.name for name in catalog_names() if (catalog := load_catalog(name)).held_out
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from convgym.agents.model.batch import Batch, TokenisedEpisode, collate
+from convgym.agents.model.batch import TokenisedEpisode
 
 
 def neighbours(episodes: Sequence[TokenisedEpisode], size: int) -> list[list[int]]:
@@ -15,12 +15,6 @@ def neighbours(episodes: Sequence[TokenisedEpisode], size: int) -> list[list[int
     return [ordered[i : i + size] for i in range(0, len(ordered), size)]
 
 
-def batches(episodes: Sequence[TokenisedEpisode], size: int, pad_id: int) -> list[Batch]:
-    """Return episodes in batches of ``size``, neighbours in length together."""
-    parts = neighbours(episodes, size)
-    return [collate([episodes[i] for i in part], pad_id) for part in parts]
-
-
 def shuffled(n: int, generator: torch.Generator) -> list[int]:
     """Return 0 .. n - 1 in random order."""
-    return torch.randperm(n, generator=generator).tolist()
+    return torch.randperm(n, generator=generator, device=generator.device).tolist()

@@ -1,0 +1,50 @@
+"""How an agent's language model is loaded, computed and sampled: the same for all agents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from convgym.agents.model.devices import DTYPES, Dtype
+from convgym.agents.model.lora import LoRA
+from convgym.errors import ConvgymError
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyConfig:
+    """A language model as a seller; every agent's config holds one as ``policy``.
+
+    Raises:
+        ConvgymError: for a value that cannot be.
+    """
+
+    model: str = "default"
+    """``"default"``, the small seller of the package; ``"smollm2"``; or a folder in Hugging Face
+    format."""
+    temperature: float = 1.0
+    """Of sampling, positive."""
+    max_new_tokens: int = 24
+    """Longest response in tokens, its end token included."""
+    system_message: str | None = None
+    """What a chat model is told first; None leaves it to the model's folder."""
+    lora: LoRA | None = None
+    """Adapters to train in place of the model's weights."""
+    device: str = "auto"
+    """``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``: a GPU where one is visible."""
+    dtype: Dtype = "auto"
+    """Of frozen weights, beside adapters, and of the products of trained ones (mixed precision).
+    ``auto`` keeps frozen weights in bfloat16 where the device has instructions for it and computes
+    with trained ones in float32; ``bfloat16`` and ``float32`` hold for both."""
+    generation_batch: int | None = None
+    """Conversations that are held together; None suits the device."""
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ConvgymError(f"temperature must be positive, got {self.temperature!r}")
+        if self.max_new_tokens < 1:
+            raise ConvgymError(f"max_new_tokens must be at least 1, got {self.max_new_tokens!r}")
+        if self.dtype not in DTYPES:
+            raise ConvgymError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        if self.generation_batch is not None and self.generation_batch < 1:
+            raise ConvgymError(
+                f"generation_batch must be at least 1 or None, got {self.generation_batch!r}"
+            )

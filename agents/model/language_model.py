@@ -1,0 +1,247 @@
+"""A language model as the algorithms use it: how likely words were, and what else could be said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+
+from convgym.agents.model.batch import Batch, TokenisedEpisode, collate
+from convgym.agents.model.branching import Branches
+from convgym.agents.model.devices import BatchSizes
+from convgym.agents.model.format import ConversationFormat, Tokens
+from convgym.agents.model.forward import read, word_logits
+from convgym.agents.model.minibatches import neighbours
+from convgym.agents.model.packing import Candidate, Packed, hidden_states, pack
+from convgym.agents.model.sampling import Sample, SamplingConfig, token_logprobs
+from convgym.agents.model.weights import copied, load_trained_weights, trained_weights
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model, its token format, and how it is sampled.
+
+    Everything is computed on the device on which the network is; random numbers come from
+    generators on the CPU. N counts response tokens, B conversations, V the vocabulary.
+    """
+
+    network: PreTrainedModel
+    """A ``transformers`` causal language model with attention layers only."""
+    format: ConversationFormat
+    """How conversations become token ids for this model."""
+    sampling: SamplingConfig
+    batch_sizes: BatchSizes
+
+    @classmethod
+    def of(
+        cls,
+        network: PreTrainedModel,
+        format: ConversationFormat,
+        sampling: SamplingConfig | None = None,
+        batch_sizes: BatchSizes | None = None,
+    ) -> LanguageModel:
+        """Return a model with the batch sizes that suit its device unless others are given."""
+        return cls(
+            network,
+            format,
+            sampling or SamplingConfig(),
+            batch_sizes or BatchSizes.of(network.device),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything is computed."""
+        return self.network.device
+
+    @property
+    def body(self) -> PreTrainedModel:
+        """The network without its output layer."""
+        return cast("PreTrainedModel", self.network.base_model)
+
+    @property
+    def width(self) -> int:
+        """Size of a hidden state."""
+        width: int = self.network.config.get_text_config().hidden_size
+        return width
+
+    # What is trained.
+
+    def copy(self) -> LanguageModel:
+        """Return a copy to be trained; weights that are frozen are shared."""
+        return replace(self, network=copied(self.network))
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """Return what an optimiser may change."""
+        return [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights that are trained, by name."""
+        return trained_weights(self.network)
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Set the weights to what ``weights`` returned of this model or a copy of it."""
+        load_trained_weights(self.network, weights)
+
+    # How likely words were.
+
+    def collate(self, episodes: Sequence[TokenisedEpisode], *, endings: bool = False) -> Batch:
+        """Return conversations as one batch on the model's device."""
+        return collate(episodes, self.format.pad_id, device=self.device, endings=endings)
+
+    def batches(self, episodes: Sequence[TokenisedEpisode], size: int) -> list[Batch]:
+        """Return conversations in batches of ``size``, neighbours in length together."""
+        parts = neighbours(episodes, size)
+        return [self.collate([episodes[i] for i in part]) for part in parts]
+
+    def hidden_states(self, ids: Tensor) -> Tensor:
+        """Return the hidden states (B, T, width) of conversations padded at the right."""
+        return read(self.body, ids)
+
+    def word_logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits (..., V) of the next token from hidden states (..., width)."""
+        return word_logits(self.network, hidden).float()
+
+    def distributions(self, batch: Batch) -> Tensor:
+        """Return the log-probabilities (N, V) from which the batch's response tokens were chosen.
+
+        One forward pass over whole conversations; the N tokens stand in the order of
+        ``batch.ids[batch.response]``. The distribution is the one that is sampled.
+        """
+        # The first token of a conversation is the customer's.
+        return self._chosen(self.hidden_states(batch.ids)[:, :-1][batch.response[:, 1:]])
+
+    def logprobs(self, batch: Batch) -> Tensor:
+        """Return the log-probability (N,) of each response token; order as ``distributions``."""
+        chosen = batch.ids[batch.response][:, None]
+        return self.distributions(batch).gather(-1, chosen)[:, 0]
+
+    @torch.inference_mode()
+    def divergence(self, reference: LanguageModel, episodes: Sequence[TokenisedEpisode]) -> float:
+        """Return KL(self, reference) in nats per response, over what the reference said.
+
+        The divergence of every token's whole distribution ("exact"), not of the sampled token
+        alone; the tokens before it are those of the log, which the reference wrote.
+        """
+        total, responses = 0.0, 0
+        size = self.batch_sizes.branching
+        for start in range(0, len(episodes), size):
+            part = episodes[start : start + size]
+            batch = self.collate(part)
+            total += float(
+                exact_kl(self.distributions(batch), reference.distributions(batch)).sum()
+            )
+            responses += sum(episode.n_turns for episode in part)
+        return total / responses
+
+    def _chosen(self, hidden: Tensor) -> Tensor:
+        forbidden = torch.tensor(self.format.forbidden_ids, dtype=torch.long, device=self.device)
+        logits = word_logits(self.network, hidden)
+        return token_logprobs(logits, forbidden, self.sampling.temperature)
+
+    # What else could be said.
+
+    def pack(self, conversations: Sequence[tuple[TokenisedEpisode, Sequence[Candidate]]]) -> Packed:
+        """Pack conversations, each with other responses to some of its states."""
+        return pack(conversations, self.format.pad_id, self.device)
+
+    def packed_distributions(self, packed: Packed) -> Tensor:
+        """Return the log-probabilities (N, V) from which the packed candidates' tokens come."""
+        return self._chosen(hidden_states(self.body, packed)[packed.rows, packed.parents])
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        conversations: Sequence[TokenisedEpisode],
+        samples: int,
+        generator: torch.Generator,
+    ) -> list[list[Candidate]]:
+        """Sample ``samples`` responses to every state of every conversation, each read once."""
+        candidates: list[list[Candidate]] = [[] for _ in conversations]
+        for part in neighbours(conversations, self.batch_sizes.branching):
+            states = [
+                (row, turn, start)
+                for row, i in enumerate(part)
+                for turn, start in enumerate(conversations[i].response_starts())
+                for _ in range(samples)
+            ]
+            rows, turns, starts = torch.tensor(states, device=self.device).T
+            batch = self.collate([conversations[i] for i in part])
+            cache = DynamicCache(config=self.body.config)
+            hidden = read(self.body, batch.ids[:, : int(starts.max())], cache=cache)
+            branches = Branches(self.network, cache, rows, starts, self.sampling.max_new_tokens)
+            sampled = branches.sample(
+                hidden[rows, starts - 1],
+                generator,
+                end_id=self.format.end_id,
+                forbidden_ids=self.format.forbidden_ids,
+                temperature=self.sampling.temperature,
+                max_new_tokens=self.sampling.max_new_tokens,
+            )
+            for row, turn, sample in zip(rows.tolist(), turns.tolist(), sampled, strict=True):
+                candidate = Candidate(turn, sample.token_ids, sample.token_logprobs)
+                candidates[part[row]].append(candidate)
+        return candidates
+
+    def imagine(
+        self,
+        packed: Packed,
+        hidden: Tensor,
+        cache: DynamicCache,
+        replies: int,
+        max_reply_tokens: int,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return hidden states (R * replies, width) after imagined replies to R packed responses.
+
+        The model plays the customer: it samples replies to every response, and then reads what is
+        left of the block that leads up to the seller's next words.
+
+        Args:
+            packed: the responses, each with the beginning of the reply's frame after it.
+            hidden: the packed rows' hidden states (B, T, width).
+            cache: the packed rows' keys and values.
+            replies: per response.
+            max_reply_tokens: longest reply.
+            generator: of the replies.
+        """
+        after = self.format.reply_frame[1]
+        # Tokens of a response stand in every branch that continues it.
+        numbers = torch.arange(replies, device=self.device)
+        branch, order = (packed.response[:, None] * replies + numbers).flatten().sort(stable=True)
+        longest = int(torch.bincount(packed.response).max())
+        branches = Branches(
+            self.network,
+            cache,
+            packed.end_rows.repeat_interleave(replies),
+            (packed.state_columns + 1).repeat_interleave(replies),
+            capacity=longest + max_reply_tokens + len(after),
+        )
+        branches.begin(branch, packed.columns.repeat_interleave(replies)[order])
+        sampled = branches.sample(
+            hidden[packed.end_rows, packed.end_columns].repeat_interleave(replies, 0),
+            generator,
+            end_id=after[0],
+            forbidden_ids=tuple({*self.format.forbidden_ids, self.format.end_id} - {after[0]}),
+            temperature=1.0,
+            max_new_tokens=max_reply_tokens,
+        )
+        return branches.read_on([_rest_of_frame(sample, after) for sample in sampled])
+
+
+def _rest_of_frame(sample: Sample, frame: Tokens) -> Tokens:
+    """Return what is left of a frame after a reply; all of it after words that found no end."""
+    return frame[1:] if sample.token_ids[-1] == frame[0] else frame
+
+
+def exact_kl(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Return KL(policy, reference) (N,) of whole distributions, given as log-probabilities (N, V).
+
+    Estimates from the sampled tokens alone do not see probability that moves to tokens which the
+    log does not hold, and that is where a policy drifts to (docs/log.md).
+    """
+    # Forbidden tokens are -inf - -inf.
+    return (logprobs.exp() * (logprobs - reference).nan_to_num(0.0)).sum(-1)

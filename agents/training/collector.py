@@ -1,0 +1,294 @@
+"""The one door to customers: everything by which an agent meets them in training.
+
+The collector owns the training seeds, the budget of conversations, the deployments, the failed
+conversations, the refusal of customers that are reserved for evaluation, and the logs. Customers
+are met live, by ``deploy``, or on paper: ``logged`` reads a log that somebody wrote
+(``convgym.logs``), or has one written. A budget is kept by construction, and what was really used
+is counted below the agent (``convgym.usage``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from convgym.agents.protocol import CurvePoint, Usage
+from convgym.conversation import Episode
+from convgym.errors import ConvgymError, InfrastructureError
+from convgym.logs import read_log, write_log
+from convgym.policy import Policy
+from convgym.progress import Progress, ProgressCallback, no_progress
+from convgym.rollout import rollout
+from convgym.seeds import EVALUATION_BASE, train_seeds
+from convgym.shop.catalog import held_out_names, refuse_held_out
+from convgym.usage import metered
+
+
+class Collector:
+    """Meets customers for an agent, within a budget.
+
+    Args:
+        conversations: the budget, positive.
+        seed: of the customers, and of all that is random in training.
+        environment: options of ``SalesEnv``, among them the customer.
+        log: a log from which ``logged`` reads in place of having one written.
+        folder: where the conversations of every deployment are kept, as logs. Deployments that
+            are there already are read and not held again. None keeps none.
+
+    Attributes:
+        budget: as given.
+        seed: as given.
+        environment: as given.
+        usage: what was used so far.
+        curve: conversion, a point a deployment.
+
+    Raises:
+        ConvgymError: for a budget below 1, or customers that are reserved for evaluation.
+    """
+
+    def __init__(
+        self,
+        conversations: int,
+        *,
+        seed: int,
+        environment: Mapping[str, Any] | None = None,
+        log: str | Path | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        if conversations < 1:
+            raise ConvgymError(f"the budget must be at least 1 conversation, got {conversations}")
+        refuse_held_out(environment)
+        self.budget, self.seed = conversations, seed
+        self.environment: Mapping[str, Any] = dict(environment or {})
+        self.log = None if log is None else Path(log)
+        self.folder = folder
+        self.usage = Usage()
+        self.curve: list[CurvePoint] = []
+        self._seeds = train_seeds(seed, conversations)
+        self._held = 0  # conversations that this object has held live
+        self._has_log = False
+        self._seconds_before, self._started = 0.0, time.monotonic()
+
+    @property
+    def remaining(self) -> int:
+        """Conversations that may still be held."""
+        return self.budget - self.usage.conversations
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began, over all interruptions."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def deploy(
+        self,
+        policy: Policy | Sequence[Policy],
+        conversations: int,
+        *,
+        progress: ProgressCallback = no_progress,
+    ) -> list[Episode]:
+        """Hold the next conversations with a fixed policy; fewer where the budget ends.
+
+        Args:
+            policy: who speaks; of several, the i-th conversation is held by one after the other,
+                which is how exploration with several voices of one policy goes into a log.
+            conversations: how many, positive.
+            progress: told the conversations that are done.
+
+        Returns:
+            The conversations in the order of their customers, those that failed included.
+
+        Raises:
+            ConvgymError: when the budget is spent, or the folder holds other conversations.
+            InfrastructureError: when the customer failed in every conversation.
+        """
+        if conversations < 1 or self.remaining < 1:
+            raise ConvgymError(
+                f"the budget of {self.budget} conversations is spent: {self.remaining} are left, "
+                f"{conversations} were asked for"
+            )
+        policies = [policy] if isinstance(policy, Policy) else policy
+        start = self.usage.conversations
+        seeds = self._seeds[start : start + conversations]
+        kept = self._kept(self.usage.deployments)
+        if kept is not None and kept.exists():
+            episodes = _read_kept(kept, seeds)
+        else:
+            policy_seed = self.seed * 1_000_003 + self.usage.deployments
+            episodes = self._hold(policies, seeds, policy_seed, progress)
+            _keep(kept, episodes)
+        return self._enter(episodes, deployments=1)
+
+    def logged(
+        self, behaviour: Policy, *, progress: ProgressCallback = no_progress
+    ) -> list[Episode]:
+        """Return a log to learn from offline, of as many conversations as the budget.
+
+        It is read from the file that the collector was given, up to the budget, or else
+        ``behaviour`` holds the conversations. Asked again, it is the same log, entered once.
+
+        Raises:
+            ConvgymError: after deployments, for a log that is damaged, empty or of customers that are reserved for
+                evaluation.
+            InfrastructureError: when the customer failed in every conversation.
+        """
+        if self.usage.deployments and not self._has_log:
+            raise ConvgymError("a log takes the whole budget: ask for it before any deployment")
+        if self.log is not None:
+            episodes = self._read(self.log)
+        else:
+            seeds = self._seeds
+            kept = self._kept(0)
+            if kept is not None and kept.exists():
+                episodes = _read_kept(kept, seeds)
+            else:
+                episodes = self._hold([behaviour], seeds, self.seed, progress)
+                _keep(kept, episodes)
+        if self._has_log:  # a run that goes on has it in its books
+            return episodes
+        self._has_log = True
+        return self._enter(episodes, deployments=0 if self.log else 1)
+
+    def deployed(self, number: int) -> list[Episode]:
+        """Return the conversations of an earlier deployment, from the folder.
+
+        Raises:
+            ConvgymError: without a folder, or where it lacks that deployment.
+        """
+        kept = self._kept(number)
+        if kept is None or not kept.exists():
+            raise ConvgymError(
+                f"the conversations of deployment {number} are gone, and this run needs them to "
+                "go on: give a folder, or start anew in another one"
+            )
+        return read_log(kept).episodes
+
+    def _hold(
+        self,
+        policies: Sequence[Policy],
+        seeds: Sequence[int],
+        policy_seed: int,
+        progress: ProgressCallback,
+    ) -> list[Episode]:
+        episodes: dict[int, Episode] = {}
+        for number, policy in enumerate(policies):
+            places = range(number, len(seeds), len(policies))
+            done = len(episodes)
+
+            def report(news: Progress, done: int = done) -> None:
+                progress(replace(news, stage="collect", done=done + news.done, total=len(seeds)))
+
+            held = rollout(
+                policy,
+                [seeds[i] for i in places],
+                environment=self.environment,
+                policy_seed=policy_seed,
+                progress=report,
+            )
+            episodes |= dict(zip(places, held, strict=True))
+        self._held += len(seeds)
+        return [episodes[i] for i in range(len(seeds))]
+
+    def _read(self, path: Path) -> list[Episode]:
+        episodes = read_log(path).episodes[: self.budget]
+        if not episodes:
+            raise ConvgymError(f"the log {path} holds no conversation to learn from")
+        for episode in episodes:
+            shops = held_out_names() & set(episode.customer.split(":"))
+            if shops or EVALUATION_BASE <= episode.seed < 2 * EVALUATION_BASE:
+                raise ConvgymError(
+                    f"the log {path} holds a conversation (episode seed {episode.seed}, customer "
+                    f"{episode.customer!r}) with a customer that is reserved for evaluation: seeds "
+                    f"from {EVALUATION_BASE} on and held-out shops are; learn from another log"
+                )
+        return episodes
+
+    def _enter(self, episodes: list[Episode], deployments: int) -> list[Episode]:
+        """Enter conversations into the books."""
+        valid = [episode for episode in episodes if episode.valid]
+        if not valid:
+            reason = episodes[0].metadata.get("failure", "no reason given")
+            raise InfrastructureError(
+                f"the customer failed in all of {len(episodes)} conversations: {reason}"
+            )
+        conversion = sum(episode.converted for episode in valid) / len(valid)
+        usage = self.usage
+        self.curve.append(
+            CurvePoint(usage.conversations, usage.deployments, conversion, len(valid), self.seconds)
+        )
+        self.usage = replace(
+            usage,
+            conversations=usage.conversations + len(episodes),
+            turns=usage.turns + sum(len(episode.turns) for episode in episodes),
+            deployments=usage.deployments + deployments,
+            excluded=usage.excluded + len(episodes) - len(valid),
+        )
+        return episodes
+
+    def _kept(self, deployment: int) -> Path | None:
+        if self.folder is None:
+            return None
+        return self.folder / f"deployment-{deployment:03d}.jsonl.gz"
+
+    @contextmanager
+    def supervised(self, name: str) -> Iterator[None]:
+        """Count what an agent really uses of customers inside, and add it to ``usage``.
+
+        Raises:
+            ConvgymError: when more customers were met than passed through this collector, or any
+                that are reserved for evaluation: the comparison would not be fair.
+        """
+        budget, held = self.budget, self._held
+        with metered() as meter:
+            yield
+        own = self._held - held
+        if meter.evaluation_conversations:
+            raise ConvgymError(
+                f"agent {name!r} met {meter.evaluation_conversations} customers of evaluation in "
+                "training: the comparison would not be fair"
+            )
+        if meter.conversations > own or self.usage.conversations > budget:
+            raise ConvgymError(
+                f"agent {name!r} held {meter.conversations} conversations in training, {own} of "
+                f"them through its collector, with a budget of {budget}: the comparison would not "
+                "be fair"
+            )
+        self.usage = replace(self.usage, branches=self.usage.branches + meter.branches)
+
+    def state(self) -> dict[str, Any]:
+        """Return the books as plain data."""
+        return {
+            "usage": asdict(self.usage),
+            "curve": [asdict(point) for point in self.curve],
+            "seconds": self.seconds,
+            "has_log": self._has_log,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from books that ``state`` returned."""
+        self.usage = Usage(**state["usage"])
+        self.curve = [CurvePoint(**point) for point in state["curve"]]
+        self._has_log = state["has_log"]
+        self._seconds_before, self._started = state["seconds"], time.monotonic()
+
+
+def _keep(path: Path | None, episodes: Sequence[Episode]) -> None:
+    """Write a deployment's log so that a reader finds all of it or nothing."""
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".part-{path.name}")
+    write_log(part, episodes, overwrite=True)
+    part.replace(path)
+
+
+def _read_kept(path: Path, seeds: Sequence[int]) -> list[Episode]:
+    episodes = read_log(path).episodes
+    if [episode.seed for episode in episodes] != list(seeds):
+        raise ConvgymError(
+            f"{path} holds other conversations than this run's: use another folder or delete it"
+        )
+    return episodes

@@ -1,0 +1,61 @@
+"""Optimiser steps as all algorithms take them: AdamW, gradients clipped by their norm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Optimiser:
+    """AdamW with a largest gradient norm.
+
+    Args:
+        parameters: what is trained.
+        learning_rate: at first; ``schedule`` changes it.
+        max_gradient_norm: longer gradients are scaled down to it.
+        weight_decay: decoupled, as in AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101).
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        learning_rate: float,
+        max_gradient_norm: float,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self._parameters = list(parameters)
+        self._learning_rate, self._max_gradient_norm = learning_rate, max_gradient_norm
+        self._adamw = torch.optim.AdamW(
+            self._parameters, lr=learning_rate, weight_decay=weight_decay, fused=True
+        )
+
+    def step(self, loss: Tensor) -> None:
+        """Take a step down the gradient of a loss."""
+        self.zero_gradients()
+        loss.backward()
+        self.update()
+
+    def zero_gradients(self) -> None:
+        """Forget gradients, before those of a step are added up."""
+        self._adamw.zero_grad()
+
+    def update(self) -> None:
+        """Take a step with the gradients that were added up."""
+        nn.utils.clip_grad_norm_(self._parameters, self._max_gradient_norm)
+        self._adamw.step()
+
+    def schedule(self, factor: float) -> None:
+        """Multiply the first learning rate by ``factor`` from here on."""
+        for group in self._adamw.param_groups:
+            group["lr"] = self._learning_rate * factor
+
+    def state(self) -> dict[str, Any]:
+        """Return what a run that goes on must know, as tensors and plain values."""
+        return self._adamw.state_dict()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        self._adamw.load_state_dict(state)
