@@ -131,8 +131,8 @@ class Collector:
         ``behaviour`` holds the conversations. Asked again, it is the same log, entered once.
 
         Raises:
-            ConvgymError: after deployments, for a log that is damaged, empty or of customers that are reserved for
-                evaluation.
+            ConvgymError: after deployments, for a log that is damaged, empty or of customers that
+                are reserved for evaluation.
             InfrastructureError: when the customer failed in every conversation.
         """
         if self.usage.deployments and not self._has_log:
