@@ -51,7 +51,7 @@ def _windows(config: Any) -> list[int]:
     for name in _WINDOWS:
         window = getattr(config, name, None)
         sizes = window if isinstance(window, list | tuple) else [window]
-        found += [size for size in sizes if isinstance(size, int) and size > 0]
+        found += [size for size in sizes if type(size) is int and size > 0]
     return found
 
 
