@@ -26,8 +26,8 @@ def load_folder(folder: Path) -> tuple[Any, Any]:
 
 
 @contextmanager
-def refusing(what: str) -> Iterator[None]:
-    """Turn any error inside into one ConvgymError: ``what``, and the reason in a line."""
+def refusing(what: str, advice: str = "") -> Iterator[None]:
+    """Turn any error inside into one ConvgymError: ``what``, the reason in a line, ``advice``."""
     try:
         yield
     except ConvgymError:
@@ -35,4 +35,4 @@ def refusing(what: str) -> Iterator[None]:
     except Exception as error:  # what libraries raise on foreign models has no common class
         lines = str(error).strip().splitlines() or ["no reason given"]
         reason = lines[0] if len(lines[0]) <= 300 else f"{lines[0][:300]} ..."
-        raise ConvgymError(f"{what}: {type(error).__name__}: {reason}") from error
+        raise ConvgymError(f"{what}: {type(error).__name__}: {reason}{advice}") from error
