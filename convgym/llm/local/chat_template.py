@@ -102,10 +102,13 @@ def read_frames(tokenizer: Any, system_message: str = "") -> ChatFrames:
             return render(tokenizer, messages(contents), **options)
 
         try:
+            # What an option does not change is no answer to it.
+            heeded = bool(options) and rendered(words[0]) != rendered(words[0], options={})
+            frames = _frames(rendered, words, _token_texts(tokenizer), heeded)
             # Some templates leave the system message out without a word.
-            if system_message.strip() not in rendered(words[0]):
+            if system_message.strip() not in frames.opening[0] + frames.opening[1]:
                 raise _UnusableTemplate("it leaves the system message out")
-            return _frames(rendered, words, _token_texts(tokenizer), bool(options))
+            return frames
         except _UnusableTemplate as problem:
             problems.append(str(problem))
         except Exception as problem:  # templates are programs of strangers
