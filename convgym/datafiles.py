@@ -56,7 +56,7 @@ def read(model: type[Model], path: Path, kind: str) -> Model:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write ``data`` so that a reader finds the old file or the new one, never a part."""
-    write_atomically(path, _dumps(data, indent=2) + "\n")
+    write_atomically(path, dumps(data, indent=2) + "\n")
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -69,18 +69,19 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     part.replace(path)
 
 
-def _dumps(data: Any, indent: int | None = None) -> str:
-    return json.dumps(_plain(data), indent=indent, allow_nan=False, ensure_ascii=False)
+def dumps(data: Any, indent: int | None = None) -> str:
+    """Return ``data`` as JSON text; raises ValueError for nothing that ``plain`` takes."""
+    return json.dumps(plain(data), indent=indent, allow_nan=False, ensure_ascii=False)
 
 
-def _plain(data: Any) -> Any:
+def plain(data: Any) -> Any:
     """Return ``data`` as JSON knows it: arrays as lists, numbers that are not finite as null."""
     if isinstance(data, Mapping):
-        return {str(key): _plain(value) for key, value in data.items()}
+        return {str(key): plain(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_plain(value) for value in data]
+        return [plain(value) for value in data]
     if hasattr(data, "tolist"):
-        return _plain(data.tolist())
+        return plain(data.tolist())
     if isinstance(data, float) and not math.isfinite(data):
         return None
     return data if data is None or isinstance(data, str | int | float) else str(data)

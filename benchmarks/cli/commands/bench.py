@@ -67,7 +67,7 @@ def bench(
     if customer_option:
         _try_customer(chosen.evaluation_environment)
     try:
-        with Display(console(error=True), chosen, seed) as display:
+        with Display(console(error=True), chosen) as display:
             run_suite(chosen, folder, seed=seed, progress=display.update)
     except KeyboardInterrupt:
         say(f"interrupted; the same command resumes {folder}", error=True)

@@ -35,7 +35,7 @@ def run(
     """Call the command line in an empty folder, where "tiny" is a suite made of stand-ins."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(suites, "SUITES", {**suites.SUITES, "tiny": suite})
-    monkeypatch.setattr(runner, "default_parts", lambda: world.parts)
+    monkeypatch.setattr(runner, "default_parts", lambda: world)
 
     def call(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as end:
