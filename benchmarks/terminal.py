@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+from convgym.errors import ConvgymError, InfrastructureError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+# The packages that only learning and pictures need, all installed by the extra "train".
+_TRAIN = {
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "trl",
+    "peft",
+    "accelerate",
+    "matplotlib",
+}
 
 _KEPT = "\n\t"
 # Marks that turn the reading direction: what is shown would not be what stands there.
@@ -50,6 +66,33 @@ def _replace_unknown(stream: TextIO | None) -> None:
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """End the program with one line on stderr for whatever is not a fault of ours.
+
+    A user's mistake exits with 2, a failed backend with 1.
+    """
+    try:
+        yield
+    except ConvgymError as error:
+        _end(str(error))
+    except InfrastructureError as error:  # nobody's mistake: the customer's backend is down
+        _end(str(error), code=1)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _TRAIN:
+            raise
+        _end(f"this needs {missing}, which is not installed: pip install 'convgym[train]'")
+    except BrokenPipeError:  # the reader of our output, `head` say, went away
+        sys.stdout = None
+        raise SystemExit(0) from None
+
+
+def _end(message: str, code: int = 2) -> NoReturn:
+    say(f"convgym: error: {' '.join(message.split())}", error=True)
+    raise SystemExit(code)
 
 
 def console(*, error: bool = False) -> Console:
