@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -10,6 +11,8 @@ from convgym.errors import ConvgymError, unknown
 from convgym.sellers.scripted import SELLERS
 
 Kind = Literal["seller", "start", "agent"]
+
+_UNSAFE = re.compile(r"[^\w.=+-]|^\.", re.ASCII)
 
 START = "small-seller"
 """The shipped language model that every agent starts from, evaluated before any training."""
@@ -52,8 +55,9 @@ class Job:
 
     @property
     def label(self) -> str:
-        """A name for files and progress bars, unique within a run."""
-        return f"{self.name}-seed{self.seed}" if self.kind == "agent" else self.name
+        """A name for files and progress bars, unique within a run; it leads out of no folder."""
+        name = _UNSAFE.sub("-", self.name)
+        return f"{name}-seed{self.seed}" if self.kind == "agent" else name
 
 
 _AGENTS = ("bc", "filtered-bc", "online-ppo", "iterative-ppo")
@@ -133,9 +137,10 @@ def select(
     )
 
 
-def jobs(suite: Suite, seed: int) -> list[Job]:
+def jobs(suite: Suite, seed: int, starts: Sequence[str] = (START,)) -> list[Job]:
     """Return what ``suite`` runs, in order, for the run seed ``seed``.
 
+    ``starts`` are the policies that its agents start from, evaluated where there is an agent.
     Training seeds follow one another: runs of a suite under different seeds share none.
     """
     if seed < 0:
@@ -143,7 +148,7 @@ def jobs(suite: Suite, seed: int) -> list[Job]:
     training_seeds = range(seed * suite.training_seeds, (seed + 1) * suite.training_seeds)
     return [
         *(Job("seller", name, seed) for name in suite.sellers),
-        *(Job("start", START, seed) for _ in suite.agents[:1]),
+        *(Job("start", name, seed) for name in starts if suite.agents),
         *(Job("agent", name, number) for name in suite.agents for number in training_seeds),
     ]
 

@@ -53,7 +53,7 @@ def python(program: str, path: Path) -> str:
 
 
 def convgym(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    program = "from convgym.benchmarks.cli.app import main; main()"  # what the command runs
+    program = "from convgym.benchmarks.cli.main import main; main()"  # what the command runs
     return run([sys.executable, "-c", program, *arguments], path)
 
 
