@@ -27,6 +27,7 @@ def notes(
             " verbatim or edited."
         )
     text += _failures(scores)
+    text += [f"{score.name}: {note}." for score in scores for note in score.notes]
     if evaluation:
         changes = ", ".join(f"{name} {value}" for name, value in evaluation.items())
         text.append(f"Judged under other conditions than those of training: {changes}.")

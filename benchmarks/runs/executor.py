@@ -18,7 +18,6 @@ from convgym.benchmarks.runs.result import Result, evaluate
 from convgym.benchmarks.runs.starts import Start
 from convgym.benchmarks.runs.suites import Job, Suite
 from convgym.conversation import Episode
-from convgym.errors import ConvgymError
 from convgym.policy import Policy
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.seeds import evaluation_seeds
@@ -60,7 +59,7 @@ class Outcome:
 def execute(task: Task, progress: ProgressCallback = no_progress) -> Outcome:
     """Do a job; an agent that was interrupted in training goes on from its checkpoints.
 
-    Raises ConvgymError for an agent that reports more conversations than its budget.
+    Raises ConvgymError for an agent that meets more customers than its budget.
     """
     if task.job.kind == "agent":
         return _train_and_evaluate(task, progress)
@@ -88,14 +87,22 @@ def make_agent(task: Task, name: str) -> Agent:
 
 
 def train(agent: Agent, task: Task, progress: ProgressCallback) -> TrainingReport:
-    """Let an agent learn at the suite's budget, in the suite's environment."""
-    return agent.train(
-        conversations=task.suite.conversations,
+    """Let an agent learn at the suite's budget, in the suite's environment.
+
+    What it used of customers is what the collector has counted, whatever the agent reports.
+    """
+    from convgym.agents.training.collector import Collector
+
+    collector = Collector(
+        task.suite.conversations,
         seed=task.job.seed,
-        environment=dict(task.suite.environment),
-        folder=task.folder,
-        report=progress,
+        environment=task.suite.environment,
+        log=task.suite.log,
+        folder=task.folder / "conversations",
     )
+    with collector.supervised(task.job.name):
+        report = agent.train(collector, folder=task.folder, progress=progress)
+    return replace(report, usage=collector.usage)
 
 
 def _train_and_evaluate(task: Task, progress: ProgressCallback) -> Outcome:
@@ -107,18 +114,20 @@ def _train_and_evaluate(task: Task, progress: ProgressCallback) -> Outcome:
 
     progress(Progress("train", 0, task.suite.conversations))
     training = train(agent, task, told)
-    _check_budget(task.job, training, task.suite.conversations)
     agent.save(task.folder / "policy")
     episodes, seconds = _judge(task, agent, task.suite.evaluation_environment, progress)
     result = Result(
         task.job,
         **evaluate(episodes)._asdict(),
-        conversations=training.conversations,
-        deployments=training.deployments,
+        conversations=training.usage.conversations,
+        deployments=training.usage.deployments,
         train_seconds=training.seconds,
         evaluation_seconds=seconds,
-        training_excluded=training.excluded,
+        training_excluded=training.usage.excluded,
         start=task.start.name if task.start else None,
+        training_turns=training.usage.turns,
+        branches=training.usage.branches,
+        notes=training.notes,
     )
     return Outcome(
         result,
@@ -146,11 +155,3 @@ def _judge(
     if task.job.kind == "start":  # a start is known by its own name, not by its agent's
         episodes = [replace(episode, policy=task.job.name) for episode in episodes]
     return episodes, seconds
-
-
-def _check_budget(job: Job, training: TrainingReport, budget: int) -> None:
-    if training.conversations > budget:
-        raise ConvgymError(
-            f"agent {job.name!r} held {training.conversations} conversations, its budget is"
-            f" {budget}: the comparison would not be fair"
-        )

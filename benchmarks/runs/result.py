@@ -32,7 +32,9 @@ class Result:
     share of suggestions that were sent verbatim or edited, None where nobody took suggestions.
     ``training_excluded`` of the training ``conversations`` broke on the customer's side.
     ``start`` is the name of the row that an agent is compared with, its own start; None for
-    others, and in rows of earlier versions, which had one start for all.
+    others, and in rows of earlier versions, which had one start for all. ``training_turns`` are
+    the customers' answers in training, ``branches`` the conversations there that went on from a
+    copied customer, and ``notes`` what the agent says that a reader must know.
     """
 
     job: Job
@@ -45,6 +47,9 @@ class Result:
     acceptance: Estimate | None = None
     training_excluded: int = 0
     start: str | None = None
+    training_turns: int = 0
+    branches: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def conversions(self) -> int:
@@ -91,12 +96,15 @@ class Result:
             "acceptance": acceptance and acceptance.value,
             "acceptance95": acceptance and [acceptance.low, acceptance.high],
             **({} if self.start is None else {"start": self.start}),
+            "training_turns": self.training_turns,
+            "branches": self.branches,
+            "notes": list(self.notes),
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Result:
         """Return a result from its row; what follows from the outcomes is computed anew."""
-        acceptance = row.get("acceptance")  # rows of earlier versions lack the last three
+        acceptance = row.get("acceptance")  # rows of earlier versions lack the last six
         return cls(
             Job(row["kind"], row["name"], row["seed"]),
             row["outcomes"],
@@ -108,6 +116,9 @@ class Result:
             None if acceptance is None else Estimate(acceptance, *row["acceptance95"]),
             row.get("training_excluded", 0),
             row.get("start"),
+            row.get("training_turns", 0),
+            row.get("branches", 0),
+            tuple(row.get("notes", ())),
         )
 
 

@@ -23,10 +23,11 @@ class Score:
 
     ``conversion`` has a 95% interval: Wilson's for one seed, else ``seeds_interval``. ``gain`` is
     the difference to the agent's own start, ``p_value`` its two-proportion test (one seed only),
-    both None without one; ``start`` is its name. Conversations, deployments, turns and seconds are
-    means over the seeds. Seeds whose row is invalid are left out; without any other,
-    ``conversion`` is nan in [0, 1]. ``acceptance`` of suggestions likewise, None where nobody took
-    any. ``excluded`` conversations, in training and evaluation, broke on the customer's side.
+    both None without one; ``start`` is its name. Conversations, deployments, turns (of training
+    and of evaluation), branches and seconds are means over the seeds. Seeds whose row is invalid
+    are left out; without any other, ``conversion`` is nan in [0, 1]. ``acceptance`` of suggestions
+    likewise, None where nobody took any. ``excluded`` conversations, in training and evaluation,
+    broke on the customer's side. ``notes`` are the agent's own.
     """
 
     kind: Kind
@@ -43,6 +44,9 @@ class Score:
     excluded: int
     acceptance: Estimate | None
     start: str | None = None
+    training_turns: float = 0.0
+    branches: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 def scores(results: Iterable[Result]) -> list[Score]:
@@ -86,6 +90,9 @@ def _score(
         excluded=sum(row.excluded + row.training_excluded for row in rows),
         acceptance=mean_over_seeds(acceptance) if acceptance else None,
         start=start,
+        training_turns=_mean([row.training_turns for row in rows]),
+        branches=_mean([row.branches for row in rows]),
+        notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
     )
 
 

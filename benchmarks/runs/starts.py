@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from convgym.benchmarks.runs.suites import START
@@ -13,14 +14,11 @@ _LONGEST = 16
 """Letters of a setting's value that are shown in a start's name."""
 
 
-@dataclass(frozen=True, slots=True)
-class PolicySettings:
-    """The settings that decide how an untrained agent speaks; the defaults are the agents'."""
-
-    model: str = "default"
-    temperature: float = 1.0
-    max_new_tokens: int = 24
-    briefing: str | None = None
+# The settings that decide how an untrained agent speaks, with the defaults of ``PolicyConfig``:
+# named here, since that is loaded for an agent alone. A test holds them together.
+USUAL: Mapping[str, Any] = MappingProxyType(
+    {"model": "default", "temperature": 1.0, "max_new_tokens": 24, "system_message": None}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +29,15 @@ class Start:
     agent: str
 
 
-def policy_settings(config: Mapping[str, Any]) -> PolicySettings | None:
+def policy_settings(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return which settings of an agent's config make its start; None when they are not known.
 
-    Adapters (``lora``) are no such setting: they start as nothing.
+    Where and how precisely it is computed makes no other start, and adapters start as nothing.
     """
-    known = {field.name: config.get(field.name) for field in fields(PolicySettings)}
-    return PolicySettings(**known) if known.keys() <= config.keys() else None
+    policy = config.get("policy")
+    if not isinstance(policy, Mapping) or not USUAL.keys() <= policy.keys():
+        return None
+    return {name: policy[name] for name in USUAL}
 
 
 def starts_of(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Start]:
@@ -50,7 +50,7 @@ def starts_of(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Start]:
     starts = {}
     for agent, config in configs.items():
         settings = policy_settings(config)
-        key: object = agent if settings is None else settings
+        key: object = agent if settings is None else tuple(settings.items())
         if key not in made:
             name = f"start-of-{agent}" if settings is None else _name(settings)
             taken = {start.name for start in made.values()}
@@ -59,13 +59,12 @@ def starts_of(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Start]:
     return starts
 
 
-def _name(settings: PolicySettings) -> str:
+def _name(settings: Mapping[str, Any]) -> str:
     """Return a name that tells in what these settings differ from the usual ones."""
-    usual = PolicySettings()
-    name = START if settings.model == usual.model else Path(settings.model).name
-    for field in ("temperature", "max_new_tokens", "briefing"):
-        value = getattr(settings, field)
-        if value != getattr(usual, field):
+    name = START if settings["model"] == USUAL["model"] else Path(settings["model"]).name
+    for field in ("temperature", "max_new_tokens", "system_message"):
+        value = settings[field]
+        if value != USUAL[field]:
             shown = str(value)
             name += f" {field}={shown}" if len(shown) <= _LONGEST else f" other-{field}"
     return name

@@ -26,6 +26,8 @@ class Suite:
     included, is then judged on the same ``evaluation_episodes`` customers, whom no training run
     meets. ``environment`` holds arguments of ``SalesEnv``, and ``evaluation`` those that are
     others when everybody is judged; ``overrides`` changes fields of an agent's config, by agent.
+    Offline agents learn from ``log``, a file of conversations, in place of one that is written for
+    them.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Suite:
     environment: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    log: str | None = None
 
     @property
     def evaluation_environment(self) -> Mapping[str, Any]:

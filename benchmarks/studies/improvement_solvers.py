@@ -21,15 +21,21 @@ import torch
 import typer
 
 from convgym.agents import make_agent
-from convgym.agents.improvement.problem import Improvement, SingleTurnProblem, Tell
+from convgym.agents.improvement.problem import (
+    Improvement,
+    PolicyWatch,
+    SingleTurnProblem,
+    watch_nothing,
+)
 from convgym.agents.improvement.registry import as_improvement
 from convgym.agents.model.generation import Prompt, ResponseSampler
-from convgym.agents.model.logprobs import divergence
+from convgym.agents.model.language_model import LanguageModel
+from convgym.agents.model.minibatches import shuffled
 from convgym.agents.model.policy import LanguageModelPolicy
-from convgym.agents.model.sampling import SamplingConfig
-from convgym.agents.training.minibatches import shuffled
+from convgym.agents.training.collector import Collector
 from convgym.benchmarks.studies.study import Study, run_study, show
 from convgym.errors import unknown
+from convgym.progress import ProgressCallback, no_progress
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.statistics import wilson_interval
@@ -66,15 +72,15 @@ class SideBySide:
 
     def improve(
         self,
-        reference: Any,
+        reference: LanguageModel,
         problem: SingleTurnProblem,
-        speech: SamplingConfig,
         *,
         generator: torch.Generator,
-        tell: Tell = lambda done, total, metrics: None,
-    ) -> tuple[Any, dict[str, float]]:
+        progress: ProgressCallback = no_progress,
+        watch: PolicyWatch = watch_nothing,
+    ) -> tuple[LanguageModel, dict[str, float]]:
         """Return ``reference`` itself, and no metrics; what was found is in ``rows``."""
-        before = self._judge(reference, problem, speech)
+        before = self._judge(reference, problem)
         self.rows.append({"solver": "reference", **before})
         _show_row(self.rows[-1])
         for name, solver in self.solvers.items():
@@ -82,19 +88,13 @@ class SideBySide:
             improved, metrics = solver.improve(
                 reference,
                 problem,
-                speech,
                 generator=torch.Generator().manual_seed(self.seed),
-                tell=tell,
+                progress=progress,
+                watch=watch,
             )
             seconds = time.process_time() - started
-            kl = divergence(
-                improved,
-                reference,
-                speech.format,
-                problem.log[:KL_CONVERSATIONS],
-                speech.temperature,
-            )
-            after = self._judge(improved, problem, speech)
+            kl = improved.divergence(reference, problem.log[:KL_CONVERSATIONS])
+            after = self._judge(improved, problem)
             self.rows.append(
                 {
                     "solver": name,
@@ -110,22 +110,15 @@ class SideBySide:
             _show_row(self.rows[-1])
         return reference, {}
 
-    def _judge(
-        self, model: Any, problem: SingleTurnProblem, speech: SamplingConfig
-    ) -> dict[str, Any]:
+    def _judge(self, model: LanguageModel, problem: SingleTurnProblem) -> dict[str, Any]:
         """Return what Q thinks of a policy's responses, and what customers do."""
         random = torch.Generator().manual_seed(self.seed)
         states = problem.prompts()
         chosen = [states[i] for i in shuffled(len(states), random)[:JUDGED_STATES]]
-        format = speech.format
-        sampler = ResponseSampler(
-            model, format.end_id, format.forbidden_ids, speech.temperature, speech.max_new_tokens
-        )
+        sampler = ResponseSampler(model.network, model.format, model.sampling)
         samples = sampler.sample([Prompt((), state) for state in chosen], random)
         scores = problem.score(chosen, [sample.token_ids for sample in samples])
-        policy = LanguageModelPolicy(
-            model, format, temperature=speech.temperature, max_new_tokens=speech.max_new_tokens
-        )
+        policy = LanguageModelPolicy(model)
         episodes = rollout(policy, train_seeds(EVALUATION_STREAM, self.customers), policy_seed=9)
         sold = sum(episode.converted for episode in episodes)
         estimate = wilson_interval(sold, len(episodes))
@@ -171,7 +164,7 @@ def main(
     )
     torch.set_num_threads(1)
     agent = make_agent("iterative-ppo", rounds=1, improvement=comparison)
-    report = agent.train(conversations=conversations, seed=seed)
+    report = agent.train(Collector(conversations, seed=seed))
     config = asdict(agent.config)
     del config["improvement"]
     # Of the round's own step nothing is to be told: it improved nothing.

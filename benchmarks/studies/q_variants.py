@@ -21,14 +21,12 @@ import numpy as np
 import torch
 import typer
 
-from convgym.agents.algorithms.iterative_ppo import corrected_advantages
 from convgym.agents.improvement.problem import SingleTurnProblem
 from convgym.agents.improvement.token_ppo import TokenPPO
-from convgym.agents.model.batch import TokenisedEpisode, tokenise
-from convgym.agents.model.logprobs import divergence
+from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.policy import LanguageModelPolicy
-from convgym.agents.model.sampling import SamplingConfig
-from convgym.agents.values.fitting import ValueEstimates, diagnose, fit
+from convgym.agents.values.fitted import tokens_of
+from convgym.agents.values.fitting import ValueEstimates, corrected_advantages, diagnose, fit
 from convgym.agents.values.pairs import token_pairs
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
 from convgym.agents.values.report import q_report
@@ -37,7 +35,6 @@ from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.true_values import branch, collect_states, sample_responses
 
-MAX_NEW_TOKENS = 24
 FRESH_CUSTOMERS = 1024
 """Customers that judge a policy after its improvement step."""
 
@@ -92,17 +89,15 @@ class _Bench:
 
     def __init__(self, conversations: int, states: int, seed: int, rollouts: int) -> None:
         self.seed = seed
-        self.policy = LanguageModelPolicy.from_pretrained(max_new_tokens=MAX_NEW_TOKENS)
+        self.policy = LanguageModelPolicy.from_pretrained()
         self.episodes = rollout(self.policy, train_seeds(seed, conversations), policy_seed=seed)
-        self.log = [
-            tokenise(episode, self.policy.format) for episode in self.episodes if episode.valid
-        ]
+        self.log = tokens_of(self.episodes, self.policy.model)
         branched = collect_states(self.policy, train_seeds(seed + 1, 8 * states), states, seed=seed)
         said = sample_responses(self.policy, branched, 8, seed=seed)
         self.true = branch(
             self.policy, branched, said, rollouts=rollouts, value_rollouts=3 * rollouts, seed=seed
         )
-        self.pairs = token_pairs(branched, said, self.policy.format)
+        self.pairs = token_pairs(branched, said, self.policy.model.format)
 
     def try_variant(self, variant: Variant) -> dict[str, Any]:
         """Fit a variant; return how it did on held-out conversations and on the true values."""
@@ -113,9 +108,7 @@ class _Bench:
             ensemble = QEnsemble(policy.model, variant.config)
         started = time.perf_counter()
         held_out = len(log) // 10
-        judged = fit(
-            ensemble, log, held_out=held_out, pad_id=policy.format.pad_id, generator=generator
-        )
+        judged = fit(ensemble, log, held_out=held_out, generator=generator)
         row: dict[str, Any] = {
             "name": variant.name,
             "config": asdict(variant.config),
@@ -128,7 +121,7 @@ class _Bench:
             ensemble.config = replace(variant.config, **settings)
             for member in ensemble:
                 member.config = ensemble.config
-            scores = ensemble.score(*self.pairs, format=policy.format, generator=generator)
+            scores = ensemble.score(*self.pairs, generator=generator)
             q_hat = np.asarray(scores.tolist()).reshape(self.true.q.shape)
             report = q_report(q_hat, self.true.q_returns, v_returns=self.true.v_returns, seed=seed)
             row["readings"][reading] = report.to_dict()
@@ -160,19 +153,18 @@ def one_round(
     seed: int,
 ) -> dict[str, float]:
     """Return what one improvement step with these scores gives with fresh customers."""
-    format = policy.format
+    model = policy.model
     generator = torch.Generator().manual_seed(seed)
     problem = SingleTurnProblem(
         log,
-        partial(ensemble.score, format=format, generator=generator),
+        partial(ensemble.score, generator=generator),
         [corrected_advantages(*both) for both in zip(log, judged, strict=True)],
     )
-    speech = SamplingConfig(format, policy.temperature, MAX_NEW_TOKENS)
     started = time.perf_counter()
-    improved, metrics = TokenPPO().improve(policy.model, problem, speech, generator=generator)
+    improved, metrics = TokenPPO().improve(model, problem, generator=generator)
     seconds = time.perf_counter() - started
-    kl = divergence(improved, policy.model, format, log[:128], policy.temperature)
-    new = LanguageModelPolicy(improved, format, max_new_tokens=MAX_NEW_TOKENS)
+    kl = improved.divergence(model, log[:128])
+    new = LanguageModelPolicy(improved)
     fresh = rollout(new, train_seeds(seed + 2, FRESH_CUSTOMERS), policy_seed=seed)
     return {
         **metrics,

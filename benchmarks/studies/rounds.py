@@ -19,10 +19,9 @@ Writes ``rounds.json`` and ``over_optimisation.png``. Only training customers ar
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,9 +32,9 @@ from numpy.typing import NDArray
 
 from convgym.agents.algorithms.iterative_ppo import IterativePPO, IterativePPOConfig, Round
 from convgym.agents.improvement.token_ppo import TokenPPO
-from convgym.agents.model.format import ConversationFormat
-from convgym.agents.model.logprobs import divergence
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.training.collector import Collector
 from convgym.agents.values.diagnostics import action_shuffle, log_loss
 from convgym.agents.values.pairs import token_pairs
 from convgym.agents.values.report import q_report
@@ -67,38 +66,23 @@ class Sizes:
     """Passes and batches of a step that are looked at, evenly spaced, the last among them."""
 
 
-@dataclass(frozen=True)
-class WatchedPPO(TokenPPO):
-    """Token-level PPO that keeps a copy of the policy after every pass."""
-
-    seen: list[Any] = field(default_factory=list, compare=False)
-
-    def improve(self, reference: Any, *args: Any, **options: Any) -> tuple[Any, dict[str, float]]:
-        self.seen.clear()
-        return super().improve(reference, *args, **options)
-
-    def _logged_pass(self, model: Any, *args: Any) -> dict[str, float]:
-        metrics = super()._logged_pass(model, *args)
-        self.seen.append(copy.deepcopy(model))
-        return metrics
-
-    def _fresh_batch(self, model: Any, *args: Any) -> dict[str, float]:
-        metrics = super()._fresh_batch(model, *args)
-        self.seen.append(copy.deepcopy(model))
-        return metrics
-
-
 class Observer:
-    """Looks at every round; ``rows`` holds what it saw."""
+    """Looks at every round, a ``RoundObserver``; ``rows`` holds what it saw."""
 
-    def __init__(self, config: IterativePPOConfig, sizes: Sizes, seed: int) -> None:
-        self.config, self.sizes, self.seed = config, sizes, seed
+    def __init__(self, sizes: Sizes, seed: int) -> None:
+        self.sizes, self.seed = sizes, seed
         self.rows: list[dict[str, Any]] = []
+        self._models: list[LanguageModel] = []
 
-    def __call__(self, round: Round) -> None:
+    def after_pass(self, model: LanguageModel) -> None:
+        """Keep a copy of the policy as it is."""
+        self._models.append(model.copy())
+
+    def after_round(self, round: Round) -> None:
+        """Measure a round."""
         sizes, seed = self.sizes, self.seed * 1000 + round.number
         states = choose_states(round.episodes, sizes.states, seed=seed)
-        deployed = self._policy(round.reference, round.format)
+        deployed = LanguageModelPolicy(round.reference)
         said, true, learned = self._values(deployed, deployed, states, round, seed)
         report = q_report(
             learned,
@@ -107,7 +91,7 @@ class Observer:
             lengths=[[len(response.text.split()) for response in responses] for responses in said],
             shuffle=_shuffle(round, seed),
         )
-        new = self._policy(round.improved, round.format)
+        new = LanguageModelPolicy(round.improved)
         _, new_true, new_learned = self._values(new, deployed, states, round, seed + 500)
         gain = new_true.q.mean(1) - true.v  # (S,)
         turns = float(np.mean([len(episode.turns) for episode in round.episodes]))
@@ -129,20 +113,12 @@ class Observer:
         self.rows.append(row)
         show(dumps({key: value for key, value in row.items() if key != "q"}), str(report))
 
-    def _seen(self) -> list[Any]:
-        improvement = self.config.improvement
-        if not isinstance(improvement, WatchedPPO):
-            return []
-        every = math.ceil(len(improvement.seen) / self.sizes.passes)
-        return improvement.seen[::-1][::every][::-1]
-
-    def _policy(self, model: Any, format: ConversationFormat) -> LanguageModelPolicy:
-        return LanguageModelPolicy(
-            model,
-            format,
-            temperature=self.config.temperature,
-            max_new_tokens=self.config.max_new_tokens,
-        )
+    def _seen(self) -> list[LanguageModel]:
+        """Return the models of this round's passes, evenly spaced, and forget them."""
+        every = math.ceil(len(self._models) / self.sizes.passes) or 1
+        chosen = self._models[::-1][::every][::-1]
+        self._models = []
+        return chosen
 
     def _values(
         self,
@@ -164,16 +140,14 @@ class Observer:
             value_rollouts=3 * sizes.rollouts if share == 1 else 0,
             seed=seed,
         )
-        prompts, responses = token_pairs(states, said, round.format)
+        prompts, responses = token_pairs(states, said, round.reference.format)
         generator = torch.Generator().manual_seed(seed)
-        scores = round.ensemble.score(
-            prompts, responses, format=round.format, generator=generator
-        ).numpy()
+        scores = round.fitted.ensemble.score(prompts, responses, generator=generator).cpu().numpy()
         return said, true, scores.astype(float).reshape(true.q.shape)
 
     def _pass(
         self,
-        model: Any,
+        model: LanguageModel,
         deployed: Policy,
         states: Sequence[BranchState],
         round: Round,
@@ -181,12 +155,12 @@ class Observer:
         learned: Array,
         seed: int,
     ) -> dict[str, float]:
-        policy = self._policy(model, round.format)
+        policy = LanguageModelPolicy(model)
         _, new_true, new_learned = self._values(policy, deployed, states, round, seed + 600, 2)
         gain = new_true.q.mean(1) - true.v
         fresh = rollout(policy, train_seeds(_FRESH + seed, self.sizes.customers), policy_seed=seed)
         return {
-            "kl": divergence(model, round.reference, round.format, round.log[:64]),
+            "kl": model.divergence(round.reference, round.fitted.log[:64]),
             "learned_gain": float((new_learned.mean(1) - learned.mean(1)).mean()),
             "true_gain": float(gain.mean()),
             "true_gain_se": float(gain.std(ddof=1) / len(gain) ** 0.5),
@@ -219,7 +193,7 @@ def premise(new: TrueValues, v_returns: Array) -> dict[str, float]:
 
 def _shuffle(round: Round, seed: int, conversations: int = 100) -> Any:
     """Measure how much worse Q becomes when responses are exchanged among states of equal turn."""
-    log = round.log[:conversations]
+    log = round.fitted.log[:conversations]
     prompts = [episode.ids[:start] for episode in log for start in episode.response_starts()]
     turns = [turn for episode in log for turn in range(episode.n_turns)]
     said = [
@@ -230,13 +204,12 @@ def _shuffle(round: Round, seed: int, conversations: int = 100) -> Any:
     outcomes = [episode.outcome for episode in log for _ in range(episode.n_turns)]
 
     def loss(permutation: NDArray[np.int64]) -> float:
-        scores = round.ensemble.score(
+        scores = round.fitted.ensemble.score(
             prompts,
             [said[i] for i in permutation],
-            format=round.format,
             generator=torch.Generator().manual_seed(seed),
         )
-        return log_loss(scores.numpy(), outcomes)
+        return log_loss(scores.cpu().numpy(), outcomes)
 
     return action_shuffle(loss, len(said), groups=turns, repeats=2, seed=seed)
 
@@ -247,8 +220,8 @@ def measure(
     """Train one agent under observation and write what was seen to ``folder``."""
     study = Study(folder / "rounds.json", seed=seed)
     agent = IterativePPO(config, "iterative-ppo")
-    observer = agent.observe = Observer(config, sizes, seed)
-    report = agent.train(conversations=conversations, seed=seed)
+    observer = agent.observer = Observer(sizes, seed)
+    report = agent.train(Collector(conversations, seed=seed))
     final = rollout(agent, train_seeds(_FRESH + seed, 1024), policy_seed=seed)
     after = [row["metrics"]["conversion"] for row in observer.rows[1:]]
     after.append(
@@ -256,12 +229,10 @@ def measure(
     )
     for row, conversion in zip(observer.rows, after, strict=True):
         row["realised_gain"] = conversion - row["metrics"]["conversion"]
-    settings = asdict(config)
-    settings["improvement"].pop("seen", None)
     study.store(
-        conversations=report.conversations,
+        conversations=report.usage.conversations,
         sizes=asdict(sizes),
-        config=settings,
+        config=asdict(config),
         rounds=observer.rows,
         final={
             "conversions": sum(episode.converted for episode in final),
@@ -324,10 +295,10 @@ def main(
     target_kl: float = TokenPPO().target_kl,
 ) -> None:
     """Measure one run of Iterative PPO round by round against true values."""
-    watched = WatchedPPO(
+    improvement = TokenPPO(
         fresh_steps=batches, fresh_kl_coefficient=kl_coefficient, target_kl=target_kl
     )
-    config = IterativePPOConfig(rounds=rounds, improvement=watched)
+    config = IterativePPOConfig(rounds=rounds, improvement=improvement)
     measure(folder, config, conversations, seed, Sizes(states=states))
 
 

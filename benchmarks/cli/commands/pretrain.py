@@ -36,6 +36,6 @@ def pretrain(
             conversations=conversations,
             seed=seed,
             environment=environment(customer, catalog),
-            report=progress,
+            progress=progress,
         )
     say(f"wrote {recipe['parameters']:,} parameters to {output}; its recipe is in recipe.json")

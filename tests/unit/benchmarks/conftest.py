@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from convgym.agents.protocol import CurvePoint, TrainingReport
+from convgym.agents.model.config import PolicyConfig
+from convgym.agents.protocol import CurvePoint, TrainingReport, Usage
+from convgym.agents.training.collector import Collector
 from convgym.benchmarks.runs.suites import START, Suite
 from convgym.conversation import Episode, Outcome, Response, Turn
 from convgym.errors import unknown
@@ -39,10 +41,7 @@ SUITE = Suite(
 @dataclass(frozen=True)
 class StubConfig:
     rate: float = 0.1
-    model: str = "default"
-    temperature: float = 1.0
-    max_new_tokens: int = 24
-    briefing: str | None = None
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
 
 
 def nothing(*_: object) -> None:
@@ -71,27 +70,30 @@ class StubAgent(StubPolicy):
 
     def train(
         self,
+        collector: Collector,
         *,
-        conversations: int,
-        seed: int,
-        environment: Mapping[str, Any] | None = None,
         folder: Path | None = None,
-        report: Callable[[Progress], None] | None = None,
+        progress: ProgressCallback = no_progress,
     ) -> TrainingReport:
-        assert folder is not None and report is not None
+        assert folder is not None
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint = folder / "steps.json"
         steps = json.loads(checkpoint.read_text()) if checkpoint.exists() else []
         for step in range(len(steps), 4):
-            self.before_step(self.name, seed, step)
-            steps.append(random.Random(seed * 10 + step).random())
+            self.before_step(self.name, collector.seed, step)
+            steps.append(random.Random(collector.seed * 10 + step).random())
             checkpoint.write_text(json.dumps(steps))
-            report(Progress("collect", step + 1, 4, {"conversion": steps[-1]}))
+            progress(Progress("collect", step + 1, 4, {"conversion": steps[-1]}))
         self.trained = True
-        each = conversations // 4
-        return TrainingReport(
-            conversations=conversations + self.overspend,
+        each = collector.budget // 4
+        # Nobody is met here: a stand-in says what the door to customers would have counted.
+        collector.usage = Usage(
+            conversations=collector.budget + self.overspend,
+            turns=3 * collector.budget,
             deployments=4,
+        )
+        return TrainingReport(
+            usage=collector.usage,
             seconds=1.5,
             curve=tuple(
                 CurvePoint((i + 1) * each, i + 1, value, each, 0.1) for i, value in enumerate(steps)
@@ -125,7 +127,10 @@ class World:
     def make_agent(self, name: str, overrides: Mapping[str, Any]) -> StubAgent:
         if name not in SKILL:
             raise unknown("agent", name, SKILL)
-        return StubAgent(name, StubConfig(**overrides), self.before_step, self.overspend)
+        config = dict(overrides)
+        if "policy" in config:
+            config["policy"] = PolicyConfig(**config["policy"])
+        return StubAgent(name, StubConfig(**config), self.before_step, self.overspend)
 
     def rollout(
         self,
@@ -139,7 +144,7 @@ class World:
         name = policy.name if getattr(policy, "trained", True) else START
         skill = SKILL[name]
         if name == START:  # who tries more things sells more, for the sake of a difference
-            skill *= policy.config.temperature
+            skill *= policy.config.policy.temperature
         self.before_rollout(name)
         self.held.append((name, tuple(seeds), dict(environment or {})))
         episodes = []

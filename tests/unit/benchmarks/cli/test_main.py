@@ -68,7 +68,7 @@ def test_bench_shows_a_table_and_leaves_a_results_folder(run: Run, tmp_path: Pat
 
 
 def test_bench_takes_other_agents_sellers_and_environment(run: Run, tmp_path: Path) -> None:
-    options = ["--agents", "bc, bc", "--sellers", "none", "--catalog", "x", "--output", "out"]
+    options = ["--agents", "bc, bc", "--sellers", "none", "--catalog", "mobile", "--output", "out"]
     code, _, _ = run("bench", "tiny", *options)
     assert code == 0
     assert [row.job.label for row in read_results(tmp_path / "out")] == [
@@ -76,11 +76,11 @@ def test_bench_takes_other_agents_sellers_and_environment(run: Run, tmp_path: Pa
         "bc-seed0",
         "bc-seed1",
     ]
-    assert read_manifest(tmp_path / "out")["run"]["suite"]["environment"] == {"catalog": "x"}
+    assert read_manifest(tmp_path / "out")["run"]["suite"]["environment"] == {"catalog": "mobile"}
 
 
 def test_everybody_can_be_judged_on_another_catalogue(run: Run, world: World) -> None:
-    options = ["--catalog", "x", "--evaluate-on", "bicycles", "--personas", "difficult"]
+    options = ["--catalog", "mobile", "--evaluate-on", "bicycles", "--personas", "difficult"]
     code, out, _ = run("bench", "tiny", *options, "--output", "out")
     assert code == 0
     judged = {"catalog": "bicycles", "personas": "difficult"}

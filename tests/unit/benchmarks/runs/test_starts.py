@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,11 +12,14 @@ from convgym.benchmarks.report.write import write_report
 from convgym.benchmarks.runs.folder import read_results
 from convgym.benchmarks.runs.runner import run_suite
 from convgym.benchmarks.runs.scores import scores
-from convgym.benchmarks.runs.starts import PolicySettings, Start, policy_settings, starts_of
+from convgym.benchmarks.runs.starts import USUAL, Start, policy_settings, starts_of
 from convgym.benchmarks.runs.suites import START, Suite, jobs
 from tests.unit.benchmarks.conftest import World
 
-USUAL = asdict(PolicySettings())
+
+def config(rate: float = 0.1, **changes: Any) -> dict[str, Any]:
+    """Return an agent's config as plain data."""
+    return {"rate": rate, "policy": {**USUAL, "device": "cpu", **changes}}
 
 
 def test_the_usual_settings_are_those_of_every_shipped_agent() -> None:
@@ -23,12 +27,19 @@ def test_the_usual_settings_are_those_of_every_shipped_agent() -> None:
     from convgym.agents import AGENTS, make_agent
 
     for name in AGENTS:
-        assert policy_settings(asdict(make_agent(name).config)) == PolicySettings()
+        assert policy_settings(asdict(make_agent(name).config)) == dict(USUAL)
 
 
 def test_agents_that_begin_alike_share_a_start() -> None:
-    other = {**USUAL, "temperature": 0.5}
-    starts = starts_of({"bc": USUAL, "ppo": other, "filtered": {**USUAL, "rate": 1}, "two": other})
+    other = config(temperature=0.5)
+    starts = starts_of(
+        {
+            "bc": config(),
+            "ppo": other,
+            "filtered": config(rate=1, device="cuda"),
+            "two": other,
+        }
+    )
     assert starts == {
         "bc": Start(START, "bc"),
         "filtered": Start(START, "bc"),
@@ -39,28 +50,30 @@ def test_agents_that_begin_alike_share_a_start() -> None:
 
 def test_a_start_is_named_after_its_settings() -> None:
     configs = {
-        "a": {**USUAL, "model": "smollm2"},
-        "b": {**USUAL, "model": "/models/mine", "max_new_tokens": 40},
-        "c": {**USUAL, "model": "/others/mine", "max_new_tokens": 40},
-        "d": {**USUAL, "briefing": "You sell bicycles and are brief about it."},
+        "a": config(model="smollm2"),
+        "b": config(model="/models/mine", max_new_tokens=40),
+        "c": config(model="/others/mine", max_new_tokens=40),
+        "d": config(system_message="You sell bicycles and are brief about it."),
     }
     assert {agent: start.name for agent, start in starts_of(configs).items()} == {
         "a": "smollm2",
         "b": "mine max_new_tokens=40",
         "c": "mine max_new_tokens=40-of-c",
-        "d": f"{START} other-briefing",
+        "d": f"{START} other-system_message",
     }
 
 
 def test_an_agent_of_other_settings_has_a_start_of_its_own() -> None:
-    starts = starts_of({"bc": USUAL, "mine": {"rate": 1}, "other": {"rate": 1}})
+    starts = starts_of({"bc": config(), "mine": {"rate": 1}, "other": {"rate": 1}})
     assert [start.name for start in starts.values()] == [START, "start-of-mine", "start-of-other"]
 
 
 def test_the_gain_of_an_agent_is_over_its_own_start(
     tmp_path: Path, suite: Suite, world: World
 ) -> None:
-    suite = replace(suite, overrides={"online-ppo": {"temperature": 3.0}}, evaluation_episodes=200)
+    suite = replace(
+        suite, overrides={"online-ppo": {"policy": {"temperature": 3.0}}}, evaluation_episodes=200
+    )
     results = run_suite(suite, tmp_path, parts=world)
     other = f"{START} temperature=3.0"
     assert [result.job for result in results] == jobs(suite, 0, starts=[START, other])
