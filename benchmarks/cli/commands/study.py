@@ -6,9 +6,10 @@ import ast
 import importlib
 import pkgutil
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
+import typer.main
 from typer.core import TyperGroup
 
 from convgym.benchmarks import studies
@@ -30,29 +31,28 @@ def register(app: typer.Typer) -> None:
 class _Studies(TyperGroup):
     """Studies by name; none is imported, and nothing heavy loaded, before it is run."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         names = [module.name for module in pkgutil.iter_modules(studies.__path__)]
         return [name.replace("_", "-") for name in names if name != _FRAME]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         if cmd_name not in self.list_commands(ctx):
             return None
         module = cmd_name.replace("-", "_")
+        door = typer.Typer(add_completion=False)
 
-        @click.pass_context
-        def run(context: click.Context) -> None:
-            main = importlib.import_module(f"{studies.__name__}.{module}").main
-            app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-            app.command()(main)
-            app(args=context.args, prog_name=context.command_path)
-
-        return click.Command(
+        @door.command(
             cmd_name,
-            callback=run,
-            short_help=_first_line(module),
+            help=_first_line(module),
             add_help_option=False,  # the study's own --help shows its options
             context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
         )
+        def run(context: typer.Context) -> None:
+            app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            app.command()(importlib.import_module(f"{studies.__name__}.{module}").main)
+            app(args=context.args, prog_name=context.command_path)
+
+        return typer.main.get_command(door)
 
 
 def _first_line(module: str) -> str:
