@@ -227,7 +227,7 @@ def write_logs(
     from convgym.logs import write_log
     from convgym.rollout import rollout
     from convgym.seeds import train_seeds
-    from convgym.sellers.scripted import make_seller
+    from convgym.sellers import make_seller
     from convgym.shop.catalog import refuse_held_out
 
     if path.exists():
@@ -333,7 +333,7 @@ def chat(
     """Hold one conversation: sell to a customer yourself, be the customer, or watch two others."""
     from convgym.conversation import render
     from convgym.rollout import rollout
-    from convgym.sellers.scripted import make_seller
+    from convgym.sellers import make_seller
     from convgym.shop.catalog import load_catalog
 
     environment = _environment(customer, catalog, personas, customer_option)

@@ -16,7 +16,7 @@ from convgym.conversation import Episode
 from convgym.errors import ConvgymError
 from convgym.policy import Policy
 from convgym.seeds import evaluation_seeds
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 if TYPE_CHECKING:
     from convgym.agents.protocol import Agent, TrainingReport

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from convgym.errors import ConvgymError, unknown
-from convgym.sellers.scripted import SELLERS
+from convgym.sellers import REFERENCE_SELLERS
 
 Kind = Literal["seller", "start", "agent"]
 
@@ -79,7 +79,7 @@ SUITES: Mapping[str, Suite] = {
         Suite(
             "quick",
             "All agents and reference sellers at an equal budget, in minutes on two cores.",
-            sellers=SELLERS,
+            sellers=REFERENCE_SELLERS,
             agents=_AGENTS,
             conversations=4096,
             evaluation_episodes=1000,
@@ -87,7 +87,7 @@ SUITES: Mapping[str, Suite] = {
         Suite(
             "standard",
             "The quick suite with five training seeds and 2,000 customers.",
-            sellers=SELLERS,
+            sellers=REFERENCE_SELLERS,
             agents=_AGENTS,
             conversations=4096,
             evaluation_episodes=2000,
@@ -96,7 +96,7 @@ SUITES: Mapping[str, Suite] = {
         Suite(
             "ladder",
             "The reference sellers alone, from the floor to the ceiling.",
-            sellers=SELLERS,
+            sellers=REFERENCE_SELLERS,
             agents=(),
             conversations=0,
             evaluation_episodes=10_000,

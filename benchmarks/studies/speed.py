@@ -30,7 +30,7 @@ from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.datafiles import write_atomically
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 Conversations = Mapping[int, list[str]]
 """Episode seed -> the seller's utterances."""

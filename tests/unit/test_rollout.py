@@ -11,7 +11,7 @@ from convgym.envs import SalesEnv
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.rollout import rollout
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 PuppetFactory = Callable[[], Customer]
 

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from convgym import customers
-from convgym.customers import customer_names, make_customer, register_customer
+from convgym.customers import CUSTOMERS, customer_names, make_customer, register_customer
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
+from convgym.registry import Registry
 
 Install = Callable[..., None]
 
@@ -20,9 +21,11 @@ GOOD = "from convgym.customers.scripted.customer import ScriptedCustomer as Made
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+def install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restored: Callable[[Registry[Any]], None]
+) -> Install:
     """Put packages where Python finds them, as pip would: a module and its metadata."""
-    monkeypatch.setattr(customers, "_FACTORIES", dict(customers._FACTORIES))
+    restored(CUSTOMERS)
     monkeypatch.syspath_prepend(tmp_path)
 
     def install(package: str, customer: str, source: str = GOOD) -> None:

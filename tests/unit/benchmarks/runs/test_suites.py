@@ -18,7 +18,7 @@ from convgym.benchmarks.runs.suites import (
     time_left,
 )
 from convgym.errors import ConvgymError
-from convgym.sellers.scripted import SELLERS
+from convgym.sellers import REFERENCE_SELLERS
 
 
 def test_unknown_suite_names_it_and_what_is_known() -> None:
@@ -31,15 +31,15 @@ def test_suites_are_filed_under_their_names() -> None:
 
 
 def test_quick_compares_every_reference_seller() -> None:
-    assert get_suite("quick").sellers == SELLERS
-    assert get_suite("ladder").sellers == SELLERS
+    assert get_suite("quick").sellers == REFERENCE_SELLERS
+    assert get_suite("ladder").sellers == REFERENCE_SELLERS
     assert get_suite("ladder").evaluation_episodes == 10_000
 
 
 def test_suites_name_agents_and_sellers_that_there_are() -> None:
     for suite in SUITES.values():
         assert set(suite.agents) | set(suite.overrides) <= set(AGENTS)
-        assert set(suite.sellers) <= set(SELLERS)
+        assert set(suite.sellers) <= set(REFERENCE_SELLERS)
     assert get_suite("quick").agents == tuple(AGENTS)
 
 

@@ -17,7 +17,7 @@ from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds
 from convgym.sellers.knowledge import Act, Notes, SellerKnowledge
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 from convgym.shop.catalog import Catalog, catalog_names, load_catalog
 from convgym.shop.language import OBJECTIONS, tokens
 
