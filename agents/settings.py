@@ -74,20 +74,21 @@ def _improvement(value: str | Mapping[str, Any]) -> object:
 
 def _checked(value: Any, hint: Any, name: str, what: str) -> Any:
     """Return ``value`` as its type has it: lists as tuples, whole numbers as floats."""
-    from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+    from pydantic import TypeAdapter, ValidationError
     from pydantic.errors import PydanticUserError
+    from pydantic_core import SchemaError
 
     if dataclasses.is_dataclass(value):
         return value
-    for config in (ConfigDict(arbitrary_types_allowed=True), None):
-        try:
-            return TypeAdapter(hint, config=config).validate_python(value)
-        except ValidationError as error:
-            reasons = "; ".join(dict.fromkeys(_reason(each["msg"]) for each in error.errors()))
-            raise ConvgymError(f"setting {name!r} of {what} {reasons}, got {value!r}") from None
-        except (PydanticSchemaGenerationError, PydanticUserError, TypeError):
-            continue  # a type that says nothing of its values, such as a protocol
-    return value
+    try:
+        of_this_type: TypeAdapter[Any] = TypeAdapter(hint)
+    except (PydanticUserError, SchemaError, TypeError):
+        return value  # a type that says nothing of plain values, such as a protocol
+    try:
+        return of_this_type.validate_python(value)
+    except ValidationError as error:
+        reasons = "; ".join(dict.fromkeys(_reason(each["msg"]) for each in error.errors()))
+        raise ConvgymError(f"setting {name!r} of {what} {reasons}, got {value!r}") from None
 
 
 def _reason(message: str) -> str:

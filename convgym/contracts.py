@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -31,9 +32,8 @@ def breaches(thing: object, protocol: type) -> list[str]:
             if not callable(method):
                 wrong.append(f"has {name} = {described(method)}, where a method is needed")
             elif not _takes(method, member):
-                parameters = list(inspect.signature(member).parameters.values())[1:]
-                expected = ", ".join(str(each.replace(annotation=each.empty)) for each in parameters)
-                wrong.append(f"has {name}{_signature(method)}, where {name}({expected}) is called")
+                wanted = re.sub(r"^\(self(, )?", "(", _signature(member))
+                wrong.append(f"has {name}{_signature(method)}, where {name}{wanted} is called")
     return wrong
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from convgym.errors import ConvgymError, unknown
 
@@ -155,7 +155,13 @@ class Registry(Generic[T]):
     def _import(self, spec: str, path: str) -> object:
         module, _, attribute = path.partition(":")
         try:
-            found: object = importlib.import_module(module)
+            found = importlib.import_module(module)
+            try:
+                return reduce(getattr, attribute.split("."), cast(object, found))
+            except AttributeError:
+                raise ConvgymError(f"module {module!r} has no {self.kind} {attribute!r}") from None
+        except ConvgymError:
+            raise
         except (Exception, SystemExit) as error:  # whatever a foreign module raises
             absent = error.name if isinstance(error, ModuleNotFoundError) else None
             if spec != path and absent and absent.partition(".")[0] != "convgym":
@@ -166,10 +172,6 @@ class Registry(Generic[T]):
             raise ConvgymError(
                 f"cannot import the {self.kind} {spec!r}: {_reason(error)}"
             ) from error
-        try:
-            return reduce(getattr, attribute.split("."), found)
-        except AttributeError:
-            raise ConvgymError(f"module {module!r} has no {self.kind} {attribute!r}") from None
 
     def _load_plugin(self, name: str) -> object:
         plugins = self._plugins()[name]

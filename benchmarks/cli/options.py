@@ -42,6 +42,29 @@ def read_options(items: Iterable[str]) -> dict[str, Any]:
     return options
 
 
+def read_settings(items: Iterable[str]) -> list[tuple[str, Any]]:
+    """Return settings of agents by their path, ``iterative-ppo.rounds``, in the order given.
+
+    Values are read as JSON where they are JSON, lists and objects included, and else taken as text.
+
+    Raises:
+        ConvgymError: for what is not ``agent.setting=value``, and a path given twice.
+    """
+    settings: dict[str, Any] = {}
+    for item in items:
+        path, equals, value = item.partition("=")
+        path = path.strip()
+        if not equals or "." not in path.strip("."):
+            raise ConvgymError(f"expected a setting as agent.setting=value, got {item!r}")
+        if path in settings:
+            raise ConvgymError(f"setting {path!r} is given twice")
+        try:
+            settings[path] = json.loads(value, parse_constant=str)
+        except ValueError:
+            settings[path] = value.strip()
+    return list(settings.items())
+
+
 def _value(text: str) -> Any:
     try:
         value = json.loads(text, parse_constant=str)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
-from convgym.customers.base import Batched, Customer, Decision, Reply, Snapshottable
 from convgym.contracts import call, described, require
+from convgym.customers.base import Batched, Customer, Decision, Reply, Snapshottable
 from convgym.errors import ConvgymError
 from convgym.registry import Entry, Registry
 

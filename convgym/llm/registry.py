@@ -64,10 +64,10 @@ def make_backend(
     recording. What nobody holds any more is closed.
 
     Args:
-        name: a name or ``"package.module:factory"``, see ``convgym.registry``: ``"openai"`` for any
-            OpenAI-compatible endpoint, with the fields of ``convgym.llm.openai_backend.OpenAIConfig``
-            as options (``budget`` may be a mapping), or ``"transformers"`` for a model in this
-            process.
+        name: a name or ``"package.module:factory"``, see ``convgym.registry``: ``"openai"`` for
+            any OpenAI-compatible endpoint, with the fields of
+            ``convgym.llm.openai_backend.OpenAIConfig`` as options (``budget`` may be a mapping), or
+            ``"transformers"`` for a model in this process.
         record: a file to record the answers in; answers that are there are not asked for again.
         replay: a file to take all answers from, without opening the backend.
         **options: of the backend.

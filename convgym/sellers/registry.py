@@ -49,9 +49,7 @@ REFERENCE_SELLERS: tuple[str, ...] = tuple(SELLERS.shipped)
 """The names of the shipped sellers, from the floor to the ceiling."""
 
 
-def make_seller(
-    spec: str, catalog: str | Path | Catalog | None = None, **options: Any
-) -> Policy:
+def make_seller(spec: str, catalog: str | Path | Catalog | None = None, **options: Any) -> Policy:
     """Return a seller: a policy that nobody trains.
 
     Args:

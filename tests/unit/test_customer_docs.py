@@ -77,7 +77,9 @@ def shop_line(name: str) -> str:
 
 def family_line(shop: str, population: str) -> str:
     found = {s.name: s for s in scores(read_results(RESULTS / "families" / f"{shop}-{population}"))}
-    return line(f"`{shop}`", population, *(percent(found[name].conversion) for name in REFERENCE_SELLERS))
+    return line(
+        f"`{shop}`", population, *(percent(found[name].conversion) for name in REFERENCE_SELLERS)
+    )
 
 
 def code(name: str, language: str = "python") -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from convgym.customers import CUSTOMERS, Reply, register_customer
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import InfrastructureError
 from convgym.logs import validate_log
+from convgym.registry import Registry
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds
-from convgym.registry import Registry
 from convgym.sellers import make_seller
 
 SEEDS = evaluation_seeds(0, 32)
