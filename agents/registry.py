@@ -77,8 +77,8 @@ def make_agent(name: str, **overrides: Any) -> Agent:
     """
     agent_class = AGENTS.resolve(name)
     what = f"agent {name!r}"
-    config = configured(defaults(agent_class.Config, what), AGENTS.settings(name), what)
-    config = configured(config, overrides, what)
+    start: Any = configured(defaults(agent_class.Config, what), AGENTS.settings(name), what)
+    config = configured(start, overrides, what)
     agent = call(agent_class, {"config": config, "name": name}, what)
     require(agent, Agent, f"{what} is no agent")
     return agent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import (
     AfterValidator,
@@ -60,11 +60,8 @@ def read_suite(path: Path) -> Suite:
 
 def _tables(agents: object) -> object:
     """Return agents listed by name as tables of no settings."""
-    return {name: {} for name in agents} if _are_names(agents) else agents
-
-
-def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+    are_names = isinstance(agents, list) and all(isinstance(name, str) for name in agents)
+    return {name: {} for name in cast(list[str], agents)} if are_names else agents
 
 
 def _environment(options: dict[str, Any]) -> dict[str, Any]:

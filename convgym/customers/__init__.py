@@ -90,7 +90,8 @@ def make_customer(spec: CustomerSpec = "scripted", **options: Any) -> Customer:
     """
     factory = CUSTOMERS.resolve(spec) if isinstance(spec, str) else spec
     if isinstance(factory, type) or (callable(factory) and not hasattr(factory, "respond")):
-        customer = call(factory, options, f"customer {getattr(factory, '__name__', repr(factory))}")
+        name = getattr(factory, "__name__", repr(factory))
+        customer = call(cast(CustomerFactory, factory), options, f"customer {name}")
     elif options:
         raise ConvgymError(
             f"a customer object takes no options, got {', '.join(options)}: pass its class instead"

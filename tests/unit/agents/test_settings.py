@@ -12,7 +12,7 @@ from convgym.agents.settings import configured, defaults
 from convgym.errors import ConvgymError
 
 if TYPE_CHECKING:
-    from nowhere import Unknowable
+    from decimal import Decimal as Unknowable
 
 
 class Judge(Protocol):

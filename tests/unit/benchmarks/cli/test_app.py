@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from convgym.benchmarks.runs import runner, suites
 from convgym.benchmarks.runs.folder import read_manifest, read_results
 from convgym.benchmarks.runs.suites import Suite
 from convgym.errors import InfrastructureError
+from convgym.registry import Registry
 from tests.unit.benchmarks.conftest import World
 
 Run = Callable[..., tuple[int, str, str]]
@@ -31,10 +33,12 @@ def run(
     tmp_path: Path,
     suite: Suite,
     world: World,
+    restored: Callable[[Registry[Any]], None],
 ) -> Run:
     """Call the command line in an empty folder, where "tiny" is a suite made of stand-ins."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(suites, "SUITES", {**suites.SUITES, "tiny": suite})
+    restored(suites.SUITES)
+    suites.SUITES.register("tiny", suite)
     monkeypatch.setattr(runner, "default_parts", lambda: world.parts)
 
     def call(*arguments: str) -> tuple[int, str, str]:
