@@ -1,10 +1,10 @@
 """An agent that learns when to say which phrase: Monte Carlo control on a small table.
 
 State s: how much of the customer's need is unknown, whether the best product is on the table,
-whether a worry was voiced, whether the last answer was a refusal. Act a: a kind of phrase. The value
-Q(s, a) is the share of purchases among the training conversations in which a was said in s
-(Sutton & Barto 2018, section 5.3). While it learns, it draws every value from its Beta posterior and
-says what looks best (Thompson sampling); afterwards it goes by the posteriors' means.
+whether a worry was voiced, whether the last answer was a refusal. Act a: a kind of phrase. The
+value Q(s, a) is the share of purchases among the training conversations in which a was said in s
+(Sutton & Barto 2018, section 5.3). While it learns, it draws every value from its Beta posterior
+and says what looks best (Thompson sampling); afterwards it goes by the posteriors' means.
 """
 
 from __future__ import annotations
