@@ -142,7 +142,7 @@ def pretrain(
         train_seeds(seed, conversations),
         policy_seed=seed,
         environment=environment,
-        progress=lambda done: tell("collect", done, conversations),
+        progress=lambda news: tell("collect", news.done, conversations),
     )
     texts = [message["content"] for episode in episodes for message in episode.messages()]
     tokenizer = build_tokenizer(texts, config.vocabulary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from convgym.envs.dialogue import Dialogue, reset_together, step_together
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation, Policy
+from convgym.progress import Progress, ProgressCallback, no_progress
 
 
 class _Place:
@@ -68,7 +69,7 @@ def rollout(
     environment: Mapping[str, Any] | None = None,
     policy_seed: int = 0,
     batch_size: int = 256,
-    progress: Callable[[int], None] | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> list[Episode]:
     """Hold one conversation for each episode seed and return them in the order of ``seeds``.
 
@@ -90,7 +91,8 @@ def rollout(
         environment: options of ``SalesEnv``, apart from ``render_mode``.
         policy_seed: seed of the policy's own randomness.
         batch_size: how many conversations at once.
-        progress: told the number of finished conversations after every turn of the batch.
+        progress: told how many conversations are finished after every turn of the batch, as stage
+            "conversations".
 
     Raises:
         ConvgymError: for a mistake in the arguments, or if the policy does not return one
@@ -114,7 +116,7 @@ def _hold(
     seeds: Sequence[int],
     places: list[_Place],
     policy_seed: int,
-    progress: Callable[[int], None] | None,
+    progress: ProgressCallback,
 ) -> list[Episode]:
     policy.reset(policy_seed)
     waiting = iter(enumerate(seeds))
@@ -132,8 +134,7 @@ def _hold(
                 ended.append(place)
         _begin(ended, waiting, policy_seed)
         live = [place for place in live if place.dialogue.outcome is None]
-        if progress is not None:
-            progress(len(episodes))
+        progress(Progress("conversations", len(episodes), len(seeds)))
     return [episodes[index] for index in range(len(seeds))]
 
 

@@ -17,7 +17,7 @@ choice was made without the hidden state.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -30,6 +30,7 @@ from convgym.envs.dialogue import Dialogue, step_together
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation, Policy
+from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.rollout import rollout
 from convgym.statistics import nan_mean, nan_standard_error
 
@@ -202,7 +203,7 @@ def branch(
     gamma: float = 1.0,
     environment: Mapping[str, Any] | None = None,
     batch_size: int = 512,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> TrueValues:
     """Return the true values of K responses to each of S states under ``policy``.
 
@@ -221,7 +222,7 @@ def branch(
         gamma: discount per turn.
         environment: options of ``SalesEnv``, those under which the states were met.
         batch_size: conversations at once.
-        progress: told how many branches have ended, and of how many.
+        progress: told how many branches have ended, as stage "branches".
 
     Raises:
         ConvgymError: for a mistake in the arguments or a customer that cannot be copied.
@@ -249,8 +250,7 @@ def branch(
         places = [_Place(dialogue, seed, gamma, reveal) for dialogue in dialogues]
         for done, (number, value) in enumerate(_hold(policy, places, plans, seed), start=1):
             returns[number] = value
-            if progress is not None:
-                progress(done, len(plans))
+            progress(Progress("branches", done, len(plans)))
     (k,) = sizes
     rows = returns.reshape(len(states), k * rollouts + value_rollouts)
     return TrueValues(

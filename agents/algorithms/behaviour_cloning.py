@@ -104,7 +104,7 @@ class BehaviourCloning(LanguageModelAgent):
                 train_seeds(seed, conversations),
                 environment=environment,
                 policy_seed=seed,
-                progress=lambda done: tell("collect", done, conversations, {}),
+                progress=lambda news: tell("collect", news.done, conversations, {}),
             )
             run.deployed(episodes)
             checkpoint()

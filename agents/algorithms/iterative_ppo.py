@@ -249,8 +249,8 @@ def deploy(
             )
         places = range(turn, len(seeds), n)
 
-        def tell(held: int, before: int = done) -> None:
-            progress(before + held)
+        def tell(news: Progress, before: int = done) -> None:
+            progress(before + news.done)
 
         held = rollout(
             speaker,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -14,6 +15,8 @@ from convgym.registry import Entry, Registry
 from convgym.sellers import REFERENCE_SELLERS
 
 Kind = Literal["seller", "start", "agent"]
+
+_UNSAFE = re.compile(r"[^\w.=+-]|^\.", re.ASCII)
 
 START = "small-seller"
 """The shipped language model that every agent starts from, evaluated before any training."""
@@ -56,8 +59,8 @@ class Job:
 
     @property
     def label(self) -> str:
-        """A name for files and progress bars, unique within a run."""
-        name = self.name.replace(":", ".")  # which no file's name may hold everywhere
+        """A name for files and progress bars, unique within a run; it leads out of no folder."""
+        name = _UNSAFE.sub("-", self.name)
         return f"{name}-seed{self.seed}" if self.kind == "agent" else name
 
 
@@ -208,9 +211,10 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def jobs(suite: Suite, seed: int) -> list[Job]:
+def jobs(suite: Suite, seed: int, starts: Sequence[str] = (START,)) -> list[Job]:
     """Return what ``suite`` runs, in order, for the run seed ``seed``.
 
+    ``starts`` are the policies that its agents start from, evaluated where there is an agent.
     Training seeds follow one another: runs of a suite under different seeds share none.
     """
     if seed < 0:
@@ -218,7 +222,7 @@ def jobs(suite: Suite, seed: int) -> list[Job]:
     training_seeds = range(seed * suite.training_seeds, (seed + 1) * suite.training_seeds)
     return [
         *(Job("seller", name, seed) for name in suite.sellers),
-        *(Job("start", START, seed) for _ in suite.agents[:1]),
+        *(Job("start", name, seed) for name in starts if suite.agents),
         *(Job("agent", name, number) for name in suite.agents for number in training_seeds),
     ]
 

@@ -9,7 +9,6 @@ conversations is left out on both sides.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -28,8 +27,8 @@ from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.model.sampling import SamplingConfig
 from convgym.agents.values.fitting import fit
 from convgym.agents.values.q_function import QEnsemble
-from convgym.benchmarks.provenance import provenance
-from convgym.datafiles import write_atomically
+from convgym.benchmarks.studies.study import Study, run_study, show
+from convgym.datafiles import dumps
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -41,8 +40,8 @@ def measure(conversations: int, seed: int) -> dict[str, Any]:
     policy = LanguageModelPolicy.from_pretrained(max_new_tokens=config.max_new_tokens)
     format, model = policy.format, policy.model
     episodes = rollout(policy, train_seeds(seed, conversations), policy_seed=seed)
-    log = [tokenise(one, format) for one in episodes if one.valid]
-    tokens = sum(turn >= 0 for one in log for turn in one.turns)
+    log = [tokenise(episode, format) for episode in episodes if episode.valid]
+    tokens = sum(turn >= 0 for episode in log for turn in episode.turns)
     generator = torch.Generator().manual_seed(seed)
 
     ensemble = QEnsemble(model, config.q_function)
@@ -102,17 +101,11 @@ def main(
     seed: int = 300,
 ) -> None:
     """Measure what a round costs beside online PPO."""
-    if path.exists():
-        raise ConvgymError(f"{path} exists and is never overwritten")
+    study = Study(path, seed=seed)
     torch.set_num_threads(1)
-    found = {
-        **provenance(),
-        "seed": seed,
-        **measure(conversations, seed),
-    }
-    write_atomically(path, json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found, indent=1))
+    study.store(**measure(conversations, seed))
+    show(dumps(study.facts, indent=1))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_study(main)

@@ -20,7 +20,6 @@ Writes ``rounds.json`` and ``over_optimisation.png``. Only training customers ar
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -40,10 +39,9 @@ from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.values.diagnostics import action_shuffle, log_loss
 from convgym.agents.values.pairs import token_pairs
 from convgym.agents.values.report import q_report
-from convgym.benchmarks.provenance import provenance
+from convgym.benchmarks.studies.study import Study, run_study, show
 from convgym.conversation import Response
-from convgym.datafiles import write_atomically
-from convgym.errors import ConvgymError
+from convgym.datafiles import dumps
 from convgym.policy import Policy
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -80,14 +78,14 @@ class WatchedPPO(TokenPPO):
         return super().improve(reference, *args, **options)
 
     def _logged_pass(self, model: Any, *args: Any) -> dict[str, float]:
-        found = super()._logged_pass(model, *args)
+        metrics = super()._logged_pass(model, *args)
         self.seen.append(copy.deepcopy(model))
-        return found
+        return metrics
 
     def _fresh_batch(self, model: Any, *args: Any) -> dict[str, float]:
-        found = super()._fresh_batch(model, *args)
+        metrics = super()._fresh_batch(model, *args)
         self.seen.append(copy.deepcopy(model))
-        return found
+        return metrics
 
 
 class Observer:
@@ -106,13 +104,13 @@ class Observer:
             learned,
             true.q_returns,
             v_returns=true.v_returns,
-            lengths=[[len(one.text.split()) for one in ones] for ones in said],
+            lengths=[[len(response.text.split()) for response in responses] for responses in said],
             shuffle=_shuffle(round, seed),
         )
         new = self._policy(round.improved, round.format)
         _, new_true, new_learned = self._values(new, deployed, states, round, seed + 500)
         gain = new_true.q.mean(1) - true.v  # (S,)
-        turns = float(np.mean([len(one.turns) for one in round.episodes]))
+        turns = float(np.mean([len(episode.turns) for episode in round.episodes]))
         row = {
             "round": round.number + 1,
             "metrics": dict(round.metrics),
@@ -129,8 +127,7 @@ class Observer:
             ],
         }
         self.rows.append(row)
-        print(json.dumps({key: value for key, value in row.items() if key != "q"}), flush=True)
-        print(report, flush=True)
+        show(dumps({key: value for key, value in row.items() if key != "q"}), str(report))
 
     def _seen(self) -> list[Any]:
         improvement = self.config.improvement
@@ -193,8 +190,8 @@ class Observer:
             "learned_gain": float((new_learned.mean(1) - learned.mean(1)).mean()),
             "true_gain": float(gain.mean()),
             "true_gain_se": float(gain.std(ddof=1) / len(gain) ** 0.5),
-            "conversions": sum(one.converted for one in fresh),
-            "customers": sum(one.valid for one in fresh),
+            "conversions": sum(episode.converted for episode in fresh),
+            "customers": sum(episode.valid for episode in fresh),
         }
 
 
@@ -223,14 +220,14 @@ def premise(new: TrueValues, v_returns: Array) -> dict[str, float]:
 def _shuffle(round: Round, seed: int, conversations: int = 100) -> Any:
     """Measure how much worse Q becomes when responses are exchanged among states of equal turn."""
     log = round.log[:conversations]
-    prompts = [one.ids[:start] for one in log for start in one.response_starts()]
-    turns = [turn for one in log for turn in range(one.n_turns)]
+    prompts = [episode.ids[:start] for episode in log for start in episode.response_starts()]
+    turns = [turn for episode in log for turn in range(episode.n_turns)]
     said = [
-        tuple(token for token, t in zip(one.ids, one.turns, strict=True) if t == turn)
-        for one in log
-        for turn in range(one.n_turns)
+        tuple(token for token, t in zip(episode.ids, episode.turns, strict=True) if t == turn)
+        for episode in log
+        for turn in range(episode.n_turns)
     ]
-    outcomes = [one.outcome for one in log for _ in range(one.n_turns)]
+    outcomes = [episode.outcome for episode in log for _ in range(episode.n_turns)]
 
     def loss(permutation: NDArray[np.int64]) -> float:
         scores = round.ensemble.score(
@@ -248,64 +245,59 @@ def measure(
     folder: Path, config: IterativePPOConfig, conversations: int, seed: int, sizes: Sizes
 ) -> dict[str, Any]:
     """Train one agent under observation and write what was seen to ``folder``."""
-    if (folder / "rounds.json").exists():
-        raise ConvgymError(f"{folder} holds a measurement and is never overwritten")
-    folder.mkdir(parents=True, exist_ok=True)
+    study = Study(folder / "rounds.json", seed=seed)
     agent = IterativePPO(config, "iterative-ppo")
     observer = agent.observe = Observer(config, sizes, seed)
-    started = provenance()
     report = agent.train(conversations=conversations, seed=seed)
     final = rollout(agent, train_seeds(_FRESH + seed, 1024), policy_seed=seed)
     after = [row["metrics"]["conversion"] for row in observer.rows[1:]]
-    after.append(sum(one.converted for one in final) / sum(one.valid for one in final))
+    after.append(
+        sum(episode.converted for episode in final) / sum(episode.valid for episode in final)
+    )
     for row, conversion in zip(observer.rows, after, strict=True):
         row["realised_gain"] = conversion - row["metrics"]["conversion"]
-    found = {
-        **started,
-        "seed": seed,
-        "conversations": report.conversations,
-        "sizes": asdict(sizes),
-        "config": _plain(config),
-        "rounds": observer.rows,
-        "final": {"conversions": sum(one.converted for one in final), "customers": len(final)},
-    }
-    write_atomically(folder / "rounds.json", json.dumps(found, indent=1) + "\n")
-    plot(found, folder / "over_optimisation.png")
-    return found
+    settings = asdict(config)
+    settings["improvement"].pop("seen", None)
+    study.store(
+        conversations=report.conversations,
+        sizes=asdict(sizes),
+        config=settings,
+        rounds=observer.rows,
+        final={
+            "conversions": sum(episode.converted for episode in final),
+            "customers": len(final),
+        },
+    )
+    plot(study.facts, folder / "over_optimisation.png")
+    return study.facts
 
 
-def _plain(config: IterativePPOConfig) -> Any:
-    plain = asdict(config)
-    plain["improvement"].pop("seen", None)
-    return plain
-
-
-def plot(found: Mapping[str, Any], path: Path) -> None:
+def plot(facts: Mapping[str, Any], path: Path) -> None:
     """Draw learned Q, true Q and conversion against KL, a panel a round."""
     import matplotlib
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    rounds = [row for row in found["rounds"] if row["passes"]]
+    rounds = [row for row in facts["rounds"] if row["passes"]]
     figure, axes = plt.subplots(
         1, len(rounds), figsize=(3.2 * len(rounds), 3.2), sharey=True, squeeze=False
     )
     for axis, row in zip(axes[0], rounds, strict=True):
         passes = row["passes"]
-        kl = [0.0, *(one["kl"] for one in passes)]
-        learned = [0.0, *(one["learned_gain"] for one in passes)]
+        kl = [0.0, *(seen["kl"] for seen in passes)]
+        learned = [0.0, *(seen["learned_gain"] for seen in passes)]
         axis.plot(kl, learned, "o-", label="learned Q, per turn")
         axis.errorbar(
             kl[1:],
-            [one["true_gain"] for one in passes],
-            yerr=[1.96 * one["true_gain_se"] for one in passes],
+            [seen["true_gain"] for seen in passes],
+            yerr=[1.96 * seen["true_gain_se"] for seen in passes],
             fmt="s-",
             capsize=2,
             label="true Q, per turn",
         )
         start = row["metrics"]["conversion"]
-        rates = [0.0, *(one["conversions"] / one["customers"] - start for one in passes)]
+        rates = [0.0, *(seen["conversions"] / seen["customers"] - start for seen in passes)]
         axis.plot(kl, rates, "^--", label="conversion")
         axis.axhline(0, color="grey", linewidth=0.5)
         axis.set_title(f"round {row['round']}, from {100 * start:.0f}%", fontsize=9)
@@ -340,4 +332,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_study(main)

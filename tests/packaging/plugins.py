@@ -50,5 +50,5 @@ def python(program: str, path: Path) -> str:
 
 def convgym(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run what the command ``convgym`` runs."""
-    program = "from convgym.benchmarks.cli.app import main; main()"
+    program = "from convgym.benchmarks.cli.main import main; main()"
     return run([sys.executable, "-c", program, *arguments], path)

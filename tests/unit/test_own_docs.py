@@ -43,7 +43,7 @@ def test_the_agent_runs_beside_the_sellers(tmp_path: Path) -> None:
     rows = {result.job.name: result for result in read_results(tmp_path / "out")}
     assert rows["chooser:Chooser"].conversations == 48
     assert rows["chooser:Chooser"].deployments == 3
-    policy = tmp_path / "out" / "agents" / "chooser.Chooser-seed0" / "policy"
+    policy = tmp_path / "out" / "agents" / "chooser-Chooser-seed0" / "policy"
     agent: Any = make_agent("chooser:Chooser")
     agent.load(policy)
     assert json.loads((policy / "chosen.json").read_text()) == agent.chosen == "competent"

@@ -171,7 +171,7 @@ def test_values_depend_on_the_seed_and_not_on_the_batch() -> None:
             seed=seed,
             environment=GAMBLING,
             batch_size=batch_size,
-            progress=lambda done, total: told.append((done, total)),
+            progress=lambda news: told.append((news.done, news.total)),
         )
 
     one, same, other = values(0, 7), values(0, 512), values(1, 512)

@@ -15,7 +15,7 @@ from convgym.registry import Registry
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("list")(list_)
+    app.command()(list)
 
 
 def registries() -> Mapping[str, Registry[Any]]:
@@ -40,7 +40,7 @@ def registries() -> Mapping[str, Registry[Any]]:
     return {registry.group.removeprefix("convgym."): registry for registry in every}
 
 
-def list_(
+def list(
     kind: Annotated[
         str | None,
         typer.Argument(
@@ -59,7 +59,7 @@ def list_(
         if kind in (None, name)
     }
     if as_json:
-        print(json.dumps(summaries, indent=2))
+        say(json.dumps(summaries, indent=2))
         return
     width = max(len(known) for names in summaries.values() for known in names)
     blocks = [

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from convgym.benchmarks.report.notes import notes
 from convgym.benchmarks.report.plot import learning_curves, spread
-from convgym.benchmarks.report.rows import HEADINGS, cells, columns, notes
+from convgym.benchmarks.report.rows import HEADINGS, cells, columns
 from convgym.benchmarks.report.write import table, write_report
 from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.runner import run_suite
@@ -177,7 +178,7 @@ class Links(HTMLParser):
 def test_the_page_stands_alone_and_escapes_what_people_said(
     tmp_path: Path, suite: Suite, world: World
 ) -> None:
-    run_suite(suite, tmp_path, parts=world.parts)
+    run_suite(suite, tmp_path, parts=world)
     text = write_report(tmp_path).page.read_text(encoding="utf-8")
     links = Links()
     links.feed(text)
@@ -195,7 +196,7 @@ def test_the_page_stands_alone_and_escapes_what_people_said(
 def test_without_matplotlib_there_is_a_page_without_a_picture(
     tmp_path: Path, suite: Suite, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_suite(select(suite, agents=[]), tmp_path, parts=world.parts)
+    run_suite(select(suite, agents=[]), tmp_path, parts=world)
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [NoMatplotlib(), *sys.meta_path])

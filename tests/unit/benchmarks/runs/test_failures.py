@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from convgym.benchmarks.cli import app
+from convgym.benchmarks.cli import main
 from convgym.customers import CUSTOMERS, Reply, register_customer
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import InfrastructureError
@@ -60,7 +60,7 @@ def bench(folder: Path, customer: str) -> tuple[dict[str, dict[str, Any]], list[
     """Run the smoke suite's sellers; return the rows by name and the names of the logs."""
     arguments = f"bench smoke --agents none --customer {customer} --output".split()
     with pytest.raises(SystemExit) as end:
-        app.main([*arguments, str(folder)])
+        main.main([*arguments, str(folder)])
     assert not end.value.code
     rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     return {row["name"]: row for row in rows}, [row["name"] for row in rows]
@@ -108,7 +108,7 @@ def test_an_agent_that_lost_conversations_in_training_is_invalid(
     pytest.importorskip("torch")
     arguments = "bench smoke --sellers none --agents online-ppo --customer broken --output".split()
     with pytest.raises(SystemExit) as end:
-        app.main([*arguments, str(tmp_path)])
+        main.main([*arguments, str(tmp_path)])
     assert not end.value.code
     _, row = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert row["conversations"] == 64 and 0 < row["training_excluded"] < 64

@@ -173,5 +173,5 @@ def test_a_suite_is_found_as_other_things_are(
 
 
 def test_labels_are_names_of_files() -> None:
-    assert Job("agent", "mypkg.mine:Mine", 3).label == "mypkg.mine.Mine-seed3"
-    assert Job("seller", "mypkg:Mine", 3).label == "mypkg.Mine"
+    assert Job("agent", "mypkg.mine:Mine", 3).label == "mypkg.mine-Mine-seed3"
+    assert Job("seller", "mypkg:Mine", 3).label == "mypkg-Mine"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from convgym.benchmarks.cli import app
+from convgym.benchmarks.cli import main
 from convgym.customers import CUSTOMERS, register_customer
 from convgym.registry import Registry
 
@@ -35,7 +35,7 @@ def run(
 
     def call(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as end:
-            app.main(["validate", *arguments])
+            main.main(["validate", *arguments])
         captured = capsys.readouterr()
         code = end.value.code
         return (code if isinstance(code, int) else 0), captured.out, captured.err
@@ -86,7 +86,7 @@ def test_mistakes_are_one_line_and_exit_with_2(
 
 def test_the_bad_example_fails(tmp_path: Path) -> None:
     # -P as for the installed command: the folder one stands in is not on the path by itself.
-    command = "from convgym.benchmarks.cli.app import main; main()"
+    command = "from convgym.benchmarks.cli.main import main; main()"
     options = ["--conversations", "12", "--checks", "attacks,role,words"]
     options += ["--output", str(tmp_path / "out")]
     done = subprocess.run(
