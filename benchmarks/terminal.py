@@ -99,5 +99,5 @@ def console(*, error: bool = False) -> Console:
     """Return a console that is wide enough for the table where there is no terminal."""
     from rich.console import Console
 
-    found = Console(stderr=error)
-    return found if found.is_terminal else Console(stderr=error, width=140)
+    made = Console(stderr=error)
+    return made if made.is_terminal else Console(stderr=error, width=140)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
@@ -16,6 +15,7 @@ from convgym.benchmarks.report.rows import columns
 from convgym.benchmarks.runs.scores import Score
 from convgym.benchmarks.runs.suites import Job
 from convgym.conversation import Episode, Message
+from convgym.datafiles import dumps
 from convgym.logs import read_log
 
 SHOWN = 4
@@ -57,7 +57,7 @@ def page(
             f" {run['versions']['python']}; {machine['processor']}, {machine['cores']} cores,"
             f" {machine['memory_gb']} GB, {machine['platform']}"
         ),
-        manifest=escape(json.dumps(manifest, indent=2, ensure_ascii=False)),
+        manifest=escape(dumps(manifest, indent=2)),
     )
 
 

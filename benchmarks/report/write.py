@@ -62,14 +62,14 @@ def _picture(folder: Path, ranking: Sequence[Score]) -> Path | None:
     return path
 
 
-def table(found: Sequence[Score]) -> Table:
+def table(scores: Sequence[Score]) -> Table:
     """Return the scores as a table for the terminal."""
     shown = Table(box=box.SIMPLE_HEAD)
-    headings, rows = columns(found)
+    headings, rows = columns(scores)
     for heading in headings:
         shown.add_column(heading, justify="left" if heading == "seller" else "right", no_wrap=True)
     previous = None
-    for score, row in zip(found, rows, strict=True):
+    for score, row in zip(scores, rows, strict=True):
         if previous and previous != score.kind:
             shown.add_section()
         shown.add_row(*row, style="bold" if score.kind == "agent" else None)

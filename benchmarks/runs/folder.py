@@ -124,13 +124,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        found = manifest["format"]
+        version = manifest["format"]
     except OSError:
         raise ConvgymError(f"{folder} holds no results: there is no {path.name}") from None
     except (ValueError, KeyError, TypeError):
         raise ConvgymError(f"{path} is not a manifest of convgym bench") from None
-    if found != FORMAT:
-        raise ConvgymError(f"{path} has format {found}, this version reads format {FORMAT}")
+    if version != FORMAT:
+        raise ConvgymError(f"{path} has format {version}, this version reads format {FORMAT}")
     return manifest
 
 
@@ -182,9 +182,9 @@ def _first_difference(earlier: Any, later: Any, name: str = "") -> str | None:
             if key not in earlier or key not in later:
                 here, there = earlier.get(key, "nothing"), later.get(key, "nothing")
                 return f"{path} = {here}, not {there}"
-            found = _first_difference(earlier[key], later[key], path)
-            if found:
-                return found
+            change = _first_difference(earlier[key], later[key], path)
+            if change:
+                return change
     return f"{name} = {earlier}, not {later}"
 
 

@@ -51,12 +51,12 @@ def scores(results: Iterable[Result]) -> list[Score]:
     for result in results:
         groups.setdefault((result.job.kind, result.job.name), []).append(result)
     starts = {name: rows for (kind, name), rows in groups.items() if kind == "start"}
-    found = []
+    ranking = []
     for (kind, name), rows in groups.items():
         # Rows of earlier versions name no start: there was one for all.
         start = rows[0].start or next(iter(starts), None) if kind == "agent" else None
-        found.append(_score(kind, name, rows, start, starts.get(start or "", [])))
-    return found
+        ranking.append(_score(kind, name, rows, start, starts.get(start or "", [])))
+    return ranking
 
 
 def _score(

@@ -36,8 +36,10 @@ def policy_settings(config: Mapping[str, Any]) -> PolicySettings | None:
 
     Adapters (``lora``) are no such setting: they start as nothing.
     """
-    known = {field.name: config.get(field.name) for field in fields(PolicySettings)}
-    return PolicySettings(**known) if known.keys() <= config.keys() else None
+    names = [field.name for field in fields(PolicySettings)]
+    if not all(name in config for name in names):
+        return None
+    return PolicySettings(**{name: config[name] for name in names})
 
 
 def starts_of(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Start]:

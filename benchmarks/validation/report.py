@@ -198,7 +198,7 @@ def markdown(
         f"{verdict(findings)}. {run['conversations_each']:,} customers met each seller, seed"
         f" {run['seed']}, catalogue {run['catalog']}.",
         "",
-        f"Customer `{run['fingerprint']}`, options `{json.dumps(run['environment'])}`. convgym"
+        f"Customer `{run['fingerprint']}`, options `{dumps(run['environment'])}`. convgym"
         f" {run['convgym']}, commit {run['commit']['id'][:12]}{changed}, {manifest['started']}.",
     ]
     if failures:

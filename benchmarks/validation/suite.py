@@ -71,13 +71,13 @@ class Outcome:
 
     @property
     def failures(self) -> dict[str, int]:
-        found = Counter(
+        counted = Counter(
             {
                 name: sum(not meeting.episode.valid for meeting in meetings)
                 for name, meetings in self.meetings.items()
             }
         )
-        return dict(+found)
+        return dict(+counted)
 
     @property
     def reasons(self) -> list[str]:
@@ -143,12 +143,12 @@ def validate(
 def _judge(check: Check, outcome: Outcome, subject: Subject) -> Finding:
     names = [e.name for e in check.encounters if e.name in outcome.meetings]
     held = {name: outcome.meetings[name] for name in names}
-    valid = {name: [m for m in found if m.episode.valid] for name, found in held.items()}
+    valid = {name: [m for m in meetings if m.episode.valid] for name, meetings in held.items()}
     lost = sum(map(len, held.values())) - sum(map(len, valid.values()))
-    for name, found in held.items():
-        broken = len(found) - len(valid[name])
-        if broken > MAX_EXCLUDED_SHARE * len(found):
-            told = f"the backend failed in {broken} of {len(found)} conversations ({name})"
+    for name, meetings in held.items():
+        broken = len(meetings) - len(valid[name])
+        if broken > MAX_EXCLUDED_SHARE * len(meetings):
+            told = f"the backend failed in {broken} of {len(meetings)} conversations ({name})"
             return Finding(check.name, "invalid", told)
     result = check.judge(valid, subject)
     if lost:

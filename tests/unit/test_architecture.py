@@ -127,3 +127,46 @@ def breaches(modules: list[str], forbidden: list[str]) -> list[str]:
 def test_imports_are_read_at_every_level(source: str, expected: set[str]) -> None:
     assert set(imported(source, "p.q.module", is_package=False)) == expected
     assert set(imported(source, "p.q", is_package=True)) == expected
+
+
+VAGUE = {"one", "ones", "some", "met", "found"}
+
+
+def test_variables_of_the_benchmark_say_what_they_hold() -> None:
+    vague = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted((ROOT / "benchmarks").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Name) and node.id in VAGUE)
+        or (isinstance(node, ast.arg) and node.arg in VAGUE)
+    ]
+    assert not vague
+
+
+def code_lines(source: str) -> Iterator[tuple[str, int]]:
+    """Yield the functions of a module with their lines of code: no blanks, comments, docstring."""
+    lines = source.splitlines()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if ast.get_docstring(node) is not None else None
+            text = range(first.lineno, (first.end_lineno or 0) + 1) if first else range(0)
+            count = sum(
+                bool(line) and not line.startswith("#") and number not in text
+                for number in range(node.lineno, (node.end_lineno or 0) + 1)
+                for line in [lines[number - 1].strip()]
+            )
+            yield node.name, count
+
+
+@pytest.mark.parametrize("folder", ["convgym", "benchmarks"])
+def test_functions_and_modules_are_short_enough_to_read(folder: str) -> None:
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        assert len(source.splitlines()) <= 500, path
+        long = {name: count for name, count in code_lines(source) if count > 60}
+        assert not long, (path, long)
+
+
+def test_lines_of_code_are_counted() -> None:
+    source = 'def f():\n    """Text\n    here.\n    """\n\n    # why\n    x = 1\n    return x\n'
+    assert list(code_lines(source)) == [("f", 3)]

@@ -56,7 +56,7 @@ def write(
     options = environment(customer, catalog, customer_option=customer_option)
     refuse_held_out(options)  # logs are what behaviour cloning learns from
     given = {} if epsilon is None else {"epsilon": epsilon}
-    policy = make_seller(seller, **shop(options), **given)
+    policy = make_seller(seller, **{**shop(options), **given})
     if seller == "oracle":
         options["reveal_latent"] = True
     episodes = rollout(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import click
+from typing import Any
+
 import typer
 from typer.core import TyperGroup
 
@@ -23,23 +24,23 @@ def register(app: typer.Typer) -> None:
 class _Studies(TyperGroup):
     """Studies by name; none is imported, and nothing heavy loaded, before it is run."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         return STUDIES.names()
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         findable(cmd_name)
         STUDIES.require_known(cmd_name)
+        door = typer.Typer(add_completion=False)
 
-        @click.pass_context
-        def run(context: click.Context) -> None:
+        @door.command(
+            cmd_name,
+            help=cmd_name if ":" in cmd_name else STUDIES.summary(cmd_name),
+            add_help_option=False,  # the study's own --help shows its options
+            context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+        )
+        def run(context: typer.Context) -> None:
             app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
             app.command()(STUDIES.resolve(cmd_name))
             app(args=context.args, prog_name=context.command_path)
 
-        return click.Command(
-            cmd_name,
-            callback=run,
-            short_help=None if ":" in cmd_name else STUDIES.summary(cmd_name),
-            add_help_option=False,  # the study's own --help shows its options
-            context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-        )
+        return typer.main.get_command(door)
