@@ -44,6 +44,14 @@ CustomerOptions = Annotated[
         help="Option of the customer, as often as wanted: backend=transformers, say.",
     ),
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="AGENT.SETTING=VALUE",
+        help="A setting of an agent, as often as wanted: iterative-ppo.rounds=3.",
+    ),
+]
 Personas = Annotated[str | None, typer.Option(help="Personas: default, difficult or a JSON file.")]
 
 

@@ -14,6 +14,7 @@ from convgym.benchmarks.cli.options import (
     CustomerOptions,
     Personas,
     Seed,
+    Settings,
     environment,
     findable,
     names,
@@ -43,14 +44,7 @@ def bench(
         str | None,
         typer.Option(help="Sellers in place of the suite's: a,b or none; package.module:Class."),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="AGENT.SETTING=VALUE",
-            help="A setting of an agent, as often as wanted: iterative-ppo.rounds=3.",
-        ),
-    ] = None,
+    settings: Settings = None,
     output: Annotated[
         Path | None,
         typer.Option(help="Results folder.", show_default="results/<suite>-seed<seed>"),
