@@ -14,8 +14,11 @@ from convgym.benchmarks.cli.options import (
     CustomerOptions,
     Personas,
     Seed,
+    Settings,
     environment,
+    findable,
     names,
+    read_settings,
 )
 from convgym.benchmarks.terminal import console, say
 
@@ -26,17 +29,29 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    suite: Annotated[str, typer.Argument(help="smoke, quick, standard or ladder.")] = "quick",
+    suite: Annotated[
+        str,
+        typer.Argument(
+            help="smoke, quick, standard, ladder, or a TOML file of your own.", callback=findable
+        ),
+    ] = "quick",
     seed: Seed = 0,
     agents: Annotated[
-        str | None, typer.Option(help="Agents in place of the suite's: a,b or none.")
+        str | None,
+        typer.Option(help="Agents in place of the suite's: a,b or none; package.module:Class."),
     ] = None,
     sellers: Annotated[
-        str | None, typer.Option(help="Reference sellers in place of the suite's: a,b or none.")
+        str | None,
+        typer.Option(help="Sellers in place of the suite's: a,b or none; package.module:Class."),
     ] = None,
+    settings: Settings = None,
     output: Annotated[
         Path | None,
         typer.Option(help="Results folder.", show_default="results/<suite>-seed<seed>"),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="A log that offline agents learn from, in place of one made for them."),
     ] = None,
     customer: Customer = None,
     customer_option: CustomerOptions = None,
@@ -62,8 +77,12 @@ def bench(
         sellers=names(sellers),
         environment=environment(customer, catalog, personas, customer_option),
         evaluation=environment(None, evaluate_on),
+        settings=read_settings(settings or ()),
+        log=None if log is None else str(log),
     )
-    folder = output or Path("results") / f"{suite}-seed{seed}"
+    for name in (*chosen.sellers, *chosen.agents, chosen.environment.get("customer")):
+        findable(name)  # those of a file as well
+    folder = output or Path("results") / f"{chosen.name}-seed{seed}"
     if customer_option:
         _try_customer(chosen.evaluation_environment)
     try:
