@@ -37,7 +37,8 @@ class Collector:
         environment: options of ``SalesEnv``, among them the customer.
         log: a log from which ``logged`` reads in place of having one written.
         folder: where the conversations of every deployment are kept, as logs. Deployments that
-            are there already are read and not held again. None keeps none.
+            are there already are read and not held again, which is for agents that learn from
+            what ``deploy`` returns and not from what they were asked meanwhile. None keeps none.
 
     Attributes:
         budget: as given.

@@ -98,7 +98,6 @@ def train(agent: Agent, task: Task, progress: ProgressCallback) -> TrainingRepor
         seed=task.job.seed,
         environment=task.suite.environment,
         log=task.suite.log,
-        folder=task.folder / "conversations",
     )
     with collector.supervised(task.job.name):
         report = agent.train(collector, folder=task.folder, progress=progress)

@@ -50,13 +50,13 @@ def test_a_setting_that_it_has_not_is_told_in_one_line(installed: Path, tmp_path
 def test_it_learns_is_saved_and_loaded(installed: Path, tmp_path: Path) -> None:
     program = f"""
 from pathlib import Path
-from convgym.agents import make_agent
+from convgym.agents import Collector, make_agent
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds
 
 agent, twin = make_agent("phrasebook"), make_agent("phrasebook")
 for learner in (agent, twin):
-    learner.train(conversations=1024, seed=0)
+    learner.train(Collector(1024, seed=0))
 assert agent.table == twin.table
 agent.save(Path({str(tmp_path)!r}))
 loaded = make_agent("phrasebook")

@@ -11,20 +11,17 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from convgym.agents import CurvePoint, TrainingReport
+from convgym.agents import TrainingReport
+from convgym.agents.training.collector import Collector
 from convgym.conversation import Episode, Response
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.progress import Progress, ProgressCallback, no_progress
-from convgym.rollout import rollout
-from convgym.seeds import train_seeds
 from convgym.sellers.knowledge import Act, Notes, SellerKnowledge
 from convgym.shop.catalog import load_catalog
 
@@ -70,39 +67,25 @@ class Phrasebook:
 
     def train(
         self,
+        collector: Collector,
         *,
-        conversations: int,
-        seed: int,
-        environment: Mapping[str, Any] | None = None,
         folder: Path | None = None,
-        report: ProgressCallback | None = None,
+        progress: ProgressCallback = no_progress,
     ) -> TrainingReport:
         """Deploy, count, deploy again. Too quick for checkpoints: it starts anew if interrupted."""
-        if conversations < 1:
-            raise ConvgymError(f"the budget must be at least 1 conversation, got {conversations}")
-        tell, started = report or no_progress, time.monotonic()
-        seeds, curve, held = train_seeds(seed, conversations), [], 0
-        deployments = min(self.config.deployments, conversations)
+        deployments = min(self.config.deployments, collector.budget)
         self.table = {}
-        for deployment in range(deployments):
+        for deployment in range(1, deployments + 1):
             self.said = defaultdict(list)
-            end = conversations * (deployment + 1) // deployments
-            episodes = rollout(
-                self, seeds[held:end], policy_seed=seed + deployment, environment=environment
-            )
-            valid = [episode for episode in episodes if episode.valid]
-            self._learn(valid, self.said)
-            rate = sum(episode.converted for episode in valid) / max(1, len(valid))
-            seconds = time.monotonic() - started
-            curve.append(CurvePoint(held, deployment, rate, len(valid), seconds))
-            held = end
-            tell(Progress("train", held, conversations, {"conversion": rate}))
+            end = collector.budget * deployment // deployments
+            episodes = collector.deploy(self, end - collector.usage.conversations)
+            self._learn([episode for episode in episodes if episode.valid], self.said)
+            metrics = {"conversion": collector.curve[-1].conversion}
+            progress(Progress("train", collector.usage.conversations, collector.budget, metrics))
         self.said = None
+        curve = tuple(collector.curve)
         rows = tuple({"conversion": point.conversion} for point in curve)
-        excluded = conversations - sum(point.episodes for point in curve)
-        return TrainingReport(
-            conversations, deployments, time.monotonic() - started, tuple(curve), rows, excluded
-        )
+        return TrainingReport(collector.usage, collector.seconds, curve, rows)
 
     def save(self, folder: Path) -> None:
         """Write the table to ``folder``."""
