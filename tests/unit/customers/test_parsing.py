@@ -43,11 +43,13 @@ GOOD = '{"thought": "It suits.", "decision": "buy", "say": "I\'ll take it."}'
         ("“say”: “Hm”, “decision”: “leave”", "Hm", "leave"),
         ('{"say": "My decision: buy", "decision": "leave"}', "My decision: buy", "leave"),
         ('{"say": "decision: buy", \'decision\': leave}', "decision: buy", "leave"),
-        (
-            '{"say": "Hm.", "decision": "continue"}\nSeller: Buy!\n{"say": "Y", "decision": "buy"}',
-            "Hm.",
-            "continue",
-        ),
+        (f"{GOOD}\n{GOOD}", "I'll take it.", "buy"),
+        ('{"say": "Hm.", "decision": "buy", "action": "purchase"}', "Hm.", "buy"),
+        (f"Decision: buy\n{GOOD}", "I'll take it.", "buy"),
+        ("Say: Well, no, thank you.\nDecision: leave", "Well, no, thank you.", "leave"),
+        ("Decision: leave, Say: Hm, too dear, bye", "Hm, too dear, bye", "leave"),
+        ('Say: He said "no", sorry.\nDecision: leave', 'He said "no", sorry.', "leave"),
+        ("**Say:** Hm, I see.\n**Decision:** leave", "Hm, I see.", "leave"),
         ('{"say": "Customer: Hm. Seller: Buy it.", "decision": "continue"}', "Hm.", "continue"),
     ],
 )
@@ -80,11 +82,47 @@ def test_the_thought_is_kept() -> None:
         ('{"say": " ", "decision": "buy"}', '"say" was missing or empty'),
         ("{'decision': 'buy', 'say': ''}", '"say" was missing or empty'),
         ("decision: buy\nsay: x\ndecision: leave", "two different decisions"),
+        (f'{GOOD}\n{{"say": "Bye.", "decision": "leave"}}', "two different decisions"),
+        (f'{GOOD}\nSeller: No!\n{{"say": "Oh", "decision": "leave', "it held"),
+        (f'[{GOOD}, {{"say": "Bye.", "decision": "leave"}}]', "two different decisions"),
+        (f'{{"a": {GOOD}, "b": {{"decision": "leave", "say": "x"}}}}', "two different decisions"),
+        ('{"decision": "leave", "decision": "buy", "say": "x"}', "two different decisions"),
+        ('{"decision": "leave", "action": "buy", "say": "x"}', "two different decisions"),
+        (f"Decision: leave\n{GOOD}", "two different decisions"),
+        (f"{GOOD}\nOr rather, decision: continue", "two different decisions"),
+        ("Decision: buy, if it gets cheaper\nSay: Hm.", 'not "buy, if it gets cheaper"'),
+        (f"<think>{GOOD}", "empty, but for thoughts"),
+        (f"{GOOD}</think>", "empty, but for thoughts"),
     ],
 )
 def test_unreadable(text: str, message: str) -> None:
     with pytest.raises(UnreadableAnswer, match=message):
         read_answer(text)
+
+
+LEAVE = '{"thought": "Too dear.", "decision": "leave", "say": "Goodbye."}'
+LONG = "The seller asks again what I can pay, and I wonder. " * 400
+
+
+@pytest.mark.parametrize(
+    "thinking",
+    [
+        f"<think>Take it? {GOOD} No.</think>",
+        f"Take it? {GOOD} No.</think>",
+        f"<thinking>{LONG}{GOOD}</thinking>\n\n",
+        f"{LONG}{GOOD}</think>",
+        f"<reasoning>{GOOD}</reasoning>",
+        f"[THINK]{GOOD}[/THINK]",
+        f"<|START_THINKING|>{GOOD}<|END_THINKING|><|START_RESPONSE|>",
+        f"<|channel|>analysis<|message|>{GOOD}<|end|><|start|>assistant<|channel|>final<|message|>",
+        f"analysisPerhaps {GOOD}assistantfinal",
+    ],
+)
+def test_what_was_only_considered_is_no_decision(thinking: str) -> None:
+    said = read_answer(thinking + LEAVE)
+    assert (said.say, said.decision) == ("Goodbye.", Decision.LEAVE)
+    assert "take it" in said.reasoning and "Goodbye" not in said.reasoning
+    assert read_words(f"{thinking}Goodbye.") == "Goodbye."
 
 
 # Text that looks like answers: pieces of them, put together anyhow.
