@@ -209,7 +209,7 @@ def error(message: str, **more: str) -> bytes:
         (Action(status=401), "refuses the key in OPENAI_API_KEY"),
         (Action(status=403), "refuses the key in OPENAI_API_KEY"),
         (Action(status=404), "has no model 'tiny', or base_url is not where its API is"),
-        (Action(status=400, body=error("context too long")), "refuses the request.*context too lo"),
+        (Action(status=400, body=error("bad thing")), "refuses the request: bad thing"),
         (Action(status=422), "refuses the request"),
         (
             Action(status=429, body=error("pay", code="insufficient_quota")),
