@@ -37,7 +37,7 @@ _CONVERSATION = re.compile(
     r"|responsible ?ai|moderation|flagged|content exists risk|inappropriate|data_?inspection"
     r"|usage polic|safety|violat(?:es|ed|ing|ion)|invalid_prompt|jailbreak|prohibited|harmful"
     r"|sensitive (?:words?|content|information)|unsafe|block_?reason"
-    r"|(?:prompt|request|content|input) (?:was |is |has been )?(?:blocked|rejected|refused|filtered)"
+    r"|(?:prompt|request|content|input) (?:was |is |has been )?(?:blocked|rejected|filtered)"
     r"|context[ _-]?(?:length|window|size)|maximum (?:context|model|input|sequence|prompt)"
     r"|max_?(?:model|input|context|prompt)_?(?:len|tokens)|string_above_max_length"
     r"|(?:prompt|input|context|request|conversation|messages?|text|sequence)s? (?:is|are|was|were)?"
