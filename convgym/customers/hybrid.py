@@ -24,7 +24,15 @@ from typing import Any, Literal, Self, cast
 
 from convgym.catalog import Catalog
 from convgym.customers.base import Reply
-from convgym.customers.exchange import Exchange, ask, ask_together, call_seed, open_backend, text_of
+from convgym.customers.exchange import (
+    Exchange,
+    answer_of,
+    ask,
+    ask_together,
+    call_seed,
+    check_sampling,
+    open_backend,
+)
 from convgym.customers.likeness import likeness, written_out
 from convgym.customers.parsing import read_words
 from convgym.customers.personas import Personas
@@ -73,6 +81,7 @@ class HybridCustomer:
         on_failure: Literal["fail", "template"] = "fail",
         **backend_options: Any,
     ) -> None:
+        check_sampling(temperature, max_tokens, attempts=attempts)
         if attempts < 1:
             raise ConvgymError(f"attempts must be 1 or more, got {attempts!r}")
         if on_failure not in ("fail", "template"):
@@ -190,7 +199,7 @@ class HybridCustomer:
                 self._temperature,
             )
             try:
-                wording = written_out(read_words(text_of(result)))
+                wording = written_out(read_words(answer_of(result).text))
             except InfrastructureError:
                 if self._on_failure == "fail":
                     raise

@@ -26,7 +26,15 @@ from typing import Any, Self, cast
 from convgym.catalog import Catalog, load_catalog
 from convgym.conversation import clean
 from convgym.customers.base import Decision, Reply
-from convgym.customers.exchange import Exchange, ask, ask_together, call_seed, open_backend, text_of
+from convgym.customers.exchange import (
+    Exchange,
+    answer_of,
+    ask,
+    ask_together,
+    call_seed,
+    check_sampling,
+    open_backend,
+)
 from convgym.customers.parsing import Said, UnreadableAnswer, plain, read_answer
 from convgym.customers.personas import Personas, load_personas
 from convgym.customers.profile import Profile, check_profile, draw_profile
@@ -42,7 +50,8 @@ from convgym.customers.prompts import (
     turn_prompt,
 )
 from convgym.errors import ConvgymError, InfrastructureError
-from convgym.llm import ChatBackend, ChatRequest
+from convgym.llm import ChatAnswer, ChatBackend, ChatRequest
+from convgym.reasoning import strip_reasoning
 
 VERSION = 0
 """Raised with every change of behaviour that the prompts do not show."""
@@ -56,7 +65,8 @@ class Talk:
     """A conversation as the model sees it, and who it plays.
 
     ``stream`` names the randomness, ``turns`` are the two sides in turn, the seller's first;
-    ``products`` the names of those that were spoken of, in the order of last mention.
+    ``products`` the names of those that were spoken of, in the order of last mention;
+    ``reasoning`` what the model thought before each answer, which it is not shown again.
     """
 
     profile: Profile
@@ -66,6 +76,7 @@ class Talk:
     products: tuple[str, ...] = ()
     turn: int = 0
     last: Said | None = None
+    reasoning: tuple[str, ...] = ()
 
 
 class LLMCustomer:
@@ -106,8 +117,7 @@ class LLMCustomer:
             self.personas[persona]  # raises for one that is unknown
         if patience is not None and not 0 < patience < math.inf:
             raise ConvgymError(f"patience must be a positive number of turns, got {patience!r}")
-        if repairs < 0:
-            raise ConvgymError(f"repairs must be 0 or more, got {repairs!r}")
+        check_sampling(temperature, max_tokens, repairs=repairs)
         self.catalog = load_catalog(catalog)
         self.briefing = self.catalog.briefing()
         self.backend = open_backend(backend, backend_options)
@@ -154,9 +164,18 @@ class LLMCustomer:
         }
 
     @property
-    def record(self) -> dict[str, int]:
-        """Of this conversation: answers ``parsed``, ``repairs`` asked for, and ``failures``."""
-        return {name: self._counts[name] for name in ("parsed", "repairs", "failures")}
+    def record(self) -> dict[str, Any]:
+        """Of this conversation: answers ``parsed``, ``repairs`` asked for, and ``failures``.
+
+        Of a model that reasons before it answers also ``reasoning``: its thoughts, the opening's
+        first, "" where it had none.
+        """
+        record: dict[str, Any] = {
+            name: self._counts[name] for name in ("parsed", "repairs", "failures")
+        }
+        if self._talk is not None and any(self._talk.reasoning):
+            record["reasoning"] = list(self._talk.reasoning)
+        return record
 
     def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
         """Draw a new customer and return the opening that the model gives it.
@@ -223,7 +242,9 @@ class LLMCustomer:
         self._talk, self._counts = Talk(drawn, system, f"llm/{seed}"), Counter()
         prompt = opening_prompt(self.catalog, drawn)
         said = yield from self._answer(self._talk, prompt)
-        self._talk = replace(self._talk, turns=(prompt, as_answer(said)))
+        self._talk = replace(
+            self._talk, turns=(prompt, as_answer(said)), reasoning=(said.reasoning,)
+        )
         return said.say
 
     def _hear(self, utterance: str) -> Exchange[Reply]:
@@ -235,7 +256,12 @@ class LLMCustomer:
         prompt = turn_prompt(utterance, products, talk.turn, talk.profile.patience, self.catalog)
         said = yield from self._answer(talk, prompt)
         # Only now: a turn in which the model fails leaves the customer as it was.
-        self._talk = replace(talk, turns=(*talk.turns, prompt, as_answer(said)), last=said)
+        self._talk = replace(
+            talk,
+            turns=(*talk.turns, prompt, as_answer(said)),
+            last=said,
+            reasoning=(*talk.reasoning, said.reasoning),
+        )
         return Reply(said.say, said.decision)
 
     def _named(self, utterance: str) -> list[str]:
@@ -247,7 +273,7 @@ class LLMCustomer:
     def _answer(self, talk: Talk, prompt: str) -> Exchange[Said]:
         """Ask the model until its answer can be read, or there are no repairs left."""
         turns = asked = (*talk.turns[:2], *talk.turns[2:][-2 * MAX_EXCHANGES :], prompt)
-        problem = ""
+        problem = cut = ""
         for attempt in range(self._repairs + 1):
             result = yield ChatRequest(
                 chat(talk.system, *turns),
@@ -257,14 +283,15 @@ class LLMCustomer:
                 SCHEMA,
             )
             try:
-                text = text_of(result)
-                said = self._read(text, talk)
+                answer = answer_of(result)
+                said = self._read(answer, talk)
             except InfrastructureError:
                 self._counts["failures"] += 1
                 raise
             except UnreadableAnswer as error:
                 problem = str(error)
-                bad = clean(plain(text))[:300] or "..."
+                cut = f" (cut off at max_tokens={self._max_tokens})" if answer.cut else ""
+                bad = clean(plain(strip_reasoning(answer.text).text))[:300] or "..."
                 turns = (*asked, bad, repair_prompt(problem))
                 self._counts["repairs"] += attempt < self._repairs
                 continue
@@ -272,11 +299,12 @@ class LLMCustomer:
             return said
         self._counts["failures"] += 1
         raise InfrastructureError(
-            f"the model gave no readable answer in {self._repairs + 1} attempts: {problem}"
+            f"the model gave no readable answer in {self._repairs + 1} attempts: {problem}{cut}"
         )
 
-    def _read(self, text: str, talk: Talk) -> Said:
-        said = read_answer(text)
+    def _read(self, answer: ChatAnswer, talk: Talk) -> Said:
+        said = read_answer(answer.text)
         if not talk.turn and said.decision is not Decision.CONTINUE:
             raise UnreadableAnswer('at the beginning "decision" must be "continue"')
-        return said
+        thoughts = [thought for thought in (answer.reasoning, said.reasoning) if thought]
+        return replace(said, reasoning="\n".join(thoughts))

@@ -42,7 +42,7 @@ from convgym.llm.ledger import Budget, Ledger, Usage, worst_case
 from convgym.llm.refusals import Refusal, read_refusal, refusal_in
 
 if TYPE_CHECKING:
-    from openai import APIConnectionError, AsyncOpenAI
+    from openai import AsyncOpenAI
 
 __all__ = ["OpenAIBackend", "OpenAIConfig", "fingerprint", "ledgers", "openai_backend"]
 
@@ -65,6 +65,27 @@ class _Doubtful:
 
     reason: str
     failure: InfrastructureError
+
+
+class _Call:
+    """Requests that are asked together.
+
+    Attributes:
+        stop: set when no more of them are to be sent.
+        mistake: why, if that is because the endpoint refused so many and answered none.
+    """
+
+    def __init__(self, most_doubts: int) -> None:
+        self.stop = threading.Event()
+        self.mistake: str | None = None
+        self._left = most_doubts
+
+    def doubt(self, doubtful: _Doubtful) -> None:
+        """Count a request that came to nothing while none was ever answered."""
+        self._left -= 1
+        if self._left <= 0:
+            self.mistake = self.mistake or doubtful.reason
+            self.stop.set()
 
 
 class OpenAIBackend:
@@ -103,9 +124,9 @@ class OpenAIBackend:
     def as_answered(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResult]]:
         """Yield place and result of each request as it comes; raises as ``complete``, at last."""
         line = self._connect()
-        stop = threading.Event()
+        call = _Call(self.config.concurrency)
         futures = {
-            line.loop.submit(self._answer(line, request, stop)): i
+            line.loop.submit(self._answer(line, request, call)): i
             for i, request in enumerate(requests)
         }
         mistake: BaseException | None = None
@@ -116,7 +137,7 @@ class OpenAIBackend:
                     result = future.result()
                 except Exception as error:
                     mistake = mistake or error
-                    stop.set()
+                    call.stop.set()
                     continue
                 if isinstance(result, _Doubtful):
                     doubts.append((futures[future], result))
@@ -125,16 +146,14 @@ class OpenAIBackend:
                 if self._has_answered:
                     yield from ((i, doubtful.failure) for i, doubtful in doubts)
                     doubts.clear()
-                elif len(doubts) >= self.config.concurrency:
-                    mistake = mistake or ConvgymError(doubts[0][1].reason)
-                    stop.set()
         finally:
             for future in futures:
                 future.cancel()
             with self._lock:
                 self._busy -= 1
-        if mistake is None and doubts:
-            mistake = ConvgymError(doubts[0][1].reason)
+        refused = call.mistake or (doubts[0][1].reason if doubts else None)
+        if mistake is None and refused is not None:
+            mistake = ConvgymError(refused)
         if mistake is not None:
             raise mistake
 
@@ -158,30 +177,35 @@ class OpenAIBackend:
             return self._line
 
     async def _answer(
-        self, line: _Line, request: ChatRequest, stop: threading.Event
+        self, line: _Line, request: ChatRequest, call: _Call
     ) -> ChatResult | _Doubtful | None:
         """Return the result of a request, None if others were stopped before it was sent."""
         config, rng, seed = self.config, random.Random(request.seed), request.seed
         for attempt in range(config.retries + 1):
             async with line.places:
-                if stop.is_set():
+                if call.stop.is_set():
                     return None
                 try:
-                    answer = await self._attempt(line.client, request, seed)
+                    return self._note(await self._attempt(line.client, request, seed), call)
                 except NoAnswer as error:
                     problem = error
                 except _Failed as error:
                     return InfrastructureError(f"{self.fingerprint}: {error}")
-                else:
-                    self._has_answered = self._has_answered or isinstance(answer, ChatAnswer)
-                    return answer
             if attempt < config.retries:
                 seed += problem.reseed
                 wait = config.first_wait * 2**attempt * rng.uniform(0.5, 1)
                 await asyncio.sleep(min(max(wait, problem.wait or 0), config.longest_wait))
         times = f" ({config.retries + 1} attempts)" if config.retries else ""
         failure = InfrastructureError(f"{self.fingerprint}: {problem}{times}")
-        return _Doubtful(str(failure), failure) if problem.doubtful else failure
+        return self._note(_Doubtful(str(failure), failure), call) if problem.doubtful else failure
+
+    def _note(self, result: ChatAnswer | _Doubtful, call: _Call) -> ChatAnswer | _Doubtful:
+        """Note whether this endpoint answers anybody, before anything more is sent."""
+        if isinstance(result, ChatAnswer):
+            self._has_answered = True
+        elif not self._has_answered:
+            call.doubt(result)
+        return result
 
     async def _attempt(
         self, client: AsyncOpenAI, request: ChatRequest, seed: int
@@ -258,18 +282,20 @@ class OpenAIBackend:
         except (TimeoutError, openai.APITimeoutError):
             raise NoAnswer(f"no answer within {self.config.timeout:g} s") from None
         except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, ConvgymError):
+                spent = Usage(requests=1)
+                raise error.__cause__ from None
             spent = Usage() if type(error.__cause__).__name__ in _NEVER_SENT else worst
-            raise self._no_connection(error) from None
-        except openai.OpenAIError as error:
+            raise NoAnswer(self._scrub(f"no connection: {error.__cause__ or error}")) from None
+        except ConvgymError:  # a redirect that is not followed
+            spent = Usage(requests=1)
+            raise
+        except (openai.OpenAIError, ValueError, TypeError, LookupError) as error:
+            # What the client raises when it cannot make sense of a response.
             reason = self._scrub(f"malformed answer: {type(error).__name__}: {error}")
             raise NoAnswer(reason, reseed=True) from None
         finally:
             self.ledger.settle(worst, spent)
-
-    def _no_connection(self, error: APIConnectionError) -> Exception:
-        if isinstance(error.__cause__, ConvgymError):
-            return error.__cause__
-        return NoAnswer(self._scrub(f"no connection: {error.__cause__ or error}"))
 
     def _scrub(self, message: str) -> str:
         """Return a message fit for logs: without the key, on one line, not too long."""
