@@ -15,6 +15,7 @@ from typing import Any
 
 import convgym
 from convgym.benchmarks.suites import Suite
+from convgym.secrets import check_option
 
 FORMAT = 1
 """Version of the results folder's layout."""
@@ -44,7 +45,13 @@ def make_manifest(
 
     ``run`` is what must be equal for a run to be resumed; ``starts`` gets one entry, with the time
     (UTC) and the machine; ``finished`` is null until the last row is written.
+
+    Raises:
+        ConvgymError: for a secret among the environment's arguments, which would be written down.
     """
+    for arguments in (suite.environment, suite.evaluation):
+        for name, value in arguments.items():
+            check_option(name, value)
     return {
         "format": FORMAT,
         "run": {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -58,7 +59,7 @@ def check_option(name: str, value: Any) -> None:
         )
     if name == "api_key_variable":
         check_variable(value)
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):
         for part, each in value.items():
             check_option(str(part), each)
     elif isinstance(value, (list, tuple)):

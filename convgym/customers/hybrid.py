@@ -42,7 +42,7 @@ from convgym.customers.understanding import tokens
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatBackend, ChatRequest
 
-VERSION = 0
+VERSION = 1
 """Raised with every change of behaviour that the prompts do not show."""
 
 

@@ -53,7 +53,7 @@ from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatAnswer, ChatBackend, ChatRequest
 from convgym.reasoning import strip_reasoning
 
-VERSION = 0
+VERSION = 1
 """Raised with every change of behaviour that the prompts do not show."""
 
 LABELS = 2

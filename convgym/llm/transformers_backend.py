@@ -105,6 +105,7 @@ class _ChatModel:
             prompt_tokens=len(row.prompt),
             completion_tokens=len(row.answer),
             reasoning=found.reasoning,
+            cut=len(row.answer) >= row.max_tokens,
         )
 
     def _row(self, request: ChatRequest) -> Row:

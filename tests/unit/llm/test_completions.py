@@ -61,7 +61,8 @@ def test_content_in_parts(content: Any, reasoning: str) -> None:
 )
 def test_thoughts_beside_the_answer(apart: dict[str, Any]) -> None:
     assert read(completion("Hello.", **apart)) == ChatAnswer("Hello.", 9, 4, reasoning="Hm.")
-    for content in (None, "", [], "<think>Hm.</think>"):
+    nothing: list[Any] = [None, "", [], "<think>Hm.</think>"]
+    for content in nothing:
         with pytest.raises(NoAnswer, match=r"^empty answer: nothing but reasoning$"):
             read(completion(content, **apart))
         with pytest.raises(NoAnswer, match="all of max_tokens=200 went to reasoning"):

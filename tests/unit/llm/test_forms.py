@@ -69,6 +69,7 @@ WHOLE = json.dumps(Forms().body(REQUEST, "tiny", 5, {}))
         (400, error("property 'seed' is unsupported"), "seed"),
         (500, error("create() got an unexpected keyword argument 'seed'"), "seed"),
         (400, error("[{'loc': ('body', 'seed'), 'input': {'temperature': 1}}]"), "seed"),
+        (400, [error('Invalid JSON payload. Unknown name "seed": Cannot find field.')], "seed"),
         (422, detail("response_format"), "response_format"),
         (400, error("This response_format type is unavailable now"), "response_format"),
         (400, error("json_schema is not supported"), "response_format"),
