@@ -92,7 +92,9 @@ def read_answer(text: str) -> Said:
     if not answer:
         raise UnreadableAnswer("it was empty" + (", but for thoughts" if reasoning else ""))
     found = _read_objects(answer)
-    fields = next((f for f in found.objects if _find(f, _SAY) and _find(f, _DECISION)), None)
+    whole = [f for f in found.objects if _holds(f, _SAY) and _holds(f, _DECISION)]
+    fields = next((f for f in whole if _find(f, _SAY) and _find(f, _DECISION)), None)
+    fields = fields or next(iter(whole), None)  # one that says nothing, in so many words
     if fields is None:
         fields = _loose(answer)
     else:
@@ -210,6 +212,10 @@ def _loose_fields(text: str) -> Iterator[tuple[str, str]]:
         if kind == "decision" and found["quoted"] is None:
             value = _AFTER_DECISION.split(value)[0]
         yield kind, value.strip().replace("\\n", " ").replace("\\", "")
+
+
+def _holds(fields: Mapping[str, Any], names: tuple[str, ...]) -> bool:
+    return any(isinstance(fields.get(name), str) for name in names)
 
 
 def _find(fields: Mapping[str, Any], names: tuple[str, ...]) -> str:

@@ -27,7 +27,8 @@ KEY = "sk-1234567890abcdef1234567890"
     ],
 )
 def test_no_secret_is_written_down(part: str, options: dict[str, Any]) -> None:
-    suite = replace(SUITES["quick"], **{part: {"customer": "llm", "customer_options": options}})
+    arguments: Any = {part: {"customer": "llm", "customer_options": options}}
+    suite = replace(SUITES["quick"], **arguments)
     with pytest.raises(ConvgymError) as found:
         make_manifest(suite, 0, {})
     assert KEY not in str(found.value)

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from convgym.customers.base import Decision
@@ -18,6 +18,7 @@ from convgym.customers.parsing import (
     read_words,
     spoken,
 )
+from convgym.reasoning import strip_reasoning
 
 GOOD = '{"thought": "It suits.", "decision": "buy", "say": "I\'ll take it."}'
 
@@ -80,6 +81,7 @@ def test_the_thought_is_kept() -> None:
         ('{"say": "Hm.", "decision": "I will buy it if it is cheap"}', "not .I will buy it"),
         ('{"decision": "buy"}', '"say" was missing or empty'),
         ('{"say": " ", "decision": "buy"}', '"say" was missing or empty'),
+        (r'{"say": "\r", "decision": "buy"}', '"say" was missing or empty'),
         ("{'decision': 'buy', 'say': ''}", '"say" was missing or empty'),
         ("decision: buy\nsay: x\ndecision: leave", "two different decisions"),
         (f'{GOOD}\n{{"say": "Bye.", "decision": "leave"}}', "two different decisions"),
@@ -157,6 +159,7 @@ def test_no_purchase_unless_one_is_named_as_the_decision(text: str) -> None:
 @given(st.text(), st.sampled_from(Decision), st.sampled_from(["", " ", "```json\n", "Well: "]))
 def test_what_was_written_as_json_is_read_back(say: str, decision: Decision, before: str) -> None:
     text = before + json.dumps({"decision": decision.value, "say": say})
+    assume(strip_reasoning(text).text == text)
     if spoken(say):
         assert (read_answer(text).say, read_answer(text).decision) == (spoken(say), decision)
     else:
