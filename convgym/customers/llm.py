@@ -51,7 +51,7 @@ from convgym.customers.prompts import (
 )
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatAnswer, ChatBackend, ChatRequest
-from convgym.reasoning import strip_reasoning
+from convgym.reasoning import heard, strip_reasoning
 
 VERSION = 1
 """Raised with every change of behaviour that the prompts do not show."""
@@ -267,7 +267,7 @@ class LLMCustomer:
     def _named(self, utterance: str) -> list[str]:
         """Return the products that are named, in the order of the words."""
         names = {product.name.lower(): product.name for product in self.catalog.products}
-        words = re.findall(r"\w+", clean(utterance).lower())
+        words = re.findall(r"\w+", heard(utterance).lower())
         return [names[word] for word in dict.fromkeys(words) if word in names]
 
     def _answer(self, talk: Talk, prompt: str) -> Exchange[Said]:

@@ -40,13 +40,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from convgym.catalog import Catalog, Product, load_catalog
-from convgym.conversation import clean
 from convgym.customers.base import Decision, Reply
 from convgym.customers.personas import Persona, Personas, load_personas
 from convgym.customers.profile import Profile, check_profile, draw_profile
 from convgym.customers.understanding import MAX_WORDS, Meaning, Understanding
 from convgym.customers.wording import EVASIONS, FRAGMENTS, PHRASES
 from convgym.errors import ConvgymError
+from convgym.reasoning import heard
 
 VERSION = 0
 """Raised with every change of behaviour, together with the environment's ``-vN``."""
@@ -333,7 +333,7 @@ class ScriptedCustomer:
     def respond(self, utterance: str) -> Reply:
         """Answer one utterance of the seller's."""
         state = self.state
-        text = clean(utterance)
+        text = heard(utterance)
         state.patience -= 1
         meaning = self._understand(text)
         evaded = len(state.evaded)

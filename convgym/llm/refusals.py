@@ -68,7 +68,8 @@ class Refusal:
     @cached_property
     def reason(self) -> str:
         """The server's words for people, with the status, in one line."""
-        words = " ".join(_message(self.data).split())[:300] or "no reason given"
+        given = _message(self.data) or (json.dumps(self.data) if self.data else "")
+        words = " ".join(given.split())[:300] or "no reason given"
         return f"{words} (status {self.status})"
 
     @cached_property

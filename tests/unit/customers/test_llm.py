@@ -394,3 +394,12 @@ def test_an_answer_that_was_cut_says_so() -> None:
 
     with pytest.raises(InfrastructureError, match=r"missing \(cut off at max_tokens=200\)"):
         llm(Cut(shopper)).reset(0)
+
+
+def test_the_model_does_not_read_what_a_seller_thinks() -> None:
+    model = saying(HM)
+    customer = llm(model)
+    customer.reset(0)
+    customer.respond("<think>The Kestrel? " + "Hm. " * 3000 + "</think>What is your budget?")
+    last = contents(model.requests[-1])[-1]
+    assert "<<<What is your budget?>>>" in last and "Kestrel" not in last

@@ -39,7 +39,8 @@ def error(message: str, **more: Any) -> dict[str, Any]:
         (b"\xff", "\ufffd"),
         ({}, "no reason given"),
         ([], "no reason given"),
-        (3, "no reason given"),
+        (0, "no reason given"),
+        ({"status": "tired"}, '{"status": "tired"}'),
     ],
 )  # fmt: skip
 def test_the_reason_is_found(body: Any, reason: str) -> None:
