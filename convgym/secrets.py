@@ -30,6 +30,7 @@ _KEY = re.compile(
 )
 """The shapes of keys that providers hand out."""
 
+_HOST = re.compile(r"[\w.:-]+")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
 
 
@@ -115,13 +116,15 @@ def check_url(name: str, url: object) -> None:
             f"{name} must end with the path of the API, without ? or #: keys come from the"
             " environment alone"
         )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.hostname or ""):
         raise ConvgymError(f"{name} must begin with http:// or https://, got {url!r}")
 
 
 def _parts(name: str, url: str) -> Any:
     """Return the parts of an address; ConvgymError for one that is none, or holds a password."""
     try:
+        if not url.isprintable() or " " in url:
+            raise ValueError
         parts = urlsplit(url)
         parts.port  # noqa: B018 - raises for one that is none
     except ValueError:

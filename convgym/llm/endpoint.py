@@ -130,26 +130,29 @@ def make_client(config: OpenAIConfig, key: SecretStr | None) -> AsyncOpenAI:
         raise ConvgymError(
             "models behind an endpoint need the package openai: pip install 'convgym[llm]'"
         ) from None
-    address = config.address
 
     async def stay(request: Any) -> None:
         # Called for every request of a chain of redirects, before it is sent.
-        if not same_host(address, str(request.url)):
+        if not same_host(str(client.base_url), str(request.url)):
             raise ConvgymError(
                 f"the endpoint redirects to another host, {urlsplit(str(request.url)).netloc}:"
                 " nothing is sent there; give that as base_url if it is meant"
             )
 
-    client = AsyncOpenAI(
-        # The client wants one even for servers that do not.
-        api_key=key.get_secret_value() if key else "none",
-        base_url=address,
-        timeout=config.timeout,
-        max_retries=0,
-        http_client=DefaultAsyncHttpxClient(
-            timeout=config.timeout, event_hooks={"request": [stay]}
-        ),
-    )
+    connections = DefaultAsyncHttpxClient(timeout=config.timeout, event_hooks={"request": [stay]})
+    try:
+        client = AsyncOpenAI(
+            # The client wants one even for servers that do not.
+            api_key=key.get_secret_value() if key else "none",
+            base_url=config.address,
+            timeout=config.timeout,
+            max_retries=0,
+            http_client=connections,
+        )
+    except Exception as error:
+        if type(error).__name__ != "InvalidURL":  # of one of two libraries
+            raise
+        raise ConvgymError(f"base_url is no address: {error}") from None
     _ = client.chat.completions  # imports more, which is not to count as waiting for an answer
     return client
 

@@ -49,7 +49,10 @@ _WORDS: Mapping[str, re.Pattern[str]] = {
     ),
 }
 """What servers name when they refuse a part of the request."""
-_COMPLAINT = re.compile(r"un(?:supported|expected|known|recognized)|not |n't |invalid|extra|forbid")
+_COMPLAINT = re.compile(
+    r"un(?:supported|expected|known|recogni[sz]ed|available|able)|not |n't |invalid|extra|forbid"
+    r"|deprecat|must |should |only |instead|support|disallow"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class Forms:
         for name, pattern in words.items():
             if pattern.search(refusal.fields):
                 return name
-        if refusal.status >= 500 and not _COMPLAINT.search(refusal.text):
+        if not _COMPLAINT.search(refusal.text):
             return None
         mentions = [
             (refusal.text[: found.start()][-1:] not in ("'", '"', "`"), found.start(), name)

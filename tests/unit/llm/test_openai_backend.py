@@ -309,6 +309,22 @@ def test_redirects_to_other_hosts_are_not_followed(
     assert backend.ledger.spent.requests == 1
 
 
+def test_hosts_as_they_are_written(
+    serve: Serve, request_: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server = serve(lambda request: OK)
+    monkeypatch.setenv(
+        "OPENAI_BASE_URL", server.url.replace("http://127.0.0.1", "HTTP://LocalHost")
+    )
+    backend = OpenAIBackend(OpenAIConfig(model="tiny"))
+    assert isinstance(backend.complete([request_()])[0], ChatAnswer)
+    backend.close()
+    config = OpenAIConfig(model="tiny", base_url="http://\u2160..x/v1")
+    with pytest.raises(ConvgymError, match="base_url is no address"):
+        OpenAIBackend(config).complete([request_()])
+
+
 def test_redirects_on_the_same_host_are_followed(
     serve: Serve, connect: Connect, request_: Make
 ) -> None:
