@@ -6,7 +6,8 @@ considered it. Recognised are
 
 - tags of any name that speaks of thinking: ``<think>``, ``<thinking>``, ``<reasoning>``,
   ``<seed:think>``, ``<|START_THINKING|>``, ``<|begin_of_thought|>``, ``[THINK]``, ``◁think▷``,
-  ``<details type="reasoning">``, also escaped as HTML or JSON;
+  ``<details type="reasoning">``, a fenced block of the kind ``thinking``, also escaped as HTML or
+  JSON;
 - the channels of Harmony (``<|channel|>analysis<|message|>``), of which only ``final`` is said,
   also where a tokenizer has dropped the marks (``analysisWe need ...assistantfinalHello.``);
 - two prefaces without tags: ``Here is my thought process: ... Here is my response:`` and
@@ -35,18 +36,29 @@ _Parts = tuple[str, list[str]]
 """What is said, and the thoughts that were found."""
 
 # Without one of these a text holds no mark, which is quickly seen.
-_HINTS = ("<", "[", "◁", "&lt;", "\\u003", "analysis", "assistantfinal", "rocess:", "hinking...")
+_HINTS = (
+    "<",
+    "[",
+    "◁",
+    "```",
+    "&lt;",
+    "\\u003",
+    "analysis",
+    "assistantfinal",
+    "rocess:",
+    "hinking...",
+)
 
 _NAME = (
-    r"(?:[\w:-]{0,24}?(?:think|thought|reasoning|reflection|scratchpad|monologue)[\w:-]{0,48}"
+    r"(?:[\w:▁-]{0,24}?(?:think|thought|reasoning|reflection|scratchpad|monologue)[\w:▁-]{0,48}"
     r"|reason|reflect|analysis|cot|chain[_-]of[_-]thought)"
 )
 _BAR = r"[|\uff5c]"
 _LESS, _GREATER = r"(?:<|&lt;|\\u003c)", r"(?:>|&gt;|\\u003e)"
 _MARK = re.compile(
-    rf"""{_LESS}\s{{0,4}}(?P<close_tag>\\?/)?\s{{0,4}}{_NAME}
+    rf"""{_LESS}\s{{0,4}}(?P<close_tag>\\?/)?\s{{0,4}}(?P<tag>{_NAME})
         (?:\s[^<>]{{0,200}}?)?(?P<empty>/)?\s{{0,4}}{_GREATER}
-      | <{_BAR}(?:(?P<close_token>/|end_(?:of_)?)|begin_(?:of_)?|start_(?:of_)?)?{_NAME}{_BAR}>
+      | <{_BAR}(?P<close_token>/)?(?P<token>{_NAME}){_BAR}>
       | (?P<response><{_BAR}(?:start_response|begin_of_(?:solution|response|answer)){_BAR}>)
       | ◁(?P<close_triangle>/)?{_NAME}▷
       | <\|channel>\s*(?:thought|thinking|analysis)\b | (?P<close_channel><channel\|>)
@@ -54,14 +66,9 @@ _MARK = re.compile(
     """,
     re.I | re.X,
 )
-_CLOSINGS = (
-    "close_tag",
-    "close_token",
-    "close_triangle",
-    "close_channel",
-    "close_square",
-    "response",
-)
+_CLOSINGS = ("close_tag", "close_token", "close_triangle", "close_channel", "close_square")
+_ENDS = re.compile(r"(?:^|[_:▁-])end(?:$|[_:▁-])", re.I)
+"""In names such as ``end_of_thought`` and ``think_end``."""
 _WRAPPERS = re.compile(
     r"</?(?:answer|response|output|final_answer)>|\[/?(?:RESPONSE|ANSWER)\]"
     rf"|<{_BAR}(?:end_response|end_of_(?:solution|response|answer)|end_of_turn_token){_BAR}>",
@@ -70,6 +77,9 @@ _WRAPPERS = re.compile(
 _DETAILS = re.compile(
     r"<details\b[^>]{0,200}\btype=[\"']reasoning[\"'][^>]{0,200}>(.*?)(?:</details>|\Z)",
     re.S | re.I,
+)
+_FENCES = re.compile(
+    r"```[ ]?(?:think|thinking|thoughts?|reasoning)[ ]*\n(.*?)(?:```|\Z)", re.S | re.I
 )
 _PREFACES = re.compile(
     r"\A\s*(?:here(?:'s| is) my (?:thought|thinking|reasoning) process:(.*?)"
@@ -87,7 +97,7 @@ def strip_reasoning(text: str) -> Stripped:
     if not _hinted(text):
         return Stripped(text, "")
     said, thoughts = text, list[str]()
-    for split in (_channels, _unmarked_channels, _details, _prefaces, _marks):
+    for split in (_channels, _unmarked_channels, _blocks, _prefaces, _marks):
         said, found = split(said)
         thoughts += found
     if said == text:
@@ -119,7 +129,7 @@ def _marks(text: str) -> _Parts:
             continue  # a stage direction, such as "[thinking]", which nobody closes
         (thoughts if thinking else said).append(text[at : mark.start()])
         at = mark.end()
-        if any(mark[name] for name in _CLOSINGS):
+        if _closes(mark):
             if not thinking:  # it began in the prompt
                 thoughts, said = thoughts + said, []
             thinking = False
@@ -127,6 +137,11 @@ def _marks(text: str) -> _Parts:
             thinking = thinking or not mark["empty"]
     (thoughts if thinking else said).append(text[at:])
     return " ".join(said) if thoughts or at else text, thoughts
+
+
+def _closes(mark: re.Match[str]) -> bool:
+    named_end = _ENDS.search(mark["tag"] or mark["token"] or "")
+    return bool(named_end or mark["response"] or any(mark[name] for name in _CLOSINGS))
 
 
 def _channels(text: str) -> _Parts:
@@ -161,8 +176,11 @@ def _unmarked_channels(text: str) -> _Parts:
     return ("", [text[found.end() :]]) if found else (text, [])
 
 
-def _details(text: str) -> _Parts:
-    return _DETAILS.sub(" ", text), _DETAILS.findall(text)
+def _blocks(text: str) -> _Parts:
+    """Take out folded details and fenced blocks of thoughts."""
+    thoughts = _DETAILS.findall(text)
+    text = _DETAILS.sub(" ", text)
+    return _FENCES.sub(" ", text), thoughts + _FENCES.findall(text)
 
 
 def _prefaces(text: str) -> _Parts:

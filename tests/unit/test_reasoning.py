@@ -39,6 +39,12 @@ MARKED = [
     "analysisHm.assistantfinalHello.",
     "<|channel>thought\nHm.<channel|>Hello.",
     '<details type="reasoning" done="true">Hm.</details>Hello.',
+    "```thinking\nHm.\n```\nHello.",
+    "<|think_start|>Hm.<|think_end|>Hello.",
+    "<think_start>Hm.<think_end>Hello.",
+    "<start_of_thought>Hm.<end_of_thought>Hello.",
+    "<|thinking|>Hm.<|/thinking|>Hello.",
+    "<\uff5cbegin▁of▁thinking\uff5c>Hm.<\uff5cend▁of▁thinking\uff5c>Hello.",
     "Here is my thought process: Hm. Here is my response: Hello.",
     "Thinking...\nHm.\n...done thinking.\nHello.",
 ]
@@ -80,6 +86,7 @@ def test_thoughts_that_do_not_begin_or_end(text: str, said: str, thought: str) -
         "The assistant has the final word. <3",
         "analysis of the market",
         "What is your thought process: price first?",
+        "```json\n{}\n``` and ```no thinking```",
         "<b>bold</b> &lt;b&gt; {x} ◁",
     ],
 )
@@ -88,7 +95,7 @@ def test_ordinary_text_is_unchanged(text: str) -> None:
     assert heard(text) == clean(text)
 
 
-@given(st.text(st.characters(exclude_characters="<[◁&\\"), max_size=200))
+@given(st.text(st.characters(exclude_characters="<[◁&\\`"), max_size=200))
 def test_text_without_brackets_is_heard_as_it_is(text: str) -> None:
     assert heard(text) == clean(text)
 
