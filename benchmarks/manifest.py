@@ -15,7 +15,7 @@ from typing import Any
 
 import convgym
 from convgym.benchmarks.suites import Suite
-from convgym.secrets import check_option
+from convgym.secrets import check_options
 
 FORMAT = 1
 """Version of the results folder's layout."""
@@ -49,9 +49,8 @@ def make_manifest(
     Raises:
         ConvgymError: for a secret among the environment's arguments, which would be written down.
     """
-    for arguments in (suite.environment, suite.evaluation):
-        for name, value in arguments.items():
-            check_option(name, value)
+    check_options(suite.environment)
+    check_options(suite.evaluation)
     return {
         "format": FORMAT,
         "run": {

@@ -70,6 +70,12 @@ def check_option(name: str, value: Any) -> None:
         _check_text(name, value)
 
 
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise ConvgymError if one of these options is a secret or holds one, see ``check_option``."""
+    for name, value in options.items():
+        check_option(name, value)
+
+
 def _check_text(name: str, text: str) -> None:
     if text.lstrip().startswith(("{", "[")):
         check_option(name, _json(text))

@@ -43,6 +43,14 @@ def test_findings_survive_being_stored(folder: Path, outcome: Outcome) -> None:
     assert manifest["finished"] >= manifest["started"]
 
 
+def test_no_secret_is_written_down() -> None:
+    key = "sk-1234567890abcdef1234567890"
+    subject = Subject(Leaky, {"customer_options": {"api_key_variable": key}}, conversations=6)
+    with pytest.raises(ConvgymError, match="name of an environment variable") as found:
+        report.make_manifest(subject, plan(SUBJECT, CHECKS))
+    assert key not in str(found.value)
+
+
 def test_what_is_stored_is_json_for_everybody(folder: Path) -> None:
     def refuse(constant: str) -> Any:
         raise AssertionError(constant)
