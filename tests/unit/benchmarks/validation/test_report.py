@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,7 +46,8 @@ def test_findings_survive_being_stored(folder: Path, outcome: Outcome) -> None:
 
 def test_no_secret_is_written_down() -> None:
     key = "sk-1234567890abcdef1234567890"
-    subject = Subject(Leaky, {"customer_options": {"api_key_variable": key}}, conversations=6)
+    options = {"customer_options": {"api_key_variable": key}}
+    subject: Any = SimpleNamespace(environment=options)
     with pytest.raises(ConvgymError, match="name of an environment variable") as found:
         report.make_manifest(subject, plan(SUBJECT, CHECKS))
     assert key not in str(found.value)
