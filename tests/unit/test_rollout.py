@@ -93,6 +93,16 @@ def test_what_is_recorded_is_what_was_heard(puppet: PuppetFactory) -> None:
     assert first.logprob == -1.5
 
 
+def test_a_sellers_thoughts_are_not_recorded_as_said(puppet: PuppetFactory) -> None:
+    class Thinker(Coin):
+        def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+            return [Response("<think>Buy?</think>a b", (1, 2), (-1.0, -0.5)) for _ in conversations]
+
+    (episode,) = play(Thinker(), [3], puppet)
+    first = episode.turns[0].response
+    assert (first.text, first.token_ids, first.logprob) == ("a b", (1, 2), -1.5)
+
+
 def test_failures_are_kept_apart(puppet: PuppetFactory) -> None:
     class Fails(Coin):
         def say(self, conversation: Conversation) -> Response:
