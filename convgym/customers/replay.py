@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from convgym.conversation import Episode, Outcome, clean
+from convgym.conversation import Episode, Outcome
 from convgym.customers.base import Decision, Reply
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.logs import read_log
+from convgym.reasoning import heard
 
 _DECISIONS: dict[Outcome, Decision] = {"purchase": Decision.BUY, "walk_away": Decision.LEAVE}
 
@@ -93,7 +94,7 @@ class ReplayCustomer:
             reason = episode.metadata.get("failure", "nothing more was logged")
             raise InfrastructureError(f"the log ends after {turn} turns: {reason}")
         logged = episode.turns[turn]
-        if clean(utterance) != clean(logged.response.text):
+        if heard(utterance) != heard(logged.response.text):
             if self._strict:
                 raise ConvgymError(
                     f"turn {turn} of the episode of seed {episode.seed}: the logged seller says"

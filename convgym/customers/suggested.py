@@ -40,7 +40,8 @@ from convgym.customers.base import Customer, Reply, Snapshottable
 from convgym.customers.together import Answer, Opening, reset_customers, respond_customers
 from convgym.errors import ConvgymError, unknown
 from convgym.policy import Conversation
-from convgym.sellers.scripted import make_seller
+from convgym.reasoning import heard
+from convgym.sellers import make_seller
 from convgym.shop.catalog import Catalog
 from convgym.shop.language import tokens
 
@@ -193,7 +194,7 @@ class SuggestedResponse:
         return opening
 
     def _decide(self, utterance: str) -> _Decided:
-        suggestion = clean(utterance)
+        suggestion = heard(utterance)
         if not suggestion:
             return _Decided(suggestion, self._own_words(), "abstained")
         earlier = [row["sent"] for row in self._suggestions]
@@ -226,7 +227,7 @@ class SuggestedResponse:
         return Reply(show_sent(sent, reply.text), reply.decision)
 
     def _own_words(self) -> str:
-        return clean(self._speaker(self._messages, self._rng))
+        return heard(self._speaker(self._messages, self._rng))
 
 
 class SnapshottableSuggestedResponse(SuggestedResponse):

@@ -13,6 +13,7 @@ from convgym.conversation import Message, Outcome, clean, render
 from convgym.customers.base import Customer, Decision, Reply
 from convgym.customers.together import Answer, Opening, reset_customers, respond_customers
 from convgym.errors import ConvgymError, InfrastructureError
+from convgym.reasoning import heard
 from convgym.seeds import EVALUATION_BASE
 from convgym.usage import count_conversation, count_turn
 
@@ -47,8 +48,9 @@ def check_seed(seed: object) -> int:
 class Dialogue:
     """A customer, the conversation with it so far, and how that ended.
 
-    Utterances pass through ``clean`` before anybody reads or records them. A turn in which the
-    customer's backend fails is not part of the conversation; if it fails before the customer
+    Utterances pass through ``clean`` before anybody reads or records them, and of a seller's only
+    what is said counts, not what a reasoning model thinks (``convgym.reasoning``). A turn in which
+    the customer's backend fails is not part of the conversation; if it fails before the customer
     said anything, the opening is empty and the first step reports the failure.
 
     Attributes:
@@ -111,7 +113,7 @@ class Dialogue:
         check_utterance(utterance)
         if self.seed is None or self.outcome is not None:
             raise ResetNeeded("there is no conversation to continue: call reset() before step()")
-        return clean(utterance)
+        return heard(utterance)
 
     def _hear(self, said: str, reply: Answer | None) -> None:
         """Go on with the customer's answer, or end: None is for one that failed already."""

@@ -10,8 +10,9 @@ from convgym.customers import Customer
 from convgym.envs import SalesEnv
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation
+from convgym.progress import Progress
 from convgym.rollout import rollout
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 PuppetFactory = Callable[[], Customer]
 
@@ -92,6 +93,16 @@ def test_what_is_recorded_is_what_was_heard(puppet: PuppetFactory) -> None:
     assert first.logprob == -1.5
 
 
+def test_a_sellers_thoughts_are_not_recorded_as_said(puppet: PuppetFactory) -> None:
+    class Thinker(Coin):
+        def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+            return [Response("<think>Buy?</think>a b", (1, 2), (-1.0, -0.5)) for _ in conversations]
+
+    (episode,) = play(Thinker(), [3], puppet)
+    first = episode.turns[0].response
+    assert (first.text, first.token_ids, first.logprob) == ("a b", (1, 2), -1.5)
+
+
 def test_failures_are_kept_apart(puppet: PuppetFactory) -> None:
     class Fails(Coin):
         def say(self, conversation: Conversation) -> Response:
@@ -125,10 +136,10 @@ def test_latent_state_is_revealed_only_on_request(puppet: PuppetFactory) -> None
 
 
 def test_progress_counts_finished_conversations(puppet: PuppetFactory) -> None:
-    seen: list[int] = []
+    seen: list[Progress] = []
     play(Coin(), range(20), puppet, batch_size=3, progress=seen.append)
-    assert seen == sorted(seen)
-    assert seen[-1] == 20
+    assert [news.done for news in seen] == sorted(news.done for news in seen)
+    assert seen[-1] == Progress("conversations", 20, 20)
 
 
 def test_customers_are_closed_but_not_the_callers_own(puppet: PuppetFactory) -> None:

@@ -8,6 +8,7 @@ of ``ChatBackend.complete`` a round.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -70,11 +71,30 @@ def ask_together(
     return [results[i] for i in range(len(exchanges))]
 
 
-def text_of(result: ChatResult) -> str:
-    """Return an answer's text. Raises the InfrastructureError that there is in its place."""
+def answer_of(result: ChatResult) -> ChatAnswer:
+    """Return an answer. Raises the InfrastructureError that there is in its place."""
     if isinstance(result, ChatAnswer):
-        return result.text
+        return result
     raise result
+
+
+def check_sampling(temperature: float, max_tokens: int, **counts: int) -> None:
+    """Raise ConvgymError unless a model can be asked so.
+
+    Args:
+        temperature: a finite number from 0 upwards.
+        max_tokens: an integer from 1 upwards.
+        **counts: further integers by name, from 0 upwards.
+    """
+    number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
+    if not (number and 0 <= temperature < math.inf):
+        raise ConvgymError(f"temperature must be a number from 0 upwards, got {temperature!r}")
+    for name, value, least in (
+        ("max_tokens", max_tokens, 1),
+        *((name, value, 0) for name, value in counts.items()),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ConvgymError(f"{name} must be an integer of {least} or more, got {value!r}")
 
 
 def call_seed(stream: str, turn: int, attempt: int) -> int:

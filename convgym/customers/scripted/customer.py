@@ -39,7 +39,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from convgym.conversation import clean
 from convgym.customers.base import Decision, Reply
 from convgym.customers.personas import Persona, Personas, load_personas
 from convgym.customers.profile import Profile, check_profile, draw_profile
@@ -68,6 +67,7 @@ from convgym.customers.scripted.buying import (
 from convgym.customers.scripted.understanding import MAX_WORDS, Meaning, Understanding
 from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS, PHRASES
 from convgym.errors import ConvgymError
+from convgym.reasoning import heard
 from convgym.shop.catalog import Catalog, Product, load_catalog
 from convgym.shop.language import TOPICS
 
@@ -252,7 +252,7 @@ class ScriptedCustomer:
     def respond(self, utterance: str) -> Reply:
         """Answer one utterance of the seller's."""
         state = self.state
-        text = clean(utterance)
+        text = heard(utterance)
         state.patience -= 1
         meaning = self._understand(text)
         evaded = len(state.evaded)

@@ -6,7 +6,9 @@ import math
 import pickle
 import random
 from dataclasses import replace
+from typing import Any
 
+import gymnasium
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -274,3 +276,17 @@ def test_no_text_crashes_it_or_sells(utterances: list[str]) -> None:
         assert reply.decision is not Decision.BUY
         if reply.decision is Decision.LEAVE:
             break
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_reasoning_seller_annoys_nobody_by_thinking(seed: int) -> None:
+    thought = "<think>" + "What could this customer want, and what can it pay? " * 60 + "</think>"
+
+    def talk(before: str) -> tuple[str, Any]:
+        env = gymnasium.make("convgym:convgym/Sales-v0", reveal_latent=True)
+        observation, info = env.reset(options={"episode_seed": seed})
+        for words in ("What will you use it for?", "I recommend the Kestrel."):
+            observation, *_, info = env.step(before + words)
+        return observation, info["latent"]
+
+    assert talk(thought) == talk("")
