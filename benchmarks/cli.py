@@ -14,6 +14,7 @@ import typer
 
 import convgym
 from convgym.errors import ConvgymError, InfrastructureError
+from convgym.terminal import tolerate_consoles
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.path.append("")
     if "" not in sys.path:  # customers of one's own are found in the folder one stands in
         sys.path.append("")
+    tolerate_consoles()
     try:
         app(args=None if arguments is None else list(arguments))
     except ConvgymError as error:
