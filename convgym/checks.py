@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -18,10 +17,9 @@ def check_integer(name: str, value: object, at_least: int) -> int:
         value: what was given.
         at_least: the smallest value that is allowed.
     """
-    number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not number or int(value) < at_least:  # type: ignore[call-overload]
-        raise ConvgymError(f"{name} must be an integer from {at_least} upwards, got {_show(value)}")
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= at_least:
+        return int(value)
+    raise ConvgymError(f"{name} must be an integer from {at_least} upwards, got {_show(value)}")
 
 
 def check_seed(seed: object, name: str = "an episode seed") -> int:
@@ -33,10 +31,9 @@ def check_number(name: str, value: object, expected: str = "a number") -> float:
     """Return a finite ``int`` or ``float`` as it is, NumPy's as Python's; else ConvgymError."""
     if isinstance(value, (np.integer, np.floating)):
         value = value.item()
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value):  # type: ignore[arg-type]
-        raise ConvgymError(f"{name} must be {expected}, got {_show(value)}")
-    return value  # type: ignore[return-value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    raise ConvgymError(f"{name} must be {expected}, got {_show(value)}")
 
 
 def check_patience(patience: object) -> float | None:
@@ -65,5 +62,5 @@ def check_flag(name: str, value: object) -> bool:
     return bool(value)
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     return repr(value)[:60]

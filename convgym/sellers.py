@@ -10,14 +10,16 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from convgym.catalog import Catalog, Product, load_catalog
+from convgym.checks import check_probability
 from convgym.conversation import Message, Response, as_said
 from convgym.customers.scripted import TOPICS
-from convgym.customers.understanding import OBJECTIONS, Understanding, tokens
+from convgym.customers.understanding import OBJECTIONS, numbers, tokens, understanding
 from convgym.errors import ConvgymError, unknown
 from convgym.policy import Conversation
 
@@ -126,7 +128,7 @@ class Shop:
         self, catalog: Catalog, phrases: Mapping[str, tuple[str, ...]] | None = None
     ) -> None:
         self.catalog = catalog
-        self._lexicon = Understanding(catalog).lexicon
+        self._ear = understanding(catalog)
         wording = catalog.wording
         self._phrases = {
             **PHRASES,
@@ -139,7 +141,7 @@ class Shop:
         """Read a conversation; a later statement of the customer's replaces an earlier one."""
         messages = as_said(messages)
         notes = Notes(turns=len(messages) // 2)
-        lexicon = self._lexicon
+        lexicon = self._ear.lexicon
         for message in messages:
             words = tokens(message["content"])
             union = 0
@@ -152,8 +154,7 @@ class Shop:
                 continue
             notes.need = next(iter(lexicon.labels(union, "need:")), notes.need)
             notes.feature = next(iter(lexicon.labels(union, "feature:")), notes.feature)
-            numbers = [int(word) for word in words if word[0].isdigit()]
-            notes.budget = max(numbers, default=0) or notes.budget
+            notes.budget = max(numbers(words), default=0) or notes.budget
         last = set(tokens(messages[-1]["content"]))
         notes.refused = bool(last & {"no", "not", "maybe"})
         if notes.product:
@@ -244,30 +245,28 @@ def _oracle(notes: Notes, shop: Shop, rng: random.Random, latent: Mapping[str, A
     return (Act("close"),)
 
 
-def _mediocre(epsilon: float) -> Decide:
+def _mediocre(
+    epsilon: float,
+    notes: Notes,
+    shop: Shop,
+    rng: random.Random,
+    latent: Mapping[str, Any] | None,
+) -> Plan:
     """Knows the flow but is sloppy: skips questions, mishears, answers beside the point."""
-
-    def decide(
-        notes: Notes, shop: Shop, rng: random.Random, latent: Mapping[str, Any] | None
-    ) -> Plan:
-        if rng.random() < epsilon:
-            return _random(notes, shop, rng, latent)
-        topics = notes.unknown_topics()
-        if notes.product is None or (notes.refused and rng.random() < 0.3):
-            if topics and rng.random() < 0.85:
-                return (Act(f"ask_{rng.choice(topics)}"),)
-            good = rng.random() < 0.85
-            return (
-                Act("recommend", shop.best(notes) if good else rng.choice(shop.catalog.products)),
-            )
-        if notes.worry and rng.random() < 0.9:
-            right = rng.random() < 0.65
-            return (Act(f"answer_{notes.worry if right else rng.choice(OBJECTIONS)}"),)
-        return (
-            Act(rng.choices(("close", "ask_concern", "push", "chat"), (0.75, 0.15, 0.05, 0.05))[0]),
-        )
-
-    return decide
+    if rng.random() < epsilon:
+        return _random(notes, shop, rng, latent)
+    topics = notes.unknown_topics()
+    if notes.product is None or (notes.refused and rng.random() < 0.3):
+        if topics and rng.random() < 0.85:
+            return (Act(f"ask_{rng.choice(topics)}"),)
+        good = rng.random() < 0.85
+        return (Act("recommend", shop.best(notes) if good else rng.choice(shop.catalog.products)),)
+    if notes.worry and rng.random() < 0.9:
+        right = rng.random() < 0.65
+        return (Act(f"answer_{notes.worry if right else rng.choice(OBJECTIONS)}"),)
+    return (
+        Act(rng.choices(("close", "ask_concern", "push", "chat"), (0.75, 0.15, 0.05, 0.05))[0]),
+    )
 
 
 class ScriptedSeller:
@@ -322,13 +321,12 @@ def make_seller(
     Raises:
         ConvgymError: for an unknown name or an epsilon outside [0, 1].
     """
-    if not 0 <= epsilon <= 1:
-        raise ConvgymError(f"epsilon must be a probability in [0, 1], got {epsilon!r}")
+    epsilon = check_probability("epsilon", epsilon)
     deciders: dict[str, Decide] = {
         "silent": _silent,
         "random": _random,
         "always-closing": _always_closing,
-        "mediocre": _mediocre(epsilon),
+        "mediocre": partial(_mediocre, epsilon),
         "competent": _competent,
         "oracle": _oracle,
     }

@@ -28,23 +28,23 @@ questions, answer in fragments, or only look, their utility being lower by ``NEV
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
 from convgym.catalog import Catalog, Product, load_catalog
+from convgym.checks import check_patience
 from convgym.conversation import clean
 from convgym.customers.base import Decision, Reply
 from convgym.customers.personas import Persona, Personas, load_personas
 from convgym.customers.profile import Profile, check_profile, draw_profile
-from convgym.customers.understanding import MAX_WORDS, Meaning, Understanding
+from convgym.customers.understanding import MAX_WORDS, Meaning, understanding
 from convgym.customers.wording import EVASIONS, FRAGMENTS, PHRASES
 from convgym.errors import ConvgymError
 
@@ -120,6 +120,17 @@ class State:
     heard: set[str] = field(default_factory=set)
     evaded: set[str] = field(default_factory=set)
 
+    def copy(self) -> State:
+        """Return a state that goes on by itself."""
+        return replace(
+            self,
+            disclosed=set(self.disclosed),
+            unspoken=list(self.unspoken),
+            raised=list(self.raised),
+            heard=set(self.heard),
+            evaded=set(self.evaded),
+        )
+
     def feel(self, temper: Temper) -> None:
         self.patience -= temper.patience
         self.annoyance += temper.annoyance
@@ -164,7 +175,6 @@ def purchase_probability(utility: float, refused: float) -> float:
 
 
 # Many customers share one catalogue: what depends on it alone is made once.
-_understanding = lru_cache(maxsize=8)(Understanding)
 _briefing = lru_cache(maxsize=8)(Catalog.briefing)
 
 
@@ -227,13 +237,12 @@ class ScriptedCustomer:
         self.personas = load_personas(personas)
         if persona is not None:
             self.personas[persona]  # raises for one that is unknown
-        if patience is not None and not 0 < patience < math.inf:
-            raise ConvgymError(f"patience must be a positive number of turns, got {patience!r}")
+        patience = check_patience(patience)
         self.catalog = load_catalog(catalog)
         self.briefing = _briefing(self.catalog)
         self._persona, self._patience = persona, patience
         self._weights = Utility()
-        self._understand = _understanding(self.catalog).understand
+        self._ear = understanding(self.catalog)
         self._rng = random.Random()
         self._profile: Profile | None = None
         self._state: State | None = None
@@ -319,12 +328,12 @@ class ScriptedCustomer:
 
     def snapshot(self) -> object:
         """Return a copy of the whole state, randomness included."""
-        return self.profile, copy.deepcopy(self.state), self._rng.getstate()
+        return self.profile, self.state.copy(), self._rng.getstate()
 
     def restore(self, state: object, seed: int | None = None) -> None:
         """Go back to a snapshot; with ``seed``, go on with fresh randomness."""
         self._profile, kept, randomness = cast("Snapshot", state)
-        self._state = copy.deepcopy(kept)
+        self._state = kept.copy()
         if seed is None:
             self._rng.setstate(randomness)
         else:
@@ -335,7 +344,7 @@ class ScriptedCustomer:
         state = self.state
         text = clean(utterance)
         state.patience -= 1
-        meaning = self._understand(text)
+        meaning = self._ear.understand(text)
         evaded = len(state.evaded)
         words, decision = self._react(text, meaning)
         if len(state.evaded) == evaded:  # what was evaded may be asked again in the same words
@@ -423,7 +432,7 @@ class ScriptedCustomer:
 
     def _hear_offer(self, product: Product) -> list[str]:
         state = self.state
-        if state.product is product:
+        if state.product == product:
             return []
         state.product = product
         if self._interested:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,6 +25,15 @@ from convgym.catalog import Catalog
 
 MAX_WORDS = 60
 """Longer messages are over-long: the customer reads only so far."""
+
+_LONGEST_WORD = 20
+"""Letters; longer words are not looked for with a typing error in them."""
+
+_MOST_DIGITS = 18
+"""Digits of a number that are read."""
+
+_REMEMBERED, _MEMORABLE = 8192, 240
+"""How many utterances an ear remembers, and of how many characters: a few dozen MB at worst."""
 
 OBJECTIONS = ("price", "warranty", "delivery", "reviews")
 """What customers worry about once they have seen a product."""
@@ -136,6 +146,12 @@ def tokens(text: str) -> list[str]:
     return [token.replace(",", "") for token in _TOKEN.findall(text.lower())]
 
 
+def numbers(tokens: Iterable[str]) -> list[int]:
+    """Return the numbers among ``tokens``; of very long ones the first digits, still a lot."""
+    # Python refuses to read numbers of thousands of digits.
+    return [int(t.lstrip("0")[:_MOST_DIGITS] or "0") for t in tokens if t[0].isdigit()]
+
+
 def _deletions(word: str) -> set[str]:
     return {word[:i] + word[i + 1 :] for i in range(len(word))}
 
@@ -191,6 +207,8 @@ class Lexicon:
         mask = self._masks.get(token)
         if mask is not None:
             return mask
+        if len(token) > _LONGEST_WORD:
+            return self._look_again(token)
         if token in self._corrected:
             return self._corrected[token]
         if len(self._corrected) > 50_000:  # gibberish must not grow the memory without bound
@@ -203,7 +221,7 @@ class Lexicon:
         for suffix in _SUFFIXES:
             if token.endswith(suffix) and token[: -len(suffix)] in self._masks:
                 return self._masks[token[: -len(suffix)]]
-        if not 4 <= len(token) <= 20:
+        if not 4 <= len(token) <= _LONGEST_WORD:
             return None
         candidates = {
             word
@@ -224,7 +242,7 @@ class Lexicon:
 
 
 class Understanding:
-    """Reads utterances about one catalogue; results are cached by text."""
+    """Reads utterances about one catalogue; results for short texts are remembered."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.lexicon = Lexicon(catalog)
@@ -235,9 +253,18 @@ class Understanding:
         self._any_answer = sum(bit[kind] for kind in OBJECTIONS)
         # Smaller numbers are days, hours or years of warranty.
         self._smallest_price = min(product.price for product in catalog.products) / 2
-        self.understand = lru_cache(maxsize=65_536)(self._understand)
+        self._catalog = catalog
+        self._remembered = lru_cache(maxsize=_REMEMBERED)(self._read)
 
-    def _understand(self, text: str) -> Meaning:
+    def __reduce__(self) -> tuple[Callable[[Catalog], Understanding], tuple[Catalog]]:
+        # Copies, in other processes too, are the one that everybody there shares.
+        return understanding, (self._catalog,)
+
+    def understand(self, text: str) -> Meaning:
+        """Return what an utterance says."""
+        return self._remembered(text) if len(text) <= _MEMORABLE else self._read(text)
+
+    def _read(self, text: str) -> Meaning:
         text = _CHECK_OUT.sub("checkout", _REASSURANCE.sub("", text))
         text = _PERCENT.sub(" percent", _DECIMALS.sub("", text))
         lexicon, bit = self.lexicon, self.lexicon.bit
@@ -324,8 +351,7 @@ class Understanding:
         return asks
 
     def _prices(self, found: list[str]) -> list[int]:
-        numbers = [int(token) for token in found if token[0].isdigit()]
-        return [number for number in numbers if number >= self._smallest_price]
+        return [number for number in numbers(found) if number >= self._smallest_price]
 
     def _proposes_to_buy(self, found: list[str], known: list[int]) -> bool:
         """Tell whether a proposing word comes at most six words before "buy" or "take it"."""
@@ -347,3 +373,9 @@ class Understanding:
         if len(found) >= 3 and unknown > 0.6 * len(found):
             return True
         return len(found) >= 6 and len(set(found)) < 0.6 * len(found)
+
+
+@lru_cache(maxsize=8)
+def understanding(catalog: Catalog) -> Understanding:
+    """Return the ear for a catalogue, one for all who share the catalogue."""
+    return Understanding(catalog)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 
 import numpy as np
 from gymnasium.error import ResetNeeded
 
+from convgym.checks import check_seed
 from convgym.conversation import Message, Outcome, clean, render
-from convgym.customers.base import Customer, Decision, Reply
+from convgym.customers.base import Customer, Decision, Reply, Snapshottable, is_snapshottable
 from convgym.customers.together import Answer, Opening, reset_customers, respond_customers
-from convgym.errors import ConvgymError, InfrastructureError
+from convgym.errors import ConvgymError, InfrastructureError, unknown
 from convgym.seeds import EVALUATION_BASE
 
 _ENDINGS: dict[Decision, Outcome | None] = {
@@ -36,11 +38,16 @@ def check_utterance(utterance: object) -> None:
         )
 
 
-def check_seed(seed: object) -> int:
-    """Return an episode seed as an ``int``; ConvgymError unless it is an integer of 0 or more."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ConvgymError(f"an episode seed must be an integer from 0 upwards, got {seed!r}")
-    return int(seed)
+def check_options(options: object, known: Sequence[str]) -> Mapping[str, Any]:
+    """Return the options of a reset, none for None; ConvgymError unless all are ``known``."""
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise ConvgymError(f"a reset's options must be options by name, got {repr(options)[:60]}")
+    for name in options:
+        if name not in known:
+            raise unknown("reset option", name, known)
+    return options
 
 
 class Dialogue:
@@ -60,11 +67,22 @@ class Dialogue:
         failure: what the customer's backend said when it failed, else None.
     """
 
-    __slots__ = ("customer", "failure", "max_turns", "messages", "outcome", "seed", "text", "turn")
+    __slots__ = (
+        "_can_go_back",
+        "customer",
+        "failure",
+        "max_turns",
+        "messages",
+        "outcome",
+        "seed",
+        "text",
+        "turn",
+    )
 
     def __init__(self, customer: Customer, max_turns: int) -> None:
         self.customer = customer
         self.max_turns = max_turns
+        self._can_go_back = is_snapshottable(customer)
         self.seed: int | None = None
         self.messages: list[Message] = []
         self.text = ""
@@ -80,12 +98,12 @@ class Dialogue:
             opening = self.customer.reset(seed)
         except InfrastructureError as error:
             opening = error
-        self._open(seed, opening)
+        self._open(seed, self._checked_opening(opening))
 
-    def _open(self, seed: int, opening: Opening) -> None:
+    def _open(self, seed: int, opening: str | InfrastructureError) -> None:
         self.seed = seed
         self.turn, self.outcome, self.failure = 0, None, None
-        if isinstance(opening, InfrastructureError):
+        if not isinstance(opening, str):
             opening, self.failure = "", str(opening)
         self.messages = [{"role": "user", "content": clean(opening)}]
         self.text = render(self.messages)
@@ -103,7 +121,51 @@ class Dialogue:
                 answer = self.customer.respond(said)
             except InfrastructureError as error:
                 answer = error
-        self._hear(said, answer)
+        self._hear(said, None if answer is None else self._checked(answer))
+
+    def _checked_opening(self, opening: Opening) -> str | InfrastructureError:
+        """Return an opening or failure; raise what the customer raised, or for what is neither."""
+        if isinstance(opening, (str, InfrastructureError)):
+            return opening
+        if isinstance(opening, Exception):
+            raise opening
+        raise ConvgymError(
+            f"customer {type(self.customer).__name__} must open with a str, got {opening!r}"
+        )
+
+    def _checked(self, reply: Answer) -> Reply | InfrastructureError:
+        """Return a reply or failure; raise what the customer raised, or for what is neither."""
+        if isinstance(reply, Reply):
+            if isinstance(reply.text, str) and reply.decision in _ENDINGS:
+                return reply
+        elif isinstance(reply, InfrastructureError):
+            return reply
+        elif isinstance(reply, Exception):
+            raise reply
+        raise ConvgymError(
+            f"customer {type(self.customer).__name__} must respond with a Reply that holds a"
+            f" Decision, got {reply!r}"
+        )
+
+    def mark(self) -> Callable[[], None] | None:
+        """Return what puts everything back to how it is now, None if the customer cannot be."""
+        if not self._can_go_back:
+            return None
+        customer = cast("Snapshottable", self.customer)
+        # A customer that was never met, or whose backend failed, has no state worth keeping.
+        met = self.seed is not None and self.failure is None
+        kept = customer.snapshot() if met else None
+        fields = (self.seed, self.turn, self.outcome, self.failure, self.text)
+        messages, n = self.messages, len(self.messages)
+
+        def go_back() -> None:
+            if met:
+                customer.restore(kept)
+            self.seed, self.turn, self.outcome, self.failure, self.text = fields
+            self.messages = messages
+            del messages[n:]
+
+        return go_back
 
     def _say(self, utterance: str) -> str:
         check_utterance(utterance)
@@ -111,18 +173,13 @@ class Dialogue:
             raise ResetNeeded("there is no conversation to continue: call reset() before step()")
         return clean(utterance)
 
-    def _hear(self, said: str, reply: Answer | None) -> None:
+    def _hear(self, said: str, reply: Reply | InfrastructureError | None) -> None:
         """Go on with the customer's answer, or end: None is for one that failed already."""
-        if reply is None or isinstance(reply, InfrastructureError):
+        if not isinstance(reply, Reply):
             if reply is not None:
                 self.failure = str(reply)
             self.outcome = "infrastructure_failure"
             return
-        if not isinstance(reply, Reply) or reply.decision not in _ENDINGS:
-            raise ConvgymError(
-                f"customer {type(self.customer).__name__} must respond with a Reply that holds a"
-                f" Decision, got {reply!r}"
-            )
         ending = _ENDINGS[reply.decision]
         new: list[Message] = [
             {"role": "assistant", "content": said},
@@ -178,17 +235,44 @@ def reset_together(dialogues: Sequence[Dialogue], seeds: Iterable[int]) -> None:
     """Reset each dialogue as ``Dialogue.reset`` does; customers that can, answer together."""
     checked = [check_seed(seed) for seed in seeds]
     openings = reset_customers([dialogue.customer for dialogue in dialogues], checked)
+    wrong: list[Exception] = []
     for dialogue, seed, opening in zip(dialogues, checked, openings, strict=True):
-        dialogue._open(seed, opening)
+        try:
+            dialogue._open(seed, dialogue._checked_opening(opening))
+        except Exception as error:
+            wrong.append(error)
+    if wrong:
+        raise wrong[0]
 
 
 def step_together(dialogues: Sequence[Dialogue], utterances: Iterable[str]) -> None:
     """Step each dialogue as ``Dialogue.step`` does; customers that can, answer together.
 
-    Nobody has moved if one of the utterances is no ``str`` or one of the dialogues has ended.
+    Nobody has moved if one of the utterances is no ``str`` or one of the dialogues has ended. If a
+    customer's own code raises, the others have moved as a whole before that is raised.
     """
     said = [dialogue._say(text) for dialogue, text in zip(dialogues, utterances, strict=True)]
     asked = [pair for pair in zip(dialogues, said, strict=True) if pair[0].failure is None]
     answers = iter(respond_customers([d.customer for d, _ in asked], [text for _, text in asked]))
+    wrong: list[Exception] = []
     for dialogue, text in zip(dialogues, said, strict=True):
-        dialogue._hear(text, next(answers) if dialogue.failure is None else None)
+        answer = next(answers) if dialogue.failure is None else None
+        try:
+            dialogue._hear(text, None if answer is None else dialogue._checked(answer))
+        except Exception as error:
+            wrong.append(error)
+    if wrong:
+        raise wrong[0]
+
+
+@contextmanager
+def all_or_nothing(dialogues: Sequence[Dialogue]) -> Iterator[None]:
+    """Put dialogues back to where they were if what is done to them raises."""
+    marks = [dialogue.mark() for dialogue in dialogues]
+    try:
+        yield
+    except BaseException:
+        for go_back in marks:
+            if go_back is not None:
+                go_back()
+        raise

@@ -164,7 +164,7 @@ class Words(Coin):
     [
         (TooFew(), {}, "a response for each of 2 conversations, got 0"),
         (Words(), {}, "must return Response objects, got str: 'buy'"),
-        (Coin(), {"batch_size": 0}, "batch_size must be at least 1"),
+        (Coin(), {"batch_size": 0}, "batch_size must be an integer from 1 upwards"),
         (Coin(), {"environment": {"render_mode": "human"}}, "environment option 'render_mode'"),
         (Coin(), {"environment": {"customer": "nobody"}}, "unknown customer 'nobody'"),
     ],

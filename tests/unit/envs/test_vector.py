@@ -175,7 +175,7 @@ def test_step_before_reset_moves_nobody(puppet: PuppetFactory) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_envs": 0}, "num_envs must be at least 1, got 0"),
+        ({"num_envs": 0}, "num_envs must be an integer from 1 upwards, got 0"),
         ({"autoreset_mode": "Never"}, "unknown autoreset mode 'Never'"),
         ({"render_mode": "human"}, "unknown render mode 'human'; known: ansi"),
         ({"colour": "red"}, "unknown environment option 'colour'"),
