@@ -42,9 +42,7 @@ def test_what_cannot_be_shown_is_a_question_mark(
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_an_environment_that_prints(
-    monkeypatch: pytest.MonkeyPatch, encoding: str
-) -> None:
+def test_an_environment_that_prints(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
     console = console_of(monkeypatch, encoding)
     env = SalesEnv(render_mode="human")
     env.reset(seed=1)
@@ -55,9 +53,7 @@ def test_an_environment_that_prints(
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_plain_print_does_not_end_a_program(
-    monkeypatch: pytest.MonkeyPatch, encoding: str
-) -> None:
+def test_plain_print_does_not_end_a_program(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
     console = console_of(monkeypatch, encoding)
     tolerate_consoles()
     print(WORDS)
