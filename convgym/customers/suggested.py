@@ -32,7 +32,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self, TypeAlias, cast
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar, cast
 
 from convgym.catalog import Catalog
 from convgym.checks import check_number
@@ -101,6 +101,7 @@ class Speaker(Protocol):
 
 
 SpeakerSpec: TypeAlias = str | Speaker
+_Heard = TypeVar("_Heard", bound=Answer)
 
 
 class _Decided(NamedTuple):
@@ -176,8 +177,7 @@ class SuggestedResponse:
         inner = [customer.inner for customer in customers]
         answers = respond_customers(inner, [sent for _, sent, _ in decided])
         return [
-            # What is no reply is a failure, or for the environment to complain of.
-            customer._hear(what, answer) if isinstance(answer, Reply) else answer
+            customer._hear(what, answer)
             for customer, what, answer in zip(customers, decided, answers, strict=True)
         ]
 
@@ -216,8 +216,10 @@ class SuggestedResponse:
             return max(drafts, key=partial(_overlap, suggestion))
         return self._own_words()
 
-    def _hear(self, decided: _Decided, reply: Reply) -> Reply:
+    def _hear(self, decided: _Decided, reply: _Heard) -> _Heard | Reply:
         """Note a turn; return the reply as the agent reads it."""
+        if not isinstance(reply, Reply) or not isinstance(reply.text, str):
+            return reply  # a failure, or for the environment to complain of
         suggestion, sent, _ = decided
         self._suggestions.append(decided._asdict())
         self._messages += [

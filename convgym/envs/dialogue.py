@@ -98,9 +98,11 @@ class Dialogue:
             opening = self.customer.reset(seed)
         except InfrastructureError as error:
             opening = error
-        self._open(seed, self._checked_opening(opening))
+        if wrong := self._wrong_opening(opening):
+            raise wrong
+        self._open(seed, opening)
 
-    def _open(self, seed: int, opening: str | InfrastructureError) -> None:
+    def _open(self, seed: int, opening: Opening) -> None:
         self.seed = seed
         self.turn, self.outcome, self.failure = 0, None, None
         if not isinstance(opening, str):
@@ -121,28 +123,29 @@ class Dialogue:
                 answer = self.customer.respond(said)
             except InfrastructureError as error:
                 answer = error
-        self._hear(said, None if answer is None else self._checked(answer))
+            if wrong := self._wrong_reply(answer):
+                raise wrong
+        self._hear(said, answer)
 
-    def _checked_opening(self, opening: Opening) -> str | InfrastructureError:
-        """Return an opening or failure; raise what the customer raised, or for what is neither."""
+    def _wrong_opening(self, opening: Opening) -> Exception | None:
+        """Return what the customer raised, or what is to be raised for no opening at all."""
         if isinstance(opening, (str, InfrastructureError)):
-            return opening
+            return None
         if isinstance(opening, Exception):
-            raise opening
-        raise ConvgymError(
+            return opening
+        return ConvgymError(
             f"customer {type(self.customer).__name__} must open with a str, got {opening!r}"
         )
 
-    def _checked(self, reply: Answer) -> Reply | InfrastructureError:
-        """Return a reply or failure; raise what the customer raised, or for what is neither."""
-        if isinstance(reply, Reply):
-            if isinstance(reply.text, str) and reply.decision in _ENDINGS:
-                return reply
-        elif isinstance(reply, InfrastructureError):
+    def _wrong_reply(self, reply: Answer | None) -> Exception | None:
+        """Return what the customer raised, or what is to be raised for no reply at all."""
+        if reply is None or isinstance(reply, InfrastructureError):
+            return None
+        if isinstance(reply, Exception):
             return reply
-        elif isinstance(reply, Exception):
-            raise reply
-        raise ConvgymError(
+        if isinstance(reply, Reply) and isinstance(reply.text, str) and reply.decision in _ENDINGS:
+            return None
+        return ConvgymError(
             f"customer {type(self.customer).__name__} must respond with a Reply that holds a"
             f" Decision, got {reply!r}"
         )
@@ -173,7 +176,7 @@ class Dialogue:
             raise ResetNeeded("there is no conversation to continue: call reset() before step()")
         return clean(utterance)
 
-    def _hear(self, said: str, reply: Reply | InfrastructureError | None) -> None:
+    def _hear(self, said: str, reply: Answer | None) -> None:
         """Go on with the customer's answer, or end: None is for one that failed already."""
         if not isinstance(reply, Reply):
             if reply is not None:
@@ -237,10 +240,10 @@ def reset_together(dialogues: Sequence[Dialogue], seeds: Iterable[int]) -> None:
     openings = reset_customers([dialogue.customer for dialogue in dialogues], checked)
     wrong: list[Exception] = []
     for dialogue, seed, opening in zip(dialogues, checked, openings, strict=True):
-        try:
-            dialogue._open(seed, dialogue._checked_opening(opening))
-        except Exception as error:
-            wrong.append(error)
+        if problem := dialogue._wrong_opening(opening):
+            wrong.append(problem)
+        else:
+            dialogue._open(seed, opening)
     if wrong:
         raise wrong[0]
 
@@ -257,10 +260,10 @@ def step_together(dialogues: Sequence[Dialogue], utterances: Iterable[str]) -> N
     wrong: list[Exception] = []
     for dialogue, text in zip(dialogues, said, strict=True):
         answer = next(answers) if dialogue.failure is None else None
-        try:
-            dialogue._hear(text, None if answer is None else dialogue._checked(answer))
-        except Exception as error:
-            wrong.append(error)
+        if problem := dialogue._wrong_reply(answer):
+            wrong.append(problem)
+        else:
+            dialogue._hear(text, answer)
     if wrong:
         raise wrong[0]
 
