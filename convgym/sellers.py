@@ -20,6 +20,7 @@ from convgym.checks import check_probability
 from convgym.conversation import Message, Response, as_said
 from convgym.customers.scripted import TOPICS
 from convgym.customers.understanding import OBJECTIONS, numbers, tokens, understanding
+from convgym.deaf import Script, script_for
 from convgym.errors import ConvgymError, unknown
 from convgym.policy import Conversation
 
@@ -223,6 +224,19 @@ def _competent(
     return (Act("close"),)
 
 
+def _deaf(
+    script: Script,
+    notes: Notes,
+    shop: Shop,
+    rng: random.Random,
+    latent: Mapping[str, Any] | None,
+) -> Plan:
+    product = shop.catalog.product(script.product)
+    return tuple(
+        Act(kind, product if kind == "recommend" else None) for kind in script.acts(notes.turns)
+    )
+
+
 def _oracle(notes: Notes, shop: Shop, rng: random.Random, latent: Mapping[str, Any] | None) -> Plan:
     if latent is None or "patience_left" not in latent:
         raise ConvgymError(
@@ -303,6 +317,9 @@ class ScriptedSeller:
 SELLERS = ("silent", "random", "always-closing", "mediocre", "competent", "oracle")
 """The reference sellers from the floor to the ceiling."""
 
+DEAF = "deaf"
+"""One more, which suites meet only when they are asked to: the floor for who listens."""
+
 
 def make_seller(
     name: str,
@@ -313,7 +330,7 @@ def make_seller(
     """Return a reference seller by name.
 
     Args:
-        name: one of ``SELLERS``.
+        name: one of ``SELLERS``, or ``"deaf"`` (see ``convgym.deaf``).
         catalog: what it sells; must be the customers' catalogue.
         epsilon: share of random acts of the mediocre seller, the behaviour policy of logs.
         phrases: what it says in place of ``PHRASES``, by kind of act.
@@ -322,14 +339,23 @@ def make_seller(
         ConvgymError: for an unknown name or an epsilon outside [0, 1].
     """
     epsilon = check_probability("epsilon", epsilon)
+    shop = load_catalog(catalog)
     deciders: dict[str, Decide] = {
         "silent": _silent,
         "random": _random,
         "always-closing": _always_closing,
+        DEAF: partial(_deaf, script_for(shop)),
         "mediocre": partial(_mediocre, epsilon),
         "competent": _competent,
         "oracle": _oracle,
     }
     if name not in deciders:
         raise unknown("seller", name, deciders)
-    return ScriptedSeller(name, deciders[name], Shop(load_catalog(catalog), phrases))
+    return ScriptedSeller(name, deciders[name], Shop(shop, phrases))
+
+
+def deaf_seller(script: Script, catalog: str | Path | Catalog) -> ScriptedSeller:
+    """Return a seller that keeps to ``script``; ConvgymError if the shop lacks its product."""
+    shop = load_catalog(catalog)
+    shop.product(script.product)
+    return ScriptedSeller(DEAF, partial(_deaf, script), Shop(shop))

@@ -1,0 +1,60 @@
+"""The deaf seller: one script for everybody, whatever they say.
+
+It asks its questions, recommends the same product to all, gives every answer before anybody worries
+and closes. Whoever wants to show that an agent *listens* has to sell more than it does: it, not the
+random seller, is the floor for that. The script of each shop is the best that
+``convgym.benchmarks.deaf_search`` found on training customers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from convgym.catalog import Catalog
+
+Plan = tuple[tuple[str, ...], ...]
+"""Kinds of dialogue acts (``convgym.sellers.PHRASES``), those of one utterance together."""
+
+ONE_BY_ONE: Plan = (("ask_need",), ("ask_feature",), ("ask_budget",))
+ALL_ANSWERS = ("answer_price", "answer_warranty", "answer_delivery", "answer_reviews")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What is said turn by turn, the last of it for ever, and the product that is recommended."""
+
+    product: str
+    plan: Plan
+
+    def acts(self, turn: int) -> tuple[str, ...]:
+        """Return what is said in a turn, counted from 0."""
+        return self.plan[min(turn, len(self.plan) - 1)]
+
+
+# More than three acts in an utterance are too much at once.
+PLAN: Plan = (
+    *ONE_BY_ONE,
+    ("recommend", *ALL_ANSWERS[:2]),
+    (*ALL_ANSWERS[2:], "close"),
+    ("close",),
+)
+
+SCRIPTS: Mapping[str, Script] = MappingProxyType({})
+"""The best script by the name of the catalogue."""
+
+
+def script_for(catalog: Catalog) -> Script:
+    """Return the script for a shop.
+
+    In a shop without one of its own, the product is the one that suits most wishes, a wish being a
+    need and a feature, and of these the cheapest.
+    """
+    if catalog.name in SCRIPTS:
+        return SCRIPTS[catalog.name]
+    best = min(
+        catalog.products,
+        key=lambda product: (-len(product.needs) * len(product.features), product.price),
+    )
+    return Script(best.name, PLAN)
