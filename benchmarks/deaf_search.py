@@ -2,10 +2,10 @@
 
     python -m convgym.benchmarks.deaf_search FOLDER
 
-Every product is tried with one plan, then the best products with every plan (orders of the questions,
-ways to spread the answers), all on the same customers; the best few are told apart on more. All
-customers are of the training range. Writes ``FOLDER/scripts.json``: for each shop the script that
-sells most, to how many, and the runners-up.
+Every product is tried with one plan, then the best products with every plan (which questions in
+which order, how the answers are spread), all on the same customers; the best few are told apart on more.
+All customers are of the training range. Writes ``FOLDER/scripts.json``: for each shop the script
+that sells most, to how many, and the runners-up.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ _PITCHES: tuple[Plan, ...] = (
 def plans() -> list[Plan]:
     """Return the plans that are tried: every way to ask with every way to pitch."""
     together = tuple(kind for (kind,) in ONE_BY_ONE)
-    asking: list[Plan] = [*permutations(ONE_BY_ONE), (together,), (together[:2], together[2:])]
+    asking: list[Plan] = [*permutations(ONE_BY_ONE), *permutations(ONE_BY_ONE, 2)]
+    asking += [(together,), (together[:2], together[2:])]
     return [(*questions, *pitch) for questions in asking for pitch in _PITCHES]
 
 
