@@ -3,9 +3,9 @@
     python -m convgym.benchmarks.deaf_search FOLDER
 
 Every product is tried with one plan, then the best products with every plan (which questions in
-which order, how the answers are spread), all on the same customers; the best few are told apart on more.
-All customers are of the training range. Writes ``FOLDER/scripts.json``: for each shop the script
-that sells most, to how many, and the runners-up.
+which order, how the answers are spread), all on the same customers; the best few are told apart on
+more. All customers are of the training range. Writes ``FOLDER/scripts.json``: for each shop the
+script that sells most, to how many, and the runners-up.
 """
 
 from __future__ import annotations
@@ -96,13 +96,14 @@ def row(sold: int, script: Script, customers: int) -> dict[str, Any]:
 def main(folder: Path, shops: Sequence[str] | None = None, **sizes: int) -> None:
     """Search in every shop and write what came out."""
     customers = sizes.get("customers", CUSTOMERS)
+    made_with = provenance()
     found = {}
     for shop in catalog_names() if shops is None else shops:
         finalists = search(load_catalog(shop), **sizes)
         found[shop] = [row(sold, script, customers) for sold, script in finalists]
         print(shop, found[shop][0])
     folder.mkdir(parents=True, exist_ok=True)
-    result = {"customers": customers, "seed": SEED, "shops": found, **provenance()}
+    result = {"customers": customers, "seed": SEED, "shops": found, **made_with}
     write_atomically(folder / "scripts.json", json.dumps(result, indent=2) + "\n")
 
 

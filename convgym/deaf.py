@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from convgym.catalog import Catalog
+from convgym.catalog import Catalog, Product
 
 Plan = tuple[tuple[str, ...], ...]
 """Kinds of dialogue acts (``convgym.sellers.PHRASES``), those of one utterance together."""
@@ -53,8 +53,8 @@ def script_for(catalog: Catalog) -> Script:
     """
     if catalog.name in SCRIPTS:
         return SCRIPTS[catalog.name]
-    best = min(
-        catalog.products,
-        key=lambda product: (-len(product.needs) * len(product.features), product.price),
-    )
-    return Script(best.name, PLAN)
+
+    def dislike(product: Product) -> tuple[int, int]:
+        return -len(product.needs) * len(product.features), product.price
+
+    return Script(min(catalog.products, key=dislike).name, PLAN)
