@@ -16,7 +16,7 @@ _PACKAGE = Path(__file__).parent
 class Frozen(BaseModel):
     """A part of a data file: immutable, and strict about fields it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 Model = TypeVar("Model", bound=Frozen)

@@ -349,7 +349,7 @@ def make_seller(
         "competent": _competent,
         "oracle": _oracle,
     }
-    if name not in deciders:
+    if not isinstance(name, str) or name not in deciders:
         raise unknown("seller", name, deciders)
     return ScriptedSeller(name, deciders[name], Shop(shop, phrases))
 

@@ -13,7 +13,13 @@ from gymnasium.error import ResetNeeded
 from convgym.checks import check_seed
 from convgym.conversation import Message, Outcome, clean, render
 from convgym.customers.base import Customer, Decision, Reply, Snapshottable, is_snapshottable
-from convgym.customers.together import Answer, Opening, reset_customers, respond_customers
+from convgym.customers.together import (
+    Answer,
+    Opening,
+    is_batched,
+    reset_customers,
+    respond_customers,
+)
 from convgym.errors import ConvgymError, InfrastructureError, unknown
 from convgym.seeds import EVALUATION_BASE
 
@@ -157,18 +163,29 @@ class Dialogue:
         customer = cast("Snapshottable", self.customer)
         # A customer that was never met, or whose backend failed, has no state worth keeping.
         met = self.seed is not None and self.failure is None
-        kept = customer.snapshot() if met else None
+        # Copies cost more than a turn of a scripted customer, turns of a chat model more than that.
+        kept = customer.snapshot() if met and is_batched(customer) else None
         fields = (self.seed, self.turn, self.outcome, self.failure, self.text)
         messages, n = self.messages, len(self.messages)
 
         def go_back() -> None:
-            if met:
-                customer.restore(kept)
             self.seed, self.turn, self.outcome, self.failure, self.text = fields
             self.messages = messages
             del messages[n:]
+            if kept is not None:
+                customer.restore(kept)
+            elif met:
+                self._relive()
 
         return go_back
+
+    def _relive(self) -> None:
+        """Bring the customer to where the conversation is, by the seed and what was said."""
+        assert self.seed is not None
+        self.customer.reset(self.seed)
+        for message in self.messages:
+            if message["role"] == "assistant":
+                self.customer.respond(message["content"])
 
     def _say(self, utterance: str) -> str:
         check_utterance(utterance)
