@@ -4,8 +4,10 @@
 
 Every product is tried with one plan, then the best products with every plan (which questions in
 which order, how the answers are spread), all on the same customers; the best few are told apart on
-more. All customers are of the training range. Writes ``FOLDER/scripts.json``: for each shop the
-script that sells most, to how many, and the runners-up.
+more. To the winner a second product and then a third one are added, each offered with a close of
+its own after the last refusal. All customers are of the training range. Writes
+``FOLDER/scripts.json``: for each shop the finalists with one product, the best first, and the
+script with three, each with its sales.
 """
 
 from __future__ import annotations
@@ -21,35 +23,35 @@ from convgym.benchmarks.manifest import provenance
 from convgym.benchmarks.results import write_atomically
 from convgym.benchmarks.statistics import wilson_interval
 from convgym.catalog import Catalog, catalog_names, load_catalog
-from convgym.deaf import ALL_ANSWERS, ONE_BY_ONE, PLAN, Plan, Script
+from convgym.customers.scripted import TOPICS
+from convgym.deaf import ANSWERS, PITCH, Plan, Script, ask
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.sellers import deaf_seller
 
 SEED = 0
-"""Of the customers."""
+"""Of the customers, and of what is left to chance in the seller's words."""
 SCREENED, CUSTOMERS = 400, 2000
 """Customers for every script, and for the best few."""
 PRODUCTS, FINALISTS = 3, 4
 """Products that are tried with every plan, and scripts that meet all customers."""
 
+Sold = tuple[int, Script]
+"""To how many a script sells, and the script."""
+
 _CLOSE = ("close",)
 _PITCHES: tuple[Plan, ...] = (
-    (("recommend", *ALL_ANSWERS[:2]), (*ALL_ANSWERS[2:], "close"), _CLOSE),
-    (("recommend", *ALL_ANSWERS[2:]), (*ALL_ANSWERS[:2], "close"), _CLOSE),
-    (("recommend", *ALL_ANSWERS[:2]), ALL_ANSWERS[2:], _CLOSE),
-    (("recommend",), ALL_ANSWERS[:2], ALL_ANSWERS[2:], _CLOSE),
-    (("recommend",), ALL_ANSWERS[:3], (ALL_ANSWERS[3], "close"), _CLOSE),
-    (("recommend", *ALL_ANSWERS[:2]), _CLOSE),
-    (("recommend",), _CLOSE),
+    PITCH,
+    (("recommend", *ANSWERS[2:]), (*ANSWERS[:2], "close"), _CLOSE),
+    (("recommend",), ANSWERS[:2], ANSWERS[2:], _CLOSE),
+    (("recommend", *ANSWERS[:2]), _CLOSE),
 )
 
 
 def plans() -> list[Plan]:
     """Return the plans that are tried: every way to ask with every way to pitch."""
-    together = tuple(kind for (kind,) in ONE_BY_ONE)
-    asking: list[Plan] = [*permutations(ONE_BY_ONE), *permutations(ONE_BY_ONE, 2)]
-    asking += [(together,), (together[:2], together[2:])]
+    asking = [ask(*topics) for n in (3, 2) for topics in permutations(TOPICS, n)]
+    asking.append((tuple(f"ask_{topic}" for topic in TOPICS),))
     return [(*questions, *pitch) for questions in asking for pitch in _PITCHES]
 
 
@@ -61,50 +63,67 @@ def sales(script: Script, catalog: Catalog, seeds: Sequence[int]) -> int:
     return sum(episode.converted for episode in episodes)
 
 
-def best(
-    scripts: Iterable[Script], catalog: Catalog, seeds: Sequence[int], n: int
-) -> list[tuple[int, Script]]:
+def best(scripts: Iterable[Script], catalog: Catalog, seeds: Sequence[int], n: int) -> list[Sold]:
     """Return the ``n`` scripts that sell most, with their sales; of equals the first."""
     found = [(sales(script, catalog, seeds), script) for script in scripts]
     return sorted(found, key=lambda pair: -pair[0])[:n]
 
 
-def search(
-    catalog: Catalog, screened: int = SCREENED, customers: int = CUSTOMERS
-) -> list[tuple[int, Script]]:
-    """Return the finalists for a shop, the best first, with their sales to ``customers``."""
-    seeds = train_seeds(SEED, max(screened, customers))
-    few, all_seeds = seeds[:screened], seeds[:customers]
-    names = [product.name for product in catalog.products]
-    products = best((Script(name, PLAN) for name in names), catalog, few, PRODUCTS)
-    scripts = [Script(script.product, plan) for _, script in products for plan in plans()]
+def search(catalog: Catalog, few: Sequence[int], seeds: Sequence[int]) -> list[Sold]:
+    """Return the finalists of one product, screened on ``few``, with their sales to ``seeds``."""
+    first = plans()[0]
+    products = best(
+        (Script((product.name,), first) for product in catalog.products), catalog, few, PRODUCTS
+    )
+    scripts = [Script(script.products, plan) for _, script in products for plan in plans()]
     finalists = best(scripts, catalog, few, FINALISTS)
-    return best((script for _, script in finalists), catalog, all_seeds, FINALISTS)
+    return best((script for _, script in finalists), catalog, seeds, FINALISTS)
+
+
+def extend(script: Script, catalog: Catalog, few: Sequence[int]) -> Script:
+    """Return the script with the further product, offered after the rest, that sells most."""
+    plan = (*script.plan, ("recommend", "close"))
+    names = [product.name for product in catalog.products if product.name not in script.products]
+    ((_, found),) = best((Script((*script.products, n), plan) for n in names), catalog, few, 1)
+    return found
 
 
 def row(sold: int, script: Script, customers: int) -> dict[str, Any]:
     """Return a script and its conversion as plain data."""
     rate = wilson_interval(sold, customers)
     return {
-        "product": script.product,
+        "products": list(script.products),
         "plan": [list(acts) for acts in script.plan],
         "sales": sold,
         "conversion": [round(value, 4) for value in (rate.value, rate.low, rate.high)],
     }
 
 
-def main(folder: Path, shops: Sequence[str] | None = None, **sizes: int) -> None:
+def main(
+    folder: Path,
+    shops: Sequence[str] | None = None,
+    screened: int = SCREENED,
+    customers: int = CUSTOMERS,
+) -> None:
     """Search in every shop and write what came out."""
-    customers = sizes.get("customers", CUSTOMERS)
     made_with = provenance()
+    seeds = train_seeds(SEED, max(screened, customers))
+    few, seeds = seeds[:screened], seeds[:customers]
     found = {}
     for shop in catalog_names() if shops is None else shops:
-        finalists = search(load_catalog(shop), **sizes)
-        found[shop] = [row(sold, script, customers) for sold, script in finalists]
-        print(shop, found[shop][0])
+        catalog = load_catalog(shop)
+        finalists = search(catalog, few, seeds)
+        three = finalists[0][1]
+        for _ in range(2):
+            three = extend(three, catalog, few)
+        found[shop] = {
+            "one_product": [row(sold, script, customers) for sold, script in finalists],
+            "three_products": row(sales(three, catalog, seeds), three, customers),
+        }
+        print(shop, found[shop], flush=True)
     folder.mkdir(parents=True, exist_ok=True)
-    result = {"customers": customers, "seed": SEED, "shops": found, **made_with}
-    write_atomically(folder / "scripts.json", json.dumps(result, indent=2) + "\n")
+    result = {"customers": customers, "screened": screened, "seed": SEED, "shops": found}
+    write_atomically(folder / "scripts.json", json.dumps({**result, **made_with}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 It asks its questions, recommends the same product to all, gives every answer before anybody worries
 and closes. Whoever wants to show that an agent *listens* has to sell more than it does: it, not the
-random seller, is the floor for that. The script of each shop is the best that
+random seller, is the floor for that. The script of each shop is the best of one product that
 ``convgym.benchmarks.deaf_search`` found on training customers.
 """
 
@@ -17,29 +17,35 @@ from convgym.catalog import Catalog, Product
 Plan = tuple[tuple[str, ...], ...]
 """Kinds of dialogue acts (``convgym.sellers.PHRASES``), those of one utterance together."""
 
-ONE_BY_ONE: Plan = (("ask_need",), ("ask_feature",), ("ask_budget",))
-ALL_ANSWERS = ("answer_price", "answer_warranty", "answer_delivery", "answer_reviews")
+ANSWERS = ("answer_price", "answer_warranty", "answer_delivery", "answer_reviews")
+# More than three acts in an utterance are too much at once.
+PITCH: Plan = (("recommend", *ANSWERS[:2]), (*ANSWERS[2:], "close"), ("close",))
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What is said turn by turn, the last of it for ever, and the product that is recommended."""
+    """What is said turn by turn, the last of it for ever.
 
-    product: str
+    ``products`` are those that are recommended, one for each "recommend" in ``plan``.
+    """
+
+    products: tuple[str, ...]
     plan: Plan
 
-    def acts(self, turn: int) -> tuple[str, ...]:
-        """Return what is said in a turn, counted from 0."""
-        return self.plan[min(turn, len(self.plan) - 1)]
+    def acts(self, turn: int) -> list[tuple[str, str | None]]:
+        """Return what is said in a turn, counted from 0: kinds of acts, and what is recommended."""
+        turn = min(turn, len(self.plan) - 1)
+        before = sum(kinds.count("recommend") for kinds in self.plan[:turn])
+        return [
+            (kind, self.products[before] if kind == "recommend" else None)
+            for kind in self.plan[turn]
+        ]
 
 
-# More than three acts in an utterance are too much at once.
-PLAN: Plan = (
-    *ONE_BY_ONE,
-    ("recommend", *ALL_ANSWERS[:2]),
-    (*ALL_ANSWERS[2:], "close"),
-    ("close",),
-)
+def ask(*topics: str) -> Plan:
+    """Return questions, one a turn."""
+    return tuple((f"ask_{topic}",) for topic in topics)
+
 
 SCRIPTS: Mapping[str, Script] = MappingProxyType({})
 """The best script by the name of the catalogue."""
@@ -57,4 +63,5 @@ def script_for(catalog: Catalog) -> Script:
     def dislike(product: Product) -> tuple[int, int]:
         return -len(product.needs) * len(product.features), product.price
 
-    return Script(min(catalog.products, key=dislike).name, PLAN)
+    best = min(catalog.products, key=dislike)
+    return Script((best.name,), (*ask("need", "feature", "budget"), *PITCH))

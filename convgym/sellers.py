@@ -231,9 +231,9 @@ def _deaf(
     rng: random.Random,
     latent: Mapping[str, Any] | None,
 ) -> Plan:
-    product = shop.catalog.product(script.product)
     return tuple(
-        Act(kind, product if kind == "recommend" else None) for kind in script.acts(notes.turns)
+        Act(kind, shop.catalog.product(product) if product else None)
+        for kind, product in script.acts(notes.turns)
     )
 
 
@@ -355,7 +355,8 @@ def make_seller(
 
 
 def deaf_seller(script: Script, catalog: str | Path | Catalog) -> ScriptedSeller:
-    """Return a seller that keeps to ``script``; ConvgymError if the shop lacks its product."""
+    """Return a seller that keeps to ``script``; ConvgymError if the shop lacks a product."""
     shop = load_catalog(catalog)
-    shop.product(script.product)
+    for product in script.products:
+        shop.product(product)
     return ScriptedSeller(DEAF, partial(_deaf, script), Shop(shop))
