@@ -82,7 +82,10 @@ def search(catalog: Catalog, few: Sequence[int], seeds: Sequence[int]) -> list[S
 
 def extend(script: Script, catalog: Catalog, few: Sequence[int]) -> Script:
     """Return the script with the further product, offered after the rest, that sells most."""
-    plan = (*script.plan, ("recommend", "close"))
+    *said, last = script.plan
+    # A second offer of the same is worth nothing: the new one comes at once.
+    again = last == _CLOSE and "close" in said[-1]
+    plan = (*(said if again else script.plan), ("recommend", "close"))
     names = [product.name for product in catalog.products if product.name not in script.products]
     ((_, found),) = best((Script((*script.products, n), plan) for n in names), catalog, few, 1)
     return found
