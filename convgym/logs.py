@@ -243,7 +243,7 @@ def _write_whole(path: Path, episodes: Iterable[Episode], overwrite: bool) -> in
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     with ExitStack() as stack:
         with _told(path):
-            if target.exists():
+            if target.exists() and os.name != "nt":  # Windows replaces no file that is open
                 old = stack.enter_context(target.open("rb+"))
                 stack.enter_context(locked(old, f"log {path}"))
             raw = stack.enter_context(_closed(part.open("wb")))
@@ -259,6 +259,7 @@ def _write_whole(path: Path, episodes: Iterable[Episode], overwrite: bool) -> in
         with _told(path):
             raw.flush()
             os.fsync(raw.fileno())
+            raw.close()
             if not overwrite and target.exists():  # somebody else's, made in the meantime
                 raise _exists(path)
             os.replace(part, target)
