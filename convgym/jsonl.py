@@ -36,7 +36,7 @@ def mend(file: IO[bytes], name: str, mark: bytes) -> None:
     if last.strip() and not last.endswith(b"\n"):
         rest = last if start else without_byte_order_mark(last)
         whole = whole_rows(rest)
-        if rest[whole:].strip() and not begins_as_row(rest[whole:], mark):
+        if not is_cut_off(rest[whole:], mark):
             raise ConvgymError(
                 f"{name} is left as it is: its last line is no row that was cut off; mend that"
                 " line, or choose another name"
@@ -46,6 +46,12 @@ def mend(file: IO[bytes], name: str, mark: bytes) -> None:
             file.write(b"\n")
         file.truncate()
     file.seek(0, os.SEEK_END)
+
+
+def is_cut_off(text: bytes, mark: bytes) -> bool:
+    """Return whether a rest is blank or the beginning of one row, with no other row within."""
+    compact = b"".join(text.split())
+    return not compact or (begins_as_row(text, mark) and mark not in compact[1:])
 
 
 def begins_as_row(text: bytes, mark: bytes) -> bool:

@@ -41,7 +41,7 @@ from typing_extensions import TypedDict
 from convgym.checks import check_seed
 from convgym.conversation import Episode, Outcome, Response, Turn
 from convgym.errors import ConvgymError
-from convgym.jsonl import begins_as_row, mend, whole_rows, without_byte_order_mark
+from convgym.jsonl import is_cut_off, mend, whole_rows, without_byte_order_mark
 from convgym.locking import locked
 
 SCHEMA = "convgym.episode"
@@ -349,7 +349,7 @@ def _parse(path: Path) -> Iterator[tuple[int, Episode | _Malformed]]:
 
 def _cut_off(line: bytes) -> bool:
     """Return whether a line is the beginning of an episode, not a whole row and nothing else."""
-    return not line.endswith(b"\n") and begins_as_row(line, _ROW_MARK) and not whole_rows(line)
+    return not line.endswith(b"\n") and is_cut_off(line, _ROW_MARK) and not whole_rows(line)
 
 
 def _open_to_read(path: Path) -> IO[bytes]:

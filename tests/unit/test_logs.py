@@ -333,6 +333,14 @@ def test_only_what_begins_as_an_episode_is_cut_off(log: Path) -> None:
     assert log.read_bytes() == foreign
 
 
+def test_a_whole_row_behind_one_that_was_cut_off_stays(log: Path) -> None:
+    content = log.read_bytes() + log.read_bytes()[:60] + log.read_bytes().split(b"\n")[1]
+    log.write_bytes(content)
+    with pytest.raises(ConvgymError, match="last line is no row that was cut off"):
+        write_log(log, [SILENT], append=True)
+    assert log.read_bytes() == content
+
+
 def test_whole_rows_stay_whatever_they_hold(log: Path) -> None:
     row = log.read_bytes().split(b"\n")[0]
     other = row.replace(b'"version":1', b'"version":2,"more":"\xc3\xa9"')
