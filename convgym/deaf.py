@@ -1,9 +1,10 @@
 """The deaf seller: one script for everybody, whatever they say.
 
 It asks its questions, recommends the same product to all, gives every answer before anybody worries
-and closes. Whoever wants to show that an agent *listens* has to sell more than it does: it, not the
-random seller, is the floor for that. The script of each shop is the best of one product that
-``convgym.benchmarks.deaf_search`` found on training customers.
+and closes; refused, it offers a second product and a third one, the same to all again. Whoever
+wants to show that an agent *listens* has to sell more than it does: it, not the random seller, is
+the floor for that. The script of each shop is the best that ``convgym.benchmarks.deaf_search``
+found on training customers.
 """
 
 from __future__ import annotations
@@ -47,14 +48,35 @@ def ask(*topics: str) -> Plan:
     return tuple((f"ask_{topic}",) for topic in topics)
 
 
-SCRIPTS: Mapping[str, Script] = MappingProxyType({})
+_NEED_BUDGET_FEATURE = ask("need", "budget", "feature")
+_NEED_FEATURE_BUDGET = ask("need", "feature", "budget")
+_DELIVERY_FIRST: Plan = (("recommend", *ANSWERS[2:]), (*ANSWERS[:2], "close"))
+_TWO_MORE: Plan = (("recommend", "close"), ("recommend", "close"))
+
+SCRIPTS: Mapping[str, Script] = MappingProxyType(
+    {
+        "bicycles": Script(
+            ("Bittern", "Finch", "Ibis"), (*_NEED_BUDGET_FEATURE, *PITCH[:2], *_TWO_MORE)
+        ),
+        "insurance": Script(
+            ("Fortress", "Juniper", "Anchor"),
+            (*_NEED_FEATURE_BUDGET, *_DELIVERY_FIRST, *_TWO_MORE),
+        ),
+        "laptops": Script(
+            ("Ember", "Nova", "Boreal"), (*_NEED_BUDGET_FEATURE, *PITCH[:2], *_TWO_MORE)
+        ),
+        "mobile": Script(
+            ("Basil", "Ruby", "Lilac"), (*_NEED_BUDGET_FEATURE, *_DELIVERY_FIRST, *_TWO_MORE)
+        ),
+    }
+)
 """The best script by the name of the catalogue."""
 
 
 def script_for(catalog: Catalog) -> Script:
     """Return the script for a shop.
 
-    In a shop without one of its own, the product is the one that suits most wishes, a wish being a
+    In a shop without one of its own, the products are those that suit most wishes, a wish being a
     need and a feature, and of these the cheapest.
     """
     if catalog.name in SCRIPTS:
@@ -63,5 +85,6 @@ def script_for(catalog: Catalog) -> Script:
     def dislike(product: Product) -> tuple[int, int]:
         return -len(product.needs) * len(product.features), product.price
 
-    best = min(catalog.products, key=dislike)
-    return Script((best.name,), (*ask("need", "feature", "budget"), *PITCH))
+    best = sorted(catalog.products, key=dislike)[:3]
+    plan = (*_NEED_BUDGET_FEATURE, *PITCH[:2], *_TWO_MORE)
+    return Script(tuple(product.name for product in best), plan)
