@@ -55,15 +55,17 @@ def _ask(
             answers[i] = error
     for kind, members in batches.items():
         found: Sequence[Any]
+        # Other errors go straight out: kept in a list, they would keep what their frames hold, such
+        # as a chat model, alive.
         try:
             found = together(kind)([customers[i] for i in members], [inputs[i] for i in members])
-            if len(found) != len(members):
-                raise ConvgymError(
-                    f"customer {kind.__name__} must return an answer for each of {len(members)}"
-                    f" customers, got {len(found)}"
-                )
-        except Exception as error:  # of all of them
+        except InfrastructureError as error:  # of all of them
             found = [error] * len(members)
+        if len(found) != len(members):
+            raise ConvgymError(
+                f"customer {kind.__name__} must return an answer for each of {len(members)}"
+                f" customers, got {len(found)}"
+            )
         for i, answer in zip(members, found, strict=True):
             answers[i] = answer
     return answers

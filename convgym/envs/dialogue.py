@@ -261,8 +261,7 @@ def reset_together(dialogues: Sequence[Dialogue], seeds: Iterable[int]) -> None:
             wrong.append(problem)
         else:
             dialogue._open(seed, opening)
-    if wrong:
-        raise wrong[0]
+    _raise_first(wrong)
 
 
 def step_together(dialogues: Sequence[Dialogue], utterances: Iterable[str]) -> None:
@@ -281,8 +280,18 @@ def step_together(dialogues: Sequence[Dialogue], utterances: Iterable[str]) -> N
             wrong.append(problem)
         else:
             dialogue._hear(text, answer)
-    if wrong:
-        raise wrong[0]
+    _raise_first(wrong)
+
+
+def _raise_first(errors: list[Exception]) -> None:
+    """Raise the first of several errors, if there is one, and forget the others."""
+    if errors:
+        error = errors[0]
+        errors.clear()  # lest the error hold a frame that holds the error
+        try:
+            raise error
+        finally:
+            del error
 
 
 @contextmanager
