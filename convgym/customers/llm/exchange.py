@@ -18,13 +18,22 @@ from convgym.llm import ChatAnswer, ChatBackend, ChatRequest, ChatResult, make_b
 Result = TypeVar("Result")
 Exchange: TypeAlias = Generator[ChatRequest, ChatResult, Result]
 
+_NEED_A_MODEL = ("openai",)
+
 
 def open_backend(backend: str | ChatBackend, options: Mapping[str, Any]) -> ChatBackend:
     """Return a chat model by name, opened with ``options``, or the one that is given.
 
-    Raises ConvgymError for a mistake in these, or for options beside a backend that is open.
+    Raises ConvgymError for a mistake in these, among them a model that is not named, or for options
+    beside a backend that is open.
     """
     if isinstance(backend, str):
+        if backend in _NEED_A_MODEL and not {"model", "replay"} & set(options):
+            raise ConvgymError(
+                f"a customer that speaks through {backend!r} needs a model: give its name, in the"
+                " environment as customer_options={'model': ...}, on the command line as"
+                " --customer-option model=..."
+            )
         return make_backend(backend, **options)
     if options:
         raise ConvgymError(

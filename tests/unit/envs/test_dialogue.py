@@ -93,7 +93,7 @@ def test_needs_a_reset_first(dialogue: Dialogue) -> None:
 def test_the_customer_hears_clean_text(dialogue: Dialogue) -> None:
     dialogue.reset(0)
     dialogue.step("  two\nlines\x1b[31m\x00 ")
-    assert dialogue.messages[1]["content"] == "two lines [31m"
+    assert dialogue.messages[1]["content"] == "two lines[31m"
     dialogue.step("x" * 10**6)
     assert dialogue.messages[3]["content"] == "x" * MAX_UTTERANCE_CHARS
     assert dialogue.customer.latent["heard"]["last"] == "x" * MAX_UTTERANCE_CHARS

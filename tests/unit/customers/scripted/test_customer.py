@@ -290,3 +290,30 @@ def test_a_reasoning_seller_annoys_nobody_by_thinking(seed: int) -> None:
         return observation, info["latent"]
 
     assert talk(thought) == talk("")
+
+
+def test_after_a_restore_the_same_offer_is_no_news() -> None:
+    customer, other = ScriptedCustomer(), ScriptedCustomer()
+    for each in (customer, other):
+        each.reset(3)
+        each.respond("What will you use it for?")
+        each.respond("I recommend the Kestrel.")
+    customer.restore(pickle.loads(pickle.dumps(customer.snapshot())))
+    again = "The Kestrel is a great choice."
+    assert customer.respond(again) == other.respond(again)
+    assert customer.latent == other.latent
+
+
+def test_a_snapshot_does_not_go_on_with_its_customer() -> None:
+    customer = ScriptedCustomer()
+    customer.reset(3)
+    state = customer.snapshot()
+    kept = pickle.dumps(state)
+    before = customer.latent
+    for words in ("What is your budget?", "I recommend the Kestrel.", "Buy it!", "xq zzk brrt"):
+        customer.respond(words)
+    assert customer.latent != before
+    customer.restore(state)
+    assert customer.latent == before
+    customer.respond("What is your budget?")
+    assert pickle.dumps(state) == kept
