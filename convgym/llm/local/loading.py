@@ -20,9 +20,12 @@ def load_folder(folder: Path) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with refusing(f"the model in {str(folder)!r} cannot be loaded"), without_progress_bars():
-        network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        return network, AutoTokenizer.from_pretrained(folder)
+    with refusing(f"cannot load the model in {str(folder)!r}"), without_progress_bars():
+        # A folder that somebody wrote runs no code.
+        network = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False
+        )
+        return network, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 @contextmanager
@@ -33,6 +36,5 @@ def refusing(what: str, advice: str = "") -> Iterator[None]:
     except ConvgymError:
         raise
     except Exception as error:  # what libraries raise on foreign models has no common class
-        lines = str(error).strip().splitlines() or ["no reason given"]
-        reason = lines[0] if len(lines[0]) <= 300 else f"{lines[0][:300]} ..."
-        raise ConvgymError(f"{what}: {type(error).__name__}: {reason}{advice}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ConvgymError(f"{what}: {reason}{advice}") from error
