@@ -72,7 +72,7 @@ def own_agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_agent_of_ones_own() -> None:
-    agent = make_agent("own_agents:Mine", rate=1, steps="4")
+    agent = make_agent("own_agents:Mine", rate=1, steps=4)
     assert agent.name == "own_agents:Mine"
     assert (agent.config.rate, agent.config.steps) == (1.0, 4)
 

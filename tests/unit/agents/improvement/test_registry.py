@@ -54,6 +54,8 @@ def test_a_solver_is_given_by_name_by_settings_or_itself(given: Any, expected: A
         ({"name": "best-of-n", "samples": 1}, "at least 2 samples, got 1"),
         ({"steps": 3}, "needs the key 'name', one of token-ppo, .*; got steps"),
         ({}, "got none"),
+        (3, r"a mapping with its name, got '3' \(int\)"),
+        ({"name": 3}, "expected an improvement by name, got 3"),
     ],
 )
 def test_mistakes(given: Any, message: str) -> None:
