@@ -98,7 +98,8 @@ def _checked(value: Any, hint: Any, name: str, what: str) -> Any:
 
 
 def _reason(message: str) -> str:
-    return message.replace("Input should", "should", 1)
+    words = message.replace("Input should", "should", 1)
+    return words.replace("be an object", "be a mapping of settings")  # JSON's word for it
 
 
 def _hints(config_class: type) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def test_types_that_cannot_be_looked_up_are_not_checked() -> None:
         ({"inner": {"fold": 3}}, r"unknown setting of 'inner' of agent 'x' 'fold'.*mean 'folds'"),
         ({"inner": {"folds": "?"}}, r"setting 'folds' of 'inner' of agent 'x' should be"),
         ({"inner": {"folds": 0}}, "folds must be at least 1, got 0"),
-        ({"inner": 3}, r"setting 'inner' of agent 'x' should be .*Inner, got 3"),
+        ({"inner": 3}, r"setting 'inner' of agent 'x' should be a mapping of settings, got 3"),
         ({"adapter": {"fold": 3}}, r"unknown setting of 'adapter' of agent 'x' 'fold'"),
     ],
 )
