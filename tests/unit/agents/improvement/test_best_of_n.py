@@ -25,6 +25,10 @@ torch.set_num_threads(1)
 MakeModel = Callable[..., LanguageModel]
 
 
+def share_of_even(response: Tokens) -> float:
+    return sum(token % 2 == 0 for token in response) / len(response)
+
+
 class Taste:
     """Likes even numbers, and remembers what it was asked."""
 
@@ -37,7 +41,7 @@ class Taste:
 
 
 def liked(responses: Sequence[Tokens]) -> Tensor:
-    return torch.tensor([sum(t % 2 == 0 for t in response) / len(response) for response in responses])
+    return torch.tensor([share_of_even(response) for response in responses])
 
 
 @pytest.fixture

@@ -42,9 +42,13 @@ def few_words(format: ConversationFormat) -> ConversationFormat:
     return format
 
 
+def share_of_even(response: Tokens) -> float:
+    return sum(token % 2 == 0 for token in response) / len(response)
+
+
 def taste(prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> Tensor:
     """Return the share of even numbers in a response."""
-    return torch.tensor([sum(t % 2 == 0 for t in response) / len(response) for response in responses])
+    return torch.tensor([share_of_even(response) for response in responses])
 
 
 def nothing(prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> Tensor:
@@ -143,7 +147,9 @@ def test_a_first_batch_without_differences_is_no_unit(
     assert told[-1]["fresh_score_scale"] == pytest.approx(plain[-1]["fresh_score_scale"], rel=0.3)
 
 
-def test_the_step_ends_at_its_target_divergence(model: LanguageModel, format: ConversationFormat) -> None:
+def test_the_step_ends_at_its_target_divergence(
+    model: LanguageModel, format: ConversationFormat
+) -> None:
     log, target = log_of(model, 8), 0.01
     _, told = solve(
         model,
@@ -228,7 +234,9 @@ def test_packs_are_a_matter_of_speed(
     assert kl > 0
 
 
-def test_fresh_responses_come_to_score_more(model: LanguageModel, few_words: ConversationFormat) -> None:
+def test_fresh_responses_come_to_score_more(
+    model: LanguageModel, few_words: ConversationFormat
+) -> None:
     log = [conversation(few_words, state, [8, 9]) for state in (EASY, HARD)] * 12
     improved, told = solve(
         model,
@@ -269,7 +277,9 @@ def test_the_divergence_of_fresh_responses_holds_the_policy_back(
     assert found[1] < 0.5 * found[0]
 
 
-def test_an_adaptive_penalty_is_told_and_acts(model: LanguageModel, few_words: ConversationFormat) -> None:
+def test_an_adaptive_penalty_is_told_and_acts(
+    model: LanguageModel, few_words: ConversationFormat
+) -> None:
     log = [conversation(few_words, state, [8]) for state in (EASY, HARD)] * 6
     _, told = solve(
         model,

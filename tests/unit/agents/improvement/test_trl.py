@@ -36,6 +36,10 @@ SPOKEN = range(4, 16)
 both = pytest.mark.parametrize("solver", [GRPO, RLOO])
 
 
+def share_of_even(response: Tokens) -> float:
+    return sum(token % 2 == 0 for token in response) / len(response)
+
+
 class Taste:
     """Scores a response by the share of its words that are even numbers; remembers what it met."""
 
@@ -46,7 +50,7 @@ class Taste:
     def __call__(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> Tensor:
         self.prompts += prompts
         self.responses += responses
-        return torch.tensor([sum(t % 2 == 0 for t in response) / len(response) for response in responses])
+        return torch.tensor([share_of_even(response) for response in responses])
 
     def conversations(self) -> list[TokenisedEpisode]:
         """Return what was met as conversations of one turn."""
@@ -195,8 +199,7 @@ def test_the_same_seed_gives_the_same_model(
     solver: type[GRPO | RLOO], model: LanguageModel, problem: SingleTurnProblem
 ) -> None:
     one, again, other = (
-        weights(improve(solver(steps=2, prompts=8), model, problem, seed)[0])
-        for seed in (0, 0, 1)
+        weights(improve(solver(steps=2, prompts=8), model, problem, seed)[0]) for seed in (0, 0, 1)
     )
     assert equal(one, again)
     assert not equal(one, other)

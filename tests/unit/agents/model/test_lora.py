@@ -240,7 +240,9 @@ def test_bfloat16_bodies_keep_float32_adapters_and_log_probabilities(
     policy = load(folder, LoRA(rank=4), "bfloat16")
     disturb(policy.model.network)
     assert {p.dtype for p in frozen(policy.model.network).values()} == {torch.bfloat16}
-    assert {p.dtype for p in policy.model.network.parameters() if p.requires_grad} == {torch.float32}
+    assert {p.dtype for p in policy.model.network.parameters() if p.requires_grad} == {
+        torch.float32
+    }
     episodes = logged(policy)
     found = logprobs(policy, episodes)
     sampled = torch.tensor([x for e in tokens(policy, episodes) for x in e.logprobs if x == x])
@@ -336,7 +338,9 @@ def test_other_solvers_train_adapters_too(solver: str, folder: Path) -> None:
         policy.model,
         SingleTurnProblem(
             log,
-            lambda prompts, responses: torch.tensor([float(len(response)) for response in responses]),
+            lambda prompts, responses: torch.tensor(
+                [float(len(response)) for response in responses]
+            ),
             [(0.0,) * sum(turn >= 0 for turn in episode.turns) for episode in log],
         ),
         generator=torch.Generator().manual_seed(0),
@@ -375,9 +379,7 @@ def test_personas_take_turns_with_temperatures_and_keep_their_own_log_probabilit
 def test_a_round_with_personas_learns_under_its_own_system_message(folder: Path) -> None:
     agent = IterativePPO(
         IterativePPOConfig(
-            policy=PolicyConfig(
-                model=str(folder), system_message=SYSTEM_MESSAGE, max_new_tokens=8
-            ),
+            policy=PolicyConfig(model=str(folder), system_message=SYSTEM_MESSAGE, max_new_tokens=8),
             personas=("You are brief.", None),
             rounds=1,
             improvement=TokenPPO(fresh_steps=1, fresh_conversations=2, fresh_samples=2),

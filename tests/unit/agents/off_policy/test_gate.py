@@ -85,7 +85,9 @@ def test_a_policy_that_says_what_sold_more_often_gains(
         other = make_model(layers=1)
         optimizer = torch.optim.SGD(other.trained_parameters(), lr=1e-3)
         batch = other.collate(log)
-        sold = torch.tensor([episode.outcome for episode in log])[batch.response.nonzero()[:, 0]] - 0.5
+        sold = (
+            torch.tensor([episode.outcome for episode in log])[batch.response.nonzero()[:, 0]] - 0.5
+        )
         (-sign * (sold * other.logprobs(batch)).sum()).backward()
         optimizer.step()
         found = predicted_gain(other, model, log, opinions, max_ratio=5.0)
