@@ -36,7 +36,7 @@ from convgym.conversation import Episode
 from convgym.errors import ConvgymError
 from convgym.llm.local.smollm2 import without_progress_bars
 from convgym.progress import Progress, ProgressCallback, no_progress
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 HELD_OUT = 0.05
 """Share of the conversations on which the final loss is measured."""

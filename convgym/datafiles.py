@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,6 +58,33 @@ def read(model: type[Model], path: Path, kind: str) -> Model:
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write ``data`` so that a reader finds the old file or the new one, never a part."""
     write_atomically(path, dumps(data, indent=2) + "\n")
+
+
+def check_new_file(path: Path) -> None:
+    """Raise ConvgymError unless a new file can be written at ``path``; its folder is made.
+
+    For whoever works long or pays for what will be written there: mistakes are told beforehand.
+    """
+    if path.exists():
+        raise ConvgymError(f"{path} exists and is never overwritten; give another path")
+    _check_folder(path.parent, path)
+
+
+def check_new_folder(path: Path) -> None:
+    """Raise ConvgymError unless ``path`` can become a new folder, or is an empty one."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConvgymError(f"{path} exists and is never overwritten; give another folder")
+    _check_folder(path, path)
+
+
+def _check_folder(folder: Path, wanted: Path) -> None:
+    """Make ``folder`` and try to write into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConvgymError(f"cannot write to {wanted}: {error.strerror}") from None
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -55,6 +55,7 @@ class BehaviourCloning(LanguageModelAgent):
         ConvgymError: when the model that ``config.policy`` names cannot be loaded.
     """
 
+    Config = BehaviourCloningConfig
     config: BehaviourCloningConfig
 
     def train(
@@ -100,7 +101,7 @@ class BehaviourCloning(LanguageModelAgent):
     def collect(self, collector: Collector, progress: ProgressCallback) -> list[TokenisedEpisode]:
         """Return the log's conversations that are to be imitated, as tokens."""
         shop: Any = collector.environment.get("catalog") or "laptops"
-        seller = make_seller("mediocre", shop, self.config.epsilon)
+        seller = make_seller("mediocre", shop, epsilon=self.config.epsilon)
         episodes = collector.logged(seller, progress=progress)
         return [
             tokenise(episode, self.model.format)

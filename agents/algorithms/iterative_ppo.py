@@ -127,6 +127,7 @@ class IterativePPO(LanguageModelAgent):
             model and personas are given.
     """
 
+    Config = IterativePPOConfig
     config: IterativePPOConfig
     observer: RoundObserver | None = None
 

@@ -70,6 +70,7 @@ class OnlinePPO(LanguageModelAgent):
         ConvgymError: when the model that ``config.policy`` names cannot be loaded.
     """
 
+    Config = OnlinePPOConfig
     config: OnlinePPOConfig
 
     def train(

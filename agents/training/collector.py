@@ -25,7 +25,7 @@ from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.rollout import rollout
 from convgym.seeds import EVALUATION_BASE, train_seeds
 from convgym.shop.catalog import held_out_names, refuse_held_out
-from convgym.usage import metered
+from convgym.usage import Meter, metered
 
 
 class Collector:
@@ -37,7 +37,8 @@ class Collector:
         environment: options of ``SalesEnv``, among them the customer.
         log: a log from which ``logged`` reads in place of having one written.
         folder: where the conversations of every deployment are kept, as logs. Deployments that
-            are there already are read and not held again. None keeps none.
+            are there already are read and not held again, which is for agents that learn from
+            what ``deploy`` returns and not from what they were asked meanwhile. None keeps none.
 
     Attributes:
         budget: as given.
@@ -71,6 +72,7 @@ class Collector:
         self._seeds = train_seeds(seed, conversations)
         self._held = 0  # conversations that this object has held live
         self._has_log = False
+        self._meter = Meter()
         self._seconds_before, self._started = 0.0, time.monotonic()
 
     @property
@@ -243,25 +245,35 @@ class Collector:
         """
         budget, held = self.budget, self._held
         with metered() as meter:
-            yield
+            self._meter = meter
+            try:
+                yield
+            finally:
+                self._meter = Meter()
         own = self._held - held
         if meter.evaluation_conversations:
             raise ConvgymError(
                 f"agent {name!r} met {meter.evaluation_conversations} customers of evaluation in "
                 "training: the comparison would not be fair"
             )
-        if meter.conversations > own or self.usage.conversations > budget:
+        if meter.conversations > own:
             raise ConvgymError(
-                f"agent {name!r} held {meter.conversations} conversations in training, {own} of "
-                f"them through its collector, with a budget of {budget}: the comparison would not "
-                "be fair"
+                f"agent {name!r} held {meter.conversations - own} conversations outside its "
+                "collector: the comparison would not be fair"
+            )
+        if self.usage.conversations > budget:
+            raise ConvgymError(
+                f"agent {name!r} held {self.usage.conversations} conversations, its budget is "
+                f"{budget}: the comparison would not be fair"
             )
         self.usage = replace(self.usage, branches=self.usage.branches + meter.branches)
 
     def state(self) -> dict[str, Any]:
         """Return the books as plain data."""
         return {
-            "usage": asdict(self.usage),
+            "usage": asdict(
+                replace(self.usage, branches=self.usage.branches + self._meter.branches)
+            ),
             "curve": [asdict(point) for point in self.curve],
             "seconds": self.seconds,
             "has_log": self._has_log,

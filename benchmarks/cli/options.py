@@ -1,12 +1,85 @@
-"""Options by name from the command line: ``name=value``, as often as wanted."""
+"""What the commands' options have in common, and options by name: ``name=value``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
 
 from convgym.errors import ConvgymError
+
+_MODULE_ATTRIBUTE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def findable(name: str | None) -> str | None:
+    """Let Python find ``package.module:attribute`` in the present folder, after all other places.
+
+    For such a name alone: a folder that somebody only looks at runs nothing.
+    """
+    if name and _MODULE_ATTRIBUTE.fullmatch(name) and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    return name
+
+
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+Customer = Annotated[
+    str | None,
+    typer.Option(help="A customer by name, or package.module:factory.", callback=findable),
+]
+Seller = Annotated[
+    str,
+    typer.Option(help="A seller by name, or package.module:factory.", callback=findable),
+]
+Catalog = Annotated[str | None, typer.Option(help="Product catalogue: a name or a JSON file.")]
+CustomerOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--customer-option",
+        metavar="NAME=VALUE",
+        help="Option of the customer, as often as wanted: backend=transformers, say.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="AGENT.SETTING=VALUE",
+        help="A setting of an agent, as often as wanted: iterative-ppo.rounds=3.",
+    ),
+]
+Personas = Annotated[str | None, typer.Option(help="Personas: default, difficult or a JSON file.")]
+
+
+def names(option: str | None) -> list[str] | None:
+    """Return the names of a list ``a,b``; none for ``none``, and None where it is not given."""
+    if option is None:
+        return None
+    given = [name for part in option.split(",") if (name := part.strip())]
+    return [] if given == ["none"] else [name for name in given if findable(name)]
+
+
+def environment(
+    customer: str | None = None,
+    catalog: str | None = None,
+    personas: str | None = None,
+    customer_option: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Return the options of ``SalesEnv`` that were given."""
+    given: dict[str, Any] = {"customer": customer, "catalog": catalog, "personas": personas}
+    if customer_option:
+        given["customer_options"] = read_options(customer_option)
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def shop(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a scripted seller must know of the environment: its catalogue."""
+    return {key: value for key, value in environment.items() if key == "catalog"}
+
 
 _SECRETS = {"api_key", "key", "password", "secret", "token"}
 
@@ -42,9 +115,32 @@ def read_options(items: Iterable[str]) -> dict[str, Any]:
     return options
 
 
+def read_settings(items: Iterable[str]) -> list[tuple[str, Any]]:
+    """Return settings of agents by their path, ``iterative-ppo.rounds``, in the order given.
+
+    Values are read as JSON where they are JSON, lists and objects included, and else taken as text.
+
+    Raises:
+        ConvgymError: for what is not ``agent.setting=value``, and a path given twice.
+    """
+    settings: dict[str, Any] = {}
+    for item in items:
+        path, equals, value = item.partition("=")
+        path = path.strip()
+        if not equals or "." not in path.strip("."):
+            raise ConvgymError(f"expected a setting as agent.setting=value, got {item!r}")
+        if path in settings:
+            raise ConvgymError(f"setting {path!r} is given twice")
+        try:
+            settings[path] = json.loads(value, parse_constant=str)
+        except ValueError:
+            settings[path] = findable(value.strip())
+    return list(settings.items())
+
+
 def _value(text: str) -> Any:
     try:
         value = json.loads(text, parse_constant=str)
     except ValueError:
-        return text
+        return findable(text)
     return text if isinstance(value, (dict, list)) else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
@@ -12,10 +11,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from convgym.benchmarks.report.rows import columns, notes
+from convgym.benchmarks.report.rows import columns
 from convgym.benchmarks.runs.scores import Score
 from convgym.benchmarks.runs.suites import Job
 from convgym.conversation import Episode, Message
+from convgym.datafiles import dumps
 from convgym.logs import read_log
 
 SHOWN = 4
@@ -32,10 +32,11 @@ _OUTCOMES = {
 def page(
     manifest: Mapping[str, Any],
     scores: Sequence[Score],
+    notes: Sequence[str],
     picture: bytes | None,
     samples: Sequence[tuple[Job, Sequence[Episode]]],
 ) -> str:
-    """Return the page: picture (PNG bytes), table, sample conversations of each job, manifest."""
+    """Return the page: picture (PNG), table, notes, sample conversations of each job, manifest."""
     run, suite = manifest["run"], manifest["run"]["suite"]
     machine = manifest["starts"][-1]["machine"]
     started = _time(manifest["starts"][0]["time"])
@@ -47,9 +48,7 @@ def page(
         subtitle=escape(f"{suite['description']} Started {started}, {state}."),
         picture=_picture(picture),
         table=_table(scores),
-        notes="\n".join(
-            f"<p>{escape(note)}</p>" for note in notes(scores, suite["evaluation_episodes"])
-        ),
+        notes="\n".join(f"<p>{escape(note)}</p>" for note in notes),
         samples=SHOWN,
         conversations="\n".join(_conversations(job, episodes) for job, episodes in samples),
         machine=escape(
@@ -58,7 +57,7 @@ def page(
             f" {run['versions']['python']}; {machine['processor']}, {machine['cores']} cores,"
             f" {machine['memory_gb']} GB, {machine['platform']}"
         ),
-        manifest=escape(json.dumps(manifest, indent=2, ensure_ascii=False)),
+        manifest=escape(dumps(manifest, indent=2)),
     )
 
 
@@ -78,11 +77,13 @@ def _picture(png: bytes | None) -> str:
 def _table(scores: Sequence[Score]) -> str:
     headings, rows = columns(scores)
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "\n".join(
-        f'<tr class="{score.kind}">{"".join(f"<td>{escape(cell)}</td>" for cell in row)}</tr>'
-        for score, row in zip(scores, rows, strict=True)
-    )
+    body = "\n".join(_row(score.kind, row) for score, row in zip(scores, rows, strict=True))
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def _row(kind: str, cells: Sequence[str]) -> str:
+    texts = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    return f'<tr class="{escape(kind)}">{texts}</tr>'
 
 
 def _conversations(job: Job, episodes: Sequence[Episode]) -> str:
@@ -108,9 +109,9 @@ def _bubble(message: Message) -> str:
 
 def read_samples(folder: Path, jobs: Sequence[Job]) -> list[tuple[Job, list[Episode]]]:
     """Return the sample conversations that a results folder keeps of ``jobs``."""
-    found = []
+    samples = []
     for job in jobs:
         path = folder / "conversations" / f"{job.label}.jsonl"
         if path.exists():
-            found.append((job, read_log(path).episodes))
-    return found
+            samples.append((job, read_log(path).episodes))
+    return samples

@@ -53,7 +53,7 @@ def learning_curves(scores: Sequence[Score], curves: Sequence[Mapping[str, Any]]
 
 def _draw_curves(axes: Axes, scores: Sequence[Score], curves: Sequence[Mapping[str, Any]]) -> None:
     agents = [score for score in scores if score.kind == "agent"]
-    start = next((s.conversion.value for s in scores if s.kind == "start"), math.nan)
+    starts = {score.name: score.conversion.value for score in scores if score.kind == "start"}
     end = max([score.conversations for score in agents] + [row["conversations"] for row in curves])
     labels = _draw_sellers(axes, scores)
     for number, (score, colour) in enumerate(zip(agents, _cycle(len(agents)), strict=True)):
@@ -66,7 +66,7 @@ def _draw_curves(axes: Axes, scores: Sequence[Score], curves: Sequence[Mapping[s
             if max(points)[0] == 0:
                 continue  # an offline agent: what it met at 0 was the writer of the log
             if min(points)[0] > 0:
-                points.append((0.0, 100 * start))
+                points.append((0.0, 100 * starts.get(score.start or "", math.nan)))
             if len(seeds) == 1:
                 points.append((score.conversations, 100 * score.conversion.value))
             x, y = zip(*sorted(points, key=lambda point: point[0]), strict=True)

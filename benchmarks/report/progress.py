@@ -13,8 +13,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from convgym.benchmarks.report.rows import percent
 from convgym.benchmarks.runs.runner import Update
-from convgym.benchmarks.runs.suites import Job, Suite, expected_seconds, jobs, time_left
+from convgym.benchmarks.runs.suites import Job, Suite, expected_seconds, time_left
 from convgym.progress import Progress as Stage
+from convgym.progress import ProgressCallback
 from convgym.statistics import wilson_interval
 
 _PLAIN_EVERY = 20.0
@@ -28,11 +29,9 @@ class Display:
         self,
         console: Console,
         suite: Suite,
-        seed: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console, self._suite, self._clock = console, suite, clock
-        self._todo = jobs(suite, seed)
         self._expected: list[float] = []
         self._finished: list[float] = []
         self._job: Job | None = None
@@ -79,7 +78,7 @@ class Display:
         self._show(news, now)
 
     def _show(self, news: Update, now: float) -> None:
-        over = len(self._todo) - len(news.remaining) + (news.result is not None)
+        over = len(news.jobs) - len(news.remaining) + (news.result is not None)
         current = 0.0 if news.result else now - self._job_start
         left = time_left(self._expected, self._finished, current)
         spent = sum(self._finished) + current
@@ -89,7 +88,7 @@ class Display:
             self._whole,
             completed=spent,
             total=spent + left,
-            count=f"{over} of {len(self._todo)} done",
+            count=f"{over} of {len(news.jobs)} done",
             left=f"{duration(left)} left",
         )
         self._bars.update(
@@ -104,9 +103,9 @@ class Display:
             self._last_line = now
             share = f" {news.done:,}/{news.total:,}" if news.total else ""
             tail = f" ({metrics})" if metrics else ""
-            place = min(over + 1, len(self._todo))
+            place = min(over + 1, len(news.jobs))
             self._console.print(
-                f"[{place}/{len(self._todo)}] {text}{share}{tail}, {duration(left)} left in all",
+                f"[{place}/{len(news.jobs)}] {text}{share}{tail}, {duration(left)} left in all",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
@@ -120,10 +119,10 @@ class Display:
 
     def _say_result(self, news: Update) -> None:
         assert news.result
-        place = len(self._todo) - len(news.remaining) + 1
+        place = len(news.jobs) - len(news.remaining) + 1
         interval = percent(wilson_interval(news.result.conversions, news.result.episodes))
         self._console.print(
-            f"[{place}/{len(self._todo)}] {news.job.label}: conversion {interval} %"
+            f"[{place}/{len(news.jobs)}] {news.job.label}: conversion {interval} %"
             f" in {duration(self._finished[-1])}",
             markup=False,
             highlight=False,
@@ -132,7 +131,7 @@ class Display:
 
 
 @contextmanager
-def stages(console: Console) -> Iterator[Callable[[Stage], None]]:
+def stages(console: Console) -> Iterator[ProgressCallback]:
     """Show the stages of one piece of work, a bar each at a terminal and else a line each."""
     bars = Progress(*Progress.get_default_columns(), console=console)
     tasks: dict[str, TaskID] = {}

@@ -1,11 +1,10 @@
-"""Report a run from its stored files alone: a table, a picture and a page."""
+"""Scores as the text of a table's cells."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from convgym.benchmarks.runs.result import MAX_EXCLUDED_SHARE
 from convgym.benchmarks.runs.scores import Score
 from convgym.statistics import Estimate
 
@@ -16,6 +15,8 @@ HEADINGS = (
     "accepted %",
     "conversations",
     "deployments",
+    "training turns",
+    "branches",
     "turns",
     "seconds",
     "failed",
@@ -35,15 +36,17 @@ def cells(score: Score) -> tuple[str, ...]:
         percent(score.acceptance) if score.acceptance else "",
         number(score.conversations) if score.kind == "agent" else "",
         number(score.deployments) if score.kind == "agent" else "",
+        number(score.training_turns) if score.training_turns else "",
+        number(score.branches) if score.branches else "",
         number(score.turns, 1),
         number(score.seconds, 1 if score.seconds < 10 else 0),
         number(score.excluded) if score.excluded else "",
     )
 
 
-def columns(found: Sequence[Score]) -> tuple[list[str], list[list[str]]]:
+def columns(scores: Sequence[Score]) -> tuple[list[str], list[list[str]]]:
     """Return headings and rows of the table, without the columns in which nothing stands."""
-    rows = [cells(score) for score in found]
+    rows = [cells(score) for score in scores]
     kept = [i for i in range(len(HEADINGS)) if any(row[i] for row in rows)]
     return [HEADINGS[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
@@ -57,36 +60,3 @@ def percent(estimate: Estimate, sign: str = "") -> str:
 def number(value: float, digits: int = 0) -> str:
     """Return a number with thousands separated, or nothing for nan."""
     return "" if math.isnan(value) else f"{value:,.{digits}f}"
-
-
-def notes(found: Sequence[Score], episodes: int) -> list[str]:
-    """Return the sentences that the numbers of a table need to be read rightly."""
-    seeds = max((score.seeds for score in found), default=1)
-    text = [f"Everybody was judged on the same {episodes:,} customers, never met in training."]
-    if all(score.kind == "seller" for score in found):
-        text.append("Intervals cover new customers.")
-    elif seeds > 1:
-        text.append(
-            "Intervals of agents cover a new training seed and new customers; those of sellers"
-            " cover new customers."
-        )
-    else:
-        text.append("Intervals cover new customers, not another training seed.")
-    if any(score.acceptance for score in found):
-        text.append(
-            "Everybody's words were suggestions to a business; accepted are those that it sent"
-            " verbatim or edited."
-        )
-    excluded = sum(score.excluded for score in found)
-    if excluded:
-        text.append(
-            f"{excluded:,} conversations failed: the customer broke off. They count neither as a"
-            " sale nor as a loss."
-        )
-    invalid = [score.name for score in found if score.invalid_seeds]
-    if invalid:
-        text.append(
-            f"Runs in which more than {MAX_EXCLUDED_SHARE:.0%} of the conversations of training or"
-            f" of evaluation failed are invalid and left out: {', '.join(dict.fromkeys(invalid))}."
-        )
-    return text

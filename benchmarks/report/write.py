@@ -9,7 +9,10 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from convgym.benchmarks.report.rows import columns, notes
+from convgym.benchmarks.report.notes import notes
+from convgym.benchmarks.report.page import page, read_samples
+from convgym.benchmarks.report.plot import learning_curves
+from convgym.benchmarks.report.rows import columns
 from convgym.benchmarks.runs.folder import read_manifest, read_results, read_rows
 from convgym.benchmarks.runs.scores import Score, scores
 from convgym.datafiles import write_atomically
@@ -32,38 +35,41 @@ def write_report(folder: Path) -> Written:
 
     Raises ConvgymError when the folder holds no results or they are damaged.
     """
-    from convgym.benchmarks.report.page import page, read_samples
-    from convgym.benchmarks.report.plot import learning_curves
-
     manifest, results = read_manifest(folder), read_results(folder)
-    found = scores(results)
-    name = "learning_curves.png" if any(score.kind == "agent" for score in found) else "ladder.png"
-    content: bytes | None = None
+    suite = manifest["run"]["suite"]
+    ranking = scores(results)
+    # Runs of earlier versions lack the evaluation's own conditions.
+    sentences = notes(ranking, suite["evaluation_episodes"], suite.get("evaluation"))
+    picture = _picture(folder, ranking)
+    samples = read_samples(folder, [result.job for result in results])
+    path = folder / "report.html"
+    content = picture.read_bytes() if picture else None
+    write_atomically(path, page(manifest, ranking, sentences, content, samples))
+    return Written(ranking, sentences, path, picture)
+
+
+def _picture(folder: Path, ranking: Sequence[Score]) -> Path | None:
+    """Write the picture and return where, or None without matplotlib."""
+    learnt = any(score.kind == "agent" for score in ranking)
+    path = folder / ("learning_curves.png" if learnt else "ladder.png")
     try:
-        content = learning_curves(found, read_rows(folder / "curves.jsonl"))
-        write_atomically(folder / name, content)
+        content = learning_curves(ranking, read_rows(folder / "curves.jsonl"))
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
-    samples = read_samples(folder, [result.job for result in results])
-    written = folder / "report.html"
-    write_atomically(written, page(manifest, found, content, samples))
-    suite = manifest["run"]["suite"]
-    sentences = notes(found, suite["evaluation_episodes"])
-    if suite.get("evaluation"):  # runs of earlier versions lack it
-        changes = ", ".join(f"{name} {value}" for name, value in suite["evaluation"].items())
-        sentences.append(f"Judged under other conditions than those of training: {changes}.")
-    return Written(found, sentences, written, folder / name if content else None)
+        return None
+    write_atomically(path, content)
+    return path
 
 
-def table(found: Sequence[Score]) -> Table:
+def table(scores: Sequence[Score]) -> Table:
     """Return the scores as a table for the terminal."""
     shown = Table(box=box.SIMPLE_HEAD)
-    headings, rows = columns(found)
+    headings, rows = columns(scores)
     for heading in headings:
         shown.add_column(heading, justify="left" if heading == "seller" else "right", no_wrap=True)
     previous = None
-    for score, row in zip(found, rows, strict=True):
+    for score, row in zip(scores, rows, strict=True):
         if previous and previous != score.kind:
             shown.add_section()
         shown.add_row(*row, style="bold" if score.kind == "agent" else None)

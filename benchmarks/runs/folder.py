@@ -25,12 +25,9 @@ from convgym.benchmarks.runs.manifest import FORMAT
 from convgym.benchmarks.runs.result import _LETTERS, Result
 from convgym.benchmarks.runs.suites import Job
 from convgym.conversation import OUTCOMES, Episode
-from convgym.datafiles import _dumps, write_atomically, write_json
+from convgym.datafiles import dumps, write_atomically, write_json
 from convgym.errors import ConvgymError
 from convgym.logs import write_log
-
-SAMPLES = 8
-"""Evaluation conversations kept of each row: the first ones, the same customers for everybody."""
 
 _LOCK = ".lock"
 
@@ -81,7 +78,7 @@ class ResultsFolder:
                 f" `convgym report {self.path}`)"
             )
         # Through JSON, so that tuples and lists compare equal.
-        change = _first_difference(earlier["run"], json.loads(_dumps(manifest["run"])))
+        change = _first_difference(earlier["run"], json.loads(dumps(manifest["run"])))
         if change:
             raise ConvgymError(
                 f"{self.path} holds an unfinished run with {change}; give another --output, or"
@@ -111,7 +108,7 @@ class ResultsFolder:
         job = result.job
         conversations = self.path / "conversations"
         conversations.mkdir(exist_ok=True)
-        write_log(conversations / f"{job.label}.jsonl", samples[:SAMPLES], overwrite=True)
+        write_log(conversations / f"{job.label}.jsonl", samples, overwrite=True)
         _replace_rows(self.path / "curves.jsonl", job, curve)
         _replace_rows(self.path / "training.jsonl", job, training)
         _replace_rows(self.path / "results.jsonl", job, [result.to_row()])
@@ -127,13 +124,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        found = manifest["format"]
+        version = manifest["format"]
     except OSError:
         raise ConvgymError(f"{folder} holds no results: there is no {path.name}") from None
     except (ValueError, KeyError, TypeError):
         raise ConvgymError(f"{path} is not a manifest of convgym bench") from None
-    if found != FORMAT:
-        raise ConvgymError(f"{path} has format {found}, this version reads format {FORMAT}")
+    if version != FORMAT:
+        raise ConvgymError(f"{path} has format {version}, this version reads format {FORMAT}")
     return manifest
 
 
@@ -171,7 +168,7 @@ def _replace_rows(path: Path, job: Job, rows: Iterable[Mapping[str, Any]]) -> No
     """Write a job's rows in place of those that an interrupted attempt may have left."""
     key = {"kind": job.kind, "name": job.name, "seed": job.seed}
     others = [row for row in read_rows(path) if {name: row.get(name) for name in key} != key]
-    lines = [_dumps(row) for row in others] + [_dumps({**key, **row}) for row in rows]
+    lines = [dumps(row) for row in others] + [dumps({**key, **row}) for row in rows]
     write_atomically(path, "".join(f"{line}\n" for line in lines))
 
 
@@ -185,9 +182,9 @@ def _first_difference(earlier: Any, later: Any, name: str = "") -> str | None:
             if key not in earlier or key not in later:
                 here, there = earlier.get(key, "nothing"), later.get(key, "nothing")
                 return f"{path} = {here}, not {there}"
-            found = _first_difference(earlier[key], later[key], path)
-            if found:
-                return found
+            change = _first_difference(earlier[key], later[key], path)
+            if change:
+                return change
     return f"{name} = {earlier}, not {later}"
 
 

@@ -22,11 +22,12 @@ class Score:
     """A seller or an agent over all its training seeds; rates are fractions, times seconds.
 
     ``conversion`` has a 95% interval: Wilson's for one seed, else ``seeds_interval``. ``gain`` is
-    the difference to the starting policy, ``p_value`` its two-proportion test (one seed only),
-    both None without a starting policy. Conversations, deployments, turns and seconds are means
-    over the seeds. Seeds whose row is invalid are left out; without any other, ``conversion`` is
-    nan in [0, 1]. ``acceptance`` of suggestions likewise, None where nobody took any.
-    ``excluded`` conversations, in training and evaluation, broke on the customer's side.
+    the difference to the agent's own start, ``p_value`` its two-proportion test (one seed only),
+    both None without one; ``start`` is its name. Conversations, deployments, turns (of training
+    and of evaluation), branches and seconds are means over the seeds. Seeds whose row is invalid
+    are left out; without any other, ``conversion`` is nan in [0, 1]. ``acceptance`` of suggestions
+    likewise, None where nobody took any. ``excluded`` conversations, in training and evaluation,
+    broke on the customer's side. ``notes`` are the agent's own.
     """
 
     kind: Kind
@@ -42,6 +43,10 @@ class Score:
     seconds: float
     excluded: int
     acceptance: Estimate | None
+    start: str | None = None
+    training_turns: float = 0.0
+    branches: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 def scores(results: Iterable[Result]) -> list[Score]:
@@ -49,14 +54,21 @@ def scores(results: Iterable[Result]) -> list[Score]:
     groups: dict[tuple[Kind, str], list[Result]] = {}
     for result in results:
         groups.setdefault((result.job.kind, result.job.name), []).append(result)
-    start = next((rows for (kind, _), rows in groups.items() if kind == "start"), [])
-    return [_score(kind, name, rows, start) for (kind, name), rows in groups.items()]
+    starts = {name: rows for (kind, name), rows in groups.items() if kind == "start"}
+    ranking = []
+    for (kind, name), rows in groups.items():
+        # Rows of earlier versions name no start: there was one for all.
+        start = rows[0].start or next(iter(starts), None) if kind == "agent" else None
+        ranking.append(_score(kind, name, rows, start, starts.get(start or "", [])))
+    return ranking
 
 
-def _score(kind: Kind, name: str, rows: Sequence[Result], start: Sequence[Result]) -> Score:
+def _score(
+    kind: Kind, name: str, rows: Sequence[Result], start: str | None, start_rows: Sequence[Result]
+) -> Score:
     valid = [row for row in rows if row.valid]
     conversion = _conversion(valid)
-    before = [row for row in start if row.valid] if kind == "agent" and valid else []
+    before = [row for row in start_rows if row.valid] if valid else []
     gain = difference(conversion, _conversion(before)) if before else None
     acceptance = [row.acceptance for row in valid if row.acceptance]
     p_value = None
@@ -77,6 +89,10 @@ def _score(kind: Kind, name: str, rows: Sequence[Result], start: Sequence[Result
         seconds=_mean([row.train_seconds + row.evaluation_seconds for row in rows]),
         excluded=sum(row.excluded + row.training_excluded for row in rows),
         acceptance=mean_over_seeds(acceptance) if acceptance else None,
+        start=start,
+        training_turns=_mean([row.training_turns for row in rows]),
+        branches=_mean([row.branches for row in rows]),
+        notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
     )
 
 

@@ -10,7 +10,6 @@ its conversion rate with customers of the training range whom nobody has met.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,16 +21,21 @@ import torch
 import typer
 
 from convgym.agents import make_agent
-from convgym.agents.improvement.problem import Improvement, SingleTurnProblem, Tell
+from convgym.agents.improvement.problem import (
+    Improvement,
+    PolicyWatch,
+    SingleTurnProblem,
+    watch_nothing,
+)
 from convgym.agents.improvement.registry import as_improvement
 from convgym.agents.model.generation import Prompt, ResponseSampler
-from convgym.agents.model.logprobs import divergence
+from convgym.agents.model.language_model import LanguageModel
+from convgym.agents.model.minibatches import shuffled
 from convgym.agents.model.policy import LanguageModelPolicy
-from convgym.agents.model.sampling import SamplingConfig
-from convgym.agents.training.minibatches import shuffled
-from convgym.benchmarks.provenance import provenance
-from convgym.datafiles import write_atomically
+from convgym.agents.training.collector import Collector
+from convgym.benchmarks.studies.study import Study, run_study, show
 from convgym.errors import unknown
+from convgym.progress import ProgressCallback, no_progress
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.statistics import wilson_interval
@@ -68,86 +72,72 @@ class SideBySide:
 
     def improve(
         self,
-        reference: Any,
+        reference: LanguageModel,
         problem: SingleTurnProblem,
-        speech: SamplingConfig,
         *,
         generator: torch.Generator,
-        tell: Tell = lambda done, total, metrics: None,
-    ) -> tuple[Any, dict[str, float]]:
+        progress: ProgressCallback = no_progress,
+        watch: PolicyWatch = watch_nothing,
+    ) -> tuple[LanguageModel, dict[str, float]]:
         """Return ``reference`` itself, and no metrics; what was found is in ``rows``."""
-        before = self._judge(reference, problem, speech)
+        before = self._judge(reference, problem)
         self.rows.append({"solver": "reference", **before})
-        _show(self.rows[-1])
+        _show_row(self.rows[-1])
         for name, solver in self.solvers.items():
             started = time.process_time()
             improved, metrics = solver.improve(
                 reference,
                 problem,
-                speech,
                 generator=torch.Generator().manual_seed(self.seed),
-                tell=tell,
+                progress=progress,
+                watch=watch,
             )
             seconds = time.process_time() - started
-            kl = divergence(
-                improved,
-                reference,
-                speech.format,
-                problem.log[:KL_CONVERSATIONS],
-                speech.temperature,
-            )
-            found = self._judge(improved, problem, speech)
+            kl = improved.divergence(reference, problem.log[:KL_CONVERSATIONS])
+            after = self._judge(improved, problem)
             self.rows.append(
                 {
                     "solver": name,
                     "class": type(solver).__name__,
                     "settings": asdict(solver),  # type: ignore[call-overload]
                     "kl_nats_per_response": kl,
-                    "q_gain": found["q"] - before["q"],
-                    **found,
+                    "q_gain": after["q"] - before["q"],
+                    **after,
                     "processor_seconds": round(seconds, 3),
                     "metrics": metrics,
                 }
             )
-            _show(self.rows[-1])
+            _show_row(self.rows[-1])
         return reference, {}
 
-    def _judge(
-        self, model: Any, problem: SingleTurnProblem, speech: SamplingConfig
-    ) -> dict[str, Any]:
+    def _judge(self, model: LanguageModel, problem: SingleTurnProblem) -> dict[str, Any]:
         """Return what Q thinks of a policy's responses, and what customers do."""
         random = torch.Generator().manual_seed(self.seed)
         states = problem.prompts()
         chosen = [states[i] for i in shuffled(len(states), random)[:JUDGED_STATES]]
-        format = speech.format
-        sampler = ResponseSampler(
-            model, format.end_id, format.forbidden_ids, speech.temperature, speech.max_new_tokens
-        )
+        sampler = ResponseSampler(model.network, model.format, model.sampling)
         samples = sampler.sample([Prompt((), state) for state in chosen], random)
         scores = problem.score(chosen, [sample.token_ids for sample in samples])
-        policy = LanguageModelPolicy(
-            model, format, temperature=speech.temperature, max_new_tokens=speech.max_new_tokens
-        )
-        met = rollout(policy, train_seeds(EVALUATION_STREAM, self.customers), policy_seed=9)
-        sold = sum(episode.converted for episode in met)
-        estimate = wilson_interval(sold, len(met))
+        policy = LanguageModelPolicy(model)
+        episodes = rollout(policy, train_seeds(EVALUATION_STREAM, self.customers), policy_seed=9)
+        sold = sum(episode.converted for episode in episodes)
+        estimate = wilson_interval(sold, len(episodes))
         return {
             "q": float(scores.mean()),
             "purchases": sold,
-            "customers": len(met),
+            "customers": len(episodes),
             "conversion": estimate.value,
             "interval": [estimate.low, estimate.high],
         }
 
 
-def _show(row: Mapping[str, Any]) -> None:
+def _show_row(row: Mapping[str, Any]) -> None:
     low, high = row["interval"]
-    print(
+    show(
         f"{row['solver']:30} KL {row.get('kl_nats_per_response', 0):5.2f}"
         f"  Q {row.get('q_gain', 0):+.4f}"
         f"  conversion {row['conversion']:6.1%} [{low:.1%}, {high:.1%}]"
-        f"  {row.get('processor_seconds', 0):5.0f} s",
-        flush=True,
+        f"  {row.get('processor_seconds', 0):5.0f} s"
     )
 
 
@@ -159,6 +149,12 @@ def main(
     solvers: Annotated[str, typer.Option(help="names separated by commas")] = ",".join(SOLVERS),
 ) -> None:
     """Compare the solvers, print a line for each, and store what was found."""
+    study = Study(
+        output,
+        what="The improvement step by every solver, from one log and one fitted Q",
+        conversations=conversations,
+        seeds={"all": seed, "evaluation_stream": EVALUATION_STREAM, "evaluation_policy": 9},
+    )
     names = [name.strip() for name in solvers.split(",")]
     for name in names:
         if name not in SOLVERS:
@@ -168,22 +164,13 @@ def main(
     )
     torch.set_num_threads(1)
     agent = make_agent("iterative-ppo", rounds=1, improvement=comparison)
-    report = agent.train(conversations=conversations, seed=seed)
+    report = agent.train(Collector(conversations, seed=seed))
     config = asdict(agent.config)
     del config["improvement"]
     # Of the round's own step nothing is to be told: it improved nothing.
     fitted = {name: value for name, value in report.rows[0].items() if name not in _OF_THE_STEP}
-    facts = {
-        "what": "The improvement step by every solver, from one log and one fitted Q",
-        "conversations": conversations,
-        "seeds": {"all": seed, "evaluation_stream": EVALUATION_STREAM, "evaluation_policy": 9},
-        "config": config,
-        "q_function": fitted,
-        "rows": comparison.rows,
-        **provenance(),
-    }
-    write_atomically(output, json.dumps(facts, indent=2) + "\n")
+    study.store(config=config, q_function=fitted, rows=comparison.rows)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_study(main)

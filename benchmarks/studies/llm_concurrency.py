@@ -10,7 +10,6 @@ of the environment and no more: it would have ``concurrency / latency`` answers 
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
@@ -19,12 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium
+import typer
 
-from convgym.benchmarks.provenance import provenance
-from convgym.datafiles import write_atomically
+from convgym.benchmarks.studies.study import Study, run_study, show
 
 CASES = ((8, 0.5), (32, 0.5), (32, 1.0), (64, 1.0))
 """Conversations, all of them under way at once, and seconds that an answer takes."""
@@ -90,30 +89,26 @@ def measure(url: str, concurrency: int, latency: float, steps: int) -> Figures:
 
 def run(cases: Sequence[tuple[int, float]], steps: int) -> list[Figures]:
     """Measure every case with a server of its own."""
-    found = []
+    figures = []
     for concurrency, latency in cases:
         with server(latency) as url:
-            found.append(measure(url, concurrency, latency, steps))
-    return found
+            figures.append(measure(url, concurrency, latency, steps))
+    return figures
 
 
-def main(output: Path | None) -> None:
+def main(output: Annotated[Path | None, typer.Argument(help="New file.")] = None) -> None:
     """Measure, print, and store the figures with commit, versions and machine."""
+    study = Study(output)
     figures = run(CASES, steps=10)
     for case in figures:
-        print(
+        show(
             f"{case.concurrency:>3} conversations, {case.latency:.1f} s an answer:"
             f" {case.answers_per_second:>6.1f} answers a second,"
             f" {case.share_of_ideal:.2f} of ideal ({case.share_of_ideal_median_step:.2f} in the"
             f" median step), {case.client_cpu_seconds / case.answers * 1000:.1f} ms CPU an answer"
         )
-    if output is not None:
-        facts = {
-            "figures": [asdict(case) for case in figures],
-            **provenance(),
-        }
-        write_atomically(output, json.dumps(facts, indent=2) + "\n")
+    study.store(figures=[asdict(case) for case in figures])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    run_study(main)

@@ -10,7 +10,6 @@ new policy with fresh customers. Only training customers are met.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -22,25 +21,20 @@ import numpy as np
 import torch
 import typer
 
-from convgym.agents.algorithms.iterative_ppo import corrected_advantages
 from convgym.agents.improvement.problem import SingleTurnProblem
 from convgym.agents.improvement.token_ppo import TokenPPO
-from convgym.agents.model.batch import TokenisedEpisode, tokenise
-from convgym.agents.model.logprobs import divergence
+from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.policy import LanguageModelPolicy
-from convgym.agents.model.sampling import SamplingConfig
-from convgym.agents.values.fitting import ValueEstimates, diagnose, fit
+from convgym.agents.values.fitted import tokens_of
+from convgym.agents.values.fitting import ValueEstimates, corrected_advantages, diagnose, fit
 from convgym.agents.values.pairs import token_pairs
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
 from convgym.agents.values.report import q_report
-from convgym.benchmarks.provenance import provenance
-from convgym.datafiles import write_atomically
-from convgym.errors import ConvgymError
+from convgym.benchmarks.studies.study import Study, run_study, show
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.true_values import branch, collect_states, sample_responses
 
-MAX_NEW_TOKENS = 24
 FRESH_CUSTOMERS = 1024
 """Customers that judge a policy after its improvement step."""
 
@@ -90,39 +84,31 @@ VARIANTS = (
 )
 
 
-def measure(path: Path, conversations: int, states: int, seed: int, rollouts: int = 16) -> None:
-    """Measure all variants and write ``path``; every true Q is a mean of ``rollouts``."""
-    if path.exists():
-        raise ConvgymError(f"{path} exists and is never overwritten")
-    policy = LanguageModelPolicy.from_pretrained(max_new_tokens=MAX_NEW_TOKENS)
-    episodes = rollout(policy, train_seeds(seed, conversations), policy_seed=seed)
-    log = [tokenise(one, policy.format) for one in episodes if one.valid]
-    met = collect_states(policy, train_seeds(seed + 1, 8 * states), states, seed=seed)
-    said = sample_responses(policy, met, 8, seed=seed)
-    true = branch(policy, met, said, rollouts=rollouts, value_rollouts=3 * rollouts, seed=seed)
-    pairs = token_pairs(met, said, policy.format)
-    found: dict[str, Any] = {
-        **provenance(),
-        "seed": seed,
-        "conversations": conversations,
-        "start_conversion": sum(one.converted for one in episodes) / len(log),
-        "improvement": asdict(TokenPPO()),
-        "variants": [],
-    }
-    for variant in VARIANTS:
+class _Bench:
+    """What every variant is put to: the same log, states, responses and true values."""
+
+    def __init__(self, conversations: int, states: int, seed: int, rollouts: int) -> None:
+        self.seed = seed
+        self.policy = LanguageModelPolicy.from_pretrained()
+        self.episodes = rollout(self.policy, train_seeds(seed, conversations), policy_seed=seed)
+        self.log = tokens_of(self.episodes, self.policy.model)
+        branched = collect_states(self.policy, train_seeds(seed + 1, 8 * states), states, seed=seed)
+        said = sample_responses(self.policy, branched, 8, seed=seed)
+        self.true = branch(
+            self.policy, branched, said, rollouts=rollouts, value_rollouts=3 * rollouts, seed=seed
+        )
+        self.pairs = token_pairs(branched, said, self.policy.model.format)
+
+    def try_variant(self, variant: Variant) -> dict[str, Any]:
+        """Fit a variant; return how it did on held-out conversations and on the true values."""
+        policy, log, seed = self.policy, self.log, self.seed
         generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             ensemble = QEnsemble(policy.model, variant.config)
         started = time.perf_counter()
         held_out = len(log) // 10
-        judged = fit(
-            ensemble,
-            log,
-            held_out=held_out,
-            pad_id=policy.format.pad_id,
-            generator=generator,
-        )
+        judged = fit(ensemble, log, held_out=held_out, generator=generator)
         row: dict[str, Any] = {
             "name": variant.name,
             "config": asdict(variant.config),
@@ -135,16 +121,28 @@ def measure(path: Path, conversations: int, states: int, seed: int, rollouts: in
             ensemble.config = replace(variant.config, **settings)
             for member in ensemble:
                 member.config = ensemble.config
-            scores = ensemble.score(*pairs, format=policy.format, generator=generator)
-            q_hat = np.asarray(scores.tolist()).reshape(true.q.shape)
-            report = q_report(q_hat, true.q_returns, v_returns=true.v_returns, seed=seed)
+            scores = ensemble.score(*self.pairs, generator=generator)
+            q_hat = np.asarray(scores.tolist()).reshape(self.true.q.shape)
+            report = q_report(q_hat, self.true.q_returns, v_returns=self.true.v_returns, seed=seed)
             row["readings"][reading] = report.to_dict()
-            print(f"{variant.name}, {reading}\n{report}\n", flush=True)
+            show(f"{variant.name}, {reading}\n{report}\n")
             if reading in variant.improve:
                 row["one_round"][reading] = one_round(policy, log, judged, ensemble, seed)
-                print(variant.name, reading, row["one_round"][reading], flush=True)
-        found["variants"].append(row)
-        write_atomically(path, json.dumps(found, indent=1) + "\n")
+                show(f"{variant.name} {reading} {row['one_round'][reading]}")
+        return row
+
+
+def measure(path: Path, conversations: int, states: int, seed: int, rollouts: int = 16) -> None:
+    """Measure all variants and write ``path``; every true Q is a mean of ``rollouts``."""
+    study = Study(path, seed=seed, conversations=conversations)
+    bench = _Bench(conversations, states, seed, rollouts)
+    sold = sum(episode.converted for episode in bench.episodes)
+    study.facts["start_conversion"] = sold / len(bench.log)
+    study.facts["improvement"] = asdict(TokenPPO())
+    rows: list[dict[str, Any]] = []
+    for variant in VARIANTS:
+        rows.append(bench.try_variant(variant))
+        study.store(variants=rows)
 
 
 def one_round(
@@ -155,26 +153,25 @@ def one_round(
     seed: int,
 ) -> dict[str, float]:
     """Return what one improvement step with these scores gives with fresh customers."""
-    format = policy.format
+    model = policy.model
     generator = torch.Generator().manual_seed(seed)
     problem = SingleTurnProblem(
         log,
-        partial(ensemble.score, format=format, generator=generator),
+        partial(ensemble.score, generator=generator),
         [corrected_advantages(*both) for both in zip(log, judged, strict=True)],
     )
-    speech = SamplingConfig(format, policy.temperature, MAX_NEW_TOKENS)
     started = time.perf_counter()
-    improved, metrics = TokenPPO().improve(policy.model, problem, speech, generator=generator)
+    improved, metrics = TokenPPO().improve(model, problem, generator=generator)
     seconds = time.perf_counter() - started
-    kl = divergence(improved, policy.model, format, log[:128], policy.temperature)
-    new = LanguageModelPolicy(improved, format, max_new_tokens=MAX_NEW_TOKENS)
+    kl = improved.divergence(model, log[:128])
+    new = LanguageModelPolicy(improved)
     fresh = rollout(new, train_seeds(seed + 2, FRESH_CUSTOMERS), policy_seed=seed)
     return {
         **metrics,
         "kl": kl,
         "seconds": seconds,
-        "conversions": sum(one.converted for one in fresh),
-        "customers": sum(one.valid for one in fresh),
+        "conversions": sum(episode.converted for episode in fresh),
+        "customers": sum(episode.valid for episode in fresh),
     }
 
 
@@ -189,4 +186,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_study(main)

@@ -9,7 +9,6 @@ conversations is left out on both sides.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,17 +18,17 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from convgym.agents.algorithms.iterative_ppo import IterativePPOConfig, corrected_advantages
+from convgym.agents.algorithms.iterative_ppo import IterativePPOConfig
 from convgym.agents.algorithms.online_ppo import OnlinePPO, OnlinePPOConfig
 from convgym.agents.improvement.problem import SingleTurnProblem
 from convgym.agents.improvement.token_ppo import TokenPPO
-from convgym.agents.model.batch import tokenise
 from convgym.agents.model.policy import LanguageModelPolicy
-from convgym.agents.model.sampling import SamplingConfig
-from convgym.agents.values.fitting import fit
+from convgym.agents.training.collector import Collector
+from convgym.agents.values.fitted import tokens_of
+from convgym.agents.values.fitting import corrected_advantages, fit
 from convgym.agents.values.q_function import QEnsemble
-from convgym.benchmarks.provenance import provenance
-from convgym.datafiles import write_atomically
+from convgym.benchmarks.studies.study import Study, run_study, show
+from convgym.datafiles import dumps
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -38,22 +37,20 @@ from convgym.seeds import train_seeds
 def measure(conversations: int, seed: int) -> dict[str, Any]:
     """Return processor seconds and response tokens of every part."""
     config = IterativePPOConfig()
-    policy = LanguageModelPolicy.from_pretrained(max_new_tokens=config.max_new_tokens)
-    format, model = policy.format, policy.model
+    policy = LanguageModelPolicy.from_pretrained(config=config.policy)
+    model = policy.model
     episodes = rollout(policy, train_seeds(seed, conversations), policy_seed=seed)
-    log = [tokenise(one, format) for one in episodes if one.valid]
-    tokens = sum(turn >= 0 for one in log for turn in one.turns)
+    log = tokens_of(episodes, model)
+    tokens = sum(turn >= 0 for episode in log for turn in episode.turns)
     generator = torch.Generator().manual_seed(seed)
 
     ensemble = QEnsemble(model, config.q_function)
     held_out = round(config.gate.held_out * len(log))
-    fitting, judged = _timed(
-        lambda: fit(ensemble, log, held_out=held_out, pad_id=format.pad_id, generator=generator)
-    )
+    fitting, judged = _timed(lambda: fit(ensemble, log, held_out=held_out, generator=generator))
     fit_tokens = config.q_function.epochs * round(tokens * (1 - held_out / len(log)))
 
     trained: list[int] = []
-    score = partial(ensemble.score, format=format, generator=generator)
+    score = partial(ensemble.score, generator=generator)
 
     def counted(prompts: Any, responses: Any) -> torch.Tensor:
         trained.append(sum(map(len, responses)))
@@ -65,8 +62,7 @@ def measure(conversations: int, seed: int) -> dict[str, Any]:
     problem = SingleTurnProblem(
         log, counted, [corrected_advantages(*both) for both in zip(log, judged, strict=True)]
     )
-    speech = SamplingConfig(format, config.temperature, config.max_new_tokens)
-    improving, _ = _timed(lambda: solver.improve(model, problem, speech, generator=generator))
+    improving, _ = _timed(lambda: solver.improve(model, problem, generator=generator))
     step_tokens = solver.epochs * tokens + solver.fresh_epochs * sum(trained)
 
     online = OnlinePPOConfig()
@@ -74,7 +70,7 @@ def measure(conversations: int, seed: int) -> dict[str, Any]:
     collecting, _ = _timed(
         lambda: rollout(agent, train_seeds(seed + 1, conversations), policy_seed=seed)
     )
-    whole, _ = _timed(lambda: agent.train(conversations=conversations, seed=seed + 1))
+    whole, _ = _timed(lambda: agent.train(Collector(conversations, seed=seed + 1)))
     # The policy and its critic are both trained on every response token.
     online_tokens = 2 * online.epochs * tokens
     per_token = (fitting + improving) / (fit_tokens + step_tokens)
@@ -102,17 +98,11 @@ def main(
     seed: int = 300,
 ) -> None:
     """Measure what a round costs beside online PPO."""
-    if path.exists():
-        raise ConvgymError(f"{path} exists and is never overwritten")
+    study = Study(path, seed=seed)
     torch.set_num_threads(1)
-    found = {
-        **provenance(),
-        "seed": seed,
-        **measure(conversations, seed),
-    }
-    write_atomically(path, json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found, indent=1))
+    study.store(**measure(conversations, seed))
+    show(dumps(study.facts, indent=1))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_study(main)

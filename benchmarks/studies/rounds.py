@@ -19,11 +19,9 @@ Writes ``rounds.json`` and ``over_optimisation.png``. Only training customers ar
 
 from __future__ import annotations
 
-import copy
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,16 +32,15 @@ from numpy.typing import NDArray
 
 from convgym.agents.algorithms.iterative_ppo import IterativePPO, IterativePPOConfig, Round
 from convgym.agents.improvement.token_ppo import TokenPPO
-from convgym.agents.model.format import ConversationFormat
-from convgym.agents.model.logprobs import divergence
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.training.collector import Collector
 from convgym.agents.values.diagnostics import action_shuffle, log_loss
 from convgym.agents.values.pairs import token_pairs
 from convgym.agents.values.report import q_report
-from convgym.benchmarks.provenance import provenance
+from convgym.benchmarks.studies.study import Study, run_study, show
 from convgym.conversation import Response
-from convgym.datafiles import write_atomically
-from convgym.errors import ConvgymError
+from convgym.datafiles import dumps
 from convgym.policy import Policy
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -69,50 +66,35 @@ class Sizes:
     """Passes and batches of a step that are looked at, evenly spaced, the last among them."""
 
 
-@dataclass(frozen=True)
-class WatchedPPO(TokenPPO):
-    """Token-level PPO that keeps a copy of the policy after every pass."""
-
-    seen: list[Any] = field(default_factory=list, compare=False)
-
-    def improve(self, reference: Any, *args: Any, **options: Any) -> tuple[Any, dict[str, float]]:
-        self.seen.clear()
-        return super().improve(reference, *args, **options)
-
-    def _logged_pass(self, model: Any, *args: Any) -> dict[str, float]:
-        found = super()._logged_pass(model, *args)
-        self.seen.append(copy.deepcopy(model))
-        return found
-
-    def _fresh_batch(self, model: Any, *args: Any) -> dict[str, float]:
-        found = super()._fresh_batch(model, *args)
-        self.seen.append(copy.deepcopy(model))
-        return found
-
-
 class Observer:
-    """Looks at every round; ``rows`` holds what it saw."""
+    """Looks at every round, a ``RoundObserver``; ``rows`` holds what it saw."""
 
-    def __init__(self, config: IterativePPOConfig, sizes: Sizes, seed: int) -> None:
-        self.config, self.sizes, self.seed = config, sizes, seed
+    def __init__(self, sizes: Sizes, seed: int) -> None:
+        self.sizes, self.seed = sizes, seed
         self.rows: list[dict[str, Any]] = []
+        self._models: list[LanguageModel] = []
 
-    def __call__(self, round: Round) -> None:
+    def after_pass(self, model: LanguageModel) -> None:
+        """Keep a copy of the policy as it is."""
+        self._models.append(model.copy())
+
+    def after_round(self, round: Round) -> None:
+        """Measure a round."""
         sizes, seed = self.sizes, self.seed * 1000 + round.number
         states = choose_states(round.episodes, sizes.states, seed=seed)
-        deployed = self._policy(round.reference, round.format)
+        deployed = LanguageModelPolicy(round.reference)
         said, true, learned = self._values(deployed, deployed, states, round, seed)
         report = q_report(
             learned,
             true.q_returns,
             v_returns=true.v_returns,
-            lengths=[[len(one.text.split()) for one in ones] for ones in said],
+            lengths=[[len(response.text.split()) for response in responses] for responses in said],
             shuffle=_shuffle(round, seed),
         )
-        new = self._policy(round.improved, round.format)
+        new = LanguageModelPolicy(round.improved)
         _, new_true, new_learned = self._values(new, deployed, states, round, seed + 500)
         gain = new_true.q.mean(1) - true.v  # (S,)
-        turns = float(np.mean([len(one.turns) for one in round.episodes]))
+        turns = float(np.mean([len(episode.turns) for episode in round.episodes]))
         row = {
             "round": round.number + 1,
             "metrics": dict(round.metrics),
@@ -129,23 +111,14 @@ class Observer:
             ],
         }
         self.rows.append(row)
-        print(json.dumps({key: value for key, value in row.items() if key != "q"}), flush=True)
-        print(report, flush=True)
+        show(dumps({key: value for key, value in row.items() if key != "q"}), str(report))
 
-    def _seen(self) -> list[Any]:
-        improvement = self.config.improvement
-        if not isinstance(improvement, WatchedPPO):
-            return []
-        every = math.ceil(len(improvement.seen) / self.sizes.passes)
-        return improvement.seen[::-1][::every][::-1]
-
-    def _policy(self, model: Any, format: ConversationFormat) -> LanguageModelPolicy:
-        return LanguageModelPolicy(
-            model,
-            format,
-            temperature=self.config.temperature,
-            max_new_tokens=self.config.max_new_tokens,
-        )
+    def _seen(self) -> list[LanguageModel]:
+        """Return the models of this round's passes, evenly spaced, and forget them."""
+        every = math.ceil(len(self._models) / self.sizes.passes) or 1
+        chosen = self._models[::-1][::every][::-1]
+        self._models = []
+        return chosen
 
     def _values(
         self,
@@ -167,16 +140,14 @@ class Observer:
             value_rollouts=3 * sizes.rollouts if share == 1 else 0,
             seed=seed,
         )
-        prompts, responses = token_pairs(states, said, round.format)
+        prompts, responses = token_pairs(states, said, round.reference.format)
         generator = torch.Generator().manual_seed(seed)
-        scores = round.ensemble.score(
-            prompts, responses, format=round.format, generator=generator
-        ).numpy()
+        scores = round.fitted.ensemble.score(prompts, responses, generator=generator).cpu().numpy()
         return said, true, scores.astype(float).reshape(true.q.shape)
 
     def _pass(
         self,
-        model: Any,
+        model: LanguageModel,
         deployed: Policy,
         states: Sequence[BranchState],
         round: Round,
@@ -184,17 +155,17 @@ class Observer:
         learned: Array,
         seed: int,
     ) -> dict[str, float]:
-        policy = self._policy(model, round.format)
+        policy = LanguageModelPolicy(model)
         _, new_true, new_learned = self._values(policy, deployed, states, round, seed + 600, 2)
         gain = new_true.q.mean(1) - true.v
         fresh = rollout(policy, train_seeds(_FRESH + seed, self.sizes.customers), policy_seed=seed)
         return {
-            "kl": divergence(model, round.reference, round.format, round.log[:64]),
+            "kl": model.divergence(round.reference, round.fitted.log[:64]),
             "learned_gain": float((new_learned.mean(1) - learned.mean(1)).mean()),
             "true_gain": float(gain.mean()),
             "true_gain_se": float(gain.std(ddof=1) / len(gain) ** 0.5),
-            "conversions": sum(one.converted for one in fresh),
-            "customers": sum(one.valid for one in fresh),
+            "conversions": sum(episode.converted for episode in fresh),
+            "customers": sum(episode.valid for episode in fresh),
         }
 
 
@@ -222,24 +193,23 @@ def premise(new: TrueValues, v_returns: Array) -> dict[str, float]:
 
 def _shuffle(round: Round, seed: int, conversations: int = 100) -> Any:
     """Measure how much worse Q becomes when responses are exchanged among states of equal turn."""
-    log = round.log[:conversations]
-    prompts = [one.ids[:start] for one in log for start in one.response_starts()]
-    turns = [turn for one in log for turn in range(one.n_turns)]
+    log = round.fitted.log[:conversations]
+    prompts = [episode.ids[:start] for episode in log for start in episode.response_starts()]
+    turns = [turn for episode in log for turn in range(episode.n_turns)]
     said = [
-        tuple(token for token, t in zip(one.ids, one.turns, strict=True) if t == turn)
-        for one in log
-        for turn in range(one.n_turns)
+        tuple(token for token, t in zip(episode.ids, episode.turns, strict=True) if t == turn)
+        for episode in log
+        for turn in range(episode.n_turns)
     ]
-    outcomes = [one.outcome for one in log for _ in range(one.n_turns)]
+    outcomes = [episode.outcome for episode in log for _ in range(episode.n_turns)]
 
     def loss(permutation: NDArray[np.int64]) -> float:
-        scores = round.ensemble.score(
+        scores = round.fitted.ensemble.score(
             prompts,
             [said[i] for i in permutation],
-            format=round.format,
             generator=torch.Generator().manual_seed(seed),
         )
-        return log_loss(scores.numpy(), outcomes)
+        return log_loss(scores.cpu().numpy(), outcomes)
 
     return action_shuffle(loss, len(said), groups=turns, repeats=2, seed=seed)
 
@@ -248,64 +218,57 @@ def measure(
     folder: Path, config: IterativePPOConfig, conversations: int, seed: int, sizes: Sizes
 ) -> dict[str, Any]:
     """Train one agent under observation and write what was seen to ``folder``."""
-    if (folder / "rounds.json").exists():
-        raise ConvgymError(f"{folder} holds a measurement and is never overwritten")
-    folder.mkdir(parents=True, exist_ok=True)
+    study = Study(folder / "rounds.json", seed=seed)
     agent = IterativePPO(config, "iterative-ppo")
-    observer = agent.observe = Observer(config, sizes, seed)
-    started = provenance()
-    report = agent.train(conversations=conversations, seed=seed)
+    observer = agent.observer = Observer(sizes, seed)
+    report = agent.train(Collector(conversations, seed=seed))
     final = rollout(agent, train_seeds(_FRESH + seed, 1024), policy_seed=seed)
     after = [row["metrics"]["conversion"] for row in observer.rows[1:]]
-    after.append(sum(one.converted for one in final) / sum(one.valid for one in final))
+    after.append(
+        sum(episode.converted for episode in final) / sum(episode.valid for episode in final)
+    )
     for row, conversion in zip(observer.rows, after, strict=True):
         row["realised_gain"] = conversion - row["metrics"]["conversion"]
-    found = {
-        **started,
-        "seed": seed,
-        "conversations": report.conversations,
-        "sizes": asdict(sizes),
-        "config": _plain(config),
-        "rounds": observer.rows,
-        "final": {"conversions": sum(one.converted for one in final), "customers": len(final)},
-    }
-    write_atomically(folder / "rounds.json", json.dumps(found, indent=1) + "\n")
-    plot(found, folder / "over_optimisation.png")
-    return found
+    study.store(
+        conversations=report.usage.conversations,
+        sizes=asdict(sizes),
+        config=asdict(config),
+        rounds=observer.rows,
+        final={
+            "conversions": sum(episode.converted for episode in final),
+            "customers": len(final),
+        },
+    )
+    plot(study.facts, folder / "over_optimisation.png")
+    return study.facts
 
 
-def _plain(config: IterativePPOConfig) -> Any:
-    plain = asdict(config)
-    plain["improvement"].pop("seen", None)
-    return plain
-
-
-def plot(found: Mapping[str, Any], path: Path) -> None:
+def plot(facts: Mapping[str, Any], path: Path) -> None:
     """Draw learned Q, true Q and conversion against KL, a panel a round."""
     import matplotlib
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    rounds = [row for row in found["rounds"] if row["passes"]]
+    rounds = [row for row in facts["rounds"] if row["passes"]]
     figure, axes = plt.subplots(
         1, len(rounds), figsize=(3.2 * len(rounds), 3.2), sharey=True, squeeze=False
     )
     for axis, row in zip(axes[0], rounds, strict=True):
         passes = row["passes"]
-        kl = [0.0, *(one["kl"] for one in passes)]
-        learned = [0.0, *(one["learned_gain"] for one in passes)]
+        kl = [0.0, *(seen["kl"] for seen in passes)]
+        learned = [0.0, *(seen["learned_gain"] for seen in passes)]
         axis.plot(kl, learned, "o-", label="learned Q, per turn")
         axis.errorbar(
             kl[1:],
-            [one["true_gain"] for one in passes],
-            yerr=[1.96 * one["true_gain_se"] for one in passes],
+            [seen["true_gain"] for seen in passes],
+            yerr=[1.96 * seen["true_gain_se"] for seen in passes],
             fmt="s-",
             capsize=2,
             label="true Q, per turn",
         )
         start = row["metrics"]["conversion"]
-        rates = [0.0, *(one["conversions"] / one["customers"] - start for one in passes)]
+        rates = [0.0, *(seen["conversions"] / seen["customers"] - start for seen in passes)]
         axis.plot(kl, rates, "^--", label="conversion")
         axis.axhline(0, color="grey", linewidth=0.5)
         axis.set_title(f"round {row['round']}, from {100 * start:.0f}%", fontsize=9)
@@ -332,12 +295,12 @@ def main(
     target_kl: float = TokenPPO().target_kl,
 ) -> None:
     """Measure one run of Iterative PPO round by round against true values."""
-    watched = WatchedPPO(
+    improvement = TokenPPO(
         fresh_steps=batches, fresh_kl_coefficient=kl_coefficient, target_kl=target_kl
     )
-    config = IterativePPOConfig(rounds=rounds, improvement=watched)
+    config = IterativePPOConfig(rounds=rounds, improvement=improvement)
     measure(folder, config, conversations, seed, Sizes(states=states))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_study(main)

@@ -14,23 +14,22 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import random
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import gymnasium
+import typer
 
-from convgym.benchmarks.provenance import provenance
+from convgym.benchmarks.studies.study import Study, run_study, show
 from convgym.customers.scripted.customer import ScriptedCustomer
-from convgym.datafiles import write_atomically
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 Conversations = Mapping[int, list[str]]
 """Episode seed -> the seller's utterances."""
@@ -111,8 +110,9 @@ def turns_per_second(
     return {name: statistics.median(values) for name, values in speeds.items()}
 
 
-def main(output: Path | None) -> None:
+def main(output: Annotated[Path | None, typer.Argument(help="New file.")] = None) -> None:
     """Measure, print, and store the figures with commit, versions and machine."""
+    study = Study(output)
     new, same = partial(never_twice, rng=random.Random(0)), dict
     sides: dict[str, Side] = {
         "convgym scripted customer": (customer_turns, same),
@@ -124,17 +124,12 @@ def main(output: Path | None) -> None:
         for env_id in TEXTARENA:
             sides[f"TextArena {env_id}"] = (partial(textarena_turns, env_id=env_id), same)
     else:
-        print("TextArena is not installed (pip install textarena): convgym alone is measured")
+        show("TextArena is not installed (pip install textarena): convgym alone is measured")
     speeds = turns_per_second(sides, record(1000))
     for name, speed in speeds.items():
-        print(f"{name:46} {speed:>9,.0f} turns a second on one core")
-    if output is not None:
-        facts = {
-            "turns_per_second": {name: round(speed) for name, speed in speeds.items()},
-            **provenance(),
-        }
-        write_atomically(output, json.dumps(facts, indent=2) + "\n")
+        show(f"{name:46} {speed:>9,.0f} turns a second on one core")
+    study.store(turns_per_second={name: round(speed) for name, speed in speeds.items()})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    run_study(main)

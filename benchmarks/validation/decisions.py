@@ -52,14 +52,14 @@ class Asked(NamedTuple):
 
 def first_asked(meetings: Sequence[Meeting]) -> list[Asked]:
     """Return every customer's first plain request to buy at a known utility."""
-    found = []
+    asked = []
     for meeting in meetings:
         turn = next((i for i, said in enumerate(meeting.said) if said in words.CLOSES), None)
         utility = None if turn is None else utility_of(meeting.latents[turn])
         if turn is not None and utility is not None:
             bought = meeting.episode.converted and turn == len(meeting.said) - 1
-            found.append(Asked(_sigmoid(utility), bought, meeting))
-    return found
+            asked.append(Asked(_sigmoid(utility), bought, meeting))
+    return asked
 
 
 def utility_of(latent: Mapping[str, Any]) -> float | None:
@@ -78,13 +78,17 @@ def _calibration(evidence: Evidence, subject: Subject) -> Finding:
         return skipped("calibration", "the customer's latent state shows no utility")
     measures, transcripts = [], []
     for low, high in pairwise(BINS):
-        there = [one for one in asked if low <= one.predicted < high or one.predicted == high == 1]
+        there = [
+            offer
+            for offer in asked
+            if low <= offer.predicted < high or offer.predicted == high == 1
+        ]
         if not there:
             continue
-        predicted = sum(one.predicted for one in there) / len(there)
+        predicted = sum(offer.predicted for offer in there) / len(there)
         measure = rate(
             f"buy where {predicted:.0%} were predicted",
-            sum(one.bought for one in there),
+            sum(offer.bought for offer in there),
             len(there),
             at_least=max(0.0, predicted - CALIBRATION),
             at_most=min(1.0, predicted + CALIBRATION),
@@ -93,7 +97,7 @@ def _calibration(evidence: Evidence, subject: Subject) -> Finding:
         if measure.status != "pass":
             bought = measure.estimate.value > predicted
             note = "bought" if bought else "refused"
-            odd = [one.meeting for one in there if one.bought == bought]
+            odd = [offer.meeting for offer in there if offer.bought == bought]
             transcripts += pick(f"{note} at a predicted {predicted:.0%}", odd)
     shown = transcripts or pick("one that was asked", [asked[0].meeting])
     return finding("calibration", measures, shown)

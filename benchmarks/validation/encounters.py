@@ -30,6 +30,7 @@ from convgym.benchmarks.validation.verdicts import Transcript
 from convgym.conversation import Episode, Response
 from convgym.customers import Customer, make_customer
 from convgym.policy import Conversation, Policy
+from convgym.progress import ProgressCallback, no_progress
 from convgym.rollout import rollout
 from convgym.shop.catalog import Catalog
 
@@ -127,7 +128,7 @@ ATTACKED = tuple(
 
 
 def hold(
-    subject: Subject, encounter: Encounter, progress: Callable[[int], None] | None = None
+    subject: Subject, encounter: Encounter, progress: ProgressCallback = no_progress
 ) -> list[Meeting]:
     """Hold the conversations of an encounter, one with each of the subject's seeds."""
     recorder = _Recorder(encounter.seller(subject.catalog))

@@ -38,7 +38,7 @@ from convgym.benchmarks.validation.verdicts import (
     value,
 )
 from convgym.conversation import render
-from convgym.datafiles import write_atomically
+from convgym.datafiles import dumps, plain, write_atomically
 from convgym.errors import ConvgymError
 from convgym.statistics import Estimate
 
@@ -59,7 +59,7 @@ def make_manifest(subject: Subject, planned: Plan) -> dict[str, Any]:
         "run": {
             "customer": customer,
             "fingerprint": subject.fingerprint,
-            "environment": {name: _plain(what) for name, what in subject.environment.items()},
+            "environment": plain(subject.environment),
             "catalog": subject.catalog.name,
             "conversations_each": subject.conversations,
             "seed": subject.seed,
@@ -72,13 +72,6 @@ def make_manifest(subject: Subject, planned: Plan) -> dict[str, Any]:
         "started": now(),
         "machine": machine(),
     }
-
-
-def _plain(what: object) -> Any:
-    try:
-        return json.loads(json.dumps(what))
-    except TypeError:
-        return str(what)
 
 
 def check_output(folder: Path) -> None:
@@ -100,8 +93,8 @@ def store(folder: Path, manifest: Mapping[str, Any], outcome: Outcome) -> Path:
         "failures": outcome.failures,
         "reasons": outcome.reasons[:5],
     }
-    write_atomically(folder / "manifest.json", json.dumps(ended, indent=1))
-    write_atomically(folder / "findings.json", json.dumps(findings, indent=1, ensure_ascii=False))
+    write_atomically(folder / "manifest.json", dumps(ended, indent=1))
+    write_atomically(folder / "findings.json", dumps(findings, indent=1))
     path = folder / "report.md"
     write_atomically(path, markdown(ended, outcome.findings, outcome.failures))
     return path
@@ -205,7 +198,7 @@ def markdown(
         f"{verdict(findings)}. {run['conversations_each']:,} customers met each seller, seed"
         f" {run['seed']}, catalogue {run['catalog']}.",
         "",
-        f"Customer `{run['fingerprint']}`, options `{json.dumps(run['environment'])}`. convgym"
+        f"Customer `{run['fingerprint']}`, options `{dumps(run['environment'])}`. convgym"
         f" {run['convgym']}, commit {run['commit']['id'][:12]}{changed}, {manifest['started']}.",
     ]
     if failures:

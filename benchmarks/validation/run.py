@@ -13,10 +13,29 @@ from convgym.benchmarks.validation import report
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.suite import get_checks, plan, validate
 from convgym.benchmarks.validation.verdicts import Finding
-from convgym.progress import Progress
+from convgym.progress import Progress, ProgressCallback
 
 _PLAIN_EVERY = 20.0
 """Seconds between two lines of progress where there is no terminal for a bar."""
+
+
+class _Whole:
+    """Tells how far all encounters together are, and away from a terminal a line now and then."""
+
+    def __init__(self, console: Console, tell: ProgressCallback, total: int) -> None:
+        self._console, self._tell, self._total = console, tell, total
+        self._done: dict[str, int] = {}
+        self._last_line = time.monotonic()
+
+    def update(self, news: Progress) -> None:
+        """Take news of one encounter."""
+        self._done[news.stage] = news.done
+        done = sum(self._done.values())
+        self._tell(Progress("conversations", done, self._total))
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._last_line > _PLAIN_EVERY:
+            self._last_line = now
+            self._console.print(f"{done:,} of {self._total:,} ({news.stage})", highlight=False)
 
 
 def run(
@@ -41,20 +60,9 @@ def run(
         highlight=False,
     )
     manifest = report.make_manifest(subject, planned)
-    done: dict[str, int] = {}
-    total = len(planned.encounters) * subject.conversations
-    told = time.monotonic()
     with stages(err) as tell:
-
-        def progress(encounter: str, finished: int) -> None:
-            nonlocal told
-            done[encounter] = finished
-            tell(Progress("conversations", sum(done.values()), total, {}))
-            if not err.is_terminal and time.monotonic() - told > _PLAIN_EVERY:
-                told = time.monotonic()
-                err.print(f"{sum(done.values()):,} of {total:,} ({encounter})", highlight=False)
-
-        outcome = validate(subject, planned.checks, progress)
+        total = len(planned.encounters) * subject.conversations
+        outcome = validate(subject, planned.checks, _Whole(err, tell, total).update)
     written = report.store(folder, manifest, outcome)
     out.print(report.table(outcome.findings))
     if show:

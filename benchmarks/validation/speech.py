@@ -151,8 +151,8 @@ def told(messages: Sequence[Message], shop: SellerKnowledge, latent: Mapping[str
         numbers = [number for number in numbers if number >= cheapest / 2]
     else:
         numbers = [number for number in numbers if abs(number - budget) <= 0.02 * budget]
-    found = {"need": notes.need, "feature": notes.feature, "budget": numbers}
-    return {topic for topic, what in found.items() if what}
+    told = {"need": notes.need, "feature": notes.feature, "budget": numbers}
+    return {topic for topic, what in told.items() if what}
 
 
 def _disclosure(evidence: Evidence, subject: Subject) -> Finding:

@@ -124,13 +124,13 @@ class Profiled:
         cls, customers: Sequence[Profiled], seeds: Sequence[int]
     ) -> list[str | InfrastructureError]:
         """Reset one after the other: profiles are set one by one."""
-        found: list[str | InfrastructureError] = []
+        openings: list[str | InfrastructureError] = []
         for customer, seed in zip(customers, seeds, strict=True):
             try:
-                found.append(customer.reset(seed))
+                openings.append(customer.reset(seed))
             except InfrastructureError as error:
-                found.append(error)
-        return found
+                openings.append(error)
+        return openings
 
     @classmethod
     def respond_together(

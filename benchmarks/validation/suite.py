@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from convgym.benchmarks.runs.result import MAX_EXCLUDED_SHARE
@@ -18,6 +18,7 @@ from convgym.benchmarks.validation.speech import DISCLOSURE, LEAKAGE, ROLE, WORD
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.verdicts import Finding
 from convgym.errors import unknown
+from convgym.progress import Progress, ProgressCallback, no_progress
 
 CHECKS: tuple[Check, ...] = (
     CALIBRATED,
@@ -70,13 +71,13 @@ class Outcome:
 
     @property
     def failures(self) -> dict[str, int]:
-        found = Counter(
+        counted = Counter(
             {
                 name: sum(not meeting.episode.valid for meeting in meetings)
                 for name, meetings in self.meetings.items()
             }
         )
-        return dict(+found)
+        return dict(+counted)
 
     @property
     def reasons(self) -> list[str]:
@@ -120,9 +121,9 @@ def plan(subject: Subject, checks: Sequence[Check] = CHECKS) -> Plan:
 def validate(
     subject: Subject,
     checks: Sequence[Check] = CHECKS,
-    progress: Callable[[str, int], None] | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> Outcome:
-    """Put a customer to checks; ``progress`` is told each encounter and its conversations so far.
+    """Put a customer to checks; ``progress`` is told of each encounter, as a stage of its name.
 
     Conversations whose customer failed count for nothing; a check that lost more than
     ``MAX_EXCLUDED_SHARE`` of them in one of its encounters is invalid.
@@ -131,9 +132,8 @@ def validate(
     meetings: dict[str, list[Meeting]] = {}
     for encounter in planned.encounters:
 
-        def tell(done: int, name: str = encounter.name) -> None:
-            if progress is not None:
-                progress(name, done)
+        def tell(news: Progress, name: str = encounter.name) -> None:
+            progress(replace(news, stage=name))
 
         meetings[encounter.name] = hold(subject, encounter, tell)
     outcome = Outcome((), meetings)
@@ -143,12 +143,12 @@ def validate(
 def _judge(check: Check, outcome: Outcome, subject: Subject) -> Finding:
     names = [e.name for e in check.encounters if e.name in outcome.meetings]
     held = {name: outcome.meetings[name] for name in names}
-    valid = {name: [m for m in found if m.episode.valid] for name, found in held.items()}
+    valid = {name: [m for m in meetings if m.episode.valid] for name, meetings in held.items()}
     lost = sum(map(len, held.values())) - sum(map(len, valid.values()))
-    for name, found in held.items():
-        broken = len(found) - len(valid[name])
-        if broken > MAX_EXCLUDED_SHARE * len(found):
-            told = f"the backend failed in {broken} of {len(found)} conversations ({name})"
+    for name, meetings in held.items():
+        broken = len(meetings) - len(valid[name])
+        if broken > MAX_EXCLUDED_SHARE * len(meetings):
+            told = f"the backend failed in {broken} of {len(meetings)} conversations ({name})"
             return Finding(check.name, "invalid", told)
     result = check.judge(valid, subject)
     if lost:

@@ -106,9 +106,9 @@ def skipped(check: str, reason: str) -> Finding:
 
 def worst(statuses: Iterable[Status]) -> Status:
     """Return the worst of these; a warning if there are none, as nothing was decided then."""
-    found = set(statuses)
+    given = set(statuses)
     order: tuple[Status, ...] = ("fail", "invalid", "warn", "pass", "skipped")
-    return next((status for status in order if status in found), "warn")
+    return next((status for status in order if status in given), "warn")
 
 
 def rate(
@@ -144,9 +144,9 @@ def mean(what: str, turns: Sequence[float], *, at_least: float) -> Measure:
     def estimate(k: int) -> Estimate:
         if len(turns) < 2:
             return Estimate(turns[0] if turns else math.nan, -math.inf, math.inf)
-        found = t_interval(turns)
-        half = (found.high - found.value) / math.sqrt(k)
-        return Estimate(found.value, found.value - half, found.value + half)
+        interval = t_interval(turns)
+        half = (interval.high - interval.value) / math.sqrt(k)
+        return Estimate(interval.value, interval.value - half, interval.value + half)
 
     limits = _Limits(at_least, math.inf, "turns", True, False)
     return _measure(what, estimate, len(turns), limits)

@@ -10,8 +10,9 @@ from convgym.customers import Customer
 from convgym.envs import SalesEnv
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation
+from convgym.progress import Progress
 from convgym.rollout import rollout
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 PuppetFactory = Callable[[], Customer]
 
@@ -125,10 +126,10 @@ def test_latent_state_is_revealed_only_on_request(puppet: PuppetFactory) -> None
 
 
 def test_progress_counts_finished_conversations(puppet: PuppetFactory) -> None:
-    seen: list[int] = []
+    seen: list[Progress] = []
     play(Coin(), range(20), puppet, batch_size=3, progress=seen.append)
-    assert seen == sorted(seen)
-    assert seen[-1] == 20
+    assert [news.done for news in seen] == sorted(news.done for news in seen)
+    assert seen[-1] == Progress("conversations", 20, 20)
 
 
 def test_customers_are_closed_but_not_the_callers_own(puppet: PuppetFactory) -> None:

@@ -16,7 +16,7 @@ from convgym.errors import ConvgymError, InfrastructureError
 from convgym.policy import Conversation
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 from convgym.true_values import (
     BranchState,
     TrueValues,
@@ -171,7 +171,7 @@ def test_values_depend_on_the_seed_and_not_on_the_batch() -> None:
             seed=seed,
             environment=GAMBLING,
             batch_size=batch_size,
-            progress=lambda done, total: told.append((done, total)),
+            progress=lambda news: told.append((news.done, news.total)),
         )
 
     one, same, other = values(0, 7), values(0, 512), values(1, 512)

@@ -16,7 +16,8 @@ proposing word ("would like to", "shall i", "ready to") shortly before the buyin
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from convgym.shop.catalog import Catalog
@@ -66,6 +67,24 @@ class Meaning:
         )
 
 
+@dataclass(slots=True)
+class _Heard:
+    """What the sentences so far say; the fields are those of ``Meaning``, in the making."""
+
+    words: int = 0
+    garbled: bool = False
+    asks: list[str] = field(default_factory=list)
+    products: list[str] = field(default_factory=list)
+    recommends: str | None = None
+    answers: set[str] = field(default_factory=set)
+    closes: bool = False
+    pushy: bool = False
+    courtesy: bool = False
+    prices: list[int] = field(default_factory=list)
+    needs: set[str] = field(default_factory=set)
+    features: set[str] = field(default_factory=set)
+
+
 class Understanding:
     """Reads utterances about one catalogue; results are cached by text."""
 
@@ -81,74 +100,82 @@ class Understanding:
         self.understand = lru_cache(maxsize=65_536)(self._understand)
 
     def _understand(self, text: str) -> Meaning:
-        text = _CHECK_OUT.sub("checkout", _REASSURANCE.sub("", text))
-        text = _PERCENT.sub(" percent", _DECIMALS.sub("", text))
-        lexicon, bit = self.lexicon, self.lexicon.bit
-        asks: list[str] = []
-        answers: set[str] = set()
-        products: list[str] = []
-        needs: set[str] = set()
-        features: set[str] = set()
-        prices: list[int] = []
-        recommends = None
-        closes = pushy = garbled = courtesy = False
-        words = 0
-        for sentence in _SENTENCE.findall(text):
+        heard = _Heard()
+        spoken = _CHECK_OUT.sub("checkout", _REASSURANCE.sub("", text))
+        spoken = _PERCENT.sub(" percent", _DECIMALS.sub("", spoken))
+        for sentence in _SENTENCE.findall(spoken):
             found = tokens(sentence)
-            room = max(0, MAX_WORDS - words)
-            words += len(found)
+            room = max(0, MAX_WORDS - heard.words)
+            heard.words += len(found)
             found = found[:room]
-            if not found:
-                continue
-            masks = [lexicon.concepts(token) for token in found]
-            known = [mask or 0 for mask in masks]
-            union = 0
-            for mask in known:
-                union |= mask
-            if self._is_garbled(found, masks):
-                garbled = True
-                continue
-            question = "?" in sentence or bool(known[0] & bit["ask"])
-            negated = bool(union & bit["not"])
-            named = lexicon.labels(union, "product:") if union & self._any_product else ()
-            products += [name for name in named if name not in products]
-            if self._proposes_to_buy(found, known) and not negated:
-                closes = True
-                if not question:
-                    pushy = pushy or not self._offers(known)
-            elif question and not named:
-                asks += [ask for ask in self._questions(union) if ask not in asks]
-            if "!" in sentence and union & bit["push"]:
-                pushy = True
-            if not question or named:
-                if union & self._any_answer and not negated:
-                    answers.update(kind for kind in OBJECTIONS if union & bit[kind])
-                if named:
-                    if recommends is None and not negated:
-                        recommends = named[0]
-                    if not union & bit["budget"]:
-                        prices += self._prices(found)
-                # "You need it for gaming" tells what was heard, "it is for gaming" is a claim.
-                if not negated and not question and (named or not union & bit["you"]):
-                    if union & self._any_need:
-                        needs.update(lexicon.labels(union, "need:"))
-                    if union & self._any_feature:
-                        features.update(lexicon.labels(union, "feature:"))
-            courtesy = courtesy or bool(union & (bit["greet"] | bit["thanks"]))
+            if found:
+                self._sentence(sentence, found, heard)
         return Meaning(
-            words=words,
-            garbled=garbled or (words == 0 and bool(text.strip())),
-            asks=tuple(asks),
-            products=tuple(products),
-            recommends=recommends,
-            answers=tuple(sorted(answers)),
-            closes=closes,
-            pushy=pushy,
-            courtesy=courtesy,
-            claimed_prices=tuple(prices),
-            claimed_needs=tuple(sorted(needs)),
-            claimed_features=tuple(sorted(features)),
+            words=heard.words,
+            garbled=heard.garbled or (heard.words == 0 and bool(spoken.strip())),
+            asks=tuple(heard.asks),
+            products=tuple(heard.products),
+            recommends=heard.recommends,
+            answers=tuple(sorted(heard.answers)),
+            closes=heard.closes,
+            pushy=heard.pushy,
+            courtesy=heard.courtesy,
+            claimed_prices=tuple(heard.prices),
+            claimed_needs=tuple(sorted(heard.needs)),
+            claimed_features=tuple(sorted(heard.features)),
         )
+
+    def _sentence(self, sentence: str, found: list[str], heard: _Heard) -> None:
+        """Add what one sentence says, given its words, to what was heard before."""
+        lexicon, bit = self.lexicon, self.lexicon.bit
+        masks = [lexicon.concepts(token) for token in found]
+        known = [mask or 0 for mask in masks]
+        union = 0
+        for mask in known:
+            union |= mask
+        if self._is_garbled(found, masks):
+            heard.garbled = True
+            return
+        question = "?" in sentence or bool(known[0] & bit["ask"])
+        negated = bool(union & bit["not"])
+        named = lexicon.labels(union, "product:") if union & self._any_product else ()
+        heard.products += [name for name in named if name not in heard.products]
+        if self._proposes_to_buy(found, known) and not negated:
+            heard.closes = True
+            if not question:
+                heard.pushy = heard.pushy or not self._offers(known)
+        elif question and not named:
+            heard.asks += [ask for ask in self._questions(union) if ask not in heard.asks]
+        if "!" in sentence and union & bit["push"]:
+            heard.pushy = True
+        if not question or named:
+            self._claims(union, found, named, question, negated, heard)
+        heard.courtesy = heard.courtesy or bool(union & (bit["greet"] | bit["thanks"]))
+
+    def _claims(
+        self,
+        union: int,
+        found: list[str],
+        named: Sequence[str],
+        question: bool,
+        negated: bool,
+        heard: _Heard,
+    ) -> None:
+        """Add what a sentence asserts: answers to objections, a product, its price, its virtues."""
+        lexicon, bit = self.lexicon, self.lexicon.bit
+        if union & self._any_answer and not negated:
+            heard.answers.update(kind for kind in OBJECTIONS if union & bit[kind])
+        if named:
+            if heard.recommends is None and not negated:
+                heard.recommends = named[0]
+            if not union & bit["budget"]:
+                heard.prices += self._prices(found)
+        # "You need it for gaming" tells what was heard, "it is for gaming" is a claim.
+        if not negated and not question and (named or not union & bit["you"]):
+            if union & self._any_need:
+                heard.needs.update(lexicon.labels(union, "need:"))
+            if union & self._any_feature:
+                heard.features.update(lexicon.labels(union, "feature:"))
 
     def _questions(self, union: int) -> list[str]:
         """Return what a question asks for; the most specific reading wins."""

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from convgym.agents.protocol import CurvePoint, TrainingReport
-from convgym.benchmarks.runs.runner import Parts
+from convgym.agents.model.config import PolicyConfig
+from convgym.agents.protocol import CurvePoint, TrainingReport, Usage
+from convgym.agents.training.collector import Collector
 from convgym.benchmarks.runs.suites import START, Suite
 from convgym.conversation import Episode, Outcome, Response, Turn
 from convgym.errors import unknown
 from convgym.policy import Conversation
-from convgym.progress import Progress
+from convgym.progress import Progress, ProgressCallback, no_progress
 
 # A busy machine must not fail a property that holds.
 settings.register_profile("patient", deadline=None)
@@ -40,6 +41,11 @@ SUITE = Suite(
 @dataclass(frozen=True)
 class StubConfig:
     rate: float = 0.1
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+
+
+def nothing(*_: object) -> None:
+    """Do nothing, where a test breaks in."""
 
 
 @dataclass
@@ -58,31 +64,36 @@ class StubAgent(StubPolicy):
     """Trains in four steps and keeps a checkpoint of how far it is."""
 
     config: StubConfig = field(default_factory=StubConfig)
-    before_step: Callable[[str, int, int], None] = lambda name, seed, step: None
+    before_step: Callable[[str, int, int], None] = nothing
     overspend: int = 0
+    trained: bool = False
 
     def train(
         self,
+        collector: Collector,
         *,
-        conversations: int,
-        seed: int,
-        environment: Mapping[str, Any] | None = None,
         folder: Path | None = None,
-        report: Callable[[Progress], None] | None = None,
+        progress: ProgressCallback = no_progress,
     ) -> TrainingReport:
-        assert folder is not None and report is not None
+        assert folder is not None
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint = folder / "steps.json"
         steps = json.loads(checkpoint.read_text()) if checkpoint.exists() else []
         for step in range(len(steps), 4):
-            self.before_step(self.name, seed, step)
-            steps.append(random.Random(seed * 10 + step).random())
+            self.before_step(self.name, collector.seed, step)
+            steps.append(random.Random(collector.seed * 10 + step).random())
             checkpoint.write_text(json.dumps(steps))
-            report(Progress("collect", step + 1, 4, {"conversion": steps[-1]}))
-        each = conversations // 4
-        return TrainingReport(
-            conversations=conversations + self.overspend,
+            progress(Progress("collect", step + 1, 4, {"conversion": steps[-1]}))
+        self.trained = True
+        each = collector.budget // 4
+        # Nobody is met here: a stand-in says what the door to customers would have counted.
+        collector.usage = Usage(
+            conversations=collector.budget + self.overspend,
+            turns=3 * collector.budget,
             deployments=4,
+        )
+        return TrainingReport(
+            usage=collector.usage,
             seconds=1.5,
             curve=tuple(
                 CurvePoint((i + 1) * each, i + 1, value, each, 0.1) for i, value in enumerate(steps)
@@ -100,56 +111,51 @@ class StubAgent(StubPolicy):
 
 @dataclass
 class World:
-    """The stand-ins, with knobs to break them and a record of what was asked of them."""
+    """The parts as stand-ins, with knobs to break them and a record of what was asked of them."""
 
-    before_step: Callable[[str, int, int], None] = lambda name, seed, step: None
-    before_rollout: Callable[[str], None] = lambda name: None
+    before_step: Callable[[str, int, int], None] = nothing
+    before_rollout: Callable[[str], None] = nothing
     overspend: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
     held: list[tuple[str, tuple[int, ...], dict[str, Any]]] = field(default_factory=list)
 
-    @property
-    def parts(self) -> Parts:
-        return Parts(
-            make_seller=self._seller,
-            make_start=lambda: StubPolicy(START),
-            make_agent=self._agent,
-            rollout=self._rollout,
-        )
-
-    def _seller(self, name: str, environment: Mapping[str, Any]) -> StubPolicy:
+    def make_seller(self, name: str, environment: Mapping[str, Any]) -> StubPolicy:
         if name not in SKILL:
             raise unknown("seller", name, SKILL)
         return StubPolicy(name)
 
-    def _agent(self, name: str, overrides: Mapping[str, Any]) -> StubAgent:
+    def make_agent(self, name: str, overrides: Mapping[str, Any]) -> StubAgent:
         if name not in SKILL:
             raise unknown("agent", name, SKILL)
-        return StubAgent(name, StubConfig(**overrides), self.before_step, self.overspend)
+        config = dict(overrides)
+        if "policy" in config:
+            config["policy"] = PolicyConfig(**config["policy"])
+        return StubAgent(name, StubConfig(**config), self.before_step, self.overspend)
 
-    def _rollout(
+    def rollout(
         self,
         policy: Any,
         seeds: Sequence[int],
         *,
         policy_seed: int = 0,
         environment: Mapping[str, Any] | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: ProgressCallback = no_progress,
     ) -> list[Episode]:
-        self.before_rollout(policy.name)
-        self.held.append((policy.name, tuple(seeds), dict(environment or {})))
+        name = policy.name if getattr(policy, "trained", True) else START
+        skill = SKILL[name]
+        if name == START:  # who tries more things sells more, for the sake of a difference
+            skill *= policy.config.policy.temperature
+        self.before_rollout(name)
+        self.held.append((name, tuple(seeds), dict(environment or {})))
         episodes = []
         for index, seed in enumerate(seeds):
-            sold = random.Random(seed + policy_seed).random() < SKILL[policy.name]
+            sold = random.Random(seed + policy_seed).random() < skill
             outcome: Outcome = "purchase" if sold else "walk_away"
-            if index < self.failures.get(policy.name, 0):
+            if index < self.failures.get(name, 0):
                 outcome = "infrastructure_failure"
             turns = (Turn(Response("<script>alert(1)</script>"), "no & thanks"),) * (1 + sold)
-            episodes.append(
-                Episode(seed, "Hello, <i>shop</i>", turns, outcome, "stub", policy.name)
-            )
-            if progress:
-                progress(index + 1)
+            episodes.append(Episode(seed, "Hello, <i>shop</i>", turns, outcome, "stub", name))
+            progress(Progress("conversations", index + 1, len(seeds)))
         return episodes
 
 

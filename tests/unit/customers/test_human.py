@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from convgym.benchmarks.cli import app
+from convgym.benchmarks.cli import main
 from convgym.customers import Decision, make_customer
 from convgym.customers.human import HumanCustomer
 from convgym.errors import ConvgymError
@@ -72,7 +72,7 @@ def test_the_input_ends(type_in: Type) -> None:
 
 def chat(*arguments: str) -> int:
     with pytest.raises(SystemExit) as end:
-        app.main(["chat", *arguments])
+        main.main(["chat", *arguments])
     return end.value.code if isinstance(end.value.code, int) else 0
 
 

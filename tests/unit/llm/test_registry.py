@@ -12,6 +12,8 @@ from convgym.llm import ChatAnswer, ChatRequest, ChatResult, make_backend, regis
 from convgym.llm.fake_server import Action, ChatServer, Script
 from convgym.llm.ledger import Budget, BudgetExhausted
 from convgym.llm.openai_backend import OpenAIBackend, OpenAIConfig, ledgers
+from convgym.llm.registry import BACKENDS
+from convgym.registry import Registry
 
 Serve = Callable[[Script], ChatServer]
 Make = Callable[..., ChatRequest]
@@ -32,10 +34,8 @@ class Parrot:
 
 
 @pytest.fixture(autouse=True)
-def parrot(monkeypatch: pytest.MonkeyPatch) -> None:
-    from convgym.llm import registry
-
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+def parrot(restored: Callable[[Registry[Any]], None]) -> None:
+    restored(BACKENDS)
     register_backend("parrot", Parrot)
 
 

@@ -15,10 +15,10 @@ from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.errors import ConvgymError
 
 
-@pytest.mark.parametrize("name", list(IMPROVEMENTS))
+@pytest.mark.parametrize("name", list(IMPROVEMENTS.shipped))
 def test_every_name_makes_the_solver_that_it_stands_for(name: str) -> None:
     solver = make_improvement(name, learning_rate=0.5)
-    assert type(solver).__name__ == IMPROVEMENTS[name][1]
+    assert IMPROVEMENTS.shipped[name].target.endswith(f":{type(solver).__name__}")
     assert getattr(solver, "learning_rate") == 0.5  # noqa: B009
     assert solver == make_improvement(name, learning_rate=0.5) != make_improvement(name)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from convgym.benchmarks.cli.options import read_options
+from convgym.benchmarks.cli.options import findable, names, read_options, read_settings
 from convgym.errors import ConvgymError
 
 
@@ -60,3 +62,62 @@ def test_mistakes_are_named(items: list[str], told: str) -> None:
     with pytest.raises(ConvgymError) as error:
         read_options(items)
     assert told in str(error.value) and "sk-1234" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "added"),
+    [
+        ("scripted", False),
+        ("a/b:c", False),
+        ("http://127.0.0.1:8000/v1", False),
+        ("shop:Mine", True),
+        ("my.shop:Mine", True),
+    ],
+)
+def test_the_present_folder_is_searched_for_module_and_attribute_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, added: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert findable(name) == name
+    assert (str(tmp_path) in sys.path) == added
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert names(f"bc,{name}") == ["bc", name]
+    assert read_options([f"inner={name}"]) == {"inner": name}
+    assert (str(tmp_path) in sys.path) == added
+
+
+def test_names_of_a_list() -> None:
+    assert (
+        findable(None) is None
+        and names(None) is None
+        and names("none") == []
+        and names(" a, b,") == ["a", "b"]
+    )
+
+
+def test_settings_are_paths_and_values_as_json() -> None:
+    items = ["a.rounds=3", " a.q.epochs = 2", "b.c:D.x=[1, 2.5]", "a.improvement=grpo", "a.e=x=y"]
+    assert read_settings(items) == [
+        ("a.rounds", 3),
+        ("a.q.epochs", 2),
+        ("b.c:D.x", [1, 2.5]),
+        ("a.improvement", "grpo"),
+        ("a.e", "x=y"),
+    ]
+    assert read_settings(['a.b={"c": null}', "a.c=true"]) == [("a.b", {"c": None}), ("a.c", True)]
+    assert read_settings(["a.b=NaN"]) == [("a.b", "NaN")]
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        (["a.b"], "expected a setting as agent.setting=value, got 'a.b'"),
+        (["a=3"], "expected a setting as agent.setting=value, got 'a=3'"),
+        ([".a=3"], "expected a setting as agent.setting=value"),
+        (["a.b=1", "a.b=2"], "setting 'a.b' is given twice"),
+    ],
+)
+def test_settings_that_are_none(items: list[str], told: str) -> None:
+    with pytest.raises(ConvgymError, match=told):
+        read_settings(items)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from rich.console import Console
 
 from convgym.benchmarks.report.progress import Display, duration
 from convgym.benchmarks.runs.runner import Update, run_suite
-from convgym.benchmarks.runs.suites import Suite, jobs
-from tests.unit.benchmarks.conftest import World
+from convgym.benchmarks.runs.suites import Job, Suite, jobs
+from tests.unit.benchmarks.conftest import SUITE, World
 
 
 class Clock:
@@ -49,8 +50,8 @@ def test_away_from_a_terminal_a_run_is_a_line_a_job(
     tmp_path: Path, suite: Suite, world: World
 ) -> None:
     console, file = plain()
-    with Display(console, suite, 0, Clock()) as display:
-        run_suite(suite, tmp_path, progress=display.update, parts=world.parts)
+    with Display(console, suite, Clock()) as display:
+        run_suite(suite, tmp_path, progress=display.update, parts=world)
     lines = file.getvalue().splitlines()
     assert len(lines) == 7
     assert re.fullmatch(r"\[2/7\] competent: conversion \d\d\.\d \[.*\] % in 0 s", lines[1])
@@ -62,8 +63,8 @@ def test_long_stages_say_now_and_then_how_far_they_are(
     tmp_path: Path, suite: Suite, world: World
 ) -> None:
     console, file = plain()
-    with Display(console, suite, 0, Clock(step=3.0)) as display:
-        run_suite(suite, tmp_path, progress=display.update, parts=world.parts)
+    with Display(console, suite, Clock(step=3.0)) as display:
+        run_suite(suite, tmp_path, progress=display.update, parts=world)
     lines = file.getvalue().splitlines()
     evaluating = [line for line in lines if "[1/7] silent: evaluate" in line]
     assert 4 <= len(evaluating) <= 10  # 51 updates, 3 seconds apart, at most one in 20 seconds
@@ -74,14 +75,25 @@ def test_long_stages_say_now_and_then_how_far_they_are(
     assert any("bc-seed0: train: collect 1/4 (conversion" in line for line in lines)
 
 
+def update(remaining: Sequence[Job], stage: str, done: int, total: int) -> Update:
+    return Update(
+        stage,
+        done,
+        total,
+        job=remaining[0],
+        jobs=tuple(jobs(SUITE, 0)),
+        remaining=tuple(remaining),
+    )
+
+
 def test_a_resumed_run_counts_what_was_done_before(suite: Suite) -> None:
     console, file = plain()
     last = jobs(suite, 0)[-2:]
     clock = Clock()
-    with Display(console, suite, 0, clock) as display:
-        display.update(Update(last[0], tuple(last), "train", 0, 4))
+    with Display(console, suite, clock) as display:
+        display.update(update(last, "train", 0, 4))
         clock.now = 100.0
-        display.update(Update(last[0], tuple(last), "train", 1, 4))
+        display.update(update(last, "train", 1, 4))
     assert file.getvalue().startswith("[6/7] online-ppo-seed0: train 1/4, ")
 
 
@@ -92,10 +104,10 @@ def test_a_terminal_gets_bars_with_stage_and_time_left(
     console = Console(file=file, width=120, force_terminal=True, color_system=None)
     clock = Clock()
     todo = tuple(jobs(suite, 0))
-    with Display(console, suite, 0, clock) as display:
-        display.update(Update(todo[0], todo, "evaluate", 0, 50))
+    with Display(console, suite, clock) as display:
+        display.update(update(todo, "evaluate", 0, 50))
         clock.now = 10.0
-        display.update(Update(todo[0], todo, "evaluate", 10, 50))
+        display.update(update(todo, "evaluate", 10, 50))
         display._bars.refresh()
     text = file.getvalue()
     assert "silent: evaluate" in text and "10/50" in text and "40 s left" in text

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from convgym.benchmarks.cli import app
-from convgym.customers import Reply, register_customer
+from convgym.benchmarks.cli import main
+from convgym.customers import CUSTOMERS, Reply, register_customer
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import InfrastructureError
 from convgym.logs import validate_log
+from convgym.registry import Registry
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 SEEDS = evaluation_seeds(0, 32)
 """What ``convgym bench smoke`` judges on."""
@@ -49,10 +50,8 @@ class Broken(Flaky):
 
 
 @pytest.fixture(autouse=True)
-def customers(monkeypatch: pytest.MonkeyPatch) -> None:
-    from convgym import customers
-
-    monkeypatch.setattr(customers, "_FACTORIES", dict(customers._FACTORIES))
+def customers(restored: Callable[[Registry[Any]], None]) -> None:
+    restored(CUSTOMERS)
     register_customer("flaky", Flaky)
     register_customer("broken", Broken)
 
@@ -61,7 +60,7 @@ def bench(folder: Path, customer: str) -> tuple[dict[str, dict[str, Any]], list[
     """Run the smoke suite's sellers; return the rows by name and the names of the logs."""
     arguments = f"bench smoke --agents none --customer {customer} --output".split()
     with pytest.raises(SystemExit) as end:
-        app.main([*arguments, str(folder)])
+        main.main([*arguments, str(folder)])
     assert not end.value.code
     rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     return {row["name"]: row for row in rows}, [row["name"] for row in rows]
@@ -109,7 +108,7 @@ def test_an_agent_that_lost_conversations_in_training_is_invalid(
     pytest.importorskip("torch")
     arguments = "bench smoke --sellers none --agents online-ppo --customer broken --output".split()
     with pytest.raises(SystemExit) as end:
-        app.main([*arguments, str(tmp_path)])
+        main.main([*arguments, str(tmp_path)])
     assert not end.value.code
     _, row = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert row["conversations"] == 64 and 0 < row["training_excluded"] < 64

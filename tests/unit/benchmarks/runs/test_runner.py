@@ -36,7 +36,7 @@ def stored(folder: Path) -> dict[str, Any]:
 
 
 def test_a_run_has_a_row_for_everybody(tmp_path: Path, suite: Suite, world: World) -> None:
-    results = run_suite(suite, tmp_path, seed=3, parts=world.parts)
+    results = run_suite(suite, tmp_path, seed=3, parts=world)
     assert [result.job for result in results] == jobs(suite, 3)
     assert results == read_results(tmp_path)
     silent, competent, _, *agents = results
@@ -52,7 +52,7 @@ def test_a_run_has_a_row_for_everybody(tmp_path: Path, suite: Suite, world: Worl
 def test_everybody_meets_the_same_customers_that_training_never_met(
     tmp_path: Path, suite: Suite, world: World
 ) -> None:
-    run_suite(suite, tmp_path, seed=3, parts=world.parts)
+    run_suite(suite, tmp_path, seed=3, parts=world)
     assert {seeds for _, seeds, _ in world.held} == {tuple(evaluation_seeds(3, 50))}
     assert min(evaluation_seeds(3, 50)) >= EVALUATION_BASE
 
@@ -60,9 +60,9 @@ def test_everybody_meets_the_same_customers_that_training_never_met(
 def test_only_the_oracle_is_told_the_hidden_state(
     tmp_path: Path, suite: Suite, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(World._rollout.__globals__["SKILL"], "oracle", 1.0)
+    monkeypatch.setitem(World.rollout.__globals__["SKILL"], "oracle", 1.0)
     chosen = select(suite, sellers=["competent", "oracle"], environment={"max_turns": 7})
-    run_suite(chosen, tmp_path, parts=world.parts)
+    run_suite(chosen, tmp_path, parts=world)
     told = {name: environment for name, _, environment in world.held}
     assert told.pop("oracle") == {"max_turns": 7, "reveal_latent": True}
     assert all(environment == {"max_turns": 7} for environment in told.values())
@@ -72,7 +72,7 @@ def test_failures_of_the_backend_are_excluded_and_counted(
     tmp_path: Path, suite: Suite, world: World
 ) -> None:
     world.failures = {"competent": 2, "bc": 10}
-    run_suite(suite, tmp_path, parts=world.parts)
+    run_suite(suite, tmp_path, parts=world)
     rows = {result.job.label: result for result in read_results(tmp_path)}
     assert (rows["competent"].excluded, rows["competent"].episodes) == (2, 48)
     assert rows["competent"].valid and not rows["bc-seed0"].valid
@@ -83,7 +83,7 @@ def test_an_agent_above_its_budget_stops_the_run(
 ) -> None:
     world.overspend = 1
     with pytest.raises(ConvgymError, match="'bc' held 41 conversations, its budget is 40"):
-        run_suite(suite, tmp_path, parts=world.parts)
+        run_suite(suite, tmp_path, parts=world)
 
 
 @pytest.mark.parametrize("kind", ["sellers", "agents"])
@@ -92,15 +92,15 @@ def test_unknown_names_fail_before_anything_is_written(
 ) -> None:
     chosen = select(suite, **{kind: ["competent", "nobody"]})  # type: ignore[arg-type]
     with pytest.raises(ConvgymError, match=f"unknown {kind[:-1]} 'nobody'"):
-        run_suite(chosen, tmp_path / "out", parts=world.parts)
+        run_suite(chosen, tmp_path / "out", parts=world)
     assert not (tmp_path / "out").exists() and not world.held
 
 
 def test_a_finished_run_is_not_run_again(tmp_path: Path, suite: Suite, world: World) -> None:
-    run_suite(suite, tmp_path, parts=world.parts)
+    run_suite(suite, tmp_path, parts=world)
     held = len(world.held)
     with pytest.raises(ConvgymError, match="finished run"):
-        run_suite(suite, tmp_path, parts=world.parts)
+        run_suite(suite, tmp_path, parts=world)
     assert len(world.held) == held
 
 
@@ -120,7 +120,7 @@ def test_a_killed_run_resumes_to_the_same_rows_without_doubles(
     tmp_path: Path, suite: Suite, where: str, number: int
 ) -> None:
     whole, parted = tmp_path / "whole", tmp_path / "parted"
-    run_suite(suite, whole, parts=World().parts)
+    run_suite(suite, whole, parts=World())
 
     counts = {"evaluation": 0, "step": 0}
 
@@ -131,13 +131,13 @@ def test_a_killed_run_resumes_to_the_same_rows_without_doubles(
 
     first = World(lambda name, seed, step: count("step"), lambda name: count("evaluation"))
     with pytest.raises(Killed):
-        run_suite(suite, parted, parts=first.parts)
+        run_suite(suite, parted, parts=first)
     assert len(read_results(parted)) == len(first.held) < 7
     assert read_manifest(parted)["finished"] is None
 
     steps: list[tuple[str, int, int]] = []
     second = World(lambda *step: steps.append(step))
-    run_suite(suite, parted, parts=second.parts)
+    run_suite(suite, parted, parts=second)
     assert stored(parted) == stored(whole)
     # Nothing that was done is done again: neither evaluations nor steps of training.
     assert len(first.held) + len(second.held) == 7
@@ -147,7 +147,7 @@ def test_a_killed_run_resumes_to_the_same_rows_without_doubles(
 def test_a_row_cut_off_by_a_power_cut_is_made_anew(
     tmp_path: Path, suite: Suite, world: World
 ) -> None:
-    run_suite(suite, tmp_path / "whole", parts=world.parts)
+    run_suite(suite, tmp_path / "whole", parts=world)
     cut = tmp_path / "cut"
 
     def stop(name: str) -> None:
@@ -155,25 +155,25 @@ def test_a_row_cut_off_by_a_power_cut_is_made_anew(
             raise Killed
 
     with pytest.raises(Killed):
-        run_suite(suite, cut, parts=World(before_rollout=stop).parts)
+        run_suite(suite, cut, parts=World(before_rollout=stop))
     rows = (cut / "results.jsonl").read_bytes()
     (cut / "results.jsonl").write_bytes(rows[:-20])
-    run_suite(suite, cut, parts=World().parts)
+    run_suite(suite, cut, parts=World())
     assert stored(cut)["results"] == stored(tmp_path / "whole")["results"]
 
 
 def test_another_seed_gives_other_training_and_other_customers(
     tmp_path: Path, suite: Suite, world: World
 ) -> None:
-    one = run_suite(suite, tmp_path / "1", seed=1, parts=world.parts)
-    two = run_suite(suite, tmp_path / "2", seed=2, parts=world.parts)
+    one = run_suite(suite, tmp_path / "1", seed=1, parts=world)
+    two = run_suite(suite, tmp_path / "2", seed=2, parts=world)
     assert not {result.job for result in one} & {result.job for result in two}
     assert one[1].outcomes != two[1].outcomes
 
 
 def test_progress_tells_every_stage(tmp_path: Path, suite: Suite, world: World) -> None:
     seen: list[Update] = []
-    run_suite(suite, tmp_path, progress=seen.append, parts=world.parts)
+    run_suite(suite, tmp_path, progress=seen.append, parts=world)
     assert [update.job for update in seen if update.result] == jobs(suite, 0)
     agent = [update for update in seen if update.job.label == "bc-seed1"]
     stages = list(dict.fromkeys(update.stage for update in agent))
@@ -187,7 +187,7 @@ def test_the_report_is_made_from_the_stored_files_alone(
     tmp_path: Path, suite: Suite, world: World
 ) -> None:
     pytest.importorskip("matplotlib")
-    run_suite(suite, tmp_path, parts=world.parts)
+    run_suite(suite, tmp_path, parts=world)
     first = write_report(tmp_path)
     assert first.picture == tmp_path / "learning_curves.png"
     page, picture = first.page.read_bytes(), first.picture.read_bytes()

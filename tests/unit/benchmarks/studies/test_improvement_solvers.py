@@ -17,9 +17,10 @@ from convgym.agents import make_agent
 from convgym.agents.improvement.problem import SingleTurnProblem
 from convgym.agents.improvement.registry import IMPROVEMENTS
 from convgym.agents.model.batch import TokenisedEpisode, tokenise
+from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.format import Tokens
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
-from convgym.agents.model.sampling import SamplingConfig
 from convgym.agents.pretrain import PretrainConfig, build_model, pretrain
 from convgym.agents.values.q_function import QFunctionConfig
 from convgym.benchmarks.studies.improvement_solvers import SOLVERS, SideBySide, main
@@ -41,39 +42,39 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Constant:
     """A solver that returns a given model and notes the problem that it was given."""
 
-    model: Any
-    met: list[tuple[Any, SingleTurnProblem, int]]
+    model: LanguageModel
+    met: list[tuple[LanguageModel, SingleTurnProblem, int]]
 
     def improve(
         self,
-        reference: Any,
+        reference: LanguageModel,
         problem: SingleTurnProblem,
-        speech: SamplingConfig,
         *,
         generator: Any,
         **_: Any,
-    ) -> tuple[Any, dict[str, float]]:
+    ) -> tuple[LanguageModel, dict[str, float]]:
         self.met.append((reference, problem, generator.initial_seed()))
         return self.model, {"steps": 1.0}
 
 
 def test_solvers_are_judged_with_one_problem(folder: Path) -> None:
-    policy = LanguageModelPolicy.from_pretrained(folder, max_new_tokens=6)
+    policy = LanguageModelPolicy.from_pretrained(folder, config=PolicyConfig(max_new_tokens=6))
+    format = policy.model.format
     shape = PretrainConfig(vocabulary=300, hidden=16, layers=1, heads=2, intermediate=16)
-    other = build_model(shape, policy.format.tokenizer, seed=1).eval()
+    network = build_model(shape, format.tokenizer, seed=1).eval()
+    other = LanguageModel.of(network, format, policy.model.sampling)
     log: list[TokenisedEpisode] = [
-        tokenise(episode, policy.format) for episode in rollout(policy, range(8))
+        tokenise(episode, format) for episode in rollout(policy, range(8))
     ]
 
     def score(prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> Tensor:
         return torch.tensor([sum(one) / len(one) for one in responses])
 
-    met: list[tuple[Any, SingleTurnProblem, int]] = []
+    met: list[tuple[LanguageModel, SingleTurnProblem, int]] = []
     solvers = {"same": Constant(policy.model, met), "other": Constant(other, met)}
     comparison = SideBySide(solvers, customers=8, seed=3)
     problem, generator = SingleTurnProblem(log, score, []), torch.Generator().manual_seed(0)
-    speech = SamplingConfig(policy.format, temperature=1.0, max_new_tokens=6)
-    returned, metrics = comparison.improve(policy.model, problem, speech, generator=generator)
+    returned, metrics = comparison.improve(policy.model, problem, generator=generator)
     assert returned is policy.model
     assert metrics == {}
     assert met == [(policy.model, problem, 3)] * 2
@@ -96,8 +97,7 @@ def test_what_was_found_is_printed_and_stored(
 ) -> None:
     small = partial(
         make_agent,
-        model=str(folder),
-        max_new_tokens=6,
+        policy={"model": str(folder), "max_new_tokens": 6},
         q_function=QFunctionConfig(epochs=1, imagined=0.0),
     )
     monkeypatch.setattr("convgym.benchmarks.studies.improvement_solvers.make_agent", small)
@@ -107,14 +107,14 @@ def test_what_was_found_is_printed_and_stored(
     assert reference["solver"] == "reference"
     assert (row["class"], row["settings"]["samples"]) == ("BestOfN", 4)
     assert row["processor_seconds"] > 0
-    assert facts["config"]["max_new_tokens"] == 6
+    assert facts["config"]["policy"]["max_new_tokens"] == 6
     assert facts["q_function"]["value_loss"] > 0
     assert {"commit", "versions", "machine", "seeds", "conversations"} <= set(facts)
     assert capsys.readouterr().out.count("conversion") == 2
 
 
 def test_all_solvers_are_compared_unless_told_otherwise(tmp_path: Path) -> None:
-    assert {settings["name"] for settings in SOLVERS.values()} == set(IMPROVEMENTS)
+    assert {settings["name"] for settings in SOLVERS.values()} == set(IMPROVEMENTS.shipped)
     with pytest.raises(ConvgymError, match="unknown solver 'ppo'; known: best-of-n"):
         main(tmp_path / "none.json", solvers="grpo, ppo")
     assert not (tmp_path / "none.json").exists()

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from convgym.agents.algorithms.iterative_ppo import IterativePPOConfig
+from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.values.q_function import QFunctionConfig
-from convgym.benchmarks.studies.rounds import Sizes, WatchedPPO, measure, premise
+from convgym.benchmarks.studies.rounds import Sizes, measure, premise
 from convgym.errors import ConvgymError
 from convgym.true_values import TrueValues
 
@@ -32,7 +33,7 @@ def test_a_run_is_measured_round_by_round(tmp_path: Path) -> None:
     config = IterativePPOConfig(
         rounds=2,
         q_function=QFunctionConfig(epochs=1, replies=1),
-        improvement=WatchedPPO(epochs=1, fresh_steps=3, fresh_conversations=4, fresh_samples=2),
+        improvement=TokenPPO(epochs=1, fresh_steps=3, fresh_conversations=4, fresh_samples=2),
     )
     sizes = Sizes(states=4, responses=2, rollouts=2, customers=4, passes=2)
     found = measure(tmp_path / "run", config, conversations=32, seed=0, sizes=sizes)

@@ -12,6 +12,7 @@ from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.suite import CHECKS, Outcome, get_checks, plan, validate
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
+from convgym.progress import Progress
 
 from .bad_customers import BAD, Broken, Good, Opaque
 
@@ -102,10 +103,10 @@ def test_a_few_failures_are_left_out_and_told(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_progress_is_told() -> None:
-    told: list[tuple[str, int]] = []
+    told: list[Progress] = []
     subject = Subject(Good, conversations=2)
-    validate(subject, get_checks(["disclosure"]), lambda name, done: told.append((name, done)))
-    assert told[-1] == ("small talk", 2)
+    validate(subject, get_checks(["disclosure"]), told.append)
+    assert told[-1] == Progress("small talk", 2, 2)
 
 
 def test_the_same_seed_gives_the_same_findings() -> None:

@@ -1,0 +1,102 @@
+"""``convgym bench``: compare agents and reference sellers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from convgym.benchmarks.cli.options import (
+    Catalog,
+    Customer,
+    CustomerOptions,
+    Personas,
+    Seed,
+    Settings,
+    environment,
+    findable,
+    names,
+    read_settings,
+)
+from convgym.benchmarks.terminal import console, say
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(bench)
+
+
+def bench(
+    suite: Annotated[
+        str,
+        typer.Argument(
+            help="smoke, quick, standard, ladder, or a TOML file of your own.", callback=findable
+        ),
+    ] = "quick",
+    seed: Seed = 0,
+    agents: Annotated[
+        str | None,
+        typer.Option(help="Agents in place of the suite's: a,b or none; package.module:Class."),
+    ] = None,
+    sellers: Annotated[
+        str | None,
+        typer.Option(help="Sellers in place of the suite's: a,b or none; package.module:Class."),
+    ] = None,
+    settings: Settings = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Results folder.", show_default="results/<suite>-seed<seed>"),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="A log that offline agents learn from, in place of one made for them."),
+    ] = None,
+    customer: Customer = None,
+    customer_option: CustomerOptions = None,
+    catalog: Catalog = None,
+    personas: Personas = None,
+    evaluate_on: Annotated[
+        str | None,
+        typer.Option(help="Catalogue to judge everybody on, if not the one that agents train on."),
+    ] = None,
+) -> None:
+    """Compare agents and reference sellers on conversion at an equal budget of conversations.
+
+    Interrupt it at any time: the same command goes on where it stopped.
+    """
+    from convgym.benchmarks.cli.commands.report import show_report
+    from convgym.benchmarks.report.progress import Display
+    from convgym.benchmarks.runs.runner import run_suite
+    from convgym.benchmarks.runs.suites import get_suite, select
+
+    chosen = select(
+        get_suite(suite),
+        agents=names(agents),
+        sellers=names(sellers),
+        environment=environment(customer, catalog, personas, customer_option),
+        evaluation=environment(None, evaluate_on),
+        settings=read_settings(settings or ()),
+        log=None if log is None else str(log),
+    )
+    for name in (*chosen.sellers, *chosen.agents, chosen.environment.get("customer")):
+        findable(name)  # those of a file as well
+    folder = output or Path("results") / f"{chosen.name}-seed{seed}"
+    if customer_option:
+        _try_customer(chosen.evaluation_environment)
+    try:
+        with Display(console(error=True), chosen) as display:
+            run_suite(chosen, folder, seed=seed, progress=display.update)
+    except KeyboardInterrupt:
+        say(f"interrupted; the same command resumes {folder}", error=True)
+        raise SystemExit(130) from None
+    show_report(folder)
+
+
+def _try_customer(environment: Mapping[str, Any]) -> None:
+    """Make a customer, so that a mistake in its options is told before a run begins."""
+    from convgym.envs.scenario import Scenario
+
+    for dialogue in Scenario.of(environment).dialogues(1):
+        dialogue.close()

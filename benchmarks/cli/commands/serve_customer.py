@@ -1,0 +1,53 @@
+"""``convgym serve-customer``: a chat model of this machine for customers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from convgym.benchmarks.terminal import say
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(serve_customer)
+
+
+def serve_customer(
+    model: Annotated[str, typer.Option(help="smollm2, or a GGUF file.")] = "smollm2",
+    port: Annotated[int, typer.Option(min=0, help="0 for any that is free.")] = 0,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds that loading may take.")] = 120.0,
+) -> None:
+    """Serve a local chat model for customers, without key or network, until Ctrl-C."""
+    from convgym.llm.local.serve import llama_server, model_name
+
+    server = llama_server(model, port=port, ready_within=timeout)
+    options = {"backend": "openai", "model": model_name(model), "base_url": server.url}
+    given = [f"--customer-option {name}={value}" for name, value in options.items()]
+    try:
+        with _interrupted_by_signals(), server:
+            say(f"ready: convgym chat --customer hybrid {' '.join(given)}", error=True)
+            say(server.url)
+            server.wait()
+    except KeyboardInterrupt:
+        say("stopped", error=True)
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Let the signals that end a program do so as Ctrl-C does, so that nothing is left running."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,55 @@
+"""``convgym validate``: put a customer to a suite of checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convgym.benchmarks.cli.options import (
+    Catalog,
+    CustomerOptions,
+    Personas,
+    Seed,
+    environment,
+    findable,
+    names,
+)
+from convgym.benchmarks.terminal import console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(validate)
+
+
+def validate(
+    customer: Annotated[
+        str, typer.Argument(help="A name, or package.module:factory.", callback=findable)
+    ],
+    conversations: Annotated[
+        int, typer.Option(min=1, help="Customers that each of about 30 sellers meets.")
+    ] = 400,
+    checks: Annotated[str | None, typer.Option(help="Some of the checks: a,b.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder; never overwritten.", show_default="validation/<customer>"),
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Show conversations here as well.")] = False,
+    seed: Seed = 0,
+    customer_option: CustomerOptions = None,
+    catalog: Catalog = None,
+    personas: Personas = None,
+) -> None:
+    """Put a customer, ours or your own, to a suite of checks; exit code 1 if it fails one."""
+    from convgym.benchmarks.validation.report import failed
+    from convgym.benchmarks.validation.run import run
+    from convgym.benchmarks.validation.subject import Subject
+
+    options = environment(None, catalog, personas, customer_option)
+    subject = Subject(customer, options, conversations=conversations, seed=seed)
+    folder = output or Path("validation") / customer.replace(":", ".")
+    findings = run(subject, folder, names(checks), console(), console(error=True), show=show)
+    if failed(findings):
+        raise SystemExit(1)

@@ -1,0 +1,21 @@
+"""The entry of ``convgym``: a mistake is one line on stderr, never a traceback."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from convgym.benchmarks.cli.app import make_app
+from convgym.benchmarks.terminal import errors_in_one_line, show_any_text
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    # Before anything loads torch or transformers. Threads that wait must sleep: spinning, they
+    # make small models five times slower as soon as another process wants a core. And bars of
+    # others would tear ours apart.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    show_any_text()
+    with errors_in_one_line():
+        make_app()(args=None if arguments is None else list(arguments))

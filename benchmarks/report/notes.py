@@ -1,0 +1,74 @@
+"""The sentences that the numbers of a table need to be read rightly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from convgym.benchmarks.runs.result import MAX_EXCLUDED_SHARE
+from convgym.benchmarks.runs.scores import Score
+
+
+def notes(
+    scores: Sequence[Score], episodes: int, evaluation: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Return what must be said of a run's scores.
+
+    Args:
+        scores: of everybody.
+        episodes: evaluation conversations of each row.
+        evaluation: options of the environment that were others when everybody was judged.
+    """
+    text = [f"Everybody was judged on the same {episodes:,} customers, never met in training."]
+    text += _intervals(scores) + _starts(scores)
+    if any(score.acceptance for score in scores):
+        text.append(
+            "Everybody's words were suggestions to a business; accepted are those that it sent"
+            " verbatim or edited."
+        )
+    text += _failures(scores)
+    text += [f"{score.name}: {note}." for score in scores for note in score.notes]
+    if evaluation:
+        changes = ", ".join(f"{name} {value}" for name, value in evaluation.items())
+        text.append(f"Judged under other conditions than those of training: {changes}.")
+    return text
+
+
+def _intervals(scores: Sequence[Score]) -> list[str]:
+    if all(score.kind == "seller" for score in scores):
+        return ["Intervals cover new customers."]
+    if max((score.seeds for score in scores), default=1) > 1:
+        return [
+            "Intervals of agents cover a new training seed and new customers; those of sellers"
+            " cover new customers."
+        ]
+    return ["Intervals cover new customers, not another training seed."]
+
+
+def _starts(scores: Sequence[Score]) -> list[str]:
+    """Say who is compared with which start, where there are several."""
+    starts = [score.name for score in scores if score.kind == "start"]
+    if len(starts) < 2:
+        return []
+    followers = {
+        start: [score.name for score in scores if score.start == start] for start in starts
+    }
+    told = "; ".join(f"{start} ({', '.join(agents)})" for start, agents in followers.items())
+    return [f"The gain of each agent is over its own start: {told}."]
+
+
+def _failures(scores: Sequence[Score]) -> list[str]:
+    text = []
+    excluded = sum(score.excluded for score in scores)
+    if excluded:
+        text.append(
+            f"{excluded:,} conversations failed: the customer broke off. They count neither as a"
+            " sale nor as a loss."
+        )
+    invalid = [score.name for score in scores if score.invalid_seeds]
+    if invalid:
+        text.append(
+            f"Runs in which more than {MAX_EXCLUDED_SHARE:.0%} of the conversations of training or"
+            f" of evaluation failed are invalid and left out: {', '.join(dict.fromkeys(invalid))}."
+        )
+    return text

@@ -1,0 +1,74 @@
+"""Where a run's sellers, agents and conversations come from; tests bring others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from convgym.conversation import Episode
+from convgym.policy import Policy
+from convgym.progress import ProgressCallback
+
+if TYPE_CHECKING:
+    from convgym.agents.protocol import Agent
+
+
+class Parts(Protocol):
+    """What a job is made of. It goes with the job to another process: it must be picklable."""
+
+    def make_seller(self, name: str, environment: Mapping[str, Any]) -> Policy:
+        """Return a reference seller that knows the shop of ``environment``."""
+
+    def make_agent(self, name: str, overrides: Mapping[str, Any]) -> Agent:
+        """Return an untrained agent whose config has ``overrides``."""
+
+    def rollout(
+        self,
+        policy: Policy,
+        seeds: Sequence[int],
+        *,
+        policy_seed: int,
+        environment: Mapping[str, Any],
+        progress: ProgressCallback,
+    ) -> list[Episode]:
+        """Hold a conversation for each episode seed, as ``convgym.rollout.rollout``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackageParts:
+    """The package's own; torch is loaded for an agent alone."""
+
+    def make_seller(self, name: str, environment: Mapping[str, Any]) -> Policy:
+        """Return a seller by name."""
+        from convgym.sellers import make_seller
+
+        shop = {key: environment[key] for key in ("catalog",) if key in environment}
+        return make_seller(name, **shop)
+
+    def make_agent(self, name: str, overrides: Mapping[str, Any]) -> Agent:
+        """Return an agent by name."""
+        from convgym.agents import make_agent
+
+        return make_agent(name, **overrides)
+
+    def rollout(
+        self,
+        policy: Policy,
+        seeds: Sequence[int],
+        *,
+        policy_seed: int,
+        environment: Mapping[str, Any],
+        progress: ProgressCallback,
+    ) -> list[Episode]:
+        """Hold the conversations."""
+        from convgym.rollout import rollout
+
+        return rollout(
+            policy, seeds, policy_seed=policy_seed, environment=environment, progress=progress
+        )
+
+
+def default_parts() -> Parts:
+    """Return the package's own parts."""
+    return PackageParts()

@@ -1,0 +1,103 @@
+"""What reaches the terminal: whatever its encoding, and nothing that would steer it."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+from convgym.errors import ConvgymError, InfrastructureError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# The packages that only learning and pictures need, all installed by the extra "train".
+_TRAIN = {
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "trl",
+    "peft",
+    "accelerate",
+    "matplotlib",
+}
+
+_KEPT = "\n\t"
+# Marks that turn the reading direction: what is shown would not be what stands there.
+_TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` with control characters spelt out, line feeds and tabs apart.
+
+    Names and fields of files that others wrote may hold sequences that recolour, clear or rename
+    a terminal: they are shown as ``\x1b`` and the like.
+    """
+    return "".join(_spelt(character) for character in text)
+
+
+def _spelt(character: str) -> str:
+    if character in _KEPT:
+        return character
+    if unicodedata.category(character) == "Cc" or character in _TURNING:
+        return character.encode("unicode_escape").decode("ascii")
+    return character
+
+
+def say(text: str = "", *, error: bool = False) -> None:
+    """Print plain text to the output, or to the error stream, harmlessly."""
+    print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def show_any_text() -> None:
+    """Let both streams show ``?`` for what their encoding lacks, in place of an error.
+
+    Consoles of Windows and pipes often know a few hundred characters only, and a conversation that
+    was held, perhaps paid for, must be shown all the same.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        _replace_unknown(stream)
+
+
+def _replace_unknown(stream: TextIO | None) -> None:
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """End the program with one line on stderr for whatever is not a fault of ours.
+
+    A user's mistake exits with 2, a failed backend with 1.
+    """
+    try:
+        yield
+    except ConvgymError as error:
+        _end(str(error))
+    except InfrastructureError as error:  # nobody's mistake: the customer's backend is down
+        _end(str(error), code=1)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _TRAIN:
+            raise
+        _end(f"this needs {missing}, which is not installed: pip install 'convgym[train]'")
+    except BrokenPipeError:  # the reader of our output, `head` say, went away
+        sys.stdout = None
+        raise SystemExit(0) from None
+
+
+def _end(message: str, code: int = 2) -> NoReturn:
+    say(f"convgym: error: {' '.join(message.split())}", error=True)
+    raise SystemExit(code)
+
+
+def console(*, error: bool = False) -> Console:
+    """Return a console that is wide enough for the table where there is no terminal."""
+    from rich.console import Console
+
+    made = Console(stderr=error)
+    return made if made.is_terminal else Console(stderr=error, width=140)

@@ -1,0 +1,451 @@
+"""The command line: one line and exit code 2 for every mistake, 130 for an interruption."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import convgym
+from convgym.benchmarks.cli import main
+from convgym.benchmarks.runs import runner, suites
+from convgym.benchmarks.runs.folder import read_manifest, read_results
+from convgym.benchmarks.runs.parts import PackageParts
+from convgym.benchmarks.runs.suites import Suite
+from convgym.errors import InfrastructureError
+from convgym.registry import Registry
+from tests.unit.benchmarks.conftest import World
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    suite: Suite,
+    world: World,
+    restored: Callable[[Registry[Any]], None],
+) -> Run:
+    """Call the command line in an empty folder, where "tiny" is a suite made of stand-ins."""
+    monkeypatch.chdir(tmp_path)
+    restored(suites.SUITES)
+    suites.SUITES.register("tiny", suite)
+    monkeypatch.setattr(runner, "default_parts", lambda: world)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main.main(arguments)
+        captured = capsys.readouterr()
+        code = end.value.code
+        return (code if isinstance(code, int) else 0), captured.out, captured.err
+
+    return call
+
+
+def is_one_line(err: str) -> bool:
+    return err.startswith("convgym: error: ") and err.count("\n") == 1
+
+
+def test_bench_shows_a_table_and_leaves_a_results_folder(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("bench", "tiny", "--seed", "3")
+    assert code == 0
+    assert "online-ppo (2 seeds)" in out and "same 50 customers" in out
+    assert "[7/7] online-ppo-seed7" in err
+    folder = tmp_path / "results" / "tiny-seed3"
+    assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} >= {
+        "manifest.json",
+        "results.jsonl",
+        "curves.jsonl",
+        "training.jsonl",
+        "report.html",
+    }
+    assert len(read_results(folder)) == 7
+
+
+def test_bench_takes_other_agents_sellers_and_environment(run: Run, tmp_path: Path) -> None:
+    options = ["--agents", "bc, bc", "--sellers", "none", "--catalog", "mobile", "--output", "out"]
+    code, _, _ = run("bench", "tiny", *options)
+    assert code == 0
+    assert [row.job.label for row in read_results(tmp_path / "out")] == [
+        "small-seller",
+        "bc-seed0",
+        "bc-seed1",
+    ]
+    assert read_manifest(tmp_path / "out")["run"]["suite"]["environment"] == {"catalog": "mobile"}
+
+
+def test_everybody_can_be_judged_on_another_catalogue(run: Run, world: World) -> None:
+    options = ["--catalog", "mobile", "--evaluate-on", "bicycles", "--personas", "difficult"]
+    code, out, _ = run("bench", "tiny", *options, "--output", "out")
+    assert code == 0
+    judged = {"catalog": "bicycles", "personas": "difficult"}
+    assert [environment for _, _, environment in world.held] == [judged] * 7
+    assert "Judged under other conditions than those of training: catalog bicycles" in out
+
+
+def test_logs_of_a_held_out_catalogue_are_refused(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("logs", "write", "log.jsonl", "--catalog", "bicycles")
+    assert code == 2 and is_one_line(err) and "reserved for evaluation" in err
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+def test_a_second_bench_is_refused_with_the_way_out(run: Run) -> None:
+    run("bench", "tiny", "--output", "out")
+    code, out, err = run("bench", "tiny", "--output", "out")
+    assert (code, out) == (2, "") and is_one_line(err)
+    assert "finished run" in err and "--output" in err and "convgym report out" in err
+
+
+def test_an_interrupted_bench_says_how_to_go_on_and_does(
+    run: Run, tmp_path: Path, world: World
+) -> None:
+    def interrupt(name: str, seed: int, step: int) -> None:
+        if (name, step) == ("online-ppo", 2):
+            raise KeyboardInterrupt
+
+    world.before_step = interrupt
+    code, out, err = run("bench", "tiny", "--output", "out")
+    assert (code, out) == (130, "")
+    assert err.splitlines()[-1] == "interrupted; the same command resumes out"
+    world.before_step = lambda name, seed, step: None
+    code, out, err = run("bench", "tiny", "--output", "out")
+    assert code == 0 and "[6/7] online-ppo-seed0" in err and "bc-seed0" not in err
+    assert len(read_results(tmp_path / "out")) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["bench", "quik"], "unknown suite 'quik'; known: ladder, quick"),
+        (["bench", "tiny", "--agents", "nope"], "unknown agent 'nope'; known: bc"),
+        (["bench", "tiny", "--sellers", "nope"], "unknown seller 'nope'; known: bc"),
+        (["logs", "write", "x.jsonl", "--seller", "nope"], "unknown seller 'nope'; known: always"),
+        (["logs", "write", "x.jsonl", "--epsilon", "2"], "epsilon"),
+        (["logs", "write", "x.jsonl", "--catalog", "nope"], "unknown catalog 'nope'; known: bic"),
+        (["logs", "write", "x.jsonl", "--customer", "nope"], "unknown customer 'nope'; known"),
+        (["logs", "validate", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["report", "nowhere"], "nowhere holds no results"),
+        (["chat", "--seller", "nope"], "unknown seller 'nope'; known: always"),
+        (["bench", "tiny", "--customer-option", "patience"], "name=value, got 'patience'"),
+        (["bench", "tiny", "--customer-option", "pationce=3"], "cannot make customer Scripted"),
+    ],
+)
+def test_mistakes_are_one_line_that_names_them(run: Run, arguments: list[str], told: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "") and is_one_line(err) and told in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["bench", "--seed", "-1"], ["bench", "--seed", "x"], ["nope"], ["bench", "--nope"]],
+)
+def test_wrong_usage_exits_with_2(run: Run, arguments: list[str]) -> None:
+    assert run(*arguments)[0] == 2
+
+
+def test_a_missing_extra_is_told_with_its_remedy(run: Run, world: World) -> None:
+    def broken(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn")
+
+    world.before_rollout = broken
+    code, _, err = run("bench", "tiny")
+    assert code == 2 and is_one_line(err)
+    assert "needs torch" in err and "pip install 'convgym[train]'" in err
+
+
+def test_other_failures_keep_their_traceback(
+    run: Run, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(name: str) -> None:
+        raise ZeroDivisionError
+
+    world.before_rollout = broken
+    with pytest.raises(ZeroDivisionError):
+        main.main(["bench", "tiny"])
+
+
+def test_version(run: Run) -> None:
+    assert run("--version") == (0, f"convgym {convgym.__version__}\n", "")
+
+
+def test_logs_are_written_validated_and_never_overwritten(run: Run, tmp_path: Path) -> None:
+    arguments = ["logs", "write", "log.jsonl", "--conversations", "30", "--seed", "2"]
+    code, out, _ = run(*arguments)
+    assert code == 0 and "30 conversations" in out
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) >= 30
+    code, out, _ = run("logs", "validate", "log.jsonl")
+    assert code == 0 and "30 whole conversations" in out
+    with (tmp_path / "log.jsonl").open("rb+") as file:
+        file.truncate((tmp_path / "log.jsonl").stat().st_size - 9)
+    code, out, _ = run("logs", "validate", "log.jsonl")
+    assert code == 0 and "29 whole conversations" in out and "line 30: " in out
+    code, _, err = run(*arguments)
+    assert code == 2 and "never overwritten" in err
+
+
+def test_a_malformed_log_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"a": 1}\n' * 30)
+    code, out, err = run("logs", "validate", "log.jsonl")
+    assert code == 2 and is_one_line(err) and "log.jsonl, line 1" in err
+    assert "line 20: " in out and "line 21: " not in out and "10 more lines" in out
+
+
+def test_a_scripted_seller_can_be_watched(run: Run) -> None:
+    code, out, _ = run("chat", "--seller", "competent", "--seed", "1")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("Customer: ") and lines[1].startswith("Seller: ")
+    assert lines[-1] in ("(purchase)", "(walk away)", "(turn limit)")
+
+
+def test_a_person_can_sell(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def answer(prompt: str) -> str:
+        said.append(prompt)
+        return "Buy it now!"
+
+    monkeypatch.setattr("builtins.input", answer)
+    code, out, _ = run("chat", "--seed", "1")
+    assert code == 0 and said
+    assert "You sell" in out and out.splitlines()[-1] == "(walk away)"
+
+
+def test_customers_take_options(run: Run, tmp_path: Path, world: World) -> None:
+    patience = ("--customer-option", "patience=1")
+    code, out, _ = run("chat", "--seller", "silent", "--seed", "1", *patience)
+    assert code == 0 and out.count("Seller: ") == 1 and out.endswith("(walk away)\n")
+    code, out, _ = run("logs", "write", "log.jsonl", "--conversations", "20", *patience)
+    assert code == 0 and "20 conversations" in out and ", 0 of them sales" in out
+    code, _, _ = run("bench", "tiny", *patience, "--output", "out")
+    assert code == 0
+    given = {"customer_options": {"patience": 1}}
+    assert read_manifest(tmp_path / "out")["run"]["suite"]["environment"] == given
+    assert all(environment == given for _, _, environment in world.held)
+
+
+def test_a_mistake_in_an_option_leaves_no_folder(run: Run, tmp_path: Path) -> None:
+    assert run("bench", "tiny", "--customer-option", "nope=1", "--output", "out")[0] == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_key_and_a_dead_endpoint_are_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    ask = ["chat", "--seller", "competent", "--customer", "hybrid", "--customer-option", "model=x"]
+    code, out, err = run(*ask)
+    assert (code, out) == (2, "") and is_one_line(err) and "OPENAI_API_KEY" in err
+    with socket.socket() as deaf:  # bound, and not listening
+        deaf.bind(("127.0.0.1", 0))
+        url = f"base_url=http://127.0.0.1:{deaf.getsockname()[1]}/v1"
+        code, out, err = run(*ask, "--customer-option", url, "--customer-option", "retries=0")
+    assert (code, out) == (1, "") and is_one_line(err)
+    assert "the customer failed: openai/x: no connection" in err
+
+
+SERVE = """
+import signal, sys
+from convgym.benchmarks.cli import (main)
+from convgym.llm.local import (serve)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # else ignored in the background
+
+SERVER = '''
+import http.server, os, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    log_message = lambda *_: None
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+print("out of memory", flush=True)
+open(sys.argv[2], "w").write(str(os.getpid()))
+server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+server.handle_request() if sys.argv[3] == "leaves" else server.serve_forever()
+'''
+
+
+def stand_in(model, *, port, ready_within):
+    port = serve._free_port(port)
+    command = [sys.executable, "-c", SERVER, str(port), *sys.argv[1:]]
+    return serve.Server(command, port, ready_within=ready_within)
+
+
+serve.llama_server = stand_in
+main.main(["serve-customer", "--model", "models/tiny.gguf"])
+"""
+
+
+@contextmanager
+def serve_customer(pid_file: Path, manner: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the command, and leave nothing behind."""
+    command = [sys.executable, "-c", SERVE, str(pid_file), manner]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        try:
+            yield program
+        finally:
+            program.kill()  # a failed test would wait for it
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_server_tells_its_url_and_goes_with_its_program(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with serve_customer(tmp_path / "pid", "stays") as program:
+        assert program.stdout is not None
+        url = program.stdout.readline()
+        assert url.startswith("http://127.0.0.1:") and url.endswith("/v1\n")
+        program.send_signal(number)
+        out, err = program.communicate(timeout=20)
+    assert (program.returncode, out) == (0, "") and err.endswith("stopped\n")
+    assert "--customer-option model=tiny --customer-option base_url=" + url.strip() in err
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_server_that_dies_ends_the_command_with_its_last_words(tmp_path: Path) -> None:
+    with serve_customer(tmp_path / "pid", "leaves") as program:
+        _, err = program.communicate(timeout=20)
+    assert program.returncode == 1
+    assert err.splitlines()[-1].startswith("convgym: error: the server ended by itself")
+    assert err.endswith("out of memory\n")
+
+
+def test_help_and_version_load_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from convgym.benchmarks.cli.main import main\n"
+        "try: main(['bench', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'transformers', 'matplotlib', 'scipy'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_failed_backend_is_one_line_and_no_mistake_of_the_user(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def down(**_: object) -> None:
+        raise InfrastructureError("the customer failed in all of 8 conversations: no route")
+
+    monkeypatch.setattr(main, "make_app", lambda: down)
+    with pytest.raises(SystemExit) as ended:
+        main.main([])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "convgym: error: the customer failed in all of 8 conversations: no route\n"
+    )
+
+
+def test_a_customer_in_the_present_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "corner_shop.py").write_text(
+        "from functools import partial\n"
+        "from convgym.customers.scripted.customer import ScriptedCustomer\n"
+        "Mine = partial(ScriptedCustomer, catalog='insurance')\n"
+    )
+    with pytest.raises(SystemExit) as end:
+        main.main("chat --customer corner_shop:Mine --seller silent".split())
+    assert not end.value.code
+    assert "Seller: \n" in capsys.readouterr().out
+    monkeypatch.delitem(sys.modules, "corner_shop")
+
+
+MINE = """
+description = "Mine."
+sellers = ["competent"]
+conversations = 40
+evaluation_episodes = 20
+[agents.bc]
+rate = 0.2
+"""
+
+
+def test_bench_takes_a_file_and_settings_that_come_before_it(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    code, _, err = run("bench", "mine.toml", "--set", "bc.rate=0.5")
+    assert code == 0, err
+    folder = tmp_path / "results" / "mine-seed0"
+    assert [row.job.name for row in read_results(folder)] == ["competent", "small-seller", "bc"]
+    stored = read_manifest(folder)["run"]
+    assert stored["suite"]["description"] == "Mine."
+    assert stored["suite"]["overrides"] == {"bc": {"rate": 0.5}}
+    assert stored["agents"]["bc"]["rate"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["bench", "mine.toml", "--set", "bc"], "a setting as agent.setting=value, got 'bc'"),
+        (["bench", "mine.toml", "--set", "ppo.rate=1"], "the agents being bc"),
+        (["bench", "nowhere.toml"], "cannot read the suite nowhere.toml"),
+        (["bench", "broken.toml"], "broken.toml: evaluation_episodes is missing; unknown field"),
+        (["bench", "math:pi"], "suite 'math:pi' must be a Suite"),
+        (["list", "agent"], "unknown kind 'agent'; known: agents"),
+        (["logs", "write", "x.jsonl", "--seller", "silent", "--epsilon", "0.5"], "'epsilon'"),
+        (["chat", "--seller", "mine:Nobody"], "cannot import the seller 'mine:Nobody'"),
+        (["study", "speeed"], "unknown study 'speeed'"),
+    ],
+)
+def test_mistakes_in_names_and_settings(
+    run: Run, tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    (tmp_path / "broken.toml").write_text("sells = 3\n")
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "") and is_one_line(err) and told in err
+    assert not (tmp_path / "results").exists()
+
+
+OWN = """
+from convgym.conversation import Response
+
+class Patient:
+    name = "patient"
+    def reset(self, seed): ...
+    def act(self, conversations):
+        return [Response("Take your time.") for _ in conversations]
+"""
+
+
+def test_a_seller_of_the_present_folder(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "patience", raising=False)
+    (tmp_path / "patience.py").write_text(OWN)
+    code, out, err = run("chat", "--seller", "patience:Patient", "--seed", "1")
+    assert code == 0 and "Seller: Take your time." in out, err
+    code, out, err = run(
+        "logs", "write", "log.jsonl", "--seller", "patience:Patient", "--conversations", "3"
+    )
+    assert code == 0 and "3 conversations" in out, err
+    monkeypatch.setattr(runner, "default_parts", PackageParts)
+    arguments = ["--agents", "none", "--sellers", "silent,patience:Patient", "--output", "out"]
+    assert run("bench", "smoke", *arguments)[0] == 0
+    rows = read_results(tmp_path / "out")
+    assert [row.job.name for row in rows] == ["silent", "patience:Patient"]

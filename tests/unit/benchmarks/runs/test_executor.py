@@ -1,0 +1,78 @@
+"""Jobs: plain data in, plain data out, the same in another process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from convgym.benchmarks.runs.executor import SAMPLES, Outcome, Task, execute
+from convgym.benchmarks.runs.parts import PackageParts
+from convgym.benchmarks.runs.result import Result
+from convgym.benchmarks.runs.runner import run_suite
+from convgym.benchmarks.runs.starts import Start
+from convgym.benchmarks.runs.suites import START, Job, Suite, get_suite
+from convgym.progress import Progress, ProgressCallback
+from tests.unit.benchmarks.conftest import World
+
+
+def timeless(outcome: Outcome) -> Outcome:
+    result = replace(outcome.result, evaluation_seconds=0.0, train_seconds=0.0)
+    curve = tuple({**point, "seconds": 0.0} for point in outcome.curve)
+    return replace(outcome, result=result, curve=curve)
+
+
+def tasks(suite: Suite, folder: Path) -> list[Task]:
+    start = Start(START, "bc")
+    parts = World()
+    return [
+        Task(suite, Job("seller", "competent", 3), 3, parts, folder / "a"),
+        Task(suite, Job("start", START, 3), 3, parts, folder / "b", start),
+        Task(suite, Job("agent", "bc", 3), 3, parts, folder / "c", start),
+    ]
+
+
+def test_tasks_and_outcomes_are_plain_data(tmp_path: Path, suite: Suite) -> None:
+    for task in tasks(suite, tmp_path):
+        assert pickle.loads(pickle.dumps(task)) == task
+        outcome = execute(task)
+        assert pickle.loads(pickle.dumps(outcome)) == outcome
+        assert outcome.result.job == task.job and len(outcome.samples) == SAMPLES
+        assert len(outcome.result.outcomes) == suite.evaluation_episodes
+        assert all(episode.policy == task.job.name for episode in outcome.samples)
+
+
+@pytest.mark.slow
+def test_a_job_ends_the_same_in_another_process(
+    tmp_path: Path, suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[4])  # where the stand-ins are imported from
+    scripted = replace(get_suite("smoke"), evaluation_episodes=20)
+    real = Task(scripted, Job("seller", "competent", 0), 0, PackageParts(), tmp_path / "real")
+    here = [execute(task) for task in [*tasks(suite, tmp_path / "here"), real]]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        there = list(pool.map(execute, [*tasks(suite, tmp_path / "there"), real]))
+    assert list(map(timeless, there)) == list(map(timeless, here))
+
+
+def test_another_executor_needs_no_change_of_the_runner(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    """Like one on another machine: nothing goes there and back but bytes."""
+
+    def elsewhere(task: Task, progress: ProgressCallback) -> Outcome:
+        progress(Progress("waiting", 0, 1))
+        sent = pickle.dumps(execute(pickle.loads(pickle.dumps(task))))
+        outcome: Outcome = pickle.loads(sent)
+        return outcome
+
+    def rows(results: list[Result]) -> list[Result]:
+        return [replace(result, evaluation_seconds=0.0) for result in results]
+
+    there = run_suite(suite, tmp_path / "there", parts=world, execute=elsewhere)
+    assert rows(there) == rows(run_suite(suite, tmp_path / "here", parts=world))
