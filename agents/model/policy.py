@@ -176,9 +176,15 @@ def _load(path: str | Path) -> tuple[PreTrainedModel, Any]:
             f"no model at {str(path)!r}: expected 'default', 'smollm2' or a folder in "
             "Hugging Face format (make one with `convgym pretrain`)"
         )
-    with without_progress_bars():
-        network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return network, AutoTokenizer.from_pretrained(folder)
+    try:
+        with without_progress_bars():
+            network = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, trust_remote_code=False
+            )
+        return network, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # whatever a file that somebody wrote makes of a dozen libraries
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ConvgymError(f"cannot load the model in {str(folder)!r}: {reason}") from error
 
 
 def _on_device(network: PreTrainedModel, device: torch.device) -> PreTrainedModel:
