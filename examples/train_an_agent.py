@@ -11,7 +11,7 @@ import argparse
 import os
 from pathlib import Path
 
-from convgym.agents import Agent, Progress, make_agent
+from convgym.agents import Agent, Collector, Progress, make_agent
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds
 from convgym.statistics import wilson_interval
@@ -50,9 +50,9 @@ def main() -> None:
 
     agent = make_agent("online-ppo")
     print(f"before: {evaluate(agent, options.customers)}", flush=True)
-    report = agent.train(conversations=options.conversations, seed=options.seed, report=show)
+    usage = agent.train(Collector(options.conversations, seed=options.seed), progress=show).usage
     print(f"after:  {evaluate(agent, options.customers)}")
-    print(f"training used {report.conversations} conversations, deployments: {report.deployments}")
+    print(f"training used {usage.conversations} conversations, deployments: {usage.deployments}")
     if options.save:
         agent.save(options.save)
         print(f"talk to it with: convgym chat --seller {options.save}")

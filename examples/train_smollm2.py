@@ -23,10 +23,10 @@ from typing import Any
 
 import torch
 
-from convgym.agents import Agent, Progress, make_agent
+from convgym.agents import Agent, Collector, Progress, make_agent
 from convgym.agents.improvement.token_ppo import TokenPPO
-from convgym.agents.model.batch import collate, tokenise
-from convgym.agents.model.logprobs import response_logprobs
+from convgym.agents.model.batch import tokenise
+from convgym.agents.model.devices import frozen_dtype
 from convgym.agents.model.lora import LoRA
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.values.q_function import QFunctionConfig
@@ -38,11 +38,11 @@ from convgym.shop.catalog import Catalog, load_catalog
 from convgym.statistics import wilson_interval
 
 
-def briefing(catalog: Catalog) -> str:
+def system_message(catalog: Catalog) -> str:
     """Return the system message: the seller's task and the shop's prices, in few tokens."""
     products = "; ".join(
-        f"{one.name} ${one.price} {' '.join((*one.needs, *one.features))}"
-        for one in catalog.products
+        f"{product.name} ${product.price} {' '.join((*product.needs, *product.features))}"
+        for product in catalog.products
     )
     return (
         f"You sell {catalog.items}. Ask the customer about use, feature and budget, recommend one"
@@ -102,13 +102,14 @@ def judge(name: str, policy: Any, customers: int) -> tuple[dict[str, Any], list[
         f" {customers} customers",
         flush=True,
     )
-    spoken = sum(len(turn.response.token_ids or ()) for one in episodes for turn in one.turns)
+    turns = [turn for episode in episodes for turn in episode.turns]
+    spoken = sum(len(turn.response.token_ids or ()) for turn in turns)
     result = {
         "purchases": sum(episode.converted for episode in episodes),
         "customers": customers,
         "conversion": rate.value,
         "wilson95": [rate.low, rate.high],
-        "turns": sum(len(episode.turns) for episode in episodes) / customers,
+        "turns": len(turns) / customers,
         "wall_seconds": round(wall, 1),
         "cpu_seconds": round(cpu, 1),
         "response_tokens": spoken,
@@ -121,10 +122,9 @@ def judge(name: str, policy: Any, customers: int) -> tuple[dict[str, Any], list[
 @torch.inference_mode()
 def disagreement(policy: LanguageModelPolicy, episodes: Sequence[Episode]) -> dict[str, float]:
     """Return how far log-probabilities in training are from those in sampling, in nats."""
-    tokens = [tokenise(episode, policy.format) for episode in episodes[:8]]
-    batch = collate(tokens, policy.format.pad_id)
-    found = response_logprobs(policy.model, policy.format, batch, policy.temperature)
-    difference = (found - batch.logprobs[batch.response]).abs()
+    model = policy.model
+    batch = model.collate([tokenise(episode, model.format) for episode in episodes[:8]])
+    difference = (model.logprobs(batch) - batch.logprobs[batch.response]).abs()
     return {"mean": float(difference.mean()), "max": float(difference.max())}
 
 
@@ -158,9 +158,11 @@ def main() -> None:
     with stages.during("load"):
         cloned = make_agent(
             "bc",
-            model=options.model,
-            briefing=briefing(load_catalog("laptops")),
-            lora=lora,
+            policy={
+                "model": options.model,
+                "system_message": system_message(load_catalog("laptops")),
+                "lora": lora,
+            },
             epochs=options.epochs,
             minibatch=8,
             learning_rate=5e-4,
@@ -168,10 +170,9 @@ def main() -> None:
     sellers["prompted"], _ = judge("prompted", cloned, options.customers)
     with stages.during("imitate"):
         report = cloned.train(
-            conversations=options.log,
-            seed=options.seed,
+            Collector(options.log, seed=options.seed),
             folder=folder / "imitation",
-            report=stages.report,
+            progress=stages.report,
         )
     training["imitation"] = [rounded(row) for row in report.rows]
     cloned.save(folder / "pi_0")
@@ -180,8 +181,7 @@ def main() -> None:
     # 2. One round, with the agent that trains the small seller. Only sizes and rates differ.
     agent = make_agent(
         "iterative-ppo",
-        model=str(folder / "pi_0"),
-        lora=lora,
+        policy={"model": str(folder / "pi_0"), "lora": lora},
         rounds=1,
         q_function=QFunctionConfig(epochs=2, minibatch=8, learning_rate=3e-4, replies=1),
         improvement=TokenPPO(
@@ -190,28 +190,28 @@ def main() -> None:
     )
     with stages.during("collect"):
         report = agent.train(
-            conversations=options.conversations,
-            seed=options.seed + 1,
+            Collector(options.conversations, seed=options.seed + 1),
             folder=folder / "round",
-            report=stages.report,
+            progress=stages.report,
         )
     training["round"] = [rounded(row) for row in report.rows]
     agent.save(folder / "pi_1")
     sellers["pi_1"], episodes = judge("pi_1", agent, options.customers)
 
     policy = policy_of(agent)
-    everything = sum(parameter.numel() for parameter in policy.model.parameters())
-    trained = sum(one.numel() for one in policy.model.parameters() if one.requires_grad)
+    model = policy.model
+    everything = sum(parameter.numel() for parameter in model.network.parameters())
+    trained = sum(parameter.numel() for parameter in model.trained_parameters())
     result = {
         "what": "one round of Iterative PPO with a chat model: examples/train_smollm2.py",
         **provenance(),
         "options": {name: str(value) for name, value in vars(options).items() if name != "folder"},
         "lora": asdict(lora),
-        "dtype": str(lora.torch_dtype()),
+        "dtype": str(frozen_dtype("auto", model.device)),
         "threads": torch.get_num_threads(),
         "parameters": everything,
         "trained_parameters": trained,
-        "system_message_tokens": len(policy.format.opening("")),
+        "system_message_tokens": len(model.format.opening("")),
         "sellers": sellers,
         "training": training,
         "seconds": stages.seconds,

@@ -177,9 +177,8 @@ class LanguageModel:
         for start in range(0, len(episodes), size):
             part = episodes[start : start + size]
             batch = self.collate(part)
-            total += float(
-                exact_kl(self.distributions(batch), reference.distributions(batch)).sum()
-            )
+            terms = _divergences(self.distributions(batch), reference.distributions(batch))
+            total += float(terms.sum())
             responses += sum(episode.n_turns for episode in part)
         return total / responses
 
@@ -297,5 +296,10 @@ def exact_kl(logprobs: Tensor, reference: Tensor) -> Tensor:
     Estimates from the sampled tokens alone do not see probability that moves to tokens which the
     log does not hold, and that is where a policy drifts to (docs/log.md).
     """
+    return _divergences(logprobs, reference).sum(-1)
+
+
+def _divergences(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Return what each of the tokens that could follow adds to a divergence (N, V)."""
     # Forbidden tokens are -inf - -inf.
-    return (logprobs.exp() * (logprobs - reference).nan_to_num(0.0)).sum(-1)
+    return logprobs.exp() * (logprobs - reference).nan_to_num(0.0)

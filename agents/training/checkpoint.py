@@ -21,6 +21,8 @@ _TENSOR, _PAIRS, _TUPLE = "$tensor", "$pairs", "$tuple"
 def save_checkpoint(path: Path, tree: Mapping[str, Any]) -> None:
     """Write a tree of tensors, numbers, texts, lists, tuples and mappings.
 
+    What is loaded again is equal; tensors that share memory get memory of their own.
+
     A reader finds the old file or the new one, never a part, even after a power failure.
     """
     tensors: dict[str, Tensor] = {}
@@ -40,7 +42,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt", device="cpu") as file:
             plain = json.loads(file.metadata()[_TREE])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            tree: dict[str, Any] = _restore(plain, tensors)
+            tree = _restore(plain, tensors)
+        if not isinstance(tree, dict):
+            raise TypeError(f"expected a mapping, got {type(tree).__name__}")
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConvgymError(
@@ -58,9 +62,10 @@ def _flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
         tensors[name] = value.detach().to("cpu").clone().contiguous()
         return {_TENSOR: name}
     if isinstance(value, Mapping):
-        if all(isinstance(key, str) for key in value):
+        if all(isinstance(key, str) and not key.startswith("$") for key in value):
             return {key: _flatten(item, tensors) for key, item in value.items()}
-        return {_PAIRS: [[key, _flatten(item, tensors)] for key, item in value.items()]}
+        pairs = [[_flatten(key, {}), _flatten(item, tensors)] for key, item in value.items()]
+        return {_PAIRS: pairs}
     if isinstance(value, tuple):
         return {_TUPLE: [_flatten(item, tensors) for item in value]}
     if isinstance(value, list):
@@ -75,7 +80,7 @@ def _restore(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
         if _TENSOR in plain:
             return tensors[plain[_TENSOR]]
         if _PAIRS in plain:
-            return {key: _restore(item, tensors) for key, item in plain[_PAIRS]}
+            return {_restore(key, {}): _restore(item, tensors) for key, item in plain[_PAIRS]}
         if _TUPLE in plain:
             return tuple(_restore(item, tensors) for item in plain[_TUPLE])
         return {key: _restore(item, tensors) for key, item in plain.items()}

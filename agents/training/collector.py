@@ -41,7 +41,6 @@ class Collector:
             what ``deploy`` returns and not from what they were asked meanwhile. None keeps none.
 
     Attributes:
-        budget: as given.
         seed: as given.
         environment: as given.
         usage: what was used so far.
@@ -63,7 +62,7 @@ class Collector:
         if conversations < 1:
             raise ConvgymError(f"the budget must be at least 1 conversation, got {conversations}")
         refuse_held_out(environment)
-        self.budget, self.seed = conversations, seed
+        self.seed = seed
         self.environment: Mapping[str, Any] = dict(environment or {})
         self.log = None if log is None else Path(log)
         self.folder = folder
@@ -74,6 +73,11 @@ class Collector:
         self._has_log = False
         self._meter = Meter()
         self._seconds_before, self._started = 0.0, time.monotonic()
+
+    @property
+    def budget(self) -> int:
+        """Conversations in all, as given; there are no more customers than that."""
+        return len(self._seeds)
 
     @property
     def remaining(self) -> int:
@@ -261,10 +265,11 @@ class Collector:
                 f"agent {name!r} held {meter.conversations - own} conversations outside its "
                 "collector: the comparison would not be fair"
             )
-        if self.usage.conversations > budget:
+        # Whatever the books say: who meets the same customers twice has met twice as many.
+        if (spent := max(meter.conversations, self.usage.conversations)) > budget:
             raise ConvgymError(
-                f"agent {name!r} held {self.usage.conversations} conversations, its budget is "
-                f"{budget}: the comparison would not be fair"
+                f"agent {name!r} held {spent} conversations, its budget is {budget}: the "
+                "comparison would not be fair"
             )
         self.usage = replace(self.usage, branches=self.usage.branches + meter.branches)
 

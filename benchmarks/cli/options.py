@@ -27,6 +27,17 @@ def findable(name: str | None) -> str | None:
     return name
 
 
+def make_findable(value: object) -> None:
+    """Do as ``findable`` for every text in plain data, such as the fields of a suite's file."""
+    if isinstance(value, str):
+        findable(value)
+    elif isinstance(value, Mapping):
+        make_findable([*value.values()])
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            make_findable(part)
+
+
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Customer = Annotated[
     str | None,
@@ -133,7 +144,7 @@ def read_settings(items: Iterable[str]) -> list[tuple[str, Any]]:
             raise ConvgymError(f"setting {path!r} is given twice")
         try:
             settings[path] = json.loads(value, parse_constant=str)
-        except ValueError:
+        except (ValueError, RecursionError):
             settings[path] = findable(value.strip())
     return list(settings.items())
 

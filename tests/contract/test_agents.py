@@ -17,6 +17,7 @@ import torch
 from convgym.agents import AGENTS, Agent, Progress, TrainingReport, make_agent
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.pretrain import PretrainConfig, pretrain
+from convgym.agents.training.collector import Collector
 from convgym.conversation import Episode
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
@@ -55,7 +56,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make(model: Path) -> Make:
-    return lambda name: make_agent(name, model=str(model), **SMALL.get(name, {}))
+    return lambda name: make_agent(name, policy={"model": str(model)}, **SMALL.get(name, {}))
 
 
 class Market:
@@ -78,7 +79,7 @@ class Market:
 def weights(agent: Agent) -> dict[str, torch.Tensor]:
     policy = agent.policy  # type: ignore[attr-defined]
     assert isinstance(policy, LanguageModelPolicy)
-    return {name: tensor.clone() for name, tensor in policy.model.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in policy.model.network.state_dict().items()}
 
 
 def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -96,24 +97,27 @@ def test_training_keeps_the_contract(name: str, make: Make, tmp_path: Path) -> N
     assert isinstance(agent, Agent)
     assert agent.name == name
     before = weights(agent)
-    report = agent.train(
-        conversations=BUDGET, seed=3, environment={"customer": market}, report=news.append
-    )
+    collector = Collector(BUDGET, seed=3, environment={"customer": market})
+    with collector.supervised(name):
+        report = agent.train(collector, progress=news.append)
 
     # The budget is spent on training customers, each met once, and not exceeded.
-    assert report.conversations == len(market.seeds) <= BUDGET
+    assert report.usage.conversations == len(market.seeds) <= BUDGET
     assert len(set(market.seeds)) == len(market.seeds)
     assert max(market.seeds) < EVALUATION_BASE
     assert not equal(weights(agent), before)
 
     # The report is plain data that adds up.
     assert isinstance(report, TrainingReport)
-    assert 1 <= report.deployments <= report.conversations
-    assert len(report.curve) == report.deployments
-    assert [point.deployments for point in report.curve] == list(range(report.deployments))
-    assert sum(point.episodes for point in report.curve) == report.conversations
+    usage = report.usage
+    assert 1 <= usage.deployments <= usage.conversations
+    assert usage.turns >= usage.conversations
+    assert (usage.branches, usage.excluded) == (0, 0)
+    assert len(report.curve) == usage.deployments
+    assert [point.deployments for point in report.curve] == list(range(usage.deployments))
+    assert sum(point.episodes for point in report.curve) == usage.conversations
     assert all(0 <= point.conversion <= 1 for point in report.curve)
-    assert all(point.conversations < report.conversations for point in report.curve)
+    assert all(point.conversations < usage.conversations for point in report.curve)
     assert 0 < report.seconds < 60
     assert report.rows
     for row in report.rows:
@@ -141,7 +145,7 @@ def test_the_same_seed_gives_the_same_agent(name: str, make: Make) -> None:
     found = []
     for seed in (1, 1, 2):
         agent = make(name)
-        agent.train(conversations=24, seed=seed)
+        agent.train(Collector(24, seed=seed))
         found.append(weights(agent))
     assert equal(found[0], found[1])
     assert not equal(found[0], found[2])
@@ -153,12 +157,12 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     name: str, make: Make, tmp_path: Path, share: float
 ) -> None:
     whole, news, market = make(name), list[Progress](), Market()
-    options: dict[str, Any] = {
-        "conversations": BUDGET,
-        "seed": 4,
-        "environment": {"customer": market},
-    }
-    report = whole.train(**options, folder=tmp_path / "a", report=news.append)
+
+    def collector(**changes: Any) -> Collector:
+        options = {"conversations": BUDGET, "seed": 4, "environment": {"customer": market}}
+        return Collector(**options | changes)
+
+    report = whole.train(collector(), folder=tmp_path / "a", progress=news.append)
 
     left = share * len(news)
 
@@ -169,15 +173,15 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        make(name).train(**options, folder=tmp_path / "b", report=interrupt)
+        make(name).train(collector(), folder=tmp_path / "b", progress=interrupt)
     resumed = make(name)
-    again = resumed.train(**options, folder=tmp_path / "b")
+    again = resumed.train(collector(), folder=tmp_path / "b")
     assert equal(weights(resumed), weights(whole))
     assert _without_clock(again) == _without_clock(report)
 
     # A run that is finished is read, not repeated: its customers are met no second time.
     met, finished = len(market.seeds), make(name)
-    done = finished.train(**options, folder=tmp_path / "a")
+    done = finished.train(collector(), folder=tmp_path / "a")
     assert len(market.seeds) == met
     assert _without_clock(done) == _without_clock(report)
     assert equal(weights(finished), weights(whole))
@@ -187,7 +191,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     changes = [{"seed": 5}, {"conversations": 35}, {"environment": {"max_turns": 3}}]
     for change in changes:
         with pytest.raises(ConvgymError, match="another run"):
-            make(name).train(**options | change, folder=tmp_path / "a")
+            make(name).train(collector(**change), folder=tmp_path / "a")
 
 
 def _without_clock(report: TrainingReport) -> Any:
@@ -198,7 +202,7 @@ def _without_clock(report: TrainingReport) -> Any:
     rows = [
         {key: value for key, value in row.items() if "seconds" not in key} for row in report.rows
     ]
-    return report.conversations, report.deployments, curve, rows
+    return report.usage, curve, rows, report.notes
 
 
 @names
@@ -212,9 +216,9 @@ def test_failed_customers_are_neither_sales_nor_losses(name: str, make: Make) ->
                 raise InfrastructureError("down")
             return super().reset(seed, profile)
 
-    report = make(name).train(conversations=24, seed=1, environment={"customer": Flaky})
-    assert report.conversations == 24
-    assert 0 < report.excluded == 24 - sum(point.episodes for point in report.curve) < 24
+    report = make(name).train(Collector(24, seed=1, environment={"customer": Flaky}))
+    assert report.usage.conversations == 24
+    assert 0 < report.usage.excluded == 24 - sum(point.episodes for point in report.curve) < 24
 
 
 @names
@@ -224,11 +228,13 @@ def test_configs_are_frozen_and_checked(name: str, make: Make) -> None:
     with pytest.raises(FrozenInstanceError):
         setattr(agent.config, fields(agent.config)[0].name, None)
     with pytest.raises(ConvgymError, match="did you mean 'temperature'"):
-        make_agent(name, temprature=1.0)
+        make_agent(name, policy={"temprature": 1.0})
+    with pytest.raises(ConvgymError, match="did you mean 'policy'"):
+        make_agent(name, polcy={})
     with pytest.raises(ConvgymError, match="no model at 'nowhere'"):
-        make_agent(name, model="nowhere")
+        make_agent(name, policy={"model": "nowhere"})
     with pytest.raises(ConvgymError, match="at least 1"):
-        agent.train(conversations=0, seed=0)
+        agent.train(Collector(0, seed=0))
     with pytest.raises(ConvgymError, match="no model at"):
         agent.load(Path("nowhere"))
 

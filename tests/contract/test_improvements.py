@@ -16,9 +16,10 @@ from convgym.agents.improvement.registry import IMPROVEMENTS, make_improvement
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.format import ConversationFormat, Tokens, compact_format
 from convgym.agents.model.generation import Prompt, ResponseSampler
-from convgym.agents.model.logprobs import divergence
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.sampling import SamplingConfig
 from convgym.agents.pretrain import PretrainConfig, build_model, build_tokenizer
+from convgym.progress import Progress
 
 torch.set_num_threads(1)
 
@@ -52,21 +53,17 @@ def format() -> ConversationFormat:
 
 
 @pytest.fixture
-def reference(format: ConversationFormat) -> Any:
+def reference(format: ConversationFormat) -> LanguageModel:
     shape = PretrainConfig(hidden=16, layers=1, heads=2, intermediate=24, context=64)
-    return build_model(shape, format.tokenizer, seed=0).eval()
+    network = build_model(shape, format.tokenizer, seed=0).eval()
+    return LanguageModel.of(network, format, SamplingConfig(temperature=1.0, max_new_tokens=6))
 
 
 @pytest.fixture
-def speech(format: ConversationFormat) -> SamplingConfig:
-    return SamplingConfig(format, temperature=1.0, max_new_tokens=6)
-
-
-@pytest.fixture
-def problem(reference: Any, speech: SamplingConfig) -> SingleTurnProblem:
+def problem(reference: LanguageModel) -> SingleTurnProblem:
     """Return the problem to say even numbers, at the states of what the reference said."""
     states = [(30 + i % 8, 40 + i // 8) for i in range(32)]
-    responses = spoken(reference, speech, states)
+    responses = spoken(reference, states)
     log = [
         TokenisedEpisode(
             state + response,
@@ -82,39 +79,46 @@ def problem(reference: Any, speech: SamplingConfig) -> SingleTurnProblem:
 def taste(prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> Tensor:
     """Return the share of even numbers; a state's own worth of up to 100 is no response's merit."""
     worth = torch.tensor([float(prompt[0] % 5) * 25 for prompt in prompts])
-    return worth + torch.tensor([sum(t % 2 == 0 for t in one) / len(one) for one in responses])
+    return worth + torch.tensor([share_of_even(response) for response in responses])
 
 
-def spoken(model: Any, speech: SamplingConfig, states: Sequence[Tokens]) -> list[Tokens]:
-    format = speech.format
-    sampler = ResponseSampler(
-        model, format.end_id, format.forbidden_ids, speech.temperature, speech.max_new_tokens
-    )
+def share_of_even(response: Tokens) -> float:
+    return sum(token % 2 == 0 for token in response) / len(response)
+
+
+def spoken(model: LanguageModel, states: Sequence[Tokens]) -> list[Tokens]:
+    sampler = ResponseSampler(model.network, model.format, model.sampling)
     samples = sampler.sample([Prompt((), s) for s in states], torch.Generator().manual_seed(9))
     return [sample.token_ids for sample in samples]
 
 
 def solve(
-    name: str, reference: Any, problem: SingleTurnProblem, speech: SamplingConfig, seed: int = 0
-) -> tuple[Any, dict[str, float], list[tuple[int, int, Mapping[str, float]]]]:
+    name: str, reference: LanguageModel, problem: SingleTurnProblem, seed: int = 0
+) -> tuple[LanguageModel, dict[str, float], list[tuple[int, int, Mapping[str, float]]]]:
     solver = make_improvement(
         name,
         **{"learning_rate": 5e-3, **SMALL[name]},
         **({"samples": SAMPLES} if name == "best-of-n" else {"target_kl": TARGET}),
     )
     told: list[tuple[int, int, Mapping[str, float]]] = []
+    watched: list[LanguageModel] = []
+
+    def tell(news: Progress) -> None:
+        told.append((news.done, news.total, dict(news.metrics)))
+
     improved, metrics = solver.improve(
         reference,
         problem,
-        speech,
         generator=torch.Generator().manual_seed(seed),
-        tell=lambda done, total, metrics: told.append((done, total, dict(metrics))),
+        progress=tell,
+        watch=watched.append,
     )
+    assert watched[-1] is improved
     return improved, metrics, told
 
 
-def weights(model: Any) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+def weights(model: LanguageModel) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
 
 
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -123,23 +127,21 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 @names
 def test_a_solver_keeps_the_contract(
-    name: str, reference: Any, problem: SingleTurnProblem, speech: SamplingConfig
+    name: str, reference: LanguageModel, problem: SingleTurnProblem
 ) -> None:
     before = weights(reference)
-    improved, metrics, told = solve(name, reference, problem, speech)
+    improved, metrics, told = solve(name, reference, problem)
 
     # The score rises, the reference stays.
     states = problem.prompts() * 16
-    gain = taste(states, spoken(improved, speech, states)) - taste(
-        states, spoken(reference, speech, states)
-    )
+    gain = taste(states, spoken(improved, states)) - taste(states, spoken(reference, states))
     assert gain.mean() > 0.1
     assert equal(weights(reference), before)
     assert not equal(weights(improved), before)
-    assert not improved.training
+    assert not improved.network.training
 
     # The trust region holds: steps end soon after their target, imitation ends near its bound.
-    kl = divergence(improved, reference, speech.format, problem.log, speech.temperature)
+    kl = improved.divergence(reference, problem.log)
     bound = math.log(SAMPLES) - (SAMPLES - 1) / SAMPLES if name == "best-of-n" else TARGET
     assert 0 < kl < 1.5 * bound
 
@@ -153,10 +155,8 @@ def test_a_solver_keeps_the_contract(
 
 @names
 def test_the_same_seed_gives_the_same_model(
-    name: str, reference: Any, problem: SingleTurnProblem, speech: SamplingConfig
+    name: str, reference: LanguageModel, problem: SingleTurnProblem
 ) -> None:
-    one, again, other = (
-        weights(solve(name, reference, problem, speech, seed)[0]) for seed in (0, 0, 1)
-    )
+    one, again, other = (weights(solve(name, reference, problem, seed)[0]) for seed in (0, 0, 1))
     assert equal(one, again)
     assert not equal(one, other)

@@ -17,11 +17,12 @@ import torch
 
 from convgym.agents import make_agent
 from convgym.agents.improvement.token_ppo import TokenPPO
-from convgym.agents.model.batch import collate, tokenise
+from convgym.agents.model.batch import tokenise
 from convgym.agents.model.format import compact_format
-from convgym.agents.model.logprobs import response_logprobs
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.pretrain import PretrainConfig, build_model, build_tokenizer
+from convgym.agents.training.collector import Collector
 from convgym.agents.values.q_function import QFunctionConfig
 from convgym.conversation import Episode, Response, Turn
 from convgym.customers.base import Decision, Reply
@@ -60,16 +61,16 @@ def babbler(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a tiny model that says one of the words, whatever it is asked."""
     format = compact_format(build_tokenizer([*RIGHT, *WORDS, "Bye."] * 50, vocabulary=300))
     shape = PretrainConfig(hidden=32, layers=1, heads=2, intermediate=64)
-    model = build_model(shape, format.tokenizer, seed=0)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    model = LanguageModel.of(build_model(shape, format.tokenizer, seed=0), format)
+    optimizer = torch.optim.AdamW(model.trained_parameters(), lr=1e-2)
     rng = random.Random(0)
     for _ in range(80):
-        batch = collate([tokenise(_babble(rng), format) for _ in range(32)], format.pad_id)
+        batch = model.collate([tokenise(_babble(rng), format) for _ in range(32)])
         optimizer.zero_grad()
-        (-response_logprobs(model, format, batch).mean()).backward()
+        (-model.logprobs(batch).mean()).backward()
         optimizer.step()
     folder = tmp_path_factory.mktemp("babbler")
-    LanguageModelPolicy(model, format).save(folder)
+    LanguageModelPolicy(model).save(folder)
     return folder
 
 
@@ -88,14 +89,13 @@ def conversion(policy: Policy) -> float:
 def test_online_ppo_finds_the_optimum(babbler: Path) -> None:
     agent = make_agent(
         "online-ppo",
-        model=str(babbler),
-        max_new_tokens=4,
+        policy={"model": str(babbler), "max_new_tokens": 4},
         learning_rate=1e-3,
         deployment=128,
         minibatch=16,
     )
     assert conversion(agent) < 0.1
-    agent.train(conversations=3072, seed=0, environment={"customer": ToyCustomer})
+    agent.train(Collector(3072, seed=0, environment={"customer": ToyCustomer}))
     assert conversion(agent) > 0.95
 
 
@@ -108,8 +108,7 @@ def test_iterative_ppo_finds_the_optimum_in_few_deployments(babbler: Path) -> No
     """
     agent = make_agent(
         "iterative-ppo",
-        model=str(babbler),
-        max_new_tokens=4,
+        policy={"model": str(babbler), "max_new_tokens": 4},
         rounds=7,
         q_function=QFunctionConfig(
             epochs=12, minibatch=16, learning_rate=3e-3, reuse="importance", state_weight=1.0
@@ -117,6 +116,6 @@ def test_iterative_ppo_finds_the_optimum_in_few_deployments(babbler: Path) -> No
         improvement=TokenPPO(learning_rate=1e-3, fresh_steps=16),
     )
     assert conversion(agent) < 0.1
-    report = agent.train(conversations=3584, seed=0, environment={"customer": ToyCustomer})
-    assert report.deployments == 7
+    report = agent.train(Collector(3584, seed=0, environment={"customer": ToyCustomer}))
+    assert report.usage.deployments == 7
     assert conversion(agent) > 0.9

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from convgym.agents.model.format import ConversationFormat, compact_format
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.model.sampling import SamplingConfig
 from convgym.agents.pretrain import PretrainConfig, build_model, build_tokenizer
 from convgym.conversation import Episode, Message, Response, Turn
 from convgym.policy import Conversation
@@ -24,21 +26,38 @@ def format() -> ConversationFormat:
 
 
 @pytest.fixture
-def make_model(format: ConversationFormat) -> Callable[..., Any]:
+def make_network(format: ConversationFormat) -> Callable[..., Any]:
+    """Return untrained networks in the shape that is asked for."""
+
     def make(seed: int = 0, **shape: int) -> Any:
         shape = {"hidden": 16, "layers": 2, "heads": 2, "intermediate": 24, "context": 1024} | shape
-        model = build_model(PretrainConfig(**shape), format.tokenizer, seed)
-        for parameter in model.parameters():
+        network = build_model(PretrainConfig(**shape), format.tokenizer, seed)
+        for parameter in network.parameters():
             if parameter.ndim == 2:
                 parameter.data *= 6  # far from uniform, so that every mistake shows
-        return model
+        return network
 
     return make
 
 
 @pytest.fixture
-def policy(format: ConversationFormat, make_model: Callable[..., Any]) -> LanguageModelPolicy:
-    return LanguageModelPolicy(make_model(), format, max_new_tokens=12)
+def make_model(
+    format: ConversationFormat, make_network: Callable[..., Any]
+) -> Callable[..., LanguageModel]:
+    """Return the same networks as language models."""
+
+    def make(
+        seed: int = 0, *, temperature: float = 1.0, max_new_tokens: int = 12, **shape: int
+    ) -> LanguageModel:
+        sampling = SamplingConfig(temperature, max_new_tokens)
+        return LanguageModel.of(make_network(seed, **shape), format, sampling)
+
+    return make
+
+
+@pytest.fixture
+def policy(make_model: Callable[..., LanguageModel]) -> LanguageModelPolicy:
+    return LanguageModelPolicy(make_model())
 
 
 @pytest.fixture
@@ -57,7 +76,9 @@ def hold() -> Callable[..., list[Episode]]:
                 reply = customers[conversation.seed].choice(REPLIES)
                 turns[conversation.seed].append(Turn(response, reply))
                 conversation.messages += _exchange(response, reply)
-            live = [one for one in live if customers[one.seed].random() < 0.7]
+            live = [
+                conversation for conversation in live if customers[conversation.seed].random() < 0.7
+            ]
         return [
             Episode(
                 seed=seed,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
-from convgym.agents.model.batch import TokenisedEpisode, collate
+from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.format import ConversationFormat, Tokens
-from convgym.agents.model.logprobs import response_logprobs
+from convgym.agents.model.language_model import LanguageModel
 
 EASY, HARD, GOOD, BAD, REPLY, YES, NO = range(20, 27)
 """One token each."""
@@ -40,10 +39,10 @@ def conversation(
 def pairs_of(log: Sequence[TokenisedEpisode]) -> tuple[list[Tokens], list[Tokens]]:
     """Return every state of a log and the response that it was given."""
     prompts, responses = [], []
-    for one in log:
-        for turn, start in enumerate(one.response_starts()):
-            prompts.append(one.ids[:start])
-            responses.append(one.ids[start : start + one.turns.count(turn)])
+    for episode in log:
+        for turn, start in enumerate(episode.response_starts()):
+            prompts.append(episode.ids[:start])
+            responses.append(episode.ids[start : start + episode.turns.count(turn)])
     return prompts, responses
 
 
@@ -58,15 +57,12 @@ def synthetic_log(format: ConversationFormat, n: int) -> list[TokenisedEpisode]:
     return log
 
 
-def written_by(
-    model: Any, format: ConversationFormat, log: Sequence[TokenisedEpisode]
-) -> list[TokenisedEpisode]:
+def written_by(model: LanguageModel, log: Sequence[TokenisedEpisode]) -> list[TokenisedEpisode]:
     """Return the log with the model's own log-probabilities, as if it had written it."""
     written = []
-    for one in log:
-        batch = collate([one], format.pad_id)
+    for episode in log:
         with torch.no_grad():
-            found = iter(response_logprobs(model, format, batch).tolist())
-        own = tuple(next(found) if turn >= 0 else torch.nan for turn in one.turns)
-        written.append(replace(one, logprobs=own))
+            logprobs = iter(model.logprobs(model.collate([episode])).tolist())
+        own = tuple(next(logprobs) if turn >= 0 else torch.nan for turn in episode.turns)
+        written.append(replace(episode, logprobs=own))
     return written

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.policy import DEFAULT_MODEL, LanguageModelPolicy
 from convgym.agents.pretrain import PretrainConfig, build_tokenizer, pretrain
 from convgym.errors import ConvgymError
@@ -35,7 +36,7 @@ def make(folder: Path, seed: int = 0, **options: Any) -> dict[str, Any]:
 
 def test_pretraining_is_deterministic_and_learns(tmp_path: Path) -> None:
     news: list[Progress] = []
-    recipe = make(tmp_path / "one", report=news.append)
+    recipe = make(tmp_path / "one", progress=news.append)
     assert make(tmp_path / "two") == recipe
     assert make(tmp_path / "three", seed=1)["weights_sha256"] != recipe["weights_sha256"]
 
@@ -47,7 +48,9 @@ def test_pretraining_is_deterministic_and_learns(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "one" / "recipe.json").read_text()) == recipe
     weights = (tmp_path / "one" / "model.safetensors").read_bytes()
     assert recipe["weights_sha256"] == hashlib.sha256(weights).hexdigest()
-    policy = LanguageModelPolicy.from_pretrained(tmp_path / "one", max_new_tokens=8)
+    policy = LanguageModelPolicy.from_pretrained(
+        tmp_path / "one", config=PolicyConfig(max_new_tokens=8)
+    )
     assert len(rollout(policy, train_seeds(0, 3))) == 3
 
 
@@ -71,12 +74,12 @@ def test_the_shipped_model_is_what_its_recipe_says() -> None:
     assert recipe["config"] == asdict(PretrainConfig())
     assert sum(file.stat().st_size for file in DEFAULT_MODEL.iterdir()) < 6e6
     policy = LanguageModelPolicy.from_pretrained()
-    parameters = sum(parameter.numel() for parameter in policy.model.parameters())
+    parameters = sum(parameter.numel() for parameter in policy.model.network.parameters())
     assert parameters == recipe["parameters"] <= 3_000_000
 
 
 def test_the_shipped_model_sells_like_the_mediocre_seller() -> None:
     """Its teacher sells to about two customers in five, a random seller to hardly any."""
-    policy = LanguageModelPolicy.from_pretrained(max_new_tokens=24)
+    policy = LanguageModelPolicy.from_pretrained(config=PolicyConfig(max_new_tokens=24))
     episodes = rollout(policy, train_seeds(7, 300))
     assert 0.2 < sum(episode.converted for episode in episodes) / len(episodes) < 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,25 +12,27 @@ import torch
 from torch import Tensor
 
 from convgym.agents.improvement import token_ppo
-from convgym.agents.improvement.candidates import distinct, sample_candidates
+from convgym.agents.improvement.candidates import distinct
 from convgym.agents.improvement.problem import SingleTurnProblem
-from convgym.agents.improvement.token_ppo import TokenPPO, adapted, exact_kl
-from convgym.agents.model.batch import TokenisedEpisode, collate
+from convgym.agents.improvement.token_ppo import TokenPPO, adapted
+from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.format import ConversationFormat, Tokens
-from convgym.agents.model.logprobs import divergence, response_logprobs
+from convgym.agents.model.language_model import LanguageModel, exact_kl
 from convgym.agents.model.packing import Candidate
 from convgym.agents.model.sampling import SamplingConfig
+from convgym.agents.training.optim import Optimiser
 from convgym.errors import ConvgymError
+from convgym.progress import Progress
 from tests.unit.agents.logs import BAD, EASY, GOOD, HARD, conversation, written_by
 
 torch.set_num_threads(1)
 
-MakeModel = Callable[..., Any]
+MakeModel = Callable[..., LanguageModel]
 
 
 @pytest.fixture
-def model(make_model: MakeModel) -> Any:
-    return make_model(layers=1).eval()
+def model(make_model: MakeModel) -> LanguageModel:
+    return make_model(layers=1, max_new_tokens=6)
 
 
 @pytest.fixture
@@ -39,9 +42,13 @@ def few_words(format: ConversationFormat) -> ConversationFormat:
     return format
 
 
+def share_of_even(response: Tokens) -> float:
+    return sum(token % 2 == 0 for token in response) / len(response)
+
+
 def taste(prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> Tensor:
     """Return the share of even numbers in a response."""
-    return torch.tensor([sum(t % 2 == 0 for t in one) / len(one) for one in responses])
+    return torch.tensor([share_of_even(response) for response in responses])
 
 
 def nothing(prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> Tensor:
@@ -51,75 +58,78 @@ def nothing(prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> Tensor:
 def problem(log: Sequence[TokenisedEpisode], score: Any = nothing) -> SingleTurnProblem:
     """Return a problem whose logged tokens are worth the outcome, give or take 1/2."""
     return SingleTurnProblem(
-        log, score, [(one.outcome - 0.5,) * sum(t >= 0 for t in one.turns) for one in log]
+        log,
+        score,
+        [(episode.outcome - 0.5,) * sum(t >= 0 for t in episode.turns) for episode in log],
     )
 
 
 def solve(
-    model: Any, given: SingleTurnProblem, format: ConversationFormat, **settings: Any
-) -> tuple[Any, list[Mapping[str, float]]]:
+    model: LanguageModel, given: SingleTurnProblem, **settings: Any
+) -> tuple[LanguageModel, list[Mapping[str, float]]]:
     """Return the improved model and the metrics after every pass or batch."""
-    before = {name: value.clone() for name, value in model.state_dict().items()}
+    before = {name: value.clone() for name, value in model.weights().items()}
     told: list[Mapping[str, float]] = []
+
+    def tell(news: Progress) -> None:
+        told.append(dict(news.metrics))
+
     improved, metrics = TokenPPO(**settings).improve(
         model,
         given,
-        SamplingConfig(format, 1.0, 6),
         generator=torch.Generator().manual_seed(0),
-        tell=lambda done, total, metrics: told.append(dict(metrics)),
+        progress=tell,
     )
     assert told[-1] == metrics
     # The reference stays as it is, to the last bit.
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in model.weights().items())
     return improved, told
 
 
-def logprobs(
-    model: Any, format: ConversationFormat, log: Sequence[TokenisedEpisode]
-) -> list[float]:
+def logprobs(model: LanguageModel, log: Sequence[TokenisedEpisode]) -> list[float]:
     """Return the log-probability of all responses of every conversation."""
-    batch = collate(log, format.pad_id)
+    batch = model.collate(log)
     with torch.no_grad():
-        found = response_logprobs(model, format, batch)
+        found = model.logprobs(batch)
     return [float(part.sum()) for part in found.split(batch.response.sum(dim=1).tolist())]
 
 
-def log_of(model: Any, format: ConversationFormat, copies: int) -> list[TokenisedEpisode]:
+def log_of(model: LanguageModel, copies: int) -> list[TokenisedEpisode]:
     pairs = [
-        conversation(format, state, [word], float(word == GOOD))
+        conversation(model.format, state, [word], float(word == GOOD))
         for state in (EASY, HARD)
         for word in (GOOD, BAD)
     ]
-    return written_by(model, format, pairs) * copies
+    return written_by(model, pairs) * copies
 
 
 def test_what_sold_becomes_more_likely_and_what_did_not_less(
-    model: Any, format: ConversationFormat
+    model: LanguageModel, format: ConversationFormat
 ) -> None:
-    log = log_of(model, format, 8)
-    before = logprobs(model, format, log[:4])
+    log = log_of(model, 8)
+    before = logprobs(model, log[:4])
     improved, told = solve(
-        model, problem(log), format, epochs=3, fresh_steps=0, learning_rate=1e-3, minibatch=8
+        model, problem(log), epochs=3, fresh_steps=0, learning_rate=1e-3, minibatch=8
     )
-    after = logprobs(improved, format, log[:4])
-    for one, old, new in zip(log, before, after, strict=False):
-        assert new > old + 0.05 if one.outcome else new < old - 0.05
+    after = logprobs(improved, log[:4])
+    for episode, old, new in zip(log, before, after, strict=False):
+        assert new > old + 0.05 if episode.outcome else new < old - 0.05
     kl = [metrics["kl_of_pass"] for metrics in told]
     assert kl == sorted(kl)
     assert kl[-1] > 0
 
 
-def test_equal_scores_move_nothing(model: Any, format: ConversationFormat) -> None:
-    log = written_by(model, format, [conversation(format, EASY, [w], 1.0) for w in (GOOD, BAD)])
-    before = logprobs(model, format, log)
+def test_equal_scores_move_nothing(model: LanguageModel, format: ConversationFormat) -> None:
+    log = written_by(model, [conversation(format, EASY, [w], 1.0) for w in (GOOD, BAD)])
+    before = logprobs(model, log)
     # Adam scales up even rounding errors in gradients, hence no equality.
     for settings in ({"epochs": 2, "fresh_steps": 0}, {"fresh_steps": 2}):
-        improved, _ = solve(model, problem(log), format, learning_rate=1e-4, **settings)
-        assert logprobs(improved, format, log) == pytest.approx(before, abs=0.02)
+        improved, _ = solve(model, problem(log), learning_rate=1e-4, **settings)
+        assert logprobs(improved, log) == pytest.approx(before, abs=0.02)
 
 
 def test_a_first_batch_without_differences_is_no_unit(
-    model: Any, few_words: ConversationFormat
+    model: LanguageModel, few_words: ConversationFormat
 ) -> None:
     """The scale of scores is found where there is one, and the step goes on as usual from there."""
     calls = 0
@@ -131,18 +141,19 @@ def test_a_first_batch_without_differences_is_no_unit(
 
     log = [conversation(few_words, state, [8, 9], 0.0) for state in (EASY, HARD) * 8]
     settings: dict[str, Any] = {"minibatch": 8, "learning_rate": 1e-4, "target_kl": 100.0}
-    _, told = solve(model, problem(log, late), few_words, fresh_steps=3, **settings)
-    _, plain = solve(model, problem(log, taste), few_words, fresh_steps=2, **settings)
+    _, told = solve(model, problem(log, late), fresh_steps=3, **settings)
+    _, plain = solve(model, problem(log, taste), fresh_steps=2, **settings)
     assert told[0]["kl_of_pass"] < 1e-4
     assert told[-1]["fresh_score_scale"] == pytest.approx(plain[-1]["fresh_score_scale"], rel=0.3)
 
 
-def test_the_step_ends_at_its_target_divergence(model: Any, format: ConversationFormat) -> None:
-    log, target = log_of(model, format, 8), 0.01
+def test_the_step_ends_at_its_target_divergence(
+    model: LanguageModel, format: ConversationFormat
+) -> None:
+    log, target = log_of(model, 8), 0.01
     _, told = solve(
         model,
         problem(log),
-        format,
         epochs=50,
         fresh_steps=0,
         learning_rate=1e-3,
@@ -160,7 +171,7 @@ def test_the_step_ends_at_its_target_divergence(model: Any, format: Conversation
     ids=["the log", "fresh responses"],
 )
 def test_no_update_follows_a_minibatch_beyond_the_target(
-    model: Any,
+    model: LanguageModel,
     few_words: ConversationFormat,
     monkeypatch: pytest.MonkeyPatch,
     passes: int,
@@ -168,23 +179,22 @@ def test_no_update_follows_a_minibatch_beyond_the_target(
     target: float,
 ) -> None:
     log = [conversation(few_words, EASY, [8, 9], float(i % 2)) for i in range(16)]
-    log = written_by(model, few_words, log)
+    log = written_by(model, log)
     updates = 0
-    update = TokenPPO._update
+    update = Optimiser.update  # every step's last act
 
-    def counted(self: TokenPPO, *args: Any) -> None:
+    def counted(self: Optimiser) -> None:
         nonlocal updates
         updates += 1
-        update(self, *args)
+        update(self)
 
-    monkeypatch.setattr(TokenPPO, "_update", counted)
+    monkeypatch.setattr(Optimiser, "update", counted)
     found = {}
     for limit in (100.0, target):
         updates = 0
         _, told = solve(
             model,
             problem(log, taste),
-            few_words,
             epochs=passes,
             fresh_steps=batches,
             fresh_conversations=16,
@@ -200,22 +210,22 @@ def test_no_update_follows_a_minibatch_beyond_the_target(
 
 
 def test_packs_are_a_matter_of_speed(
-    model: Any, few_words: ConversationFormat, monkeypatch: pytest.MonkeyPatch
+    model: LanguageModel, few_words: ConversationFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However a minibatch is read, the step is the same; double precision hides no mistake."""
     log = [conversation(few_words, state, [8, 9] * n) for n in (1, 2, 3) for state in (EASY, HARD)]
+    model.network.double()
     found = []
     for pack in (1, 2, 100):
         monkeypatch.setattr(token_ppo, "_PACK", pack)
         improved, told = solve(
-            model.double(),
+            model,
             problem(log, taste),
-            few_words,
             fresh_steps=2,
             minibatch=5,
             target_kl=100.0,
         )
-        found.append((improved.state_dict(), told[-1]["kl_of_pass"]))
+        found.append((improved.weights(), told[-1]["kl_of_pass"]))
     (weights, kl), *others = found
     for other, other_kl in others:
         assert other_kl == pytest.approx(kl, rel=1e-3)
@@ -224,12 +234,13 @@ def test_packs_are_a_matter_of_speed(
     assert kl > 0
 
 
-def test_fresh_responses_come_to_score_more(model: Any, few_words: ConversationFormat) -> None:
+def test_fresh_responses_come_to_score_more(
+    model: LanguageModel, few_words: ConversationFormat
+) -> None:
     log = [conversation(few_words, state, [8, 9]) for state in (EASY, HARD)] * 12
     improved, told = solve(
         model,
         problem(log, taste),
-        few_words,
         fresh_steps=12,
         fresh_conversations=16,
         minibatch=8,
@@ -244,18 +255,17 @@ def test_fresh_responses_come_to_score_more(model: Any, few_words: ConversationF
     assert all(metrics["fresh_score_sd_within_states"] > 0 for metrics in told)
     # The unit of advantages stays that of the first batch.
     assert len({metrics["fresh_score_scale"] for metrics in told}) == 1
-    assert divergence(improved, model, few_words, log[:2]) > 0.1
+    assert improved.divergence(model, log[:2]) > 0.1
 
 
 def test_the_divergence_of_fresh_responses_holds_the_policy_back(
-    model: Any, few_words: ConversationFormat
+    model: LanguageModel, few_words: ConversationFormat
 ) -> None:
     log = [conversation(few_words, state, [8]) for state in (EASY, HARD)] * 6
     found = [
         solve(
             model,
             problem(log, taste),
-            few_words,
             fresh_steps=6,
             minibatch=6,
             learning_rate=2e-3,
@@ -267,12 +277,13 @@ def test_the_divergence_of_fresh_responses_holds_the_policy_back(
     assert found[1] < 0.5 * found[0]
 
 
-def test_an_adaptive_penalty_is_told_and_acts(model: Any, few_words: ConversationFormat) -> None:
+def test_an_adaptive_penalty_is_told_and_acts(
+    model: LanguageModel, few_words: ConversationFormat
+) -> None:
     log = [conversation(few_words, state, [8]) for state in (EASY, HARD)] * 6
     _, told = solve(
         model,
         problem(log, taste),
-        few_words,
         fresh_steps=6,
         learning_rate=3e-3,
         fresh_kl_coefficient=0.5,
@@ -315,32 +326,33 @@ def test_equal_candidates_are_read_once() -> None:
             [candidate(0, 7), candidate(0, 9), candidate(0, 7), candidate(0, 7)],
         ]
     )
-    assert [[(one.turn, one.token_ids) for one in ones] for ones in different] == [
+    assert [[(c.turn, c.token_ids) for c in candidates] for candidates in different] == [
         [(0, (7,)), (1, (7,)), (1, (8,))],
         [(0, (7,)), (0, (9,))],
     ]
-    assert first.tolist() == [0, 2, 3, 4, 5]
-    assert counts.tolist() == [2, 1, 1, 3, 1]
+    assert first == [0, 2, 3, 4, 5]
+    assert counts == [2, 1, 1, 3, 1]
 
 
-def test_every_state_gets_its_samples(model: Any, few_words: ConversationFormat) -> None:
+def test_every_state_gets_its_samples(model: LanguageModel, few_words: ConversationFormat) -> None:
     log = [conversation(few_words, EASY, (8, 9)), conversation(few_words, HARD, (8,))]
-    speech = SamplingConfig(few_words, temperature=1.3, max_new_tokens=6)
-    found = sample_candidates(model, log, 3, speech, torch.Generator().manual_seed(0))
-    assert [[one.turn for one in ones] for ones in found] == [[0, 0, 0, 1, 1, 1], [0, 0, 0]]
-    for episode, ones in zip(log, found, strict=True):
-        for one in ones:
-            assert not set(one.token_ids) & set(few_words.forbidden_ids)
-            start = episode.response_starts()[one.turn]
-            ids = episode.ids[:start] + one.token_ids
+    hot = replace(model, sampling=SamplingConfig(temperature=1.3, max_new_tokens=6))
+    sampled = hot.sample(log, 3, torch.Generator().manual_seed(0))
+    turns = [[candidate.turn for candidate in candidates] for candidates in sampled]
+    assert turns == [[0, 0, 0, 1, 1, 1], [0, 0, 0]]
+    for episode, candidates in zip(log, sampled, strict=True):
+        for candidate in candidates:
+            assert not set(candidate.token_ids) & set(few_words.forbidden_ids)
+            start = episode.response_starts()[candidate.turn]
+            ids = episode.ids[:start] + candidate.token_ids
             said = TokenisedEpisode(
                 ids,
-                (-1,) * start + (0,) * len(one.token_ids),
+                (-1,) * start + (0,) * len(candidate.token_ids),
                 (0.0,) * len(ids),
                 outcome=0.0,
             )
-            alone = response_logprobs(model, few_words, collate([said], few_words.pad_id), 1.3)
-            assert one.token_logprobs == pytest.approx(alone.tolist(), abs=1e-4)
+            alone = hot.logprobs(hot.collate([said]))
+            assert candidate.token_logprobs == pytest.approx(alone.tolist(), abs=1e-4)
 
 
 def test_fewer_than_two_samples_cannot_be_compared() -> None:

@@ -7,6 +7,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,23 @@ from convgym.agents.improvement.problem import SingleTurnProblem
 from convgym.agents.improvement.trl import GRPO, RLOO, _Words, bar, draw_prompts
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.format import ConversationFormat, Tokens
-from convgym.agents.model.logprobs import divergence
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.sampling import SamplingConfig, token_logprobs
 from convgym.errors import ConvgymError
+from convgym.progress import Progress
 
 torch.set_num_threads(1)
 
-MakeModel = Callable[..., Any]
+MakeModel = Callable[..., LanguageModel]
 STATES = [(30,), (31, 32), (33, 34, 35), (30, 31, 32, 33)]
 SPOKEN = range(4, 16)
 """The words that are left to the policy, half of them even numbers."""
 
 both = pytest.mark.parametrize("solver", [GRPO, RLOO])
+
+
+def share_of_even(response: Tokens) -> float:
+    return sum(token % 2 == 0 for token in response) / len(response)
 
 
 class Taste:
@@ -44,7 +50,7 @@ class Taste:
     def __call__(self, prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> Tensor:
         self.prompts += prompts
         self.responses += responses
-        return torch.tensor([sum(t % 2 == 0 for t in one) / len(one) for one in responses])
+        return torch.tensor([share_of_even(response) for response in responses])
 
     def conversations(self) -> list[TokenisedEpisode]:
         """Return what was met as conversations of one turn."""
@@ -60,15 +66,13 @@ class Taste:
 
 
 @pytest.fixture
-def model(make_model: MakeModel) -> Any:
-    return make_model(layers=1).eval()
-
-
-@pytest.fixture
-def speech(format: ConversationFormat) -> SamplingConfig:
+def model(make_model: MakeModel) -> LanguageModel:
+    model = make_model(layers=1, temperature=1.3, max_new_tokens=6)
+    model.network.eval()
+    format = model.format
     barred = (token for token in range(4, len(format.tokenizer)) if token not in SPOKEN)
     format.forbidden_ids = (*format.forbidden_ids, *barred)
-    return SamplingConfig(format, temperature=1.3, max_new_tokens=6)
+    return model
 
 
 @pytest.fixture
@@ -89,28 +93,26 @@ def conversation(state: Tokens, end_id: int) -> TokenisedEpisode:
 
 
 def improve(
-    solver: GRPO | RLOO,
-    model: Any,
-    problem: SingleTurnProblem,
-    speech: SamplingConfig,
-    seed: int = 0,
-) -> tuple[Any, list[Mapping[str, float]]]:
+    solver: GRPO | RLOO, model: LanguageModel, problem: SingleTurnProblem, seed: int = 0
+) -> tuple[LanguageModel, list[Mapping[str, float]]]:
     """Return the new model and all metrics that were told."""
     told: list[Mapping[str, float]] = []
     generator = torch.Generator().manual_seed(seed)
-    improved, metrics = solver.improve(
-        model,
-        problem,
-        speech,
-        generator=generator,
-        tell=lambda done, total, metrics: told.append({**metrics, "done": done, "total": total}),
-    )
+
+    def tell(news: Progress) -> None:
+        told.append({**news.metrics, "done": news.done, "total": news.total})
+
+    improved, metrics = solver.improve(model, problem, generator=generator, progress=tell)
     assert metrics.items() <= told[-1].items()
     return improved, told
 
 
-def weights(model: Any) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+def cool(model: LanguageModel) -> LanguageModel:
+    return replace(model, sampling=SamplingConfig(temperature=1.0, max_new_tokens=6))
+
+
+def weights(model: LanguageModel) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
 
 
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -119,10 +121,10 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 @both
 def test_responses_come_to_score_more(
-    solver: type[GRPO | RLOO], model: Any, problem: SingleTurnProblem, speech: SamplingConfig
+    solver: type[GRPO | RLOO], model: LanguageModel, problem: SingleTurnProblem
 ) -> None:
     settings: Any = {"kl_coefficient": 0.01, "target_kl": 100.0, "learning_rate": 1e-2}
-    _, told = improve(solver(steps=12, prompts=8, **settings), model, problem, speech)
+    _, told = improve(solver(steps=12, prompts=8, **settings), model, problem)
     scores = [metrics["fresh_score"] for metrics in told]
     assert len(scores) == 12
     assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 0.2
@@ -133,13 +135,12 @@ def test_responses_come_to_score_more(
 @both
 def test_states_and_responses_reach_the_score_as_they_are(
     solver: type[GRPO | RLOO],
-    model: Any,
+    model: LanguageModel,
     problem: SingleTurnProblem,
-    speech: SamplingConfig,
     taste: Taste,
 ) -> None:
-    improve(solver(steps=2, prompts=8, samples=3), model, problem, speech)
-    end = speech.format.end_id
+    improve(solver(steps=2, prompts=8, samples=3), model, problem)
+    end = model.format.end_id
     # Every state, two turns of each conversation, had its turn in each batch of 8.
     for start in (0, 24):
         met = taste.prompts[start : start + 24]
@@ -155,30 +156,27 @@ def test_states_and_responses_reach_the_score_as_they_are(
 @both
 def test_what_trl_measures_is_what_is_deployed(
     solver: type[GRPO | RLOO],
-    model: Any,
+    model: LanguageModel,
     problem: SingleTurnProblem,
-    speech: SamplingConfig,
     taste: Taste,
 ) -> None:
     settings: Any = {"kl_coefficient": 0.01, "target_kl": 100.0, "learning_rate": 1e-2}
-    improved, told = improve(solver(steps=6, prompts=32, **settings), model, problem, speech)
+    improved, told = improve(solver(steps=6, prompts=32, **settings), model, problem)
     assert told[0]["kl_of_pass"] == pytest.approx(0, abs=1e-5)
     # Were the barred tokens counted, the entropy would be far beyond that of the 13 others.
     assert 0 < told[0]["entropy"] < math.log(len(SPOKEN) + 1)
     # TRL estimates it from the last batch alone, before that batch's small update.
-    exact = divergence(
-        improved, model, speech.format, taste.conversations()[-128:], speech.temperature
-    )
+    exact = improved.divergence(model, taste.conversations()[-128:])
     assert exact > 0.1
     assert told[-1]["kl_of_pass"] == pytest.approx(exact, rel=0.4)
 
 
 @both
 def test_the_step_ends_at_its_target_divergence(
-    solver: type[GRPO | RLOO], model: Any, problem: SingleTurnProblem, speech: SamplingConfig
+    solver: type[GRPO | RLOO], model: LanguageModel, problem: SingleTurnProblem
 ) -> None:
     one = solver(steps=40, prompts=16, target_kl=0.1, kl_coefficient=0.01, learning_rate=5e-3)
-    _, told = improve(one, model, problem, speech)
+    _, told = improve(one, model, problem)
     assert 1 < len(told) < 40
     assert all(metrics["kl_of_pass"] <= 0.1 for metrics in told[:-1])
     assert told[-1]["kl_of_pass"] > 0.1
@@ -186,23 +184,22 @@ def test_the_step_ends_at_its_target_divergence(
 
 @both
 def test_the_penalty_holds_the_policy_back(
-    solver: type[GRPO | RLOO], model: Any, problem: SingleTurnProblem, speech: SamplingConfig
+    solver: type[GRPO | RLOO], model: LanguageModel, problem: SingleTurnProblem
 ) -> None:
     divergences = []
     for coefficient in (0.001, 10.0):
         settings: Any = {"kl_coefficient": coefficient, "target_kl": 100.0, "learning_rate": 5e-3}
-        improved, _ = improve(solver(steps=8, prompts=16, **settings), model, problem, speech)
-        divergences.append(divergence(improved, model, speech.format, problem.log))
+        improved, _ = improve(solver(steps=8, prompts=16, **settings), model, problem)
+        divergences.append(cool(improved).divergence(cool(model), problem.log))
     assert divergences[1] < 0.5 * divergences[0]
 
 
 @both
 def test_the_same_seed_gives_the_same_model(
-    solver: type[GRPO | RLOO], model: Any, problem: SingleTurnProblem, speech: SamplingConfig
+    solver: type[GRPO | RLOO], model: LanguageModel, problem: SingleTurnProblem
 ) -> None:
     one, again, other = (
-        weights(improve(solver(steps=2, prompts=8), model, problem, speech, seed)[0])
-        for seed in (0, 0, 1)
+        weights(improve(solver(steps=2, prompts=8), model, problem, seed)[0]) for seed in (0, 0, 1)
     )
     assert equal(one, again)
     assert not equal(one, other)
@@ -210,25 +207,27 @@ def test_the_same_seed_gives_the_same_model(
 
 @both
 def test_the_reference_stays_and_the_new_model_is_of_its_kind(
-    solver: type[GRPO | RLOO], model: Any, problem: SingleTurnProblem, speech: SamplingConfig
+    solver: type[GRPO | RLOO], model: LanguageModel, problem: SingleTurnProblem
 ) -> None:
-    before, config, own = weights(model), model.config.to_dict(), set(vars(model))
-    improved, _ = improve(solver(steps=1, prompts=8), model, problem, speech)
+    before, reference = weights(model), model.network
+    config, own = reference.config.to_dict(), set(vars(reference))
+    improved, _ = improve(solver(steps=1, prompts=8), model, problem)
+    network = improved.network
     assert equal(weights(model), before)
-    assert model.config.to_dict() == improved.config.to_dict() == config
-    assert set(vars(model)) == set(vars(improved)) == own
+    assert reference.config.to_dict() == network.config.to_dict() == config
+    assert set(vars(reference)) == set(vars(network)) == own
     assert not equal(weights(improved), before)
-    assert not improved.training
-    assert type(improved.get_output_embeddings()) is torch.nn.Linear
-    assert improved.get_output_embeddings().weight is improved.get_input_embeddings().weight
+    assert not network.training
+    assert type(network.get_output_embeddings()) is torch.nn.Linear
+    assert network.get_output_embeddings().weight is network.get_input_embeddings().weight
+    assert (improved.format, improved.sampling) == (model.format, model.sampling)
 
 
 @both
 def test_nothing_else_is_touched(
     solver: type[GRPO | RLOO],
-    model: Any,
+    model: LanguageModel,
     problem: SingleTurnProblem,
-    speech: SamplingConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -244,7 +243,7 @@ def test_nothing_else_is_touched(
     random.setstate(states[0])
     np.random.set_state(states[1])
     torch.set_rng_state(states[2])
-    improve(solver(steps=2, prompts=4), model, problem, speech)
+    improve(solver(steps=2, prompts=4), model, problem)
     assert drawn() == expected
     assert not list(tmp_path.iterdir())
     printed = capfd.readouterr()
@@ -254,13 +253,12 @@ def test_nothing_else_is_touched(
 @both
 def test_batches_are_split_into_optimiser_steps(
     solver: type[GRPO | RLOO],
-    model: Any,
+    model: LanguageModel,
     problem: SingleTurnProblem,
-    speech: SamplingConfig,
     taste: Taste,
 ) -> None:
     one = solver(steps=3, prompts=8, samples=4, minibatches=4, learning_rate=2e-2)
-    _, told = improve(one, model, problem, speech)
+    _, told = improve(one, model, problem)
     assert len(told) == 12
     assert len(taste.responses) == 3 * 8 * 4
     # The first minibatch meets the policy that sampled it.
@@ -270,9 +268,9 @@ def test_batches_are_split_into_optimiser_steps(
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
 def test_a_barred_model_has_the_distribution_that_is_sampled(
-    make_model: MakeModel, format: ConversationFormat, temperature: float
+    make_network: Callable[..., Any], format: ConversationFormat, temperature: float
 ) -> None:
-    model, barred = make_model(), make_model()
+    model, barred = make_network(), make_network()
     bar(barred, format)
     ids = torch.arange(20)[None]
     expected = token_logprobs(

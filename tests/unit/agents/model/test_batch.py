@@ -69,6 +69,7 @@ def test_batches_are_padded_and_masked() -> None:
             TokenisedEpisode((7, 8, 7, 9, 9), (-1, 0, -1, 1, 1), (nan, -1, nan, -3, -4), 0.0),
         ],
         pad_id=0,
+        device=torch.device("cpu"),
     )
     assert len(batch) == 2
     assert batch.ids.tolist() == [[7, 8, 9, 0, 0], [7, 8, 7, 9, 9]]

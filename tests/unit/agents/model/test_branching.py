@@ -17,7 +17,7 @@ from convgym.agents.model.forward import read
 from convgym.agents.model.sampling import Sample
 from convgym.errors import ConvgymError
 
-MakeModel = Callable[..., Any]
+MakeNetwork = Callable[..., Any]
 END = 1
 FORBIDDEN: Tokens = (0, 2, 3, *range(12, 280))
 MAX_NEW_TOKENS = 9
@@ -75,12 +75,12 @@ def check_logprobs(model: Any, prompt: Tokens, found: Sample) -> None:
 
 
 @pytest.fixture(params=["one key head", "two key heads", "learned positions"])
-def model(make_model: MakeModel, request: pytest.FixtureRequest) -> Any:
+def model(make_network: MakeNetwork, request: pytest.FixtureRequest) -> Any:
     """Return a model in double precision, in which rounding cannot hide a mistake."""
     if request.param == "learned positions":
         return gpt2().eval().double()
     heads = {"one key head": 1, "two key heads": 2}[request.param]
-    return make_model(key_value_heads=heads, heads=4).eval().double()
+    return make_network(key_value_heads=heads, heads=4).eval().double()
 
 
 def test_samples_and_what_is_read_after_them(model: Any) -> None:
@@ -125,8 +125,8 @@ def test_branches_may_begin_with_what_their_rows_hold(model: Any) -> None:
         check_logprobs(model, rows[at[k]][: starts[k]] + own[k], one)
 
 
-def test_a_conversation_is_read_once_and_ended_branches_no_more(make_model: MakeModel) -> None:
-    model = make_model().eval()
+def test_a_conversation_is_read_once_and_ended_branches_no_more(make_network: MakeNetwork) -> None:
+    model = make_network().eval()
     row = random_tokens(random.Random(2), 40)
     read: list[int] = []
     model.base_model.register_forward_pre_hook(
@@ -142,9 +142,9 @@ def test_a_conversation_is_read_once_and_ended_branches_no_more(make_model: Make
 
 
 def test_the_same_seed_gives_the_same_samples_and_the_model_is_left_alone(
-    make_model: MakeModel,
+    make_network: MakeNetwork,
 ) -> None:
-    model = make_model().eval()
+    model = make_network().eval()
     ids = torch.tensor([random_tokens(random.Random(3), 20)])
     with torch.no_grad():
         before = model(input_ids=ids).logits
@@ -159,8 +159,8 @@ def test_the_same_seed_gives_the_same_samples_and_the_model_is_left_alone(
         assert torch.equal(model(input_ids=ids).logits, before)
 
 
-def test_a_full_context_is_reported(make_model: MakeModel) -> None:
-    model = make_model(context=32).eval()
+def test_a_full_context_is_reported(make_network: MakeNetwork) -> None:
+    model = make_network(context=32).eval()
     _, cache = read_rows(model, [(5,) * 24])
     rows = torch.zeros(1, dtype=torch.long)
     Branches(model, cache, rows, torch.tensor([24]), 8)
@@ -170,9 +170,9 @@ def test_a_full_context_is_reported(make_model: MakeModel) -> None:
 
 @pytest.mark.parametrize("special", [{"softcap": 30.0}, {"sliding_window": 8}])
 def test_attention_that_is_not_plain_is_refused(
-    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch, special: dict[str, float]
+    make_network: MakeNetwork, monkeypatch: pytest.MonkeyPatch, special: dict[str, float]
 ) -> None:
-    model = make_model().eval()
+    model = make_network().eval()
     hidden, cache = read_rows(model, [(5,) * 9])
     rows, starts = torch.zeros(2, dtype=torch.long), torch.tensor([4, 9])
     forward = type(model.base_model).forward

@@ -10,16 +10,18 @@ import torch
 from torch import Tensor
 
 from convgym.agents.model.batch import TokenisedEpisode
+from convgym.agents.model.format import ConversationFormat
 from convgym.agents.model.forward import WORTHWHILE, read, shared_length
 from convgym.agents.model.generation import Prompt, ResponseSampler
 from convgym.agents.model.packing import Candidate, pack
+from convgym.agents.model.sampling import SamplingConfig
 
 BEGINNING = tuple(5 + i % 50 for i in range(WORTHWHILE + 6))
 
 
 @pytest.fixture
-def model(make_model: Callable[..., Any]) -> Any:
-    return make_model(key_value_heads=1)
+def model(make_network: Callable[..., Any]) -> Any:
+    return make_network(key_value_heads=1)
 
 
 @pytest.fixture
@@ -88,10 +90,10 @@ def test_packed_rows(model: Any, tokens_read: list[int], first: tuple[int, ...])
     turns = (-1,) * len(BEGINNING) + (0, 0)
     episode = TokenisedEpisode((*BEGINNING, 7, 8), turns, (0.0,) * len(turns), 0.0)
 
-    def one(said: tuple[int, ...]) -> list[Candidate]:
+    def both(said: tuple[int, ...]) -> list[Candidate]:
         return [Candidate(0, ids, (0.0,) * len(ids)) for ids in (said, (11, 12, 13))]
 
-    packed = pack([(episode, one((7, 8))), (episode, one(first))], pad_id=0)
+    packed = pack([(episode, both((7, 8))), (episode, both(first))], 0, torch.device("cpu"))
     plain = alone(
         model.base_model,
         packed.ids,
@@ -103,9 +105,11 @@ def test_packed_rows(model: Any, tokens_read: list[int], first: tuple[int, ...])
     assert len(tokens_read) == 3  # the beginning on its own
 
 
-def test_generation_reads_a_common_beginning_once(model: Any, tokens_read: list[int]) -> None:
+def test_generation_reads_a_common_beginning_once(
+    model: Any, format: ConversationFormat, tokens_read: list[int]
+) -> None:
     def sample(prompts: list[Prompt]) -> list[Any]:
-        sampler = ResponseSampler(model, 1, (0, 2, 3), temperature=0.01, max_new_tokens=3)
+        sampler = ResponseSampler(model, format, SamplingConfig(0.01, 3))
         return sampler.sample(prompts, torch.Generator().manual_seed(0))
 
     prompts = [Prompt((), tuple(row)) for row in rows(4).tolist()]

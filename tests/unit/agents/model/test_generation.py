@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable
 from typing import Any
@@ -12,15 +13,17 @@ import torch
 from convgym.agents.model import generation
 from convgym.agents.model.format import ConversationFormat, Tokens
 from convgym.agents.model.generation import Prompt, ResponseSampler
-from convgym.agents.model.sampling import Sample, draw, token_logprobs
+from convgym.agents.model.sampling import Sample, SamplingConfig, draw, token_logprobs
 from convgym.errors import ConvgymError
 
-MakeModel = Callable[..., Any]
+MakeNetwork = Callable[..., Any]
 MAX_NEW_TOKENS = 12
 
 
 def sampler(model: Any, format: ConversationFormat, temperature: float = 1.0) -> ResponseSampler:
-    return ResponseSampler(model, format.end_id, forbidden(format), temperature, MAX_NEW_TOKENS)
+    narrow = copy.copy(format)
+    narrow.forbidden_ids = forbidden(format)
+    return ResponseSampler(model, narrow, SamplingConfig(temperature, MAX_NEW_TOKENS))
 
 
 def forbidden(format: ConversationFormat) -> Tokens:
@@ -52,7 +55,7 @@ def random_block(rng: random.Random, longest: int) -> Tokens:
 @pytest.mark.parametrize("key_value_heads", [1, 2])
 @pytest.mark.parametrize("temperature", [1.0, 1.7])
 def test_log_probabilities_are_those_of_a_full_forward_pass(
-    make_model: MakeModel,
+    make_network: MakeNetwork,
     format: ConversationFormat,
     monkeypatch: pytest.MonkeyPatch,
     drop: float,
@@ -63,7 +66,7 @@ def test_log_probabilities_are_those_of_a_full_forward_pass(
     monkeypatch.setattr(generation, "DROP", drop)
     monkeypatch.setattr(generation, "SLACK", 3)
     # In double precision rounding cannot hide a mistake.
-    model = make_model(key_value_heads=key_value_heads).eval().double()
+    model = make_network(key_value_heads=key_value_heads).eval().double()
     generator, randomness, rng = sampler(model, format, temperature), seeded(), random.Random(0)
     live = [Prompt((), random_block(rng, 20)) for _ in range(9)]
     ended_early = 0
@@ -89,10 +92,10 @@ def test_log_probabilities_are_those_of_a_full_forward_pass(
 
 
 def test_a_long_conversation_may_leave_a_short_one_behind(
-    make_model: MakeModel, format: ConversationFormat, monkeypatch: pytest.MonkeyPatch
+    make_network: MakeNetwork, format: ConversationFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generation, "SLACK", 0)
-    model = make_model().eval()
+    model = make_network().eval()
     generator = sampler(model, format)
     short = Prompt((), (5, 6))
     _, sample = generator.sample([Prompt((), (7,) * 150), short], seeded())
@@ -103,9 +106,9 @@ def test_a_long_conversation_may_leave_a_short_one_behind(
 
 
 def test_prompts_that_begin_each_other_are_read_together(
-    make_model: MakeModel, format: ConversationFormat
+    make_network: MakeNetwork, format: ConversationFormat
 ) -> None:
-    model = make_model().eval()
+    model = make_network().eval()
     generator = sampler(model, format)
     conversation = random_block(random.Random(1), 60)
     prompts = [Prompt((), conversation[:n]) for n in (1, 2, 5, len(conversation)) for _ in range(3)]
@@ -123,10 +126,10 @@ def test_prompts_that_begin_each_other_are_read_together(
 
 
 def test_histories_in_common_are_read_once(
-    make_model: MakeModel, format: ConversationFormat
+    make_network: MakeNetwork, format: ConversationFormat
 ) -> None:
     """Many continuations of each of two histories, of which one begins the other."""
-    model = make_model().eval()
+    model = make_network().eval()
     generator, rng = sampler(model, format), random.Random(2)
     history = random_block(rng, 60)
     histories = [history, history[: len(history) // 2], random_block(rng, 20)]
@@ -145,9 +148,9 @@ def test_histories_in_common_are_read_once(
 
 
 def test_a_conversation_that_goes_on_is_not_read_again(
-    make_model: MakeModel, format: ConversationFormat
+    make_network: MakeNetwork, format: ConversationFormat
 ) -> None:
-    model = make_model().eval()
+    model = make_network().eval()
     generator = sampler(model, format)
     first = [Prompt((), (5, 6, 7, 8)), Prompt((), (9, 10))]
     samples = generator.sample(first, seeded())
@@ -167,9 +170,9 @@ def test_a_conversation_that_goes_on_is_not_read_again(
 
 
 def test_the_same_seed_gives_the_same_samples(
-    make_model: MakeModel, format: ConversationFormat
+    make_network: MakeNetwork, format: ConversationFormat
 ) -> None:
-    model = make_model()
+    model = make_network()
     prompts = [Prompt((), (5, 6, n)) for n in range(20)]
     one, same, other = (sampler(model, format).sample(prompts, seeded(seed)) for seed in (1, 1, 2))
     assert one == same
@@ -177,9 +180,9 @@ def test_the_same_seed_gives_the_same_samples(
 
 
 def test_responses_end_once_and_hold_no_other_special_token(
-    make_model: MakeModel, format: ConversationFormat
+    make_network: MakeNetwork, format: ConversationFormat
 ) -> None:
-    generator = sampler(make_model(), format, temperature=5.0)
+    generator = sampler(make_network(), format, temperature=5.0)
     samples = generator.sample([Prompt((), (5, n)) for n in range(4, 200)], seeded())
     ended = 0
     for sample in samples:
@@ -191,15 +194,15 @@ def test_responses_end_once_and_hold_no_other_special_token(
     assert ended > 0
 
 
-def test_a_full_context_is_reported(make_model: MakeModel, format: ConversationFormat) -> None:
-    generator = sampler(make_model(context=64), format)
+def test_a_full_context_is_reported(make_network: MakeNetwork, format: ConversationFormat) -> None:
+    generator = sampler(make_network(context=64), format)
     generator.sample([Prompt((), (5,) * (64 - MAX_NEW_TOKENS))], seeded())
     with pytest.raises(ConvgymError, match="context of 64"):
         generator.sample([Prompt((), (5,) * (65 - MAX_NEW_TOKENS))], seeded())
 
 
-def test_no_prompts_no_samples(make_model: MakeModel, format: ConversationFormat) -> None:
-    assert sampler(make_model(), format).sample([], seeded()) == []
+def test_no_prompts_no_samples(make_network: MakeNetwork, format: ConversationFormat) -> None:
+    assert sampler(make_network(), format).sample([], seeded()) == []
 
 
 def test_draws_follow_the_distribution() -> None:

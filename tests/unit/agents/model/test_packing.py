@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from convgym.agents.model.batch import TokenisedEpisode
-from convgym.agents.model.format import ConversationFormat
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.packing import Candidate, Packed, hidden_states, pack, pack_pairs
 from convgym.agents.values.q_function import QFunction, QFunctionConfig
 
-MakeModel = Callable[..., Any]
+MakeModel = Callable[..., LanguageModel]
+MakeNetwork = Callable[..., Any]
 Conversations = list[tuple[TokenisedEpisode, list[Candidate]]]
 PAD_ID = 0
+CPU = torch.device("cpu")
 
 
 def words(rng: random.Random, longest: int) -> tuple[int, ...]:
@@ -49,8 +51,8 @@ def conversations() -> Conversations:
 
 
 @pytest.fixture
-def model(make_model: MakeModel) -> Any:
-    return make_model().eval().double()  # in double precision rounding cannot hide a mistake
+def model(make_network: MakeNetwork) -> Any:
+    return make_network().eval().double()  # in double precision rounding cannot hide a mistake
 
 
 def full_rows(conversations: Conversations) -> list[tuple[tuple[int, ...], Candidate]]:
@@ -79,7 +81,7 @@ def own_tokens(model: Any, packed: Packed, number: int) -> Tensor:
 def test_a_packed_candidate_is_read_as_in_a_row_of_its_own(
     model: Any, conversations: Conversations
 ) -> None:
-    packed = pack(conversations, PAD_ID)
+    packed = pack(conversations, PAD_ID, CPU)
     rows = full_rows(conversations)
     for number, (ids, one) in enumerate(rows):
         expected, n = alone(model, ids), len(one.token_ids)
@@ -91,19 +93,19 @@ def test_a_packed_candidate_is_read_as_in_a_row_of_its_own(
 
 @pytest.mark.parametrize("form", ["direct", "dueling"])
 def test_opinions_are_those_of_rows_of_their_own(
-    model: Any,
+    make_model: MakeModel,
     conversations: Conversations,
-    format: ConversationFormat,
     form: Literal["direct", "dueling"],
 ) -> None:
-    member = QFunction(model, QFunctionConfig(form=form, imagined=0.0)).double()
+    facade = make_model()
+    model = facade.network.double()
+    member = QFunction(facade, QFunctionConfig(form=form, imagined=0.0)).double()
     for head in (member.value_head, member.advantage_head):
         torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(0))
     rows = full_rows(conversations)
     values, advantages, imagined = member.opinions(
         [ids[: -len(one.token_ids)] for ids, one in rows],
         [one.token_ids for _, one in rows],
-        format,
         torch.Generator(),
     )
     assert imagined.isnan().all()
@@ -126,7 +128,7 @@ def test_pairs_are_packed_as_in_rows_of_their_own(model: Any, conversations: Con
     ] * 2
     random.Random(3).shuffle(pairs)
     prompts, responses = [one for one, _ in pairs], [one for _, one in pairs]
-    packs = list(pack_pairs(prompts, responses, PAD_ID, rows=3))
+    packs = list(pack_pairs(prompts, responses, PAD_ID, CPU, rows=3))
     assert [len(packed.ids) for _, packed in packs] == [3, 1]  # one row a conversation
     assert sorted(i for indices, _ in packs for i in indices) == list(range(len(pairs)))
     for indices, packed in packs:
@@ -143,7 +145,7 @@ def test_pairs_are_packed_as_in_rows_of_their_own(model: Any, conversations: Con
 
 
 def test_no_pairs_no_packs() -> None:
-    assert list(pack_pairs([], [], PAD_ID)) == []
+    assert list(pack_pairs([], [], PAD_ID, CPU)) == []
 
 
 def test_a_candidate_sees_neither_the_others_nor_what_came_later(
@@ -152,22 +154,22 @@ def test_a_candidate_sees_neither_the_others_nor_what_came_later(
     rng = random.Random(1)
     one, candidates = conversations[0]
     for number, kept in enumerate(candidates):
-        before = own_tokens(model, pack(conversations, PAD_ID), number)
+        before = own_tokens(model, pack(conversations, PAD_ID, CPU), number)
         state = one.turns.index(kept.turn)
         later = tuple(200 + token % 50 for token in one.ids[state:])
         perturbed = replace(one, ids=one.ids[:state] + later)
         others = [candidate(rng, other.turn, longest=20) for other in candidates]
         others[number] = kept
-        after = own_tokens(model, pack([(perturbed, others)], PAD_ID), number)
+        after = own_tokens(model, pack([(perturbed, others)], PAD_ID, CPU), number)
         torch.testing.assert_close(after, before, atol=1e-9, rtol=0)
 
 
 def test_a_candidate_sees_its_whole_past(model: Any, conversations: Conversations) -> None:
     one, candidates = conversations[0]
-    before = own_tokens(model, pack(conversations, PAD_ID), 3)
+    before = own_tokens(model, pack(conversations, PAD_ID, CPU), 3)
     for at in range(one.turns.index(candidates[3].turn)):
         perturbed = replace(one, ids=(*one.ids[:at], 200, *one.ids[at + 1 :]))
-        after = own_tokens(model, pack([(perturbed, candidates)], PAD_ID), 3)
+        after = own_tokens(model, pack([(perturbed, candidates)], PAD_ID, CPU), 3)
         # The last parent has read all of the state.
         assert (after[:, -1] - before[:, -1]).abs().max() > 1e-6
 
@@ -182,6 +184,7 @@ def test_a_case_made_by_hand() -> None:
             (other, [Candidate(0, (40, 41), (-4.0, -5.0))]),
         ],
         PAD_ID,
+        CPU,
     )
     # The conversation up to the last state that is used, then the candidates one after another.
     assert packed.ids.tolist() == [
@@ -220,5 +223,5 @@ def test_a_case_made_by_hand() -> None:
 
 def test_packing_reads_a_conversation_once() -> None:
     one = episode(random.Random(2), turns=10)
-    packed = pack([(one, [candidate(random.Random(t), t) for t in range(10)])], PAD_ID)
+    packed = pack([(one, [candidate(random.Random(t), t) for t in range(10)])], PAD_ID, CPU)
     assert packed.ids.numel() < len(one.ids) + 10 * 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,17 @@ from typing import Any
 import pytest
 import torch
 
+from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.format import ConversationFormat
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.model.sampling import SamplingConfig
 from convgym.conversation import Episode, Message
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation, Policy
 
 Hold = Callable[..., list[Episode]]
+MakeModel = Callable[..., LanguageModel]
 
 
 def conversation(seed: int, *texts: str) -> Conversation:
@@ -43,7 +48,7 @@ def test_a_saved_policy_says_the_same(
     policy: LanguageModelPolicy, hold: Hold, tmp_path: Path
 ) -> None:
     policy.save(tmp_path)
-    loaded = LanguageModelPolicy.from_pretrained(tmp_path, max_new_tokens=12)
+    loaded = LanguageModelPolicy.from_pretrained(tmp_path, config=PolicyConfig(max_new_tokens=12))
     assert hold(loaded, range(8)) == hold(policy, range(8))
 
 
@@ -51,24 +56,24 @@ def test_text_is_what_the_tokens_spell(policy: LanguageModelPolicy) -> None:
     for response in policy.act([conversation(seed, "Hi.") for seed in range(9)]):
         assert response.token_ids is not None
         assert response.token_logprobs is not None
-        assert response.text == policy.format.decode(response.token_ids)
+        assert response.text == policy.model.format.decode(response.token_ids)
         assert len(response.token_ids) == len(response.token_logprobs)
         assert response.logprob == pytest.approx(sum(response.token_logprobs))
 
 
 def test_a_conversation_led_by_others_is_read_from_its_words(
-    make_model: Callable[..., Any], format: ConversationFormat
+    make_model: MakeModel, format: ConversationFormat
 ) -> None:
     """Also when the policy said the same words to another customer."""
     read = []
-    policy = LanguageModelPolicy(make_model(), format, max_new_tokens=4)
-    original = policy._generator.sample
+    policy = LanguageModelPolicy(make_model(max_new_tokens=4))
+    original = policy._sampler.sample
 
     def spy(prompts: Any, generator: torch.Generator) -> Any:
         read.append([prompt.ids for prompt in prompts])
         return original(prompts, generator)
 
-    policy._generator.sample = spy  # type: ignore[method-assign]
+    policy._sampler.sample = spy  # type: ignore[method-assign]
     [response] = policy.act([conversation(1, "Hi.")])
     texts = ("Hi.", response.text, "Yes.")
     policy.act([conversation(1, *texts), conversation(2, *texts)])
@@ -77,26 +82,47 @@ def test_a_conversation_led_by_others_is_read_from_its_words(
     assert foreign == format.prompt(conversation(2, *texts).messages)
 
 
-def test_a_reset_forgets_what_older_weights_said(
-    make_model: Callable[..., Any], format: ConversationFormat, hold: Hold
-) -> None:
-    policy = LanguageModelPolicy(make_model(), format, max_new_tokens=8)
-    fresh = LanguageModelPolicy(make_model(seed=1), format, max_new_tokens=8)
+def test_a_reset_forgets_what_older_weights_said(make_model: MakeModel, hold: Hold) -> None:
+    policy = LanguageModelPolicy(make_model(max_new_tokens=8))
+    fresh = LanguageModelPolicy(make_model(seed=1, max_new_tokens=8))
     hold(policy, range(5))
-    policy.model.load_state_dict(fresh.model.state_dict())
+    policy.model.load_weights(fresh.model.weights())
     assert hold(policy, range(5)) == hold(fresh, range(5))
 
 
-def test_dropout_is_off(make_model: Callable[..., Any], format: ConversationFormat) -> None:
-    assert not LanguageModelPolicy(make_model().train(), format).model.training
+def test_dropout_is_off(make_model: MakeModel) -> None:
+    model = make_model()
+    model.network.train()
+    assert not LanguageModelPolicy(model).model.network.training
 
 
-@pytest.mark.parametrize("options", [{"temperature": 0.0}, {"max_new_tokens": 0}])
-def test_bad_settings_are_refused(
-    make_model: Callable[..., Any], format: ConversationFormat, options: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("settings", [SamplingConfig, PolicyConfig])
+@pytest.mark.parametrize(
+    "options", [{"temperature": 0.0}, {"temperature": math.nan}, {"max_new_tokens": 0}]
+)
+def test_bad_settings_are_refused(settings: Callable[..., Any], options: dict[str, Any]) -> None:
     with pytest.raises(ConvgymError, match=next(iter(options))):
-        LanguageModelPolicy(make_model(), format, **options)
+        settings(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "float16"}, "dtype must be one of auto, float32, bfloat16, got 'float16'"),
+        ({"generation_batch": 0}, "generation_batch must be at least 1 or None, got 0"),
+    ],
+)
+def test_other_bad_settings_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConvgymError, match=message):
+        PolicyConfig(**options)
+
+
+def test_a_voice_shares_the_weights(policy: LanguageModelPolicy) -> None:
+    bolder = policy.voice(None, 1.5)
+    assert policy.voice(None, 1.0) is policy
+    assert bolder.model.network is policy.model.network
+    assert bolder.model.sampling == SamplingConfig(1.5, policy.model.sampling.max_new_tokens)
+    assert policy.model.sampling.temperature == 1.0
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
@@ -111,11 +137,11 @@ def test_smollm2_tells_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_model_that_bends_its_logits_is_refused(
-    make_model: Callable[..., Any], format: ConversationFormat
+    make_model: MakeModel,
 ) -> None:
     model = make_model()
-    model.register_forward_hook(
+    model.network.register_forward_hook(
         lambda module, args, output: setattr(output, "logits", output.logits.tanh())
     )
     with pytest.raises(ConvgymError, match="logits"):
-        LanguageModelPolicy(model, format)
+        LanguageModelPolicy(model)

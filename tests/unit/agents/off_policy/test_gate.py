@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 
-from convgym.agents.model.batch import collate
 from convgym.agents.model.format import ConversationFormat
-from convgym.agents.model.logprobs import response_logprobs
-from convgym.agents.model.sampling import SamplingConfig
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.off_policy.gate import Gain, GateConfig, predicted_gain
 from convgym.agents.values.fitting import ValueEstimates
 from convgym.errors import ConvgymError
@@ -21,7 +18,7 @@ from tests.unit.agents.logs import BAD, EASY, GOOD, HARD, conversation, written_
 
 torch.set_num_threads(1)
 
-MakeModel = Callable[..., Any]
+MakeModel = Callable[..., LanguageModel]
 
 
 def judged(values: tuple[float, ...], returns: tuple[float, ...]) -> ValueEstimates:
@@ -31,15 +28,14 @@ def judged(values: tuple[float, ...], returns: tuple[float, ...]) -> ValueEstima
 def test_the_estimate_is_that_of_a_loop(make_model: MakeModel, format: ConversationFormat) -> None:
     old, new = make_model(seed=0), make_model(seed=1)
     log = written_by(
-        old, format, [conversation(format, EASY, (GOOD, BAD)), conversation(format, HARD, (BAD,))]
+        old, [conversation(format, EASY, (GOOD, BAD)), conversation(format, HARD, (BAD,))]
     )
     opinions = [judged((0.2, 0.6), (0.5, 1.0)), judged((0.3,), (0.0,))]
     mean = (0.3 + 0.4 - 0.3) / 3  # what V is too low by
     expected, ratios = [], []
     for episode, opinion in zip(log, opinions, strict=True):
-        batch = collate([episode], format.pad_id)
         with torch.no_grad():
-            logprobs = response_logprobs(new, format, batch).tolist()
+            logprobs = new.logprobs(new.collate([episode])).tolist()
         before = [p for p in episode.logprobs if not math.isnan(p)]
         turns = [turn for turn in episode.turns if turn >= 0]
         gain = 0.0
@@ -50,7 +46,7 @@ def test_the_estimate_is_that_of_a_loop(make_model: MakeModel, format: Conversat
             gain += (min(ratio, 2.0) - 1) * (after - value - mean)
             ratios.append(min(ratio, 2.0))
         expected.append(gain)
-    found = predicted_gain(new, old, log, opinions, SamplingConfig(format, 1.0, 8), max_ratio=2.0)
+    found = predicted_gain(new, old, log, opinions, max_ratio=2.0)
     assert found.mean == pytest.approx(sum(expected) / 2, rel=1e-4)
     assert found.standard_error == pytest.approx(abs(expected[0] - expected[1]) / 2, rel=1e-4)
     assert abs(found.mean) > 1e-3
@@ -60,11 +56,9 @@ def test_the_estimate_is_that_of_a_loop(make_model: MakeModel, format: Conversat
 
 def test_the_policy_itself_gains_nothing(make_model: MakeModel, format: ConversationFormat) -> None:
     model = make_model()
-    log = written_by(model, format, [conversation(format, EASY, (GOOD, BAD))] * 3)
+    log = written_by(model, [conversation(format, EASY, (GOOD, BAD))] * 3)
     opinions = [judged((0.2, 0.6), (0.5, 1.0))] * 3
-    found = predicted_gain(
-        model, model, log, opinions, SamplingConfig(format, 1.0, 8), max_ratio=5.0
-    )
+    found = predicted_gain(model, model, log, opinions, max_ratio=5.0)
     assert found.mean == pytest.approx(0, abs=1e-5)
     assert found.passes(GateConfig())
 
@@ -72,11 +66,9 @@ def test_the_policy_itself_gains_nothing(make_model: MakeModel, format: Conversa
 def test_exploration_is_no_gain(make_model: MakeModel, format: ConversationFormat) -> None:
     """The log was sampled hotter than the policy that was deployed speaks."""
     model = make_model()
-    log = written_by(make_model(seed=1), format, [conversation(format, EASY, (GOOD, BAD))] * 3)
+    log = written_by(make_model(seed=1), [conversation(format, EASY, (GOOD, BAD))] * 3)
     opinions = [judged((0.2, 0.6), (0.5, 1.0))] * 3
-    found = predicted_gain(
-        model, model, log, opinions, SamplingConfig(format, 1.0, 8), max_ratio=5.0
-    )
+    found = predicted_gain(model, model, log, opinions, max_ratio=5.0)
     assert found.mean == 0
 
 
@@ -86,19 +78,19 @@ def test_a_policy_that_says_what_sold_more_often_gains(
     model = make_model(layers=1)
     log = written_by(
         model,
-        format,
         [conversation(format, EASY, (word,), float(word == GOOD)) for word in (GOOD, BAD)] * 8,
     )
-    opinions = [judged((0.5,), (one.outcome,)) for one in log]
-    speech = SamplingConfig(format, 1.0, 8)
+    opinions = [judged((0.5,), (episode.outcome,)) for episode in log]
     for sign in (1, -1):
         other = make_model(layers=1)
-        optimizer = torch.optim.SGD(other.parameters(), lr=1e-3)
-        batch = collate(log, format.pad_id)
-        sold = torch.tensor([one.outcome for one in log])[batch.response.nonzero()[:, 0]] - 0.5
-        (-sign * (sold * response_logprobs(other, format, batch)).sum()).backward()
+        optimizer = torch.optim.SGD(other.trained_parameters(), lr=1e-3)
+        batch = other.collate(log)
+        sold = (
+            torch.tensor([episode.outcome for episode in log])[batch.response.nonzero()[:, 0]] - 0.5
+        )
+        (-sign * (sold * other.logprobs(batch)).sum()).backward()
         optimizer.step()
-        found = predicted_gain(other, model, log, opinions, speech, max_ratio=5.0)
+        found = predicted_gain(other, model, log, opinions, max_ratio=5.0)
         assert sign * found.mean > 0
 
 
@@ -107,11 +99,9 @@ def test_when_all_failed_other_words_promise_nothing(
 ) -> None:
     """A value that hoped for a sale a turn before each failure is no case for a new policy."""
     model, other = make_model(), make_model(seed=1)
-    log = written_by(model, format, [conversation(format, EASY, (GOOD, BAD))] * 6)
+    log = written_by(model, [conversation(format, EASY, (GOOD, BAD))] * 6)
     opinions = [judged((0.5, 0.5), (0.0, 0.0))] * 6
-    found = predicted_gain(
-        other, model, log, opinions, SamplingConfig(format, 1.0, 8), max_ratio=5.0
-    )
+    found = predicted_gain(other, model, log, opinions, max_ratio=5.0)
     assert found.mean == pytest.approx(0, abs=1e-6)
 
 
@@ -137,12 +127,11 @@ def test_a_policy_that_the_log_does_not_hold_is_turned_down(
 ) -> None:
     """It says what nobody said: the estimate is the same 0 for the best and for the worst."""
     model, far = make_model(layers=1), make_model(layers=1, seed=5)
-    for parameter in far.parameters():
+    for parameter in far.trained_parameters():
         parameter.data *= 2  # sure of other words
-    log = written_by(model, format, [conversation(format, EASY, (GOOD, BAD))] * 8)
+    log = written_by(model, [conversation(format, EASY, (GOOD, BAD))] * 8)
     opinions = [judged((0.5, 0.5), (0.5, float(i % 2))) for i in range(8)]
-    speech = SamplingConfig(format, 1.0, 8)
-    same, other = (predicted_gain(one, model, log, opinions, speech, 5.0) for one in (model, far))
+    same, other = (predicted_gain(new, model, log, opinions, 5.0) for new in (model, far))
     assert same.coverage == pytest.approx(1, abs=1e-4)
     assert same.metrics()["gate_coverage"] == same.coverage
     assert same.passes(GateConfig())
@@ -157,10 +146,8 @@ def test_too_few_conversations_know_no_error(
     make_model: MakeModel, format: ConversationFormat, n: int
 ) -> None:
     model = make_model(layers=1)
-    log = written_by(model, format, [conversation(format, EASY, (GOOD,))] * n)
-    found = predicted_gain(
-        model, model, log, [judged((0.5,), (1.0,))] * n, SamplingConfig(format, 1.0, 8), 5.0
-    )
+    log = written_by(model, [conversation(format, EASY, (GOOD,))] * n)
+    found = predicted_gain(model, model, log, [judged((0.5,), (1.0,))] * n, 5.0)
     assert found.standard_error == math.inf
     assert found.metrics() == {}
     assert found.passes(GateConfig())

@@ -10,6 +10,7 @@ import pytest
 
 from convgym.agents import AGENTS, make_agent
 from convgym.agents.pretrain import pretrain
+from convgym.agents.training.collector import Collector
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
 from convgym.shop.catalog import load_catalog, refuse_held_out
@@ -21,7 +22,7 @@ RESERVED = "catalog 'bicycles' is reserved for evaluation: train on another"
 def test_agents_refuse_to_train_on_it(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConvgymError, match=RESERVED):
         make_agent(name).train(
-            conversations=8, seed=0, environment={"catalog": "bicycles"}, folder=tmp_path
+            Collector(8, seed=0, environment={"catalog": "bicycles"}), folder=tmp_path
         )
     assert not list(tmp_path.iterdir())
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from convgym.agents import make_agent
-from convgym.agents.model.batch import collate, tokenise
-from convgym.agents.model.logprobs import response_logprobs
+from convgym.agents.model.batch import tokenise
 from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.training.collector import Collector
 from convgym.rollout import rollout
 
 SUGGESTED = {"customer": "suggested"}
@@ -19,7 +19,7 @@ def policy() -> LanguageModelPolicy:
 
 
 def test_states_are_read_without_loss_and_fit_the_context(policy: LanguageModelPolicy) -> None:
-    format, longest = policy.format, 0
+    format, longest = policy.model.format, 0
     before, after = format.reply("")[:1], format.reply("")[1:]
     episodes = rollout(policy, range(40), environment=SUGGESTED)
     replies = [turn.reply for episode in episodes for turn in episode.turns]
@@ -30,14 +30,15 @@ def test_states_are_read_without_loss_and_fit_the_context(policy: LanguageModelP
         assert format.decode(ids[len(before) : len(ids) - len(after)]) == reply
     for episode in episodes:
         longest = max(longest, len(format.prompt(episode.messages())))
-    assert longest < policy.model.config.max_position_embeddings / 2
+    assert longest < policy.model.network.config.max_position_embeddings / 2
 
 
 def test_training_sees_the_probabilities_that_were_sampled(policy: LanguageModelPolicy) -> None:
     """Conversations are trained on whole: what was sent stands between the right responses."""
     episodes = rollout(policy, range(16), environment=SUGGESTED)
-    batch = collate([tokenise(e, policy.format) for e in episodes], policy.format.pad_id)
-    found = response_logprobs(policy.model, policy.format, batch, policy.temperature)
+    model = policy.model
+    batch = model.collate([tokenise(episode, model.format) for episode in episodes])
+    found = model.logprobs(batch)
     assert found.detach().tolist() == pytest.approx(
         batch.logprobs[batch.response].tolist(), abs=1e-4
     )
@@ -48,5 +49,5 @@ def test_training_sees_the_probabilities_that_were_sampled(policy: LanguageModel
     ("name", "settings"), [("bc", {}), ("online-ppo", {}), ("iterative-ppo", {"rounds": 1})]
 )
 def test_agents_train_on_suggestions(name: str, settings: dict[str, int]) -> None:
-    report = make_agent(name, **settings).train(conversations=24, seed=0, environment=SUGGESTED)
-    assert (report.conversations, report.excluded) == (24, 0)
+    report = make_agent(name, **settings).train(Collector(24, seed=0, environment=SUGGESTED))
+    assert (report.usage.conversations, report.usage.excluded) == (24, 0)

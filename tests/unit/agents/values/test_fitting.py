@@ -13,19 +13,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convgym.agents.model.batch import TokenisedEpisode, collate
+from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.format import ConversationFormat
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.values.fitting import (
     ValueEstimates,
     WeightedEpisode,
     _value_loss,
     diagnose,
     fit,
-    importance,
     judge,
     lambda_returns,
 )
 from convgym.agents.values.q_function import QEnsemble, QFunction, QFunctionConfig
+from convgym.agents.values.reuse import importance
+from convgym.progress import Progress
 from tests.unit.agents.logs import (
     BAD,
     EASY,
@@ -40,7 +42,7 @@ from tests.unit.agents.logs import (
 
 torch.set_num_threads(1)
 
-MakeModel = Callable[..., Any]
+MakeModel = Callable[..., LanguageModel]
 
 probabilities = st.floats(0, 1)
 
@@ -83,7 +85,7 @@ def test_importance_is_the_capped_ratio_of_what_was_said_from_a_turn_on(
     log_ratios: list[float],
 ) -> None:
     naive = [
-        min(1.0, math.prod(math.exp(one) for one in log_ratios[turn:]))
+        min(1.0, math.prod(math.exp(log_ratio) for log_ratio in log_ratios[turn:]))
         for turn in range(len(log_ratios))
     ]
     assert importance(log_ratios) == pytest.approx(naive, rel=1e-9)
@@ -94,8 +96,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def fitted(
-    model: Any,
-    format: ConversationFormat,
+    model: LanguageModel,
     log: Sequence[TokenisedEpisode],
     *,
     earlier: Sequence[WeightedEpisode] = (),
@@ -108,7 +109,6 @@ def fitted(
         log,
         earlier=earlier,
         held_out=held_out,
-        pad_id=format.pad_id,
         generator=seeded(),
     )
     return ensemble, judged
@@ -135,7 +135,6 @@ def test_fit_learns_which_customers_buy_and_which_words_sell(
     log = synthetic_log(format, 400)
     ensemble, judged = fitted(
         make_model(hidden=32, layers=1),
-        format,
         log,
         form=form,
         loss=loss,
@@ -154,7 +153,7 @@ def test_fit_learns_which_customers_buy_and_which_words_sell(
         conversation(format, HARD, (BAD, GOOD)),
     ]
     for member in ensemble:
-        (easy, sold), (hard, lost) = (one.values for one in judge(member, settled, format.pad_id))
+        (easy, sold), (hard, lost) = (one.values for one in judge(member, settled))
         assert easy == pytest.approx(0.75, abs=0.25)
         assert hard == pytest.approx(0.25, abs=0.25)
         assert sold == pytest.approx(1.0, abs=0.25)
@@ -167,7 +166,6 @@ def test_fit_learns_which_customers_buy_and_which_words_sell(
     scores = ensemble.score(
         [state for state in states for _ in range(2)],
         [(word, format.end_id) for _ in states for word in (GOOD, BAD)],
-        format=format,
         generator=seeded(),
     )
     good, bad = scores.view(-1, 2).unbind(1)
@@ -233,7 +231,7 @@ def test_the_value_loss_is_that_of_a_loop_over_tokens(
             total += factor * weight[turn] * (cross_entropy if loss == "bce" else squared)
             mass += factor * weight[turn]
 
-    batch = collate(log, format.pad_id, endings=True)
+    batch = member.model.collate(log, endings=True)
     with torch.no_grad():
         found = _value_loss(
             member,
@@ -269,9 +267,9 @@ def test_what_is_judged_was_not_seen(
     """Conversations of the flipped one's own fold are judged as before, all others are not."""
     log, model = synthetic_log(format, 12), make_model(layers=1)
     settings: dict[str, Any] = {"folds": folds, "form": form, "epochs": 2}
-    _, judged = fitted(model, format, log, **settings)
+    _, judged = fitted(model, log, **settings)
     for number in (0, 7):
-        _, other = fitted(model, format, flipped(log, number), **settings)
+        _, other = fitted(model, flipped(log, number), **settings)
         changed = moved(judged, other)
         assert number not in changed
         assert len(changed) == 12 - 12 // folds
@@ -283,10 +281,10 @@ def test_a_single_member_judges_unseen_what_was_held_out(
 ) -> None:
     log, model = synthetic_log(format, 12), make_model(layers=1)
     settings: dict[str, Any] = {"folds": 1, "held_out": 4, "epochs": 2}
-    _, judged = fitted(model, format, log, **settings)
+    _, judged = fitted(model, log, **settings)
     assert len(judged) == 12
     for number, expected in ((2, []), (7, list(range(12)))):
-        _, other = fitted(model, format, flipped(log, number), **settings)
+        _, other = fitted(model, flipped(log, number), **settings)
         assert moved(judged, other) == expected
 
 
@@ -295,7 +293,7 @@ def test_earlier_rounds_are_seen_by_all_members(
 ) -> None:
     log, model = synthetic_log(format, 12), make_model(layers=1)
     found = [
-        fitted(model, format, log[:8], earlier=[WeightedEpisode(one, (1.0, 1.0)) for one in old])[1]
+        fitted(model, log[:8], earlier=[WeightedEpisode(one, (1.0, 1.0)) for one in old])[1]
         for old in (log[8:], flipped(log[8:], 0))
     ]
     assert moved(*found) == list(range(8))
@@ -309,7 +307,6 @@ def test_what_has_no_weight_counts_nothing(
         found = [
             fitted(
                 model,
-                format,
                 log[:8],
                 earlier=[WeightedEpisode(one, weights) for one in old],
                 reply_weight=0.0,
@@ -326,7 +323,6 @@ def test_a_minibatch_without_any_weight_does_no_harm(
     long = conversation(format, EASY, (GOOD,) * 6, 1.0)  # stands apart from the others
     ensemble, judged = fitted(
         make_model(layers=1),
-        format,
         synthetic_log(format, 4),
         earlier=[WeightedEpisode(long, (0.0,) * 6)] * 2,
         form=form,
@@ -339,7 +335,7 @@ def test_a_minibatch_without_any_weight_does_no_harm(
 
 def test_a_single_turn_can_be_left_out(make_model: MakeModel, format: ConversationFormat) -> None:
     member = random_heads(QFunction(make_model(), QFunctionConfig())).eval()
-    batch = collate([conversation(format, EASY, (GOOD, BAD), 1.0)], format.pad_id, endings=True)
+    batch = member.model.collate([conversation(format, EASY, (GOOD, BAD), 1.0)], endings=True)
     hidden = member(batch.ids)
 
     def loss(weights: tuple[float, float], returns: tuple[float, float]) -> float:
@@ -364,11 +360,9 @@ def test_the_value_after_the_last_words_is_the_outcome(
             conversation(format, EASY, [said], float(sold), ending=YES if sold else NO),
         )
     model = make_model(hidden=32, layers=1)
-    ensemble, _ = fitted(model, format, log, epochs=30, learning_rate=5e-3)
-    batch = collate(
-        [conversation(format, EASY, [GOOD], ending=ending) for ending in (YES, NO)],
-        format.pad_id,
-        endings=True,
+    ensemble, _ = fitted(model, log, epochs=30, learning_rate=5e-3)
+    batch = model.collate(
+        [conversation(format, EASY, [GOOD], ending=ending) for ending in (YES, NO)], endings=True
     )
     for member in ensemble:
         with torch.no_grad():
@@ -385,7 +379,7 @@ def test_a_q_function_that_has_seen_nothing(
     """V = 1/2 and A = 0 everywhere, so that the targets are known."""
     log = synthetic_log(format, 70)  # more than one batch of 64
     member = QFunction(make_model(layers=1), QFunctionConfig(return_lambda=0.5, gamma=0.5))
-    for one, judged in zip(log, judge(member, log, format.pad_id), strict=True):
+    for one, judged in zip(log, judge(member, log), strict=True):
         assert judged == ValueEstimates(
             token_values=(0.5,) * 4,
             values=(0.5, 0.5),
@@ -399,12 +393,12 @@ def test_a_first_fit_begins_at_the_mean_outcome(
     make_model: MakeModel, format: ConversationFormat, loss: Literal["bce", "mse"]
 ) -> None:
     log = [conversation(format, EASY, [GOOD], float(i < 2)) for i in range(10)]
-    ensemble, judged = fitted(make_model(), format, log, folds=1, epochs=0, loss=loss)
+    ensemble, judged = fitted(make_model(), log, folds=1, epochs=0, loss=loss)
     assert [one.values[0] for one in judged] == pytest.approx([0.2] * 10)
     (member,) = ensemble
     random_heads(member)
     bias = float(member.value_head.bias.detach())
-    fit(ensemble, log, pad_id=format.pad_id, generator=seeded())
+    fit(ensemble, log, generator=seeded())
     assert float(member.value_head.bias.detach()) == bias  # fitted before: a warm start
 
 
@@ -414,7 +408,7 @@ def test_judging_reads_every_conversation_as_if_alone(
     config = QFunctionConfig(form="dueling", return_lambda=0.3)
     member = random_heads(QFunction(make_model(), config)).eval()
     log = [one for one in uneven_log(format) if one.n_turns]
-    for one, judged in zip(log, judge(member, log, format.pad_id), strict=True):
+    for one, judged in zip(log, judge(member, log), strict=True):
         with torch.no_grad():
             hidden = member(torch.tensor([one.ids]))[0]
             values = member.values(hidden).tolist()
@@ -460,13 +454,13 @@ def test_the_same_generator_gives_the_same_fit(
     make_model: MakeModel, format: ConversationFormat
 ) -> None:
     log, model = synthetic_log(format, 40), make_model(layers=1)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    one, judged = fitted(model, format, log, epochs=1)
-    same, again = fitted(model, format, log, epochs=1)
+    before = {name: value.clone() for name, value in model.weights().items()}
+    one, judged = fitted(model, log, epochs=1)
+    same, again = fitted(model, log, epochs=1)
     assert judged == again
     for name, value in one.state_dict().items():
         assert torch.equal(value, same.state_dict()[name])
-    for name, value in model.state_dict().items():  # Q has a body of its own
+    for name, value in model.weights().items():  # Q has a body of its own
         assert torch.equal(value, before[name])
 
 
@@ -479,7 +473,7 @@ def test_fit_takes_the_smallest_logs(
     log = [
         TokenisedEpisode((5, 6, format.end_id), (-1, 0, 0), (0.0,) * 3, float(i)) for i in range(n)
     ]
-    ensemble, judged = fitted(make_model(layers=1), format, log, folds=folds, form=form)
+    ensemble, judged = fitted(make_model(layers=1), log, folds=folds, form=form)
     assert len(judged) == n
     diagnostics = diagnose(log, judged, ensemble.config)
     assert all(math.isfinite(value) for value in diagnostics.values())
@@ -487,12 +481,11 @@ def test_fit_takes_the_smallest_logs(
 
 
 def test_progress_is_told_by_members(make_model: MakeModel, format: ConversationFormat) -> None:
-    told: list[tuple[int, int]] = []
+    told: list[Progress] = []
     fit(
         QEnsemble(make_model(layers=1), QFunctionConfig(folds=3, epochs=1)),
         synthetic_log(format, 6),
-        pad_id=format.pad_id,
         generator=seeded(),
-        tell=lambda done, total: told.append((done, total)),
+        progress=told.append,
     )
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert [(news.done, news.total) for news in told] == [(1, 3), (2, 3), (3, 3)]

@@ -31,12 +31,12 @@ def test_token_pairs_are_what_the_log_would_hold(policy: LanguageModelPolicy) ->
     # The very response that was given, as it was spelt, and one in words alone.
     given = [state.episode.turns[state.turn].response for state in states]
     responses = [[response, Response("Around $700.")] for response in given]
-    prompts, spelt = token_pairs(states, responses, policy.format)
+    prompts, spelt = token_pairs(states, responses, policy.model.format)
     assert len(prompts) == len(spelt) == 10
     for number, state in enumerate(states):
-        tokens = tokenise(state.episode, policy.format)
+        tokens = tokenise(state.episode, policy.model.format)
         assert prompts[2 * number] == prompts[2 * number + 1]
         whole = prompts[2 * number] + spelt[2 * number]
         assert tokens.ids[: len(whole)] == whole
         assert tokens.turns[len(whole) - 1] == state.turn
-        assert spelt[2 * number + 1] == policy.format.response("Around $700.")
+        assert spelt[2 * number + 1] == policy.model.format.response("Around $700.")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from convgym.agents.model.batch import TokenisedEpisode, collate, first_tokens, last_tokens
 from convgym.agents.model.format import ConversationFormat, Tokens
+from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.values.fitting import fit
 from convgym.agents.values.q_function import QEnsemble, QFunction, QFunctionConfig, combine
 from convgym.errors import ConvgymError
@@ -30,7 +31,7 @@ from tests.unit.agents.logs import (
 
 torch.set_num_threads(1)
 
-MakeModel = Callable[..., Any]
+MakeModel = Callable[..., LanguageModel]
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -62,7 +63,11 @@ def test_where_responses_begin_and_end() -> None:
         return TokenisedEpisode((5,) * len(turns), turns, (0.0,) * len(turns), 0.0)
 
     # The second holds an empty reply between its responses, and a response of one token.
-    batch = collate([row(-1, -1, 0, 0, 0, -1, 1, 1), row(-1, 0, 0, 1, 2, 2), row(-1, 0)], pad_id=0)
+    batch = collate(
+        [row(-1, -1, 0, 0, 0, -1, 1, 1), row(-1, 0, 0, 1, 2, 2), row(-1, 0)],
+        pad_id=0,
+        device=torch.device("cpu"),
+    )
     assert [one.nonzero()[:, 0].tolist() for one in first_tokens(batch)] == [[2, 6], [1, 3, 4], [1]]
     assert [one.nonzero()[:, 0].tolist() for one in last_tokens(batch)] == [[4, 7], [2, 3, 5], [1]]
 
@@ -88,7 +93,7 @@ def random_heads(members: Sequence[QFunction]) -> None:
     for number, member in enumerate(members):
         for head in (member.value_head, member.advantage_head):
             torch.nn.init.normal_(head.weight, generator=seeded(number))
-        for parameter in member.language_model.parameters():  # members that differ all through
+        for parameter in member.network.parameters():  # members that differ all through
             parameter.data *= 1 + 0.1 * number
 
 
@@ -127,7 +132,7 @@ def test_an_imagined_opinion_is_the_expected_value_after_a_reply(
     before, after = format.reply_frame
     prompts: list[Tokens] = [(5, 6, 7), (8, 9)]
     responses: list[Tokens] = [(10, format.end_id), (11, 12, 13, format.end_id)]
-    values, direct, found = member.opinions(prompts, responses, format, seeded())
+    values, direct, found = member.opinions(prompts, responses, seeded())
     with torch.no_grad():
         for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
             hidden, mean = member(torch.tensor([prompt + response]))[0], found[i]
@@ -136,7 +141,7 @@ def test_an_imagined_opinion_is_the_expected_value_after_a_reply(
             gain = float(member.values(hidden[-1])) - at_state
             assert float(direct[i]) == pytest.approx(gain, abs=1e-5)
             ids = prompt + response + before
-            logits = member.word_logits(member(torch.tensor([ids]))[0, -1])
+            logits = member.model.word_logits(member(torch.tensor([ids]))[0, -1])
             never = {*format.forbidden_ids, format.end_id} - {after[0]}
             logits[list(never)] = -torch.inf
             p = logits.softmax(-1)
@@ -181,13 +186,12 @@ def test_imagination_tells_rare_responses_apart(
         folds=1, imagined=1.0, replies=16, epochs=8, learning_rate=1e-2, max_reply_tokens=4
     )
     ensemble = QEnsemble(make_model(hidden=32, layers=1), config)
-    fit(ensemble, rare_words(format, 300), pad_id=format.pad_id, generator=seeded())
+    fit(ensemble, rare_words(format, 300), generator=seeded())
     states, _ = pairs_of([conversation(format, one, [REPLY]) for one in (EASY, HARD)])
     words = (GOOD, REPLY, BAD)
     scores = ensemble.score(
         [state for state in states for _ in words],
         [(word, format.end_id) for _ in states for word in words],
-        format=format,
         generator=seeded(),
     ).view(-1, 3)
     for good, plain, bad in scores.tolist():
@@ -215,7 +219,7 @@ def test_an_ensembles_score_without_imagination(
 ) -> None:
     ensemble = ensemble_of(make_model, imagined=0.0, form=form, combine=how)
     prompts, responses = some_pairs(format)
-    scores = ensemble.score(prompts, responses, format=format, generator=seeded())
+    scores = ensemble.score(prompts, responses, generator=seeded())
     for prompt, response, score in zip(prompts, responses, scores.tolist(), strict=True):
         values, opinions = [], []
         for member in ensemble:
@@ -233,7 +237,7 @@ def test_a_score_mixes_both_opinions(make_model: MakeModel, few_words: Conversat
 
     def score(imagined: float) -> Tensor:
         ensemble = ensemble_of(make_model, imagined=imagined)
-        return ensemble.score(prompts, responses, format=few_words, generator=seeded())
+        return ensemble.score(prompts, responses, generator=seeded())
 
     direct, both, dreamt = score(0.0), score(0.25), score(1.0)
     torch.testing.assert_close(both, 0.75 * direct + 0.25 * dreamt)
@@ -244,7 +248,7 @@ def test_a_score_mixes_both_opinions(make_model: MakeModel, few_words: Conversat
     states, said = [one for one, _ in different], [one for _, one in different]
     generator = seeded()
     imagined = torch.stack(
-        [member.opinions(states, said, few_words, generator)[2] for member in ensemble]
+        [member.opinions(states, said, generator)[2] for member in ensemble]
     ).mean(0)
     found = dict(zip(zip(prompts, responses, strict=True), dreamt.tolist(), strict=True))
     assert [found[pair] for pair in different] == pytest.approx(imagined.tolist(), abs=1e-5)
@@ -263,7 +267,6 @@ def test_equal_pairs_have_equal_scores_in_any_order(
         found[list(order)] = ensemble.score(
             [prompts[i] for i in order],
             [responses[i] for i in order],
-            format=few_words,
             generator=seeded(seed),
         )
         return found
@@ -282,6 +285,6 @@ def test_equal_pairs_have_equal_scores_in_any_order(
     assert all(len(scores) == 1 for scores in by_pair.values())
 
 
-def test_no_pairs_no_scores(make_model: MakeModel, format: ConversationFormat) -> None:
-    scores = ensemble_of(make_model).score([], [], format=format, generator=seeded())
+def test_no_pairs_no_scores(make_model: MakeModel) -> None:
+    scores = ensemble_of(make_model).score([], [], generator=seeded())
     assert scores.shape == (0,)
