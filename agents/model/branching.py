@@ -50,8 +50,9 @@ class _Layer(CacheLayerMixin):
             self.lazy_initialization(key_states, value_states)
         assert self.keys is not None and self.values is not None
         reading, slots = self._branches.reading, self._branches.slots
-        self.keys[reading, :, slots] = key_states[:, :, 0]
-        self.values[reading, :, slots] = value_states[:, :, 0]
+        # In mixed precision, what begins a branch may have come in another number type.
+        self.keys[reading, :, slots] = key_states[:, :, 0].to(self.keys.dtype)
+        self.values[reading, :, slots] = value_states[:, :, 0].to(self.values.dtype)
         used = self._branches.used
         return self.keys[reading, :, :used], self.values[reading, :, :used]
 

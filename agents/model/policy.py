@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from convgym.agents.model.checks import check, check_room
 from convgym.agents.model.config import PolicyConfig
-from convgym.agents.model.devices import BatchSizes, find_device, frozen_dtype, set_precision
+from convgym.agents.model.devices import BatchSizes, frozen_dtype, set_precision
 from convgym.agents.model.format import Tokens, chat_format, find_format
 from convgym.agents.model.generation import Prompt, ResponseSampler
 from convgym.agents.model.language_model import LanguageModel
@@ -20,6 +20,7 @@ from convgym.agents.model.lora import add_lora, merged
 from convgym.agents.model.sampling import SamplingConfig
 from convgym.conversation import Message, Response
 from convgym.errors import ConvgymError
+from convgym.llm.local.devices import find_device
 from convgym.llm.local.loading import load_folder
 from convgym.llm.local.smollm2 import load_smollm2, without_progress_bars
 from convgym.policy import Conversation
@@ -192,4 +193,3 @@ def _on_device(network: PreTrainedModel, device: torch.device) -> PreTrainedMode
 
 def _contents(messages: Sequence[Message]) -> tuple[str, ...]:
     return tuple(message["content"] for message in messages)
-

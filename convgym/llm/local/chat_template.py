@@ -173,9 +173,7 @@ def _frames(
     # What the next answer is prompted with beyond what stands in front of earlier ones.
     hint = short[len(before) :] if short.startswith(before) else ""
     if not (before.startswith(short) or short.startswith(before)) or gap.strip():
-        raise _UnusableTemplate(
-            "it does not keep a conversation as a prefix of its continuation"
-        )
+        raise _UnusableTemplate("it does not keep a conversation as a prefix of its continuation")
     if hint.strip() and not unthinking:
         raise _UnusableTemplate(
             f"it prompts for answers with {hint.strip()!r}, and does not keep that in front of "
@@ -195,9 +193,7 @@ def _frames(
     again = gap + answer + blank + end + reply_before + second + told(reply_after)
     other = gap + other_answer + blank + end + reply_before + third + reply_after
     if longer != opening_before + first + told(opening_after) + again + other:
-        raise _UnusableTemplate(
-            "it does not keep a conversation as a prefix of its continuation"
-        )
+        raise _UnusableTemplate("it does not keep a conversation as a prefix of its continuation")
     return ChatFrames(
         (opening_before, opening_after), (reply_before, reply_after), (gap, blank), end
     )

@@ -14,14 +14,15 @@ from convgym.llm.local.smollm2 import without_progress_bars
 def load_folder(folder: Path) -> tuple[Any, Any]:
     """Return network (float32, on the CPU) and tokenizer of a folder in Hugging Face format.
 
+    Code that comes with a model is not run.
+
     Raises:
         ConvgymError: where the folder holds no causal language model, or an unreadable one.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with refusing(f"cannot load the model in {str(folder)!r}"), without_progress_bars():
-        # A folder that somebody wrote runs no code.
+    with refusing(f"the model in {str(folder)!r} cannot be loaded"), without_progress_bars():
         network = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, trust_remote_code=False
         )

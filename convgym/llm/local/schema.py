@@ -74,9 +74,7 @@ class SchemaGuide:
             if problem := llguidance.LLMatcher.validate_grammar(grammar, self._tokenizer):
                 raise ConvgymError(f"this JSON schema cannot be enforced: {problem}")
             self._grammars[text] = grammar
-        return SchemaConstraint(
-            llguidance.LLMatcher(self._tokenizer, grammar), self._vocabulary
-        )
+        return SchemaConstraint(llguidance.LLMatcher(self._tokenizer, grammar), self._vocabulary)
 
 
 def _limited(schema: Mapping[str, Any], chars: int) -> dict[str, Any]:

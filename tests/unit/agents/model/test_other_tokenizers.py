@@ -165,7 +165,7 @@ def test_of_several_templates_a_seller_speaks_in_the_default(tmp_path: Path) -> 
 def test_a_system_message_without_room_is_refused(tmp_path: Path) -> None:
     folder = save(tmp_path, make_tokenizer(CHATML))
     config = PolicyConfig(system_message="laptops " * 200, max_new_tokens=8)
-    with pytest.raises(ConvgymError, match="reads 1024 tokens .* shorter system message"):
+    with pytest.raises(ConvgymError, match=r"reads 1024 tokens .* shorter system message"):
         LanguageModelPolicy.from_pretrained(folder, config=config)
 
 
@@ -182,6 +182,6 @@ def test_a_system_message_without_room_is_refused(tmp_path: Path) -> None:
 def test_a_broken_folder_is_one_error(tmp_path: Path, file: str, content: str) -> None:
     folder = save(tmp_path, make_tokenizer(CHATML))
     (folder / file).write_text(content, encoding="utf-8")
-    with pytest.raises(ConvgymError, match="cannot load the model in") as caught:
+    with pytest.raises(ConvgymError, match="cannot be loaded") as caught:
         LanguageModelPolicy.from_pretrained(folder)
     assert "\n" not in str(caught.value)

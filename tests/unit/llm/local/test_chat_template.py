@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from convgym.errors import ConvgymError
 from convgym.llm.local.chat_template import (
     named_template,
