@@ -130,7 +130,7 @@ class _Trial:
 
     def __init__(self, model: LanguageModel, length: int) -> None:
         self._model, self._length = model, length
-        self._random = torch.Generator().manual_seed(0)
+        self._random = torch.Generator(device="cpu").manual_seed(0)
 
     def compare(self) -> dict[str, float]:
         """Return the largest differences from a plain forward pass, by what was computed.
@@ -155,10 +155,10 @@ class _Trial:
         plain, of_head = self._plain([*sampled, *branched])
         n = len(read)
         return {
-            "after the output layer": of_head,
-            "in sampling with a cache": _apart(_logprobs(sampled).to(read.device), plain[:n]),
+            "after the output layer, by which logits are capped or scaled,": of_head,
+            "in sampling with a cache": _apart(_logprobs(sampled, model.device), plain[:n]),
             "of whole conversations": _apart(read, plain[:n]),
-            "in sampling branches": _apart(_logprobs(branched).to(read.device), plain[n:]),
+            "in sampling branches": _apart(_logprobs(branched, model.device), plain[n:]),
             "of packed responses": _apart(of_packs, plain[n:]),
         }
 
@@ -166,8 +166,9 @@ class _Trial:
         """Return the turns of both conversations, whose beginnings are the same."""
         model = self._model
         sampler = ResponseSampler(model.network, model.format, model.sampling)
-        words = sorted(set(range(_logits(model))) - {*model.format.forbidden_ids})
-        picked = torch.randint(len(words), (self._length,), generator=self._random).tolist()
+        words = sorted(set(range(model.vocabulary)) - {*model.format.forbidden_ids})
+        size = (self._length,)
+        picked = torch.randint(len(words), size, generator=self._random, device="cpu").tolist()
         ids = tuple(words[i] for i in picked)
         half, spoken = self._length // 2, _TURNS * _RESPONSE
         beginnings = [ids[:half], (*ids[: half // 2], ids[-1])]
@@ -190,8 +191,10 @@ class _Trial:
         And how far its logits are from those that the output layer makes of its hidden states.
         """
         model = self._model
-        rows = [torch.tensor(said.state + said.token_ids) for said in responses]
-        ids = pad_sequence(rows, batch_first=True).to(model.device)
+        rows = [
+            torch.tensor(said.state + said.token_ids, device=model.device) for said in responses
+        ]
+        ids = pad_sequence(rows, batch_first=True)
         output = model.network(input_ids=ids, use_cache=False, output_hidden_states=True)
         logits, hidden = output.logits, output.hidden_states[-1]
         if hidden.shape[-1] != model.width:
@@ -208,11 +211,6 @@ class _Trial:
         return torch.cat(found), _apart(of_head, logits.float().log_softmax(-1))
 
 
-def _logits(model: LanguageModel) -> int:
-    rows: int = len(model.network.get_output_embeddings().weight)
-    return min(rows, len(model.network.get_input_embeddings().weight))
-
-
 def _tokenised(turns: Sequence[_Said]) -> TokenisedEpisode:
     """Return a conversation of these turns, the last of which holds the others."""
     last = turns[-1]
@@ -225,8 +223,9 @@ def _tokenised(turns: Sequence[_Said]) -> TokenisedEpisode:
     return TokenisedEpisode(last.state + last.token_ids, tuple(numbers), tuple(logprobs), 0.0)
 
 
-def _logprobs(responses: Sequence[_Said]) -> Tensor:
-    return torch.tensor([logprob for said in responses for logprob in said.token_logprobs])
+def _logprobs(responses: Sequence[_Said], device: torch.device) -> Tensor:
+    scores = [logprob for said in responses for logprob in said.token_logprobs]
+    return torch.tensor(scores, device=device)
 
 
 def _apart(found: Tensor, plain: Tensor) -> float:

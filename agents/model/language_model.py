@@ -39,10 +39,7 @@ class LanguageModel:
     batch_sizes: BatchSizes
 
     def __post_init__(self) -> None:
-        layers = self.network.get_input_embeddings(), self.network.get_output_embeddings()
-        sizes = [len(layer.weight) for layer in layers if hasattr(layer, "weight")]
-        if sizes:
-            object.__setattr__(self, "format", self.format.within(min(sizes)))
+        object.__setattr__(self, "format", self.format.within(self.vocabulary))
 
     @classmethod
     def of(
@@ -69,6 +66,14 @@ class LanguageModel:
     def body(self) -> PreTrainedModel:
         """The network without its output layer."""
         return cast("PreTrainedModel", self.network.base_model)
+
+    @property
+    def vocabulary(self) -> int:
+        """The ids that can be both read and sampled are those below."""
+        layers = self.network.get_input_embeddings(), self.network.get_output_embeddings()
+        weights = [getattr(layer, "weight", None) for layer in layers]
+        sizes = [len(weight) for weight in weights if isinstance(weight, Tensor)]
+        return min(sizes or [self.network.config.get_text_config().vocab_size])
 
     @property
     def width(self) -> int:

@@ -147,7 +147,7 @@ def _ways(
 
 def _stand_ins(text: str) -> tuple[str, ...]:
     """Return words that do not occur in a text."""
-    words = _NAMES
+    words: tuple[str, ...] = _NAMES
     while any(word in text for word in words):
         words = tuple(word + word[-1] for word in words)
     return words
@@ -167,7 +167,10 @@ def _frames(
     short, long, longer = rendered(first), rendered(first, answer, second), rendered(*words)
     for text, said in ((short, words[:1]), (long, words[:3]), (longer, words)):
         if any(text.count(word) != 1 for word in said):
-            raise _UnusableTemplate("it repeats, changes or leaves out what is said")
+            raise _UnusableTemplate(
+                "it repeats, changes or leaves out what is said, so that no conversation is a "
+                "prefix of its continuation"
+            )
     before, after = long.split(answer)
     gap = before[len(short) :] if before.startswith(short) else ""
     # What the next answer is prompted with beyond what stands in front of earlier ones.

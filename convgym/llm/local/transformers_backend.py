@@ -168,7 +168,10 @@ class _ChatModel:
         return ids
 
     def _ids(self, messages: Sequence[ChatMessage]) -> Tokens:
-        plain = [{**m, "content": self._special.sub(" ", m["content"])} for m in messages]
+        plain = [
+            {"role": str(m["role"]), "content": self._special.sub(" ", m["content"])}
+            for m in messages
+        ]
         refusal = f"the chat template of model {self.name!r} refuses a customer's messages"
         with refusing(refusal):
             text = self._render(plain)
@@ -248,10 +251,10 @@ def _check(path: str, model: Any) -> None:
 
 def _short_of_greedy(model: Any, row: Row) -> float:
     """Return by how much a row's tokens are not the likeliest, in a plain forward pass."""
-    ids = torch.tensor([[*row.prompt, *row.answer]])
+    ids = torch.tensor([[*row.prompt, *row.answer]], device=model.device)
     logits = model(input_ids=ids, use_cache=False).logits[0].float()
     chosen = logits[len(row.prompt) - 1 : -1]
-    taken = chosen.gather(1, torch.tensor(row.answer)[:, None])
+    taken = chosen.gather(1, ids[0, len(row.prompt) :, None])
     return float((chosen - taken).max())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,11 +14,10 @@ import torch
 
 from convgym.agents import make_agent
 from convgym.agents.model.config import PolicyConfig
-from convgym.agents.model.format import ConversationFormat, chat_format
+from convgym.agents.model.format import chat_format
 from convgym.agents.model.generation import Prompt
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
-from convgym.agents.model.sampling import SamplingConfig
 from convgym.agents.training.collector import Collector
 from convgym.conversation import Episode, Message, Response, Turn
 from convgym.customers import Decision, Reply
@@ -78,9 +78,8 @@ ENVIRONMENT: dict[str, Any] = {"customer": Talkative, "max_turns": TURNS}
 
 
 @pytest.fixture
-def model(make_model: Callable[..., Any], format: ConversationFormat) -> LanguageModel:
-    network = make_model(layers=1, context=CONTEXT)
-    return LanguageModel.of(network, format, SamplingConfig(1.0, LONGEST))
+def model(make_model: Callable[..., LanguageModel]) -> LanguageModel:
+    return make_model(layers=1, context=CONTEXT, max_new_tokens=LONGEST)
 
 
 class Watched(LanguageModelPolicy):
@@ -134,9 +133,7 @@ def test_the_rest_takes_half_the_room_so_that_it_is_seldom_read_anew(model: Lang
     seed = max(episodes, key=lambda episode: len(episode.turns)).seed
     states = [states[seed] for states in policy.read if seed in states]
     fresh = [
-        after
-        for before, after in zip(states, states[1:], strict=False)
-        if after[: len(before)] != before
+        after for before, after in itertools.pairwise(states) if after[: len(before)] != before
     ]
     assert 0 < len(fresh) < len(states) / 2
     assert max(map(len, fresh)) <= (CONTEXT - LONGEST) / 2

@@ -164,7 +164,8 @@ def plain(model: LanguageModel, state: Sequence[int], spoken: Sequence[int]) -> 
     logits = model.network(input_ids=ids, use_cache=False).logits[0, len(state) - 1 : -1]
     logits[:, list(model.format.forbidden_ids)] = -torch.inf
     scores = (logits / model.sampling.temperature).log_softmax(-1)
-    return scores.gather(1, ids[0, len(state) :, None])[:, 0]
+    found: Tensor = scores.gather(1, ids[0, len(state) :, None])[:, 0]
+    return found
 
 
 @pytest.mark.parametrize("name", WORKING)
@@ -182,7 +183,10 @@ def test_what_works_computes_what_the_network_does(name: str, format: Conversati
         packed = model.pack(list(zip(log, candidates, strict=True)))
         chosen = packed.ids[packed.rows, packed.columns][:, None]
         of_packs = model.packed_distributions(packed).gather(1, chosen)[:, 0].tolist()
-        expected, found, branched, of_branches = [], [], [], []
+        expected: list[float] = []
+        found: list[float] = []
+        branched: list[float] = []
+        of_branches: list[float] = []
         for episode, others in zip(log, candidates, strict=True):
             for turn, start in enumerate(episode.response_starts()):
                 place = slice(start, start + episode.turns.count(turn))
@@ -250,7 +254,7 @@ def test_a_body_that_reads_otherwise_is_noticed(
 ) -> None:
     network = build(make, config, shape, len(format.tokenizer))
     network.base_model.register_forward_pre_hook(spoil, with_kwargs=True)
-    with pytest.raises(ConvgymError, match="differ by .* nats from those of a plain forward pass"):
+    with pytest.raises(ConvgymError, match=r"differ by .* nats from those of a plain forward pass"):
         check(LanguageModel.of(network, format))
 
 

@@ -88,7 +88,7 @@ class Letters(PreTrainedTokenizer):
 
     def __init__(self, **settings: Any) -> None:
         self._letters = [chr(code) for code in range(10, 127)]
-        super().__init__(**settings)
+        super().__init__(**settings)  # type: ignore[no-untyped-call]
 
     @property
     def vocab_size(self) -> int:
@@ -135,7 +135,7 @@ def test_a_model_may_have_other_logits_than_there_are_tokens(extra: int) -> None
 
 def test_a_tokenizer_of_another_model_is_refused() -> None:
     tokenizer = make_tokenizer(CHATML)
-    with pytest.raises(ConvgymError, match="200 logits, none for .*own tokenizer"):
+    with pytest.raises(ConvgymError, match=r"200 logits, none for .*own tokenizer"):
         LanguageModel.of(make_llama(200), find_format(tokenizer, ""))
     # Tags that were added without new embeddings cannot be read.
     with pytest.raises(ConvgymError, match="256 logits, none for"):
