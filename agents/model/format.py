@@ -71,7 +71,6 @@ class ConversationFormat:
         self._specials = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
         # A response may hold no special token but the one that ends it.
         self.forbidden_ids: Tokens = tuple(sorted(self._specials - {self.end_id}))
-        self._logits: int | None = None
         self._special_text = re.compile(
             "|".join(re.escape(str(token)) for token in tokenizer.added_tokens_decoder.values())
             or "(?!)"
@@ -94,8 +93,6 @@ class ConversationFormat:
         Raises:
             ConvgymError: when the tokenizer belongs to another model.
         """
-        if logits == self._logits:
-            return self
         words = set(self._vocabulary.values()) - self._specials
         frames = (*self._opening_frame, *self.reply_frame, (self.end_id,))
         missing = {token for frame in frames for token in frame if token >= logits}
@@ -106,12 +103,13 @@ class ConversationFormat:
                 f"none for {names or 'some words'}: use the model's own tokenizer, or resize its "
                 "token embeddings and train it"
             )
+        unnamed = set(range(logits)) - set(self._vocabulary.values())
+        forbidden = unnamed.union(token for token in self.forbidden_ids if token < logits)
+        if forbidden == set(self.forbidden_ids) and self.pad_id < logits:
+            return self
         format = copy.copy(self)
-        format._logits = logits
-        allowed = words | {self.end_id}
-        format.forbidden_ids = tuple(token for token in range(logits) if token not in allowed)
-        if self.pad_id >= logits:
-            format.pad_id = self.end_id
+        format.forbidden_ids = tuple(sorted(forbidden))
+        format.pad_id = self.pad_id if self.pad_id < logits else self.end_id
         return format
 
     @property

@@ -139,15 +139,19 @@ def test_the_rest_takes_half_the_room_so_that_it_is_seldom_read_anew(model: Lang
     assert max(map(len, fresh)) <= (CONTEXT - LONGEST) / 2
 
 
-def test_training_reads_what_was_read_in_sampling(model: LanguageModel) -> None:
-    policy, episodes = held(model)
+@pytest.mark.parametrize("context", range(300, 324, 2))
+def test_training_reads_what_was_read_in_sampling(
+    context: int, make_model: Callable[..., LanguageModel]
+) -> None:
+    model = make_model(layers=1, context=context, max_new_tokens=LONGEST)
+    policy, episodes = held(model, customer=Terse)
     log = model.tokenise(episodes)
     assert len(log) == len(episodes)
     cut = 0
     for episode, tokens in zip(episodes, log, strict=True):
         for turn, start in enumerate(tokens.response_starts()):
             assert policy.read[turn][episode.seed] == tokens.ids[:start]
-        assert len(tokens.ids + tokens.ending) <= CONTEXT
+        assert len(tokens.ids + tokens.ending) <= context
         if tokens.n_turns < len(episode.turns):
             cut += 1
             state = policy.read[tokens.n_turns][episode.seed]

@@ -17,6 +17,7 @@ from convgym.agents.model.format import ConversationFormat
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.model.sampling import SamplingConfig
+from convgym.agents.values.q_function import QFunction, QFunctionConfig
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 
@@ -307,3 +308,22 @@ def test_the_usable_context_is_what_every_layer_sees(
     for name, value in settings.items():
         setattr(config, name, value)
     assert usable_context(config) == context
+
+
+@pytest.mark.parametrize("name", ["mistral", "gemma3", "qwen2-window"])
+def test_packs_may_be_longer_than_a_window(name: str, format: ConversationFormat) -> None:
+    make, config, shape, window = WORKING[name]
+    network = build(make, config, shape, len(format.tokenizer))
+    model = LanguageModel.of(network, format, SamplingConfig(1.0, 4))
+    LanguageModelPolicy(model)
+    member = QFunction(model, QFunctionConfig(replies=2, max_reply_tokens=4))
+    torch.nn.init.normal_(member.value_head.weight)
+    prompt = format.opening("Hi, I need a laptop for work.")[:40]
+    responses = [(10 + i, 30 + i, format.end_id) for i in range(window)]
+    prompts = [prompt] * len(responses)
+    together = member.opinions(prompts, responses, torch.Generator().manual_seed(0))
+    for i in (0, len(responses) - 1):
+        alone = member.opinions(prompts[:1], responses[i : i + 1], torch.Generator().manual_seed(0))
+        assert float(together[0][i]) == pytest.approx(float(alone[0][0]), abs=1e-5)
+        assert float(together[1][i]) == pytest.approx(float(alone[1][0]), abs=1e-5)
+    assert together[2].isfinite().all()
