@@ -38,7 +38,7 @@ MIN_WORDS = 16
 
 _COST = 1e8
 """Parameters times tokens of a trial: small models are tried on longer conversations."""
-_SHORTEST, _LONGEST = 32, 512
+_SHORTEST, _LONGEST = 24, 512
 _RESPONSE = 2
 _TURNS = 2
 
