@@ -67,7 +67,7 @@ def check(model: LanguageModel) -> None:
     Raises:
         ConvgymError: for a model of a kind that cannot be used, with its type and the reason.
     """
-    network = model.network
+    network = model.network.eval()
     if network in _tried:
         return
     kind = f"models of type {_type(model)!r} cannot be used"

@@ -83,13 +83,16 @@ class LanguageModelPolicy:
         if system_message is None:
             kept = Path(path) / _SYSTEM_MESSAGE_FILE
             system_message = kept.read_text(encoding="utf-8") if kept.is_file() else SYSTEM_MESSAGE
+        format = find_format(tokenizer, system_message)
+        # While its weights are float32, and rounding hides nothing.
+        check(LanguageModel.of(network, format))
         if config.lora:
             add_lora(network, config.lora, frozen_dtype(config.dtype, device))
         else:
             set_precision(network, config.dtype)
         model = LanguageModel(
             _on_device(network, device),
-            find_format(tokenizer, system_message),
+            format,
             SamplingConfig(config.temperature, config.max_new_tokens),
             BatchSizes.of(device, config.generation_batch),
         )

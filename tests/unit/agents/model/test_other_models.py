@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from convgym.agents.model.checks import MIN_WORDS, check
+from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.context import usable_context
 from convgym.agents.model.format import ConversationFormat
 from convgym.agents.model.language_model import LanguageModel
+from convgym.agents.model.lora import LoRA
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.model.sampling import SamplingConfig
 from convgym.agents.values.q_function import QFunction, QFunctionConfig
@@ -327,3 +330,15 @@ def test_packs_may_be_longer_than_a_window(name: str, format: ConversationFormat
         assert float(together[0][i]) == pytest.approx(float(alone[0][0]), abs=1e-5)
         assert float(together[1][i]) == pytest.approx(float(alone[1][0]), abs=1e-5)
     assert together[2].isfinite().all()
+
+
+@pytest.mark.parametrize("settings", [{"dtype": "bfloat16"}, {"lora": LoRA(rank=2)}, {}])
+def test_rounding_hides_no_difference(
+    settings: dict[str, Any], format: ConversationFormat, tmp_path: Path
+) -> None:
+    shape = {**SHAPE, "logits_scaling": 1.01}
+    network = build("GraniteForCausalLM", "GraniteConfig", shape, len(format.tokenizer))
+    network.save_pretrained(tmp_path)
+    format.tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ConvgymError, match="'granite' cannot be used"):
+        LanguageModelPolicy.from_pretrained(tmp_path, config=PolicyConfig(**settings))
