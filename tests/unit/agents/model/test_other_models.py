@@ -342,3 +342,9 @@ def test_rounding_hides_no_difference(
     format.tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ConvgymError, match="'granite' cannot be used"):
         LanguageModelPolicy.from_pretrained(tmp_path, config=PolicyConfig(**settings))
+
+
+def test_a_model_without_words_is_refused(format: ConversationFormat) -> None:
+    body = T.LlamaModel(T.LlamaConfig(vocab_size=len(format.tokenizer), **ENDS, **SHAPE))
+    with pytest.raises(ConvgymError, match="'llama'.*no output layer"):
+        LanguageModelPolicy(LanguageModel.of(body, format))
