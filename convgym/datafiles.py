@@ -87,14 +87,42 @@ def _check_folder(folder: Path, wanted: Path) -> None:
         raise ConvgymError(f"cannot write to {wanted}: {error.strerror}") from None
 
 
+def part_of(path: Path) -> Path:
+    """Return where a file is written before it is moved into place."""
+    return path.with_name(f".{path.name}.part")
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file under another name, then move it into place."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a file under another name, then move it into place.
+
+    A reader finds the old file or the new one, never a part, also after a power cut. Links are
+    replaced, not followed. Raises OSError when it cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    part = part_of(path)
+    part.unlink(missing_ok=True)  # of an interrupted attempt
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        settle(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def settle(part: Path, path: Path) -> None:
+    """Move a whole file into place, and let the folder's entry reach the disk."""
     part.replace(path)
+    try:
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def dumps(data: Any, indent: int | None = None) -> str:

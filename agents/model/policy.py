@@ -90,7 +90,7 @@ class LanguageModelPolicy:
             if not (folder / "config.json").is_file():
                 raise ConvgymError(
                     f"no model at {str(path)!r}: expected 'default', 'smollm2' or a folder in "
-                    "Hugging Face format (make one with `convgym pretrain`)"
+                    f"Hugging Face format{_below(folder)}"
                 )
             with without_progress_bars():
                 model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -145,6 +145,14 @@ class LanguageModelPolicy:
         self.format.tokenizer.save_pretrained(folder)
         if self.format.briefing is not None:
             (folder / _BRIEFING_FILE).write_text(self.format.briefing, encoding="utf-8")
+
+
+def _below(folder: Path) -> str:
+    """Return what to do instead: a policy may lie deeper, as in a results folder."""
+    policies = sorted(path.parent for path in folder.glob("**/policy/config.json"))
+    if not policies:
+        return " (make one with `convgym pretrain`)"
+    return f"; did you mean {', '.join(map(str, policies[:4]))}?"
 
 
 def _contents(messages: Sequence[Message]) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ from rich.table import Table
 
 import convgym
 from convgym.benchmarks.provenance import commit, machine, now, versions
-from convgym.benchmarks.runs.manifest import FORMAT
+from convgym.benchmarks.runs.redaction import redacted
+from convgym.benchmarks.runs.schema import FORMAT
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.suite import CHECKS, Outcome, Plan
 from convgym.benchmarks.validation.verdicts import (
@@ -38,7 +39,7 @@ from convgym.benchmarks.validation.verdicts import (
     value,
 )
 from convgym.conversation import render
-from convgym.datafiles import dumps, plain, write_atomically
+from convgym.datafiles import check_new_folder, dumps, plain, write_atomically
 from convgym.errors import ConvgymError
 from convgym.statistics import Estimate
 
@@ -59,7 +60,7 @@ def make_manifest(subject: Subject, planned: Plan) -> dict[str, Any]:
         "run": {
             "customer": customer,
             "fingerprint": subject.fingerprint,
-            "environment": plain(subject.environment),
+            "environment": redacted(plain(subject.environment)),
             "catalog": subject.catalog.name,
             "conversations_each": subject.conversations,
             "seed": subject.seed,
@@ -75,11 +76,8 @@ def make_manifest(subject: Subject, planned: Plan) -> dict[str, Any]:
 
 
 def check_output(folder: Path) -> None:
-    """Raise ConvgymError unless a validation can be stored here: nothing is overwritten."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConvgymError(
-            f"{folder} exists and is never overwritten; give another folder with --output"
-        )
+    """Raise ConvgymError unless a validation can be stored here; its folder is made."""
+    check_new_folder(folder)
 
 
 def store(folder: Path, manifest: Mapping[str, Any], outcome: Outcome) -> Path:

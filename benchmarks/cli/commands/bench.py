@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,6 +17,7 @@ from convgym.benchmarks.cli.options import (
     names,
 )
 from convgym.benchmarks.terminal import console, say
+from convgym.errors import InfrastructureError
 
 
 def register(app: typer.Typer) -> None:
@@ -64,20 +64,12 @@ def bench(
         evaluation=environment(None, evaluate_on),
     )
     folder = output or Path("results") / f"{suite}-seed{seed}"
-    if customer_option:
-        _try_customer(chosen.evaluation_environment)
     try:
         with Display(console(error=True), chosen) as display:
-            run_suite(chosen, folder, seed=seed, progress=display.update)
+            results = run_suite(chosen, folder, seed=seed, progress=display.update)
     except KeyboardInterrupt:
         say(f"interrupted; the same command resumes {folder}", error=True)
         raise SystemExit(130) from None
     show_report(folder)
-
-
-def _try_customer(environment: Mapping[str, Any]) -> None:
-    """Make a customer, so that a mistake in its options is told before a run begins."""
-    from convgym.envs.scenario import Scenario
-
-    for dialogue in Scenario.of(environment).dialogues(1):
-        dialogue.close()
+    if not any(result.episodes for result in results):
+        raise InfrastructureError("the customer failed in every conversation: nothing was measured")

@@ -9,17 +9,20 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import convgym
 from convgym.benchmarks.cli import main
+from convgym.benchmarks.report.write import write_report
 from convgym.benchmarks.runs import runner, suites
 from convgym.benchmarks.runs.folder import read_manifest, read_results
-from convgym.benchmarks.runs.suites import Suite
+from convgym.benchmarks.runs.suites import START, Suite, select
+from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import InfrastructureError
-from tests.unit.benchmarks.conftest import World
+from tests.unit.benchmarks.conftest import SKILL, World
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -47,6 +50,10 @@ def run(
     return call
 
 
+def dict_customer(patience: float, **_: str) -> ScriptedCustomer:
+    return ScriptedCustomer(patience=patience)
+
+
 def is_one_line(err: str) -> bool:
     return err.startswith("convgym: error: ") and err.count("\n") == 1
 
@@ -68,7 +75,7 @@ def test_bench_shows_a_table_and_leaves_a_results_folder(run: Run, tmp_path: Pat
 
 
 def test_bench_takes_other_agents_sellers_and_environment(run: Run, tmp_path: Path) -> None:
-    options = ["--agents", "bc, bc", "--sellers", "none", "--catalog", "x", "--output", "out"]
+    options = ["--agents", "bc, bc", "--sellers", "none", "--catalog", "mobile", "--output", "out"]
     code, _, _ = run("bench", "tiny", *options)
     assert code == 0
     assert [row.job.label for row in read_results(tmp_path / "out")] == [
@@ -76,11 +83,11 @@ def test_bench_takes_other_agents_sellers_and_environment(run: Run, tmp_path: Pa
         "bc-seed0",
         "bc-seed1",
     ]
-    assert read_manifest(tmp_path / "out")["run"]["suite"]["environment"] == {"catalog": "x"}
+    assert read_manifest(tmp_path / "out")["run"]["suite"]["environment"] == {"catalog": "mobile"}
 
 
 def test_everybody_can_be_judged_on_another_catalogue(run: Run, world: World) -> None:
-    options = ["--catalog", "x", "--evaluate-on", "bicycles", "--personas", "difficult"]
+    options = ["--catalog", "mobile", "--evaluate-on", "bicycles", "--personas", "difficult"]
     code, out, _ = run("bench", "tiny", *options, "--output", "out")
     assert code == 0
     judged = {"catalog": "bicycles", "personas": "difficult"}
@@ -94,11 +101,111 @@ def test_logs_of_a_held_out_catalogue_are_refused(run: Run, tmp_path: Path) -> N
     assert not (tmp_path / "log.jsonl").exists()
 
 
-def test_a_second_bench_is_refused_with_the_way_out(run: Run) -> None:
-    run("bench", "tiny", "--output", "out")
+def test_a_second_bench_shows_what_is_there(run: Run, world: World) -> None:
+    _, first, _ = run("bench", "tiny", "--output", "out")
+    held = len(world.held)
     code, out, err = run("bench", "tiny", "--output", "out")
+    assert (code, out, err) == (0, first, "") and len(world.held) == held
+
+
+def test_a_bench_of_other_settings_is_refused_with_the_way_out(run: Run) -> None:
+    run("bench", "tiny", "--output", "out")
+    code, out, err = run("bench", "tiny", "--output", "out", "--seed", "1")
     assert (code, out) == (2, "") and is_one_line(err)
-    assert "finished run" in err and "--output" in err and "convgym report out" in err
+    assert "seed = 0, not 1" in err and "--output" in err and "convgym report out" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("bench tiny --agents none --sellers none", "nobody to compare"),
+        ("bench tiny --catalog bicycles", "reserved for evaluation"),
+        ("bench tiny --output file/out", "cannot write to file/out"),
+        ("bench tiny --output file", "cannot write to file"),
+        ("ladder --output file/out", "cannot write to file/out"),
+        ("logs write file/log.jsonl", "cannot write to file/log.jsonl"),
+        ("logs write file", "file exists and is never overwritten"),
+        ("validate scripted --output file/out", "cannot write to file/out"),
+        ("pretrain file/out", "cannot write to file/out"),
+        ("study speed file/out.json", "cannot write to file/out.json"),
+    ],
+)
+def test_what_cannot_be_is_told_before_the_first_conversation(
+    run: Run,
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: str,
+    told: str,
+) -> None:
+    def held(*_: object, **__: object) -> None:
+        raise AssertionError("a conversation was held")
+
+    monkeypatch.setattr("convgym.rollout._hold", held)
+    (tmp_path / "file").write_text("mine")
+    code, out, err = run(*arguments.split())
+    assert (code, out) == (2, "") and is_one_line(err) and told in err
+    assert not world.held and (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_folder_of_a_log_is_made(run: Run, tmp_path: Path) -> None:
+    assert run("logs", "write", "new/folder/log.jsonl", "--conversations", "2")[0] == 0
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["log.jsonl"]
+
+
+def test_a_log_is_there_as_a_whole_or_not_at_all(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(path: Path, episodes: object) -> int:
+        path.write_text("half a l")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("convgym.benchmarks.runs.logfile.write_log", cut)
+    assert run("logs", "write", "log.jsonl", "--conversations", "2")[0] != 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_customer_who_always_fails_is_no_success(run: Run, world: World) -> None:
+    world.failures = dict.fromkeys(SKILL, 50)
+    code, out, err = run("bench", "tiny", "--output", "out")
+    assert code == 1 and "invalid" in out
+    assert err.splitlines()[-1].startswith("convgym: error: the customer failed in every")
+
+
+def test_nobody_who_sells_is_told_loudly(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (START, "bc", "online-ppo"):
+        monkeypatch.setitem(SKILL, name, 0.0)
+    code, out, _ = run("bench", "tiny", "--output", "out")
+    assert code == 0 and "NO AGENT SOLD ANYTHING" in out and "others sell to it" in out
+    assert "NO AGENT SOLD ANYTHING" in (tmp_path / "out" / "report.html").read_text()
+    monkeypatch.setitem(SKILL, "competent", 0.0)
+    out = run("bench", "tiny", "--agents", "none", "--output", "sellers")[1]
+    assert "NOBODY SOLD ANYTHING" in out
+
+
+def test_a_policy_folder_one_level_too_high_is_named(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "run" / "agents" / "bc-seed0" / "policy").mkdir(parents=True)
+    (tmp_path / "run" / "agents" / "bc-seed0" / "policy" / "config.json").write_text("{}")
+    for folder in ("run/agents/bc-seed0", "run"):
+        code, out, err = run("chat", "--seller", folder)
+        assert (code, out) == (2, "") and is_one_line(err)
+        assert "did you mean" in err and "run/agents/bc-seed0/policy" in err
+
+
+def test_secrets_reach_neither_manifest_nor_page(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    options = {"auth_token": "sk-1", "base_url": "https://me:sk-1@host/v1?key=sk-1", "patience": 3}
+    customer = partial(dict_customer, API_KEY="sk-1")
+    chosen = select(suite, environment={"customer": customer, "customer_options": options})
+    runner.run_suite(chosen, tmp_path / "out", parts=world)
+    write_report(tmp_path / "out")
+    texts = [path.read_text() for path in (tmp_path / "out").glob("*.[jh]*")]
+    assert not any("sk-1" in text for text in texts)
+    assert any("patience" in text for text in texts)
 
 
 def test_an_interrupted_bench_says_how_to_go_on_and_does(
