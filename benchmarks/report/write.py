@@ -22,6 +22,7 @@ from convgym.benchmarks.runs.reading import (
 )
 from convgym.benchmarks.runs.scores import Score, scores
 from convgym.datafiles import write_atomically
+from convgym.errors import ConvgymError
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,16 @@ def write_report(folder: Path) -> Written:
 
     The picture is ``learning_curves.png``, or ``ladder.png`` of a run without agents.
 
-    Raises ConvgymError when the folder holds no results or they are damaged.
+    Raises ConvgymError when the folder holds no results, they are damaged, or the folder cannot
+    be written.
     """
+    try:
+        return _write(folder)
+    except OSError as error:
+        raise ConvgymError(f"cannot write the report into {folder}: {error.strerror}") from None
+
+
+def _write(folder: Path) -> Written:
     manifest, results = read_manifest(folder), read_results(folder)
     suite = manifest["run"]["suite"]
     ranking = scores(results)

@@ -18,6 +18,7 @@ def make_manifest(
     seed: int,
     configs: Mapping[str, Mapping[str, Any]],
     content: Mapping[str, Any] | None = None,
+    starts: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the manifest of a run that starts now.
 
@@ -26,6 +27,7 @@ def make_manifest(
         seed: the seed of the run.
         configs: the whole config of each agent, overrides included.
         content: digests of what the run reads, see ``identity.content``.
+        starts: the name of each agent's start.
 
     ``run`` is what must be equal for a run to be resumed; ``starts`` gets one entry, with the time
     (UTC) and the machine; ``finished`` is null until the last row is written. Secrets are left out.
@@ -36,6 +38,7 @@ def make_manifest(
             "suite": redacted(asdict(suite)),
             "seed": seed,
             "agents": {name: redacted(config) for name, config in configs.items()},
+            "starts": dict(starts or {}),
             "content": dict(content or {}),
             "convgym": convgym.__version__,
             "commit": commit(),

@@ -11,6 +11,7 @@ from pydantic_core import from_json
 
 from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.schema import FORMAT, MANIFEST, POINT, RESULT, explain
+from convgym.benchmarks.runs.suites import START
 from convgym.errors import ConvgymError
 
 
@@ -44,7 +45,14 @@ def read_results(folder: Path) -> list[Result]:
     """
     path = folder / "results.jsonl"
     results: dict[Any, Result] = {}
-    for result in map(Result.from_row, _valid_rows(path, RESULT)):
+    for row in _valid_rows(path, RESULT):
+        result = Result.from_row(row)
+        counted = (row.get("conversions"), row.get("episodes"))
+        if counted != (result.conversions, result.episodes):
+            raise ConvgymError(
+                f"{path} is damaged: the row of {result.job.label} counts other outcomes than it"
+                " holds"
+            )
         if results.setdefault(result.job, result) != result:
             raise ConvgymError(f"{path} holds two rows of {result.job.label} that differ")
     return list(results.values())
@@ -70,26 +78,25 @@ def missing_rows(manifest: dict[str, Any], results: Sequence[Result]) -> list[st
     n = suite["training_seeds"]
     done = {(result.job.kind, result.job.name, result.job.seed) for result in results}
     promised = [("seller", name, seed) for name in suite["sellers"]]
-    promised += [("start", name, seed) for name in _starts(results)]
+    promised += [("start", name, seed) for name in _starts(manifest)]
     promised += [
         ("agent", name, number)
         for name in suite["agents"]
         for number in range(seed * n, (seed + 1) * n)
     ]
-    missing = [
+    return [
         f"{name} (seed {number})" if kind == "agent" else name
         for kind, name, number in promised
         if (kind, name, number) not in done
     ]
-    starts = [result for result in results if result.job.kind == "start"]
-    if suite["agents"] and not starts and not _starts(results):
-        missing.append("the start")
-    return missing
 
 
-def _starts(results: Sequence[Result]) -> list[str]:
-    named = [result.start for result in results if result.start is not None]
-    return list(dict.fromkeys(named))
+def _starts(manifest: dict[str, Any]) -> list[str]:
+    """Return the names of the starts; before they stood in the manifest there was one for all."""
+    run = manifest["run"]
+    return list(
+        dict.fromkeys(run.get("starts", dict.fromkeys(run["suite"]["agents"], START)).values())
+    )
 
 
 def _valid_rows(path: Path, kind: TypeAdapter[Any]) -> list[dict[str, Any]]:

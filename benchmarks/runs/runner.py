@@ -64,7 +64,8 @@ def run_suite(
     starts = starts_of(configs)
     starts_by_name = {start.name: start for start in starts.values()}
     todo = tuple(jobs(suite, seed, starts=list(starts_by_name)))
-    manifest = make_manifest(suite, seed, configs, content(suite, configs))
+    names = {agent: start.name for agent, start in starts.items()}
+    manifest = make_manifest(suite, seed, configs, content(suite, configs), names)
     with ResultsFolder(output, manifest) as folder:
         done = {result.job: result for result in folder.results()}
         remaining = tuple(job for job in todo if job not in done)

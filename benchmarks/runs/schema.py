@@ -77,6 +77,7 @@ class _Run(TypedDict):
     convgym: str
     commit: _Commit
     versions: _Versions
+    starts: NotRequired[dict[str, Name]]  # runs of earlier versions lack it
 
 
 @with_config(_OPEN)

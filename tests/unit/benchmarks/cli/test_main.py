@@ -122,7 +122,7 @@ def test_a_bench_of_other_settings_is_refused_with_the_way_out(run: Run) -> None
         ("bench tiny --catalog bicycles", "reserved for evaluation"),
         ("bench tiny --output file/out", "cannot write to file/out"),
         ("bench tiny --output file", "cannot write to file"),
-        ("ladder --output file/out", "cannot write to file/out"),
+        ("bench ladder --sellers competent --output file/out", "cannot write to file/out"),
         ("logs write file/log.jsonl", "cannot write to file/log.jsonl"),
         ("logs write file", "file exists and is never overwritten"),
         ("validate scripted --output file/out", "cannot write to file/out"),

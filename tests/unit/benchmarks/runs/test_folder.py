@@ -33,7 +33,8 @@ RESULT = Result(JOB, "ppwtx", 2.5, 40, 4, 1.5, 0.5)
 
 @pytest.fixture
 def manifest(suite: Suite) -> dict[str, Any]:
-    return make_manifest(suite, 0, {"bc": {"rate": 0.1}})
+    starts = dict.fromkeys(suite.agents, START)
+    return make_manifest(suite, 0, {"bc": {"rate": 0.1}}, starts=starts)
 
 
 def episode(outcome: Any, turns: int) -> Episode:
