@@ -60,27 +60,29 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     write_atomically(path, dumps(data, indent=2) + "\n")
 
 
-def check_new_file(path: Path) -> None:
-    """Raise ConvgymError unless a new file can be written at ``path``; its folder is made.
+def check_new_file(path: Path, *, make_folder: bool = False) -> None:
+    """Raise ConvgymError unless a new file can be written at ``path``.
 
     For whoever works long or pays for what will be written there: mistakes are told beforehand.
+    Its folder must exist, or is made.
     """
     if path.exists():
         raise ConvgymError(f"{path} exists and is never overwritten; give another path")
-    _check_folder(path.parent, path)
+    _check_folder(path.parent, path, make=make_folder)
 
 
 def check_new_folder(path: Path) -> None:
     """Raise ConvgymError unless ``path`` can become a new folder, or is an empty one."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConvgymError(f"{path} exists and is never overwritten; give another folder")
-    _check_folder(path, path)
+    _check_folder(path, path, make=True)
 
 
-def _check_folder(folder: Path, wanted: Path) -> None:
-    """Make ``folder`` and try to write into it."""
+def _check_folder(folder: Path, wanted: Path, *, make: bool) -> None:
+    """Try to write into ``folder``, which is made if it may be."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

@@ -33,9 +33,9 @@ def content(suite: Suite, configs: Mapping[str, Mapping[str, Any]]) -> dict[str,
         "training": _environment(suite.environment) if suite.agents else None,
         "evaluation": _environment(judged),
         "models": {
-            name: _digest(sorted(Path(model).rglob("*")), Path(model))
+            name: _digest(sorted(folder.rglob("*")), folder)
             for name, config in configs.items()
-            if _is_folder(model := config.get("model"))
+            if (folder := Path(str(config.get("model")))).is_dir()
         },
     }
 
@@ -92,7 +92,7 @@ def _environment(options: Mapping[str, Any]) -> dict[str, Any]:
     digests: dict[str, Any] = {"customer": _fingerprint(options)}
     for within in (options, options.get("customer_options") or {}):
         for name in _FILES:
-            source = within.get(name)
+            source: Any = within.get(name)
             if _is_file(source):
                 digests[name] = _short(Path(source).read_bytes())
             elif hasattr(source, "model_dump_json"):
@@ -137,7 +137,3 @@ def _short(data: bytes) -> str:
 
 def _is_file(source: Any) -> bool:
     return isinstance(source, Path) or (isinstance(source, str) and source.endswith(".json"))
-
-
-def _is_folder(source: Any) -> bool:
-    return isinstance(source, str | Path) and Path(source).is_dir()

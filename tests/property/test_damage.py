@@ -39,7 +39,10 @@ Damage = Callable[[Path], None]
 
 
 def _bytes(change: Callable[[bytes], bytes]) -> Damage:
-    return lambda path: path.write_bytes(change(path.read_bytes())) and None
+    def damage(path: Path) -> None:
+        path.write_bytes(change(path.read_bytes()))
+
+    return damage
 
 
 def _lines(change: Callable[[list[bytes]], list[bytes]]) -> Damage:

@@ -124,6 +124,7 @@ def test_a_bench_of_other_settings_is_refused_with_the_way_out(run: Run) -> None
         ("bench tiny --output file", "cannot write to file"),
         ("bench ladder --sellers competent --output file/out", "cannot write to file/out"),
         ("logs write file/log.jsonl", "cannot write to file/log.jsonl"),
+        ("logs write no/such/log.jsonl", "cannot write to no/such/log.jsonl: No such file"),
         ("logs write file", "file exists and is never overwritten"),
         ("validate scripted --output file/out", "cannot write to file/out"),
         ("pretrain file/out", "cannot write to file/out"),
@@ -146,11 +147,6 @@ def test_what_cannot_be_is_told_before_the_first_conversation(
     code, out, err = run(*arguments.split())
     assert (code, out) == (2, "") and is_one_line(err) and told in err
     assert not world.held and (tmp_path / "file").read_text() == "mine"
-
-
-def test_the_folder_of_a_log_is_made(run: Run, tmp_path: Path) -> None:
-    assert run("logs", "write", "new/folder/log.jsonl", "--conversations", "2")[0] == 0
-    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["log.jsonl"]
 
 
 def test_a_log_is_there_as_a_whole_or_not_at_all(

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +221,7 @@ def test_a_full_disk_is_one_error_and_leaves_no_part(
     with ResultsFolder(tmp_path, manifest) as folder:
         folder.add(RESULT)
         monkeypatch.setattr(os, "fsync", full)
-        for action in (lambda: folder.add(RESULT), folder.finish):
+        for action in (partial(folder.add, RESULT), folder.finish):
             with pytest.raises(ConvgymError, match="No space left on device; rows that are done"):
                 action()
     assert read_results(tmp_path) == [RESULT]
@@ -369,7 +370,7 @@ def test_rows_with_a_wrong_field_are_named(tmp_path: Path, field: str, value: An
 @pytest.mark.parametrize("name", ["../../up", "/etc/passwd", "..", ".hidden", "a/b", "mine:Agent"])
 def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     for kind in ("agent", "start"):
-        job = Job(kind, name, 0)  # type: ignore[arg-type]
+        job = Job(kind, name, 0)
         assert "/" not in job.label and not job.label.startswith(".")
         inside = (tmp_path / f"{job.label}.jsonl").resolve()
         assert inside.parent == tmp_path.resolve()

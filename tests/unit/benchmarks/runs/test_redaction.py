@@ -77,7 +77,8 @@ class Settings:
 
 
 class Customer:
-    pass
+    def __init__(self, **options: object) -> None:
+        self.options = options
 
 
 def test_code_and_objects_are_told_by_their_names() -> None:
