@@ -30,7 +30,7 @@ from convgym.llm.local.smollm2 import without_progress_bars
 from convgym.progress import Progress, ProgressCallback
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 from convgym.shop.catalog import refuse_held_out
 
 HELD_OUT = 0.05

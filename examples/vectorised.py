@@ -13,7 +13,7 @@ import numpy as np
 
 from convgym.policy import Conversation
 from convgym.seeds import evaluation_seeds
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 from convgym.statistics import wilson_interval
 
 N = 500

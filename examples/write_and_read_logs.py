@@ -15,7 +15,7 @@ from convgym.conversation import Episode, render
 from convgym.logs import read_log, validate_log, write_log
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 EPSILON = 0.2
 

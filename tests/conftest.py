@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from convgym.registry import Registry
 
 # Read when the libraries are imported, hence before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -30,3 +33,14 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def restored(monkeypatch: pytest.MonkeyPatch) -> Callable[[Registry[Any]], None]:
+    """Let a registry be as it was once the test is over."""
+
+    def restored(registry: Registry[Any]) -> None:
+        monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+        monkeypatch.setattr(registry, "_loaded", {})
+
+    return restored

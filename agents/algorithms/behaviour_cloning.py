@@ -24,7 +24,7 @@ from convgym.errors import ConvgymError
 from convgym.progress import Progress, ProgressCallback
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class BehaviourCloningConfig:
 class BehaviourCloning(LanguageModelAgent):
     """The agent: see the module's text."""
 
+    Config = BehaviourCloningConfig
     config: BehaviourCloningConfig
 
     def train(
@@ -96,7 +97,9 @@ class BehaviourCloning(LanguageModelAgent):
         else:
             episodes = rollout(
                 make_seller(
-                    "mediocre", (environment or {}).get("catalog") or "laptops", config.epsilon
+                    "mediocre",
+                    (environment or {}).get("catalog") or "laptops",
+                    epsilon=config.epsilon,
                 ),
                 train_seeds(seed, conversations),
                 environment=environment,

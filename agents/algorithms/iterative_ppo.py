@@ -100,6 +100,7 @@ class IterativePPO(LanguageModelAgent):
         observe: told every round; for measurements, to be set by whoever wants to look on.
     """
 
+    Config = IterativePPOConfig
     config: IterativePPOConfig
     observe: Callable[[Round], None] | None = None
 

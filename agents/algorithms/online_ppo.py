@@ -58,6 +58,7 @@ class OnlinePPOConfig:
 class OnlinePPO(LanguageModelAgent):
     """The agent: see the module's text."""
 
+    Config = OnlinePPOConfig
     config: OnlinePPOConfig
 
     def train(

@@ -3,44 +3,64 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from convgym.errors import ConvgymError, unknown
+from convgym.agents.settings import configured, defaults
+from convgym.contracts import described
+from convgym.errors import ConvgymError
+from convgym.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from convgym.agents.improvement.problem import Improvement
 
-IMPROVEMENTS = MappingProxyType(
+SolverClass: TypeAlias = "type[Improvement]"
+
+
+def _solver(thing: object, spec: str) -> SolverClass:
+    if not (isinstance(thing, type) and dataclasses.is_dataclass(thing)):
+        raise ConvgymError(
+            f"improvement {spec!r} must be a dataclass of its settings, got {described(thing)}"
+        )
+    if not callable(getattr(thing, "improve", None)):
+        raise ConvgymError(f"improvement {spec!r} is no solver: it lacks improve")
+    return cast("SolverClass", thing)
+
+
+IMPROVEMENTS: Registry[SolverClass] = Registry(
+    "improvement",
+    "convgym.improvements",
     {
-        "token-ppo": ("token_ppo", "TokenPPO"),
-        "best-of-n": ("best_of_n", "BestOfN"),
-        "grpo": ("trl", "GRPO"),
-        "rloo": ("trl", "RLOO"),
-    }
+        "token-ppo": Entry(
+            "convgym.agents.improvement.token_ppo:TokenPPO",
+            "PPO on tokens of fresh and logged responses (the default)",
+        ),
+        "best-of-n": Entry(
+            "convgym.agents.improvement.best_of_n:BestOfN",
+            "imitates the best of n responses",
+        ),
+        "grpo": Entry(
+            "convgym.agents.improvement.trl:GRPO", "TRL's group relative policy optimisation"
+        ),
+        "rloo": Entry("convgym.agents.improvement.trl:RLOO", "TRL's REINFORCE leave-one-out"),
+    },
+    _solver,
 )
-"""Name of a solver -> its module and class. Nothing is imported before it is made."""
+"""Solvers of the improvement step by name. Nothing is imported before it is made."""
 
 
 def make_improvement(name: str, **overrides: Any) -> Improvement:
-    """Return a solver by name, with ``overrides`` of its hyperparameters.
+    """Return a solver, with ``overrides`` of its hyperparameters.
+
+    Args:
+        name: a name or ``"package.module:Class"``, see ``convgym.registry``.
+        **overrides: fields of the solver, which is the dataclass of its hyperparameters.
 
     Raises:
         ConvgymError: for an unknown solver or hyperparameter, a bad value, or where TRL is missing.
     """
-    if name not in IMPROVEMENTS:
-        raise unknown("improvement", name, IMPROVEMENTS)
-    module_name, class_name = IMPROVEMENTS[name]
-    solver = getattr(
-        importlib.import_module(f"convgym.agents.improvement.{module_name}"), class_name
-    )
-    fields = [field.name for field in dataclasses.fields(solver)]
-    for field in overrides:
-        if field not in fields:
-            raise unknown(f"setting of improvement {name!r}", field, fields)
-    return cast("Improvement", solver(**overrides))
+    what = f"improvement {name!r}"
+    return configured(defaults(IMPROVEMENTS.resolve(name), what), overrides, what)
 
 
 def as_improvement(given: Improvement | str | Mapping[str, Any]) -> Improvement:
@@ -55,7 +75,12 @@ def as_improvement(given: Improvement | str | Mapping[str, Any]) -> Improvement:
         if "name" not in given:
             raise ConvgymError(
                 "an improvement given as a mapping needs the key 'name', one of "
-                f"{', '.join(IMPROVEMENTS)}; got {', '.join(given) or 'none'}"
+                f"{', '.join(IMPROVEMENTS.shipped)}; got {', '.join(given) or 'none'}"
             )
         return make_improvement(**given)
+    if not callable(getattr(given, "improve", None)):
+        raise ConvgymError(
+            f"an improvement is a solver, its name, or a mapping with its name, got"
+            f" {described(given)}"
+        )
     return given

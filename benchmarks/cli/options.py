@@ -26,10 +26,25 @@ def findable(name: str | None) -> str | None:
     return name
 
 
+def make_findable(value: object) -> None:
+    """Do as ``findable`` for every text in plain data, such as the fields of a suite's file."""
+    if isinstance(value, str):
+        findable(value)
+    elif isinstance(value, Mapping):
+        make_findable([*value.values()])
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            make_findable(part)
+
+
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Customer = Annotated[
     str | None,
     typer.Option(help="A customer by name, or package.module:factory.", callback=findable),
+]
+Seller = Annotated[
+    str,
+    typer.Option(help="A seller by name, or package.module:factory.", callback=findable),
 ]
 Catalog = Annotated[str | None, typer.Option(help="Product catalogue: a name or a JSON file.")]
 CustomerOptions = Annotated[
@@ -38,6 +53,14 @@ CustomerOptions = Annotated[
         "--customer-option",
         metavar="NAME=VALUE",
         help="Option of the customer, as often as wanted: backend=transformers, say.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="AGENT.SETTING=VALUE",
+        help="A setting of an agent, as often as wanted: iterative-ppo.rounds=3.",
     ),
 ]
 Personas = Annotated[str | None, typer.Option(help="Personas: default, difficult or a JSON file.")]
@@ -101,6 +124,29 @@ def read_options(items: Iterable[str]) -> dict[str, Any]:
             raise ConvgymError(f"option {name!r} is given twice")
         within[last] = _value(value.strip())
     return options
+
+
+def read_settings(items: Iterable[str]) -> list[tuple[str, Any]]:
+    """Return settings of agents by their path, ``iterative-ppo.rounds``, in the order given.
+
+    Values are read as JSON where they are JSON, lists and objects included, and else taken as text.
+
+    Raises:
+        ConvgymError: for what is not ``agent.setting=value``, and a path given twice.
+    """
+    settings: dict[str, Any] = {}
+    for item in items:
+        path, equals, value = item.partition("=")
+        path = path.strip()
+        if not equals or "." not in path.strip("."):
+            raise ConvgymError(f"expected a setting as agent.setting=value, got {item!r}")
+        if path in settings:
+            raise ConvgymError(f"setting {path!r} is given twice")
+        try:
+            settings[path] = json.loads(value, parse_constant=str)
+        except (ValueError, RecursionError):
+            settings[path] = findable(value.strip())
+    return list(settings.items())
 
 
 def _value(text: str) -> Any:

@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convgym.agents.protocol import TrainingReport
 from convgym.benchmarks.runs.parts import Parts
 from convgym.benchmarks.runs.result import Result, evaluate
 from convgym.benchmarks.runs.starts import Start
 from convgym.benchmarks.runs.suites import Job, Suite
+from convgym.contracts import described
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
 from convgym.policy import Policy
@@ -24,7 +26,7 @@ from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.seeds import evaluation_seeds
 
 if TYPE_CHECKING:
-    from convgym.agents.protocol import Agent, TrainingReport
+    from convgym.agents.protocol import Agent
 
 SAMPLES = 8
 """Evaluation conversations kept of each row: the first ones, the same customers for everybody."""
@@ -107,6 +109,7 @@ def _train_and_evaluate(task: Task, progress: ProgressCallback) -> Outcome:
 
     progress(Progress("train", 0, task.suite.conversations))
     training = train(agent, task, told)
+    _check_report(task.job, training)
     _check_budget(task.job, training, task.suite.conversations)
     agent.save(task.folder / "policy")
     episodes, seconds = _judge(task, agent, task.suite.evaluation_environment, progress)
@@ -146,6 +149,13 @@ def _judge(
     if task.job.kind == "start":  # a start is known by its own name, not by its agent's
         episodes = [replace(episode, policy=task.job.name) for episode in episodes]
     return episodes, seconds
+
+
+def _check_report(job: Job, training: object) -> None:
+    if not isinstance(training, TrainingReport):
+        raise ConvgymError(
+            f"agent {job.name!r} must return a TrainingReport from train, got {described(training)}"
+        )
 
 
 def _check_budget(job: Job, training: TrainingReport, budget: int) -> None:

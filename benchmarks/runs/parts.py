@@ -41,7 +41,7 @@ class PackageParts:
 
     def make_seller(self, name: str, environment: Mapping[str, Any]) -> Policy:
         """Return a seller by name."""
-        from convgym.sellers.scripted import make_seller
+        from convgym.sellers import make_seller
 
         shop = {key: environment[key] for key in ("catalog",) if key in environment}
         return make_seller(name, **shop)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from pathlib import Path
 from typing import Any, Literal
 
-from convgym.errors import ConvgymError, unknown
-from convgym.sellers.scripted import SELLERS
+from convgym.contracts import described
+from convgym.errors import ConvgymError
+from convgym.registry import Entry, Registry
+from convgym.sellers import REFERENCE_SELLERS
 
 Kind = Literal["seller", "start", "agent"]
 
@@ -62,58 +66,78 @@ class Job:
 
 _AGENTS = ("bc", "filtered-bc", "online-ppo", "iterative-ppo")
 
-SUITES: Mapping[str, Suite] = {
-    suite.name: suite
-    for suite in (
-        Suite(
-            "smoke",
-            "Every part once, in seconds: a check that all is installed, not a measurement.",
-            sellers=("silent", "competent"),
-            agents=_AGENTS,
-            conversations=64,
-            evaluation_episodes=32,
-            overrides={
-                "online-ppo": {"deployment": 16},
-                "iterative-ppo": {
-                    "rounds": 2,
-                    "improvement": {"name": "token-ppo", "fresh_steps": 1},
-                },
-            },
-        ),
-        Suite(
-            "quick",
-            "All agents and reference sellers at an equal budget, in minutes on two cores.",
-            sellers=SELLERS,
-            agents=_AGENTS,
-            conversations=4096,
-            evaluation_episodes=1000,
-        ),
-        Suite(
-            "standard",
-            "The quick suite with five training seeds and 2,000 customers.",
-            sellers=SELLERS,
-            agents=_AGENTS,
-            conversations=4096,
-            evaluation_episodes=2000,
-            training_seeds=5,
-        ),
-        Suite(
-            "ladder",
-            "The reference sellers alone, from the floor to the ceiling.",
-            sellers=SELLERS,
-            agents=(),
-            conversations=0,
-            evaluation_episodes=10_000,
-        ),
-    )
-}
+SMOKE = Suite(
+    "smoke",
+    "Every part once, in seconds: a check that all is installed, not a measurement.",
+    sellers=("silent", "competent"),
+    agents=_AGENTS,
+    conversations=64,
+    evaluation_episodes=32,
+    overrides={
+        "online-ppo": {"deployment": 16},
+        "iterative-ppo": {
+            "rounds": 2,
+            "improvement": {"name": "token-ppo", "fresh_steps": 1},
+        },
+    },
+)
+QUICK = Suite(
+    "quick",
+    "All agents and reference sellers at an equal budget, in minutes on two cores.",
+    sellers=REFERENCE_SELLERS,
+    agents=_AGENTS,
+    conversations=4096,
+    evaluation_episodes=1000,
+)
+STANDARD = Suite(
+    "standard",
+    "The quick suite with five training seeds and 2,000 customers.",
+    sellers=REFERENCE_SELLERS,
+    agents=_AGENTS,
+    conversations=4096,
+    evaluation_episodes=2000,
+    training_seeds=5,
+)
+LADDER = Suite(
+    "ladder",
+    "The reference sellers alone, from the floor to the ceiling.",
+    sellers=REFERENCE_SELLERS,
+    agents=(),
+    conversations=0,
+    evaluation_episodes=10_000,
+)
 
 
-def get_suite(name: str) -> Suite:
-    """Return a suite by name; raises ConvgymError naming the known ones."""
-    if name not in SUITES:
-        raise unknown("suite", name, SUITES)
-    return SUITES[name]
+def _suite(thing: object, spec: str) -> Suite:
+    if not isinstance(thing, Suite):
+        raise ConvgymError(f"suite {spec!r} must be a Suite, got {described(thing)}")
+    return thing
+
+
+SUITES: Registry[Suite] = Registry(
+    "suite",
+    "convgym.suites",
+    {
+        suite.name: Entry(f"{__name__}:{suite.name.upper()}", suite.description)
+        for suite in (SMOKE, QUICK, STANDARD, LADDER)
+    },
+    _suite,
+)
+"""Suites by name."""
+
+
+def get_suite(spec: str) -> Suite:
+    """Return a suite by name, from ``"package.module:attribute"``, or from a TOML file.
+
+    Raises:
+        ConvgymError: for an unknown name, naming the known ones, what is no suite, and all that is
+            wrong in a file.
+    """
+    if spec.endswith(".toml"):
+        from convgym.benchmarks.runs.suite_file import read_suite
+
+        return read_suite(Path(spec))
+    return SUITES.resolve(spec)
 
 
 def select(
@@ -123,18 +147,68 @@ def select(
     sellers: Iterable[str] | None = None,
     environment: Mapping[str, Any] | None = None,
     evaluation: Mapping[str, Any] | None = None,
+    settings: Sequence[tuple[str, Any]] = (),
 ) -> Suite:
-    """Return ``suite`` with other agents, other sellers or more environment arguments.
+    """Return ``suite`` with other agents, sellers or settings, or more environment arguments.
 
     Doubles are dropped, the order given is kept. Names are checked when the run starts.
+
+    Args:
+        suite: what it is made of.
+        agents: in place of the suite's.
+        sellers: in place of the suite's.
+        environment: arguments of ``SalesEnv`` to add.
+        evaluation: more of them, for when everybody is judged.
+        settings: ``("<agent>.<setting>", value)``, which come before the suite's own.
+
+    Raises:
+        ConvgymError: for a setting of none of the agents.
     """
+    chosen = suite.agents if agents is None else tuple(dict.fromkeys(agents))
     return replace(
         suite,
-        agents=suite.agents if agents is None else tuple(dict.fromkeys(agents)),
+        agents=chosen,
         sellers=suite.sellers if sellers is None else tuple(dict.fromkeys(sellers)),
         environment={**suite.environment, **(environment or {})},
         evaluation={**suite.evaluation, **(evaluation or {})},
+        overrides=_with_settings(suite.overrides, settings, chosen),
     )
+
+
+def _with_settings(
+    overrides: Mapping[str, Mapping[str, Any]],
+    settings: Sequence[tuple[str, Any]],
+    agents: Sequence[str],
+) -> Mapping[str, Mapping[str, Any]]:
+    for path, value in settings:
+        # The longest: a module's name has dots as well.
+        owners = sorted((name for name in agents if path.startswith(f"{name}.")), key=len)
+        if not owners:
+            raise ConvgymError(
+                f"the setting {path!r} is none of an agent that runs: expected <agent>.<setting>,"
+                f" the agents being {', '.join(agents) or 'none'}"
+            )
+        names = path.removeprefix(f"{owners[-1]}.").split(".")
+        if not all(name.isidentifier() for name in names):
+            raise ConvgymError(f"expected <agent>.<setting>, got {path!r}")
+        nested = reduce(lambda inner, name: {name: inner}, reversed(names), value)
+        overrides = _merged(overrides, {owners[-1]: nested})
+    return overrides
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both, with what is ``above`` where they differ, mapping by mapping.
+
+    A name, of an improvement say, that gets settings stays: ``"grpo"`` and ``{"steps": 3}`` become
+    ``{"name": "grpo", "steps": 3}``.
+    """
+    merged = dict(below)
+    for key, value in above.items():
+        old = {"name": merged[key]} if isinstance(merged.get(key), str) else merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            value = _merged(old, value)
+        merged[key] = value
+    return merged
 
 
 def jobs(suite: Suite, seed: int, starts: Sequence[str] = (START,)) -> list[Job]:

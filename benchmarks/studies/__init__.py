@@ -1,1 +1,38 @@
-"""One-off measurements, each a module to be run."""
+"""One-off measurements behind what the documentation says, each a program of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias, cast
+
+from convgym.contracts import described
+from convgym.errors import ConvgymError
+from convgym.registry import Entry, Registry
+
+Study: TypeAlias = Callable[..., None]
+"""A study's ``main``: its parameters are the options of its command line."""
+
+
+def _study(thing: object, spec: str) -> Study:
+    if not callable(thing):
+        raise ConvgymError(f"study {spec!r} must be a function, got {described(thing)}")
+    return cast(Study, thing)
+
+
+STUDIES: Registry[Study] = Registry(
+    "study",
+    "convgym.studies",
+    {
+        name: Entry(f"{__name__}.{name.replace('-', '_')}:main", summary)
+        for name, summary in {
+            "improvement-solvers": "solvers of the improvement step: one log, one Q, every solver",
+            "llm-concurrency": "how well vectorised customers keep a chat endpoint busy",
+            "q-variants": "ways to fit Q, judged by true values",
+            "round-cost": "what a round of Iterative PPO costs beside an update of online PPO",
+            "rounds": "one run of Iterative PPO, round by round, judged by true values",
+            "speed": "turns a second of the scripted customer",
+        }.items()
+    },
+    _study,
+)
+"""Studies by name."""

@@ -29,7 +29,7 @@ from convgym.benchmarks.studies.study import Study, run_study, show
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 Conversations = Mapping[int, list[str]]
 """Episode seed -> the seller's utterances."""

@@ -11,8 +11,8 @@ from convgym.benchmarks.validation import words
 from convgym.benchmarks.validation.attacks import Attack
 from convgym.conversation import Response
 from convgym.policy import Conversation, Policy
+from convgym.sellers import make_seller
 from convgym.sellers.knowledge import Act, Notes, SellerKnowledge
-from convgym.sellers.scripted import make_seller
 from convgym.shop.catalog import Catalog, Product, load_catalog
 
 QUESTIONS = 5

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeAlias, cast
 
+from convgym.contracts import call, described, require
 from convgym.customers.base import Batched, Customer, Decision, Reply, Snapshottable
-from convgym.customers.plugins import load_plugin, plugin_names
-from convgym.errors import ConvgymError, unknown
+from convgym.errors import ConvgymError
+from convgym.registry import Entry, Registry
 
 __all__ = [
+    "CUSTOMERS",
     "Batched",
     "Customer",
     "CustomerFactory",
@@ -27,33 +27,52 @@ __all__ = [
 CustomerFactory: TypeAlias = Callable[..., Customer]
 CustomerSpec: TypeAlias = str | Customer | CustomerFactory
 
-# Customers that come with the package are named, not imported, until somebody asks for them.
-_FACTORIES: dict[str, str | CustomerFactory] = {
-    "human": "convgym.customers.human:HumanCustomer",
-    "hybrid": "convgym.customers.llm.hybrid:HybridCustomer",
-    "llm": "convgym.customers.llm.customer:LLMCustomer",
-    "replay": "convgym.customers.replay:ReplayCustomer",
-    "scripted": "convgym.customers.scripted.customer:ScriptedCustomer",
-    "suggested": "convgym.customers.suggested:suggested",
-}
-_OWN = frozenset(_FACTORIES)
-_MEMBERS = ("fingerprint", "latent", "reset", "respond")
+
+def _factory(thing: object, spec: str) -> CustomerFactory:
+    if not callable(thing):
+        raise ConvgymError(f"customer {spec!r} must be a factory, got {described(thing)}")
+    return cast(CustomerFactory, thing)
+
+
+CUSTOMERS: Registry[CustomerFactory] = Registry(
+    "customer",
+    "convgym.customers",
+    {
+        "human": Entry("convgym.customers.human:HumanCustomer", "you, at the terminal"),
+        "hybrid": Entry(
+            "convgym.customers.llm.hybrid:HybridCustomer",
+            "a chat model's words on the scripted customer's decisions",
+        ),
+        "llm": Entry(
+            "convgym.customers.llm.customer:LLMCustomer",
+            "a chat model that plays a customer and decides itself",
+        ),
+        "replay": Entry(
+            "convgym.customers.replay:ReplayCustomer", "says what customers of a log said"
+        ),
+        "scripted": Entry(
+            "convgym.customers.scripted.customer:ScriptedCustomer",
+            "hidden need, budget, objections and patience; fast and exact (the default)",
+        ),
+        "suggested": Entry(
+            "convgym.customers.suggested:suggested",
+            "a customer behind a business that sends, edits or ignores suggestions",
+        ),
+    },
+    _factory,
+    extra="llm,train",
+)
+"""Customers by name."""
 
 
 def register_customer(name: str, factory: str | CustomerFactory) -> None:
-    """Make ``factory`` (a callable or ``"package.module:name"``) known as ``name``.
-
-    A name that is taken gets the new factory. Raises ConvgymError for a name with a colon, which
-    would be read as a module.
-    """
-    if not name or ":" in name:
-        raise ConvgymError(f"a customer's name must be words without a colon, got {name!r}")
-    _FACTORIES[name] = factory
+    """Make ``factory``, or what is at ``"package.module:factory"``, known; see ``Registry``."""
+    CUSTOMERS.register(name, factory)
 
 
 def customer_names() -> list[str]:
     """Return the names that ``make_customer`` knows, those of installed packages included."""
-    return sorted({*_FACTORIES, *plugin_names(_OWN)})
+    return CUSTOMERS.names()
 
 
 def make_customer(spec: CustomerSpec = "scripted", **options: Any) -> Customer:
@@ -61,7 +80,7 @@ def make_customer(spec: CustomerSpec = "scripted", **options: Any) -> Customer:
 
     Args:
         spec: a registered name, or one that an installed package brings
-            (``convgym.customers.plugins``); ``"package.module:factory"``; a factory (a class or
+            (``convgym.registry``); ``"package.module:factory"``; a factory (a class or
             any other callable that returns a customer); or a customer, returned as it is.
         **options: passed on to the factory.
 
@@ -69,70 +88,15 @@ def make_customer(spec: CustomerSpec = "scripted", **options: Any) -> Customer:
         ConvgymError: if the name is unknown, the module cannot be imported, the factory does not
             take an option, or what it makes is no customer.
     """
-    factory = _resolve(spec) if isinstance(spec, str) else spec
+    factory = CUSTOMERS.resolve(spec) if isinstance(spec, str) else spec
     if isinstance(factory, type) or (callable(factory) and not hasattr(factory, "respond")):
-        customer = _call(factory, options)
+        name = getattr(factory, "__name__", repr(factory))
+        customer = call(cast(CustomerFactory, factory), options, f"customer {name}")
     elif options:
         raise ConvgymError(
             f"a customer object takes no options, got {', '.join(options)}: pass its class instead"
         )
     else:
         customer = cast(Customer, factory)
-    missing = [member for member in _MEMBERS if not _has(customer, member)]
-    if missing:
-        raise ConvgymError(f"{_name(customer)} is no customer: it lacks {', '.join(missing)}")
+    require(customer, Customer, f"{described(customer)} is no customer")
     return customer
-
-
-def _has(customer: object, member: str) -> bool:
-    # The class first: before the first reset a property may not be readable on the object.
-    return hasattr(type(customer), member) or hasattr(customer, member)
-
-
-def _resolve(spec: str) -> CustomerFactory:
-    if ":" in spec:
-        return _import(spec)
-    if spec not in _FACTORIES:
-        known = customer_names()
-        if spec not in known:
-            raise unknown("customer", spec, known)
-        register_customer(spec, _checked(load_plugin(spec), spec))
-    factory = _FACTORIES[spec]
-    return _import(factory) if isinstance(factory, str) else factory
-
-
-def _import(path: str) -> CustomerFactory:
-    module, _, name = path.partition(":")
-    if not all(part.isidentifier() for part in [*module.split("."), name]):
-        raise ConvgymError(f"expected a customer as 'package.module:factory', got {path!r}")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        raise ConvgymError(f"cannot import the customer {path!r}: {error}") from error
-    except AttributeError:
-        raise ConvgymError(f"module {module!r} has no customer {name!r}") from None
-    return _checked(found, path)
-
-
-def _checked(factory: object, name: str) -> CustomerFactory:
-    if not callable(factory):
-        raise ConvgymError(f"customer {name!r} must be a factory, got {_name(factory)}")
-    return cast(CustomerFactory, factory)
-
-
-def _call(factory: CustomerFactory, options: dict[str, Any]) -> Customer:
-    try:
-        signature = inspect.signature(factory)
-    except ValueError:  # some builtins have none
-        return factory(**options)
-    # Checked beforehand, so that a TypeError from inside the factory keeps its traceback.
-    try:
-        signature.bind(**options)
-    except TypeError as error:
-        name = getattr(factory, "__name__", repr(factory))
-        raise ConvgymError(f"cannot make customer {name}{signature}: {error}") from None
-    return factory(**options)
-
-
-def _name(thing: object) -> str:
-    return f"{str(thing)[:60]!r} ({type(thing).__name__})"

@@ -40,7 +40,7 @@ from convgym.customers.base import Customer, Reply, Snapshottable
 from convgym.customers.together import Answer, Opening, reset_customers, respond_customers
 from convgym.errors import ConvgymError, unknown
 from convgym.policy import Conversation
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 from convgym.shop.catalog import Catalog
 from convgym.shop.language import tokens
 

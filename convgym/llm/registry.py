@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -11,27 +9,46 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 from weakref import WeakValueDictionary
 
-from convgym.errors import ConvgymError, unknown
+from convgym.contracts import call, described, require
+from convgym.errors import ConvgymError
 from convgym.llm.base import ChatBackend
 from convgym.llm.recording import RecordingBackend, ReplayBackend
+from convgym.registry import Entry, Registry
 
 BackendFactory: TypeAlias = Callable[..., ChatBackend]
 
-# Named, not imported, until somebody asks for them.
-_FACTORIES: dict[str, str | BackendFactory] = {
-    "openai": "convgym.llm.openai_backend:openai_backend",
-    "transformers": "convgym.llm.local.transformers_backend:TransformersBackend",
-}
+
+def _factory(thing: object, spec: str) -> BackendFactory:
+    if not callable(thing):
+        raise ConvgymError(f"chat backend {spec!r} must be a factory, got {described(thing)}")
+    return cast(BackendFactory, thing)
+
+
+BACKENDS: Registry[BackendFactory] = Registry(
+    "chat backend",
+    "convgym.backends",
+    {
+        "openai": Entry(
+            "convgym.llm.openai_backend:openai_backend",
+            "any OpenAI-compatible endpoint, near or far",
+        ),
+        "transformers": Entry(
+            "convgym.llm.local.transformers_backend:TransformersBackend",
+            "a chat model in this process, without a server",
+        ),
+    },
+    _factory,
+    extra="llm,train",
+)
+"""Chat backends by name."""
+
 _LOCK = threading.RLock()
 _OPEN: WeakValueDictionary[tuple[Any, ...], ChatBackend] = WeakValueDictionary()
 
 
 def register_backend(name: str, factory: str | BackendFactory) -> None:
-    """Make ``factory`` (a callable or ``"package.module:name"``) known as ``name``.
-
-    A name that is taken gets the new factory.
-    """
-    _FACTORIES[name] = factory
+    """Make ``factory``, or what is at ``"package.module:factory"``, known; see ``Registry``."""
+    BACKENDS.register(name, factory)
 
 
 def make_backend(
@@ -47,7 +64,8 @@ def make_backend(
     recording. What nobody holds any more is closed.
 
     Args:
-        name: a registered name: ``"openai"`` for any OpenAI-compatible endpoint, with the fields of
+        name: a name or ``"package.module:factory"``, see ``convgym.registry``: ``"openai"`` for
+            any OpenAI-compatible endpoint, with the fields of
             ``convgym.llm.openai_backend.OpenAIConfig`` as options (``budget`` may be a mapping), or
             ``"transformers"`` for a model in this process.
         record: a file to record the answers in; answers that are there are not asked for again.
@@ -58,8 +76,7 @@ def make_backend(
         ConvgymError: for an unknown name or option, a value that cannot be, a missing package, or
             files that are no recordings.
     """
-    if name not in _FACTORIES:
-        raise unknown("chat backend", name, _FACTORIES)
+    BACKENDS.require_known(name)
     if record is not None and replay is not None:
         raise ConvgymError("record and replay exclude each other: drop one")
     key = (os.getpid(), name, _frozen(options))
@@ -83,22 +100,9 @@ def _shared(key: tuple[Any, ...], make: Callable[[], ChatBackend]) -> ChatBacken
 
 
 def _make(name: str, options: dict[str, Any]) -> ChatBackend:
-    factory = _FACTORIES[name]
-    if isinstance(factory, str):
-        module, _, attribute = factory.partition(":")
-        try:
-            factory = cast(BackendFactory, getattr(importlib.import_module(module), attribute))
-        except ModuleNotFoundError as error:
-            raise ConvgymError(
-                f"chat backend {name!r} needs the package {error.name}: install it, for the"
-                " backends that come with convgym by pip install 'convgym[llm,train]'"
-            ) from None
-    # Checked beforehand, so that a TypeError from inside the factory keeps its traceback.
-    try:
-        inspect.signature(factory).bind(**options)
-    except TypeError as error:
-        raise ConvgymError(f"cannot make chat backend {name!r}: {error}") from None
-    return factory(**options)
+    backend = call(BACKENDS.resolve(name), options, f"chat backend {name!r}")
+    require(backend, ChatBackend, f"{described(backend)} is no chat backend")
+    return backend
 
 
 def _fingerprint(name: str, options: Mapping[str, Any]) -> str | None:

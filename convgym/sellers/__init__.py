@@ -1,7 +1,8 @@
-"""Reference sellers, from the floor to the ceiling."""
+"""Reference sellers, from the floor to the ceiling, and sellers of one's own by name."""
 
 from __future__ import annotations
 
-from convgym.sellers.scripted import SELLERS, ScriptedSeller, make_seller
+from convgym.sellers.registry import REFERENCE_SELLERS, SELLERS, SellerFactory, make_seller
+from convgym.sellers.scripted import ScriptedSeller
 
-__all__ = ["SELLERS", "ScriptedSeller", "make_seller"]
+__all__ = ["REFERENCE_SELLERS", "SELLERS", "ScriptedSeller", "SellerFactory", "make_seller"]

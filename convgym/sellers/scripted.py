@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from convgym.conversation import Response
-from convgym.errors import ConvgymError, unknown
+from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.sellers.knowledge import PHRASES, Act, Notes, Plan, SellerKnowledge
 from convgym.shop.catalog import Catalog, load_catalog
@@ -139,37 +140,38 @@ class ScriptedSeller:
         ]
 
 
-SELLERS = ("silent", "random", "always-closing", "mediocre", "competent", "oracle")
-"""The reference sellers from the floor to the ceiling."""
-
-
-def make_seller(
+def _reference(
     name: str,
+    decide: Decide,
+    catalog: str | Path | Catalog = "laptops",
+    phrases: Mapping[str, tuple[str, ...]] | None = None,
+) -> ScriptedSeller:
+    return ScriptedSeller(name, decide, SellerKnowledge(load_catalog(catalog), phrases))
+
+
+def mediocre(
     catalog: str | Path | Catalog = "laptops",
     epsilon: float = 0.1,
     phrases: Mapping[str, tuple[str, ...]] | None = None,
 ) -> ScriptedSeller:
-    """Return a reference seller by name.
+    """Return the seller whose conversations logs are made of, sloppy and sometimes random.
 
     Args:
-        name: one of ``SELLERS``.
         catalog: what it sells; must be the customers' catalogue.
-        epsilon: share of random acts of the mediocre seller, the behaviour policy of logs.
+        epsilon: share of random acts.
         phrases: what it says in place of ``PHRASES``, by kind of act.
 
     Raises:
-        ConvgymError: for an unknown name or an epsilon outside [0, 1].
+        ConvgymError: for an epsilon outside [0, 1].
     """
     if not 0 <= epsilon <= 1:
         raise ConvgymError(f"epsilon must be a probability in [0, 1], got {epsilon!r}")
-    deciders: dict[str, Decide] = {
-        "silent": _silent,
-        "random": _random,
-        "always-closing": _always_closing,
-        "mediocre": _mediocre(epsilon),
-        "competent": _competent,
-        "oracle": _oracle,
-    }
-    if name not in deciders:
-        raise unknown("seller", name, deciders)
-    return ScriptedSeller(name, deciders[name], SellerKnowledge(load_catalog(catalog), phrases))
+    return _reference("mediocre", _mediocre(epsilon), catalog, phrases)
+
+
+# The others take the catalogue and the phrases alone.
+silent = partial(_reference, "silent", _silent)
+random_acts = partial(_reference, "random", _random)
+always_closing = partial(_reference, "always-closing", _always_closing)
+competent = partial(_reference, "competent", _competent)
+oracle = partial(_reference, "oracle", _oracle)

@@ -35,7 +35,7 @@ SMALL: dict[str, dict[str, Any]] = {
 """Settings under which a run of a few conversations has several updates."""
 
 Make = Callable[..., Agent]
-names = pytest.mark.parametrize("name", list(AGENTS))
+names = pytest.mark.parametrize("name", list(AGENTS.shipped))
 
 
 class Interrupted(Exception):

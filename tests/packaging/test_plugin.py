@@ -3,58 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PLUGIN = ROOT / "examples" / "customer_plugin"
+from tests.packaging.plugins import EXAMPLES, convgym, install, python
+
+PLUGIN = EXAMPLES / "customer_plugin"
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install a copy, as building leaves folders, beside this Python's packages; no network."""
-    source = tmp_path_factory.mktemp("source") / "plugin"
-    leftovers = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
-    shutil.copytree(PLUGIN, source, ignore=leftovers)
-    target = tmp_path_factory.mktemp("site-packages")
-    command = "-m pip install --quiet --no-index --no-deps --no-build-isolation --target".split()
-    done = run([sys.executable, *command, str(target), str(source)], target)
-    assert done.returncode == 0, done.stderr
-    return target
-
-
-def run(command: list[str], path: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command that finds packages in ``path`` as well, from there."""
-    settings = {
-        "PYTHONPATH": str(path),
-        "OMP_NUM_THREADS": "1",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    }
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        cwd=path,
-        env={**os.environ, **settings},
-        timeout=300,
-    )
-
-
-def python(program: str, path: Path) -> str:
-    done = run([sys.executable, "-W", "error", "-c", program], path)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def convgym(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    program = "from convgym.benchmarks.cli.main import main; main()"  # what the command runs
-    return run([sys.executable, "-c", program, *arguments], path)
+    return install(PLUGIN, tmp_path_factory.mktemp("bookshop"))
 
 
 def test_gymnasium_makes_it_by_name(installed: Path) -> None:

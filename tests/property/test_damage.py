@@ -183,7 +183,7 @@ def call(*arguments: str) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     no_picture = ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(suites, "SUITES", {"tiny": SUITE}))
+        stack.enter_context(mock.patch.object(suites, "get_suite", lambda name: SUITE))
         stack.enter_context(mock.patch.object(runner, "default_parts", World))
         stack.enter_context(
             mock.patch("convgym.benchmarks.report.write.learning_curves", side_effect=no_picture)

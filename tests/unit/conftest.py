@@ -1,8 +1,10 @@
-"""A customer without a will of its own: the tests tell it what to do."""
+"""A customer that does as it is told, and packages installed for a test."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,3 +51,33 @@ class Puppet:
 @pytest.fixture
 def puppet() -> Callable[[], Customer]:
     return Puppet
+
+
+MADE = "from convgym.customers.scripted.customer import ScriptedCustomer as Made\n"
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put packages where Python finds them, as pip would: a module and its metadata."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
+
+    def install(
+        package: str,
+        name: str,
+        source: str = MADE,
+        group: str = "convgym.customers",
+        summary: str = "",
+    ) -> None:
+        monkeypatch.delitem(sys.modules, package, raising=False)
+        (site / f"{package}.py").write_text(source)
+        info = site / f"{package}-1.0.dist-info"
+        info.mkdir()
+        about = f"Summary: {summary}\n" if summary else ""
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n{about}"
+        )
+        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {package}:Made\n")
+
+    return install

@@ -11,8 +11,8 @@ from convgym.conversation import Message
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.customers.scripted.wording import PHRASES
 from convgym.policy import Conversation
+from convgym.sellers import make_seller
 from convgym.sellers.knowledge import PHRASES as SELLER_PHRASES
-from convgym.sellers.scripted import make_seller
 from convgym.shop.catalog import load_catalog
 
 CATALOG = load_catalog("laptops")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from convgym import customers
 from convgym.benchmarks.report.rows import columns, percent
 from convgym.benchmarks.runs.folder import read_manifest, read_results
 from convgym.benchmarks.runs.scores import scores
+from convgym.customers import CUSTOMERS
 from convgym.customers.personas import Persona, load_personas, personas_names
 from convgym.customers.suggested import Business
-from convgym.sellers.scripted import SELLERS
+from convgym.registry import Registry
+from convgym.sellers import REFERENCE_SELLERS
 from convgym.shop.catalog import catalog_names, load_catalog
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +77,9 @@ def shop_line(name: str) -> str:
 
 def family_line(shop: str, population: str) -> str:
     found = {s.name: s for s in scores(read_results(RESULTS / "families" / f"{shop}-{population}"))}
-    return line(f"`{shop}`", population, *(percent(found[name].conversion) for name in SELLERS))
+    return line(
+        f"`{shop}`", population, *(percent(found[name].conversion) for name in REFERENCE_SELLERS)
+    )
 
 
 def code(name: str, language: str = "python") -> list[str]:
@@ -119,12 +123,14 @@ def test_the_example_of_the_suggested_setting_runs_as_shown(
 
 
 def test_the_customer_of_the_example_goes_in_by_three_ways(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    restored: Callable[[Registry[Any]], None],
 ) -> None:
     gardener, ways = code("own_customer.md")
     class_body = gardener[gardener.index("class") :].rstrip()
     assert len(class_body.splitlines()) <= 22
-    monkeypatch.setattr(customers, "_FACTORIES", dict(customers._FACTORIES))
+    restored(CUSTOMERS)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_package").mkdir()
     (tmp_path / "my_package" / "customers.py").write_text(gardener)

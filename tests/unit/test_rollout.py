@@ -12,7 +12,7 @@ from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.progress import Progress
 from convgym.rollout import rollout
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 PuppetFactory = Callable[[], Customer]
 

@@ -16,7 +16,7 @@ from convgym.errors import ConvgymError, InfrastructureError
 from convgym.policy import Conversation
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 from convgym.true_values import (
     BranchState,
     TrueValues,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,12 @@ from convgym.benchmarks.cli.options import (
     CustomerOptions,
     Personas,
     Seed,
+    Settings,
     environment,
+    findable,
+    make_findable,
     names,
+    read_settings,
 )
 from convgym.benchmarks.terminal import console, say
 from convgym.errors import InfrastructureError
@@ -26,14 +31,22 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    suite: Annotated[str, typer.Argument(help="smoke, quick, standard or ladder.")] = "quick",
+    suite: Annotated[
+        str,
+        typer.Argument(
+            help="smoke, quick, standard, ladder, or a TOML file of your own.", callback=findable
+        ),
+    ] = "quick",
     seed: Seed = 0,
     agents: Annotated[
-        str | None, typer.Option(help="Agents in place of the suite's: a,b or none.")
+        str | None,
+        typer.Option(help="Agents in place of the suite's: a,b or none; package.module:Class."),
     ] = None,
     sellers: Annotated[
-        str | None, typer.Option(help="Reference sellers in place of the suite's: a,b or none.")
+        str | None,
+        typer.Option(help="Sellers in place of the suite's: a,b or none; package.module:Class."),
     ] = None,
+    settings: Settings = None,
     output: Annotated[
         Path | None,
         typer.Option(help="Results folder.", show_default="results/<suite>-seed<seed>"),
@@ -62,8 +75,10 @@ def bench(
         sellers=names(sellers),
         environment=environment(customer, catalog, personas, customer_option),
         evaluation=environment(None, evaluate_on),
+        settings=read_settings(settings or ()),
     )
-    folder = output or Path("results") / f"{suite}-seed{seed}"
+    make_findable(asdict(chosen))  # what a file names as well
+    folder = output or Path("results") / f"{chosen.name}-seed{seed}"
     try:
         with Display(console(error=True), chosen) as display:
             results = run_suite(chosen, folder, seed=seed, progress=display.update)

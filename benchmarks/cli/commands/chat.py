@@ -15,6 +15,7 @@ from convgym.benchmarks.cli.options import (
     Personas,
     Seed,
     environment,
+    findable,
     shop,
 )
 from convgym.benchmarks.terminal import say
@@ -31,7 +32,12 @@ def register(app: typer.Typer) -> None:
 
 def chat(
     seller: Annotated[
-        str, typer.Option(help="human (you), a scripted seller, or the folder of a trained policy.")
+        str,
+        typer.Option(
+            help="human (you), a seller by name or package.module:factory, or the folder of a"
+            " trained policy.",
+            callback=findable,
+        ),
     ] = "human",
     seed: Seed = 0,
     customer: Customer = None,
@@ -70,6 +76,6 @@ def _policy(seller: str, options: Mapping[str, Any]) -> Policy:
         from convgym.agents.model.policy import LanguageModelPolicy
 
         return LanguageModelPolicy.from_pretrained(seller)
-    from convgym.sellers.scripted import make_seller
+    from convgym.sellers import make_seller
 
     return make_seller(seller, **shop(options))

@@ -12,6 +12,7 @@ from convgym.benchmarks.cli.options import (
     Customer,
     CustomerOptions,
     Seed,
+    Seller,
     environment,
     shop,
 )
@@ -32,27 +33,29 @@ def register(app: typer.Typer) -> None:
 
 def write(
     path: Annotated[Path, typer.Argument(help="JSONL file to write; never overwritten.")],
-    seller: Annotated[str, typer.Option(help="Who speaks.")] = "mediocre",
+    seller: Seller = "mediocre",
     epsilon: Annotated[
-        float, typer.Option(help="Share of random acts of the mediocre seller.")
-    ] = 0.1,
+        float | None,
+        typer.Option(help="Share of random acts of the mediocre seller.", show_default="0.1"),
+    ] = None,
     conversations: Annotated[int, typer.Option(min=1)] = 1000,
     seed: Seed = 0,
     customer: Customer = None,
     customer_option: CustomerOptions = None,
     catalog: Catalog = None,
 ) -> None:
-    """Write conversations of a scripted seller with customers of the training range."""
+    """Write conversations of a seller, ours or your own, with customers of the training range."""
     from convgym.benchmarks.runs.logfile import write_whole_log
     from convgym.datafiles import check_new_file
     from convgym.rollout import rollout
     from convgym.seeds import train_seeds
-    from convgym.sellers.scripted import make_seller
+    from convgym.sellers import make_seller
     from convgym.shop.catalog import refuse_held_out
 
     options = environment(customer, catalog, customer_option=customer_option)
     refuse_held_out(options)  # logs are what behaviour cloning learns from
-    policy = make_seller(seller, epsilon=epsilon, **shop(options))
+    given = {} if epsilon is None else {"epsilon": epsilon}
+    policy = make_seller(seller, **{**shop(options), **given})
     if seller == "oracle":
         options["reveal_latent"] = True
     check_new_file(path)

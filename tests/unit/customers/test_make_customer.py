@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from convgym import customers
-from convgym.customers import Customer, customer_names, make_customer, register_customer
+from convgym.customers import CUSTOMERS, Customer, customer_names, make_customer, register_customer
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
+from convgym.registry import Registry
 
 PuppetFactory = Callable[[], Customer]
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(customers, "_FACTORIES", dict(customers._FACTORIES))
+def registry(restored: Callable[[Registry[Any]], None]) -> None:
+    restored(CUSTOMERS)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_unknown_name_names_the_nearest() -> None:
     ("spec", "message"),
     [
         ("nowhere.at_all:Customer", "cannot import the customer 'nowhere.at_all:Customer'"),
-        (":Customer", "expected a customer as 'package.module:factory', got ':Customer'"),
+        (":Customer", "expected a customer as 'package.module:attribute', got ':Customer'"),
         (".relative:Customer", "expected a customer as"),
         ("a:b:c", "expected a customer as"),
     ],

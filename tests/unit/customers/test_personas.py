@@ -17,7 +17,7 @@ from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.customers.scripted.wording import EVASIONS
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 QUESTIONS = {
     "need": "What will you use it for?",

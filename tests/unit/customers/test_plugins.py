@@ -5,37 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from convgym import customers
-from convgym.customers import customer_names, make_customer, register_customer
+from convgym.customers import CUSTOMERS, customer_names, make_customer, register_customer
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
+from convgym.registry import Registry
 
 Install = Callable[..., None]
 
-GOOD = "from convgym.customers.scripted.customer import ScriptedCustomer as Made\n"
 
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Put packages where Python finds them, as pip would: a module and its metadata."""
-    monkeypatch.setattr(customers, "_FACTORIES", dict(customers._FACTORIES))
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def install(package: str, customer: str, source: str = GOOD) -> None:
-        monkeypatch.delitem(sys.modules, package, raising=False)
-        (tmp_path / f"{package}.py").write_text(source)
-        info = tmp_path / f"{package}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(
-            f"[convgym.customers]\n{customer} = {package}:Made\n"
-        )
-
-    return install
+@pytest.fixture(autouse=True)
+def registry(restored: Callable[[Registry[Any]], None]) -> None:
+    restored(CUSTOMERS)
 
 
 def test_a_plugin_is_a_customer_by_name(install: Install) -> None:

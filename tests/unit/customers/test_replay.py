@@ -14,7 +14,7 @@ from convgym.errors import ConvgymError, InfrastructureError
 from convgym.logs import write_log
 from convgym.policy import Conversation
 from convgym.rollout import rollout
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from convgym.errors import ConvgymError
 from convgym.logs import read_log, write_log
 from convgym.policy import Conversation
 from convgym.rollout import rollout
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 from convgym.suggestions import count_accepted
 
 ALWAYS: dict[str, dict[str, float]] = {

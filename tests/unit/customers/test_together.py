@@ -16,7 +16,7 @@ from convgym.envs import SalesVectorEnv
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.policy import Conversation
 from convgym.rollout import rollout
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 PuppetFactory = Callable[[], Customer]
 

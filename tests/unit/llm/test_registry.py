@@ -12,6 +12,8 @@ from convgym.llm import ChatAnswer, ChatRequest, ChatResult, make_backend, regis
 from convgym.llm.fake_server import Action, ChatServer, Script
 from convgym.llm.ledger import Budget, BudgetExhausted
 from convgym.llm.openai_backend import OpenAIBackend, OpenAIConfig, ledgers
+from convgym.llm.registry import BACKENDS
+from convgym.registry import Registry
 
 Serve = Callable[[Script], ChatServer]
 Make = Callable[..., ChatRequest]
@@ -32,10 +34,8 @@ class Parrot:
 
 
 @pytest.fixture(autouse=True)
-def parrot(monkeypatch: pytest.MonkeyPatch) -> None:
-    from convgym.llm import registry
-
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+def parrot(restored: Callable[[Registry[Any]], None]) -> None:
+    restored(BACKENDS)
     register_backend("parrot", Parrot)
 
 
@@ -117,6 +117,33 @@ def test_a_budget_outlives_its_backend(serve: Serve, request_: Make) -> None:
 def test_mistakes(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConvgymError, match=message):
         make_backend(**options)
+
+
+OWN = """
+class Echo:
+    fingerprint = "echo"
+    def complete(self, requests): return []
+    def close(self): ...
+
+class Deaf:
+    fingerprint = "deaf"
+    def complete(self): return []
+"""
+
+
+def test_a_backend_of_ones_own(
+    install: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_backends.py").write_text(OWN)
+    kept = make_backend("own_backends:Echo")
+    assert make_backend("own_backends:Echo") is kept and kept.fingerprint == "echo"
+    install("plug_chat", "chatty", OWN + "Made = Echo", "convgym.backends")
+    assert make_backend("chatty").fingerprint == "echo"
+    with pytest.raises(ConvgymError, match=r"no chat backend: it lacks close; it has complete\(\)"):
+        make_backend("own_backends:Deaf")
+    with pytest.raises(ConvgymError, match="cannot import the chat backend 'nowhere_at_all:Echo'"):
+        make_backend("nowhere_at_all:Echo")
 
 
 def test_a_missing_package_is_named() -> None:

@@ -28,7 +28,7 @@ from convgym.conversation import Episode
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds, train_seeds
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 BRIEFING = "You sell laptops. " + " ".join(f"The L{i} is ${i}00." for i in range(20))
 CHATML = (

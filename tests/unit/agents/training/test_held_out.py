@@ -17,7 +17,7 @@ from convgym.shop.catalog import load_catalog, refuse_held_out
 RESERVED = "catalog 'bicycles' is reserved for evaluation: train on another"
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", AGENTS.shipped)
 def test_agents_refuse_to_train_on_it(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConvgymError, match=RESERVED):
         make_agent(name).train(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,9 +20,11 @@ from convgym.benchmarks.cli import main
 from convgym.benchmarks.report.write import write_report
 from convgym.benchmarks.runs import runner, suites
 from convgym.benchmarks.runs.folder import read_manifest, read_results
+from convgym.benchmarks.runs.parts import PackageParts
 from convgym.benchmarks.runs.suites import START, Suite, select
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import InfrastructureError
+from convgym.registry import Registry
 from tests.unit.benchmarks.conftest import SKILL, World
 
 Run = Callable[..., tuple[int, str, str]]
@@ -34,10 +37,12 @@ def run(
     tmp_path: Path,
     suite: Suite,
     world: World,
+    restored: Callable[[Registry[Any]], None],
 ) -> Run:
     """Call the command line in an empty folder, where "tiny" is a suite made of stand-ins."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(suites, "SUITES", {**suites.SUITES, "tiny": suite})
+    restored(suites.SUITES)
+    suites.SUITES.register("tiny", suite)
     monkeypatch.setattr(runner, "default_parts", lambda: world)
 
     def call(*arguments: str) -> tuple[int, str, str]:
@@ -471,3 +476,79 @@ def test_a_customer_in_the_present_folder_is_found(
     assert not end.value.code
     assert "Seller: \n" in capsys.readouterr().out
     monkeypatch.delitem(sys.modules, "corner_shop")
+
+
+MINE = """
+description = "Mine."
+sellers = ["competent"]
+conversations = 40
+evaluation_episodes = 20
+[agents.bc]
+rate = 0.2
+"""
+
+
+def test_bench_takes_a_file_and_settings_that_come_before_it(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    code, _, err = run("bench", "mine.toml", "--set", "bc.rate=0.5")
+    assert code == 0, err
+    folder = tmp_path / "results" / "mine-seed0"
+    assert [row.job.name for row in read_results(folder)] == ["competent", "small-seller", "bc"]
+    stored = read_manifest(folder)["run"]
+    assert stored["suite"]["description"] == "Mine."
+    assert stored["suite"]["overrides"] == {"bc": {"rate": 0.5}}
+    assert stored["agents"]["bc"]["rate"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["bench", "mine.toml", "--set", "bc"], "a setting as agent.setting=value, got 'bc'"),
+        (["bench", "mine.toml", "--set", "ppo.rate=1"], "the agents being bc"),
+        (["bench", "nowhere.toml"], "cannot read the suite nowhere.toml"),
+        (["bench", "broken.toml"], "broken.toml: evaluation_episodes is missing; unknown field"),
+        (["bench", "math:pi"], "suite 'math:pi' must be a Suite"),
+        (["list", "agent"], "unknown kind 'agent'; known: agents"),
+        (["logs", "write", "x.jsonl", "--seller", "silent", "--epsilon", "0.5"], "'epsilon'"),
+        (["chat", "--seller", "mine:Nobody"], "cannot import the seller 'mine:Nobody'"),
+        (["study", "speeed"], "unknown study 'speeed'"),
+    ],
+)
+def test_mistakes_in_names_and_settings(
+    run: Run, tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    (tmp_path / "broken.toml").write_text("sells = 3\n")
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "") and is_one_line(err) and told in err
+    assert not (tmp_path / "results").exists()
+
+
+OWN = """
+from convgym.conversation import Response
+
+class Patient:
+    name = "patient"
+    def reset(self, seed): ...
+    def act(self, conversations):
+        return [Response("Take your time.") for _ in conversations]
+"""
+
+
+def test_a_seller_of_the_present_folder(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "patience", raising=False)
+    (tmp_path / "patience.py").write_text(OWN)
+    code, out, err = run("chat", "--seller", "patience:Patient", "--seed", "1")
+    assert code == 0 and "Seller: Take your time." in out, err
+    code, out, err = run(
+        "logs", "write", "log.jsonl", "--seller", "patience:Patient", "--conversations", "3"
+    )
+    assert code == 0 and "3 conversations" in out, err
+    monkeypatch.setattr(runner, "default_parts", PackageParts)
+    arguments = ["--agents", "none", "--sellers", "silent,patience:Patient", "--output", "out"]
+    assert run("bench", "smoke", *arguments)[0] == 0
+    rows = read_results(tmp_path / "out")
+    assert [row.job.name for row in rows] == ["silent", "patience:Patient"]

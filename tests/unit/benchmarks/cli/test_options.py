@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from convgym.benchmarks.cli.options import findable, names, read_options
+from convgym.benchmarks.cli.options import findable, names, read_options, read_settings
 from convgym.errors import ConvgymError
 
 
@@ -94,3 +94,30 @@ def test_names_of_a_list() -> None:
         and names("none") == []
         and names(" a, b,") == ["a", "b"]
     )
+
+
+def test_settings_are_paths_and_values_as_json() -> None:
+    items = ["a.rounds=3", " a.q.epochs = 2", "b.c:D.x=[1, 2.5]", "a.improvement=grpo", "a.e=x=y"]
+    assert read_settings(items) == [
+        ("a.rounds", 3),
+        ("a.q.epochs", 2),
+        ("b.c:D.x", [1, 2.5]),
+        ("a.improvement", "grpo"),
+        ("a.e", "x=y"),
+    ]
+    assert read_settings(['a.b={"c": null}', "a.c=true"]) == [("a.b", {"c": None}), ("a.c", True)]
+    assert read_settings(["a.b=NaN"]) == [("a.b", "NaN")]
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        (["a.b"], "expected a setting as agent.setting=value, got 'a.b'"),
+        (["a=3"], "expected a setting as agent.setting=value, got 'a=3'"),
+        ([".a=3"], "expected a setting as agent.setting=value"),
+        (["a.b=1", "a.b=2"], "setting 'a.b' is given twice"),
+    ],
+)
+def test_settings_that_are_none(items: list[str], told: str) -> None:
+    with pytest.raises(ConvgymError, match=told):
+        read_settings(items)

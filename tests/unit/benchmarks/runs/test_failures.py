@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from convgym.benchmarks.cli import main
-from convgym.customers import Reply, register_customer
+from convgym.customers import CUSTOMERS, Reply, register_customer
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import InfrastructureError
 from convgym.logs import validate_log
+from convgym.registry import Registry
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 SEEDS = evaluation_seeds(0, 32)
 """What ``convgym bench smoke`` judges on."""
@@ -49,10 +50,8 @@ class Broken(Flaky):
 
 
 @pytest.fixture(autouse=True)
-def customers(monkeypatch: pytest.MonkeyPatch) -> None:
-    from convgym import customers
-
-    monkeypatch.setattr(customers, "_FACTORIES", dict(customers._FACTORIES))
+def customers(restored: Callable[[Registry[Any]], None]) -> None:
+    restored(CUSTOMERS)
     register_customer("flaky", Flaky)
     register_customer("broken", Broken)
 

@@ -66,7 +66,7 @@ def test_a_file_edited_between_interruption_and_resume_is_refused(
     chosen = (
         select(suite, environment={"customer_options": options})
         if place == "customer_options"
-        else select(suite, **{place: options})
+        else select(suite, **{place: options})  # type: ignore[arg-type]
     )
     with pytest.raises(Interrupted):
         run_suite(chosen, tmp_path / "out", parts=World(before_rollout=interrupt))

@@ -22,7 +22,7 @@ def test_the_usual_settings_are_those_of_every_shipped_agent() -> None:
     pytest.importorskip("torch")
     from convgym.agents import AGENTS, make_agent
 
-    for name in AGENTS:
+    for name in AGENTS.shipped:
         assert policy_settings(asdict(make_agent(name).config)) == PolicySettings()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +21,8 @@ from convgym.benchmarks.runs.suites import (
     time_left,
 )
 from convgym.errors import ConvgymError
-from convgym.sellers.scripted import SELLERS
+from convgym.registry import Registry
+from convgym.sellers import REFERENCE_SELLERS
 
 
 def test_unknown_suite_names_it_and_what_is_known() -> None:
@@ -26,21 +30,25 @@ def test_unknown_suite_names_it_and_what_is_known() -> None:
         get_suite("quik")
 
 
+SHIPPED = [get_suite(name) for name in SUITES.shipped]
+
+
 def test_suites_are_filed_under_their_names() -> None:
-    assert all(suite.name == name for name, suite in SUITES.items())
+    assert [suite.name for suite in SHIPPED] == list(SUITES.shipped)
+    assert all(SUITES.summary(suite.name) == suite.description for suite in SHIPPED)
 
 
 def test_quick_compares_every_reference_seller() -> None:
-    assert get_suite("quick").sellers == SELLERS
-    assert get_suite("ladder").sellers == SELLERS
+    assert get_suite("quick").sellers == REFERENCE_SELLERS
+    assert get_suite("ladder").sellers == REFERENCE_SELLERS
     assert get_suite("ladder").evaluation_episodes == 10_000
 
 
 def test_suites_name_agents_and_sellers_that_there_are() -> None:
-    for suite in SUITES.values():
-        assert set(suite.agents) | set(suite.overrides) <= set(AGENTS)
-        assert set(suite.sellers) <= set(SELLERS)
-    assert get_suite("quick").agents == tuple(AGENTS)
+    for suite in SHIPPED:
+        assert set(suite.agents) | set(suite.overrides) <= set(AGENTS.shipped)
+        assert set(suite.sellers) <= set(REFERENCE_SELLERS)
+    assert get_suite("quick").agents == tuple(AGENTS.shipped)
 
 
 def test_jobs_start_with_the_sellers_and_train_every_seed(suite: Suite) -> None:
@@ -66,7 +74,7 @@ def test_no_agents_no_starting_policy(suite: Suite) -> None:
 
 
 def test_labels_are_unique() -> None:
-    for suite in SUITES.values():
+    for suite in SHIPPED:
         labels = [job.label for job in jobs(suite, 1)]
         assert len(labels) == len(set(labels))
 
@@ -111,3 +119,59 @@ def test_time_left_is_never_negative(
 ) -> None:
     finished = data.draw(st.lists(st.floats(0, 1e5), max_size=len(expected)))
     assert time_left(expected, finished, current) >= 0
+
+
+def test_settings_of_an_agent_come_before_the_suites_own(suite: Suite) -> None:
+    one = select(suite, settings=[("bc.epochs", 3), ("online-ppo.gamma", 0.9)])
+    assert one.overrides == {"bc": {"epochs": 3}, "online-ppo": {"gamma": 0.9}}
+    two = select(one, settings=[("bc.epochs", 4), ("bc.policy.model", "x")])
+    assert two.overrides["bc"] == {"epochs": 4, "policy": {"model": "x"}}
+    assert suite.overrides == {} and one.overrides["bc"] == {"epochs": 3}
+
+
+def test_settings_reach_into_mappings_and_names() -> None:
+    smoke = get_suite("smoke")
+    changed = select(smoke, settings=[("iterative-ppo.improvement.epochs", 2)])
+    assert changed.overrides["iterative-ppo"] == {
+        "rounds": 2,
+        "improvement": {"name": "token-ppo", "fresh_steps": 1, "epochs": 2},
+    }
+    named = [("iterative-ppo.improvement", "grpo"), ("iterative-ppo.improvement.steps", 2)]
+    changed = select(smoke, settings=named)
+    assert changed.overrides["iterative-ppo"]["improvement"] == {"name": "grpo", "steps": 2}
+    assert smoke.overrides["iterative-ppo"]["improvement"]["fresh_steps"] == 1
+
+
+def test_settings_of_an_agent_whose_name_has_dots(suite: Suite) -> None:
+    chosen = select(suite, agents=["a.b:C", "a"], settings=[("a.b:C.x.y", 1), ("a.b", 2)])
+    assert chosen.overrides == {"a.b:C": {"x": {"y": 1}}, "a": {"b": 2}}
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("ppo.rounds", "the setting 'ppo.rounds' is none of an agent that runs.*bc, online-ppo"),
+        ("bc", "the setting 'bc' is none of"),
+        ("bc.", "expected <agent>.<setting>, got 'bc.'"),
+        ("bc.a..b", "expected <agent>.<setting>, got 'bc.a..b'"),
+    ],
+)
+def test_settings_of_nobody(suite: Suite, path: str, told: str) -> None:
+    with pytest.raises(ConvgymError, match=told):
+        select(suite, settings=[(path, 1)])
+
+
+def test_a_suite_is_found_as_other_things_are(
+    restored: Callable[[Registry[Any]], None], suite: Suite
+) -> None:
+    restored(SUITES)
+    SUITES.register("tiny", suite)
+    assert get_suite("tiny") is suite
+    assert get_suite("convgym.benchmarks.runs.suites:QUICK") is get_suite("quick")
+    with pytest.raises(ConvgymError, match=r"suite 'math:pi' must be a Suite, got '3.14"):
+        get_suite("math:pi")
+
+
+def test_labels_are_names_of_files() -> None:
+    assert Job("agent", "mypkg.mine:Mine", 3).label == "mypkg.mine-Mine-seed3"
+    assert Job("seller", "mypkg:Mine", 3).label == "mypkg-Mine"

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from convgym.benchmarks.cli import main
-from convgym.customers import register_customer
+from convgym.customers import CUSTOMERS, register_customer
+from convgym.registry import Registry
 
 from .bad_customers import Good, Obedient
 
@@ -20,9 +22,14 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    restored: Callable[[Registry[Any]], None],
+) -> Run:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("convgym.customers._FACTORIES", {})
+    restored(CUSTOMERS)
     register_customer("good", Good)
     register_customer("obedient", Obedient)
 
@@ -62,7 +69,7 @@ def test_a_customer_that_fails_exits_with_1_and_shows_why(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["nope"], "unknown customer 'nope'; known: good, obedient"),
+        (["nope"], "unknown customer 'nope'; known: good, human"),
         (["nowhere:Customer"], "cannot import the customer 'nowhere:Customer'"),
         (["good", "--checks", "prices"], "unknown check 'prices'"),
         (["good", "--catalog", "nope"], "unknown catalog 'nope'"),

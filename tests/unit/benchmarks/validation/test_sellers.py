@@ -21,8 +21,8 @@ from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.customers.scripted.understanding import Understanding
 from convgym.customers.together import is_batched, respond_customers
 from convgym.errors import InfrastructureError
+from convgym.sellers import make_seller
 from convgym.sellers.knowledge import PHRASES
-from convgym.sellers.scripted import make_seller
 from convgym.shop.catalog import catalog_names, load_catalog
 
 CATALOG = load_catalog("laptops")

@@ -19,7 +19,7 @@ from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatRequest
 from convgym.rollout import rollout
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 from tests.unit.customers.chat_models import FakeModel, line_of, paraphrase
 
 TALK = (

@@ -16,8 +16,8 @@ from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS, PHRASES
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds
+from convgym.sellers import make_seller
 from convgym.sellers.knowledge import Act, Notes, SellerKnowledge
-from convgym.sellers.scripted import make_seller
 from convgym.shop.catalog import Catalog, catalog_names, load_catalog
 from convgym.shop.language import OBJECTIONS, tokens
 

@@ -14,7 +14,7 @@ import pytest
 
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.rollout import rollout
-from convgym.sellers.scripted import make_seller
+from convgym.sellers import make_seller
 
 
 def digest(environment: dict[str, Any]) -> str:

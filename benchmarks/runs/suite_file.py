@@ -1,0 +1,124 @@
+"""Suites as TOML files; every field is described in docs/own_suite.md."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails
+
+from convgym.agents.registry import AGENTS
+from convgym.benchmarks.runs.suites import Suite
+from convgym.customers import CUSTOMERS
+from convgym.envs.scenario import Scenario
+from convgym.errors import ConvgymError, unknown
+from convgym.sellers import SELLERS
+
+
+def read_suite(path: Path) -> Suite:
+    """Return the suite that a TOML file describes.
+
+    Raises:
+        ConvgymError: if the file cannot be read, or naming all that is wrong in it.
+    """
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConvgymError(f"cannot read the suite {path}: {error.strerror}") from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # no text, or no TOML
+        raise ConvgymError(f"the suite {path} is no TOML: {error}") from None
+    try:
+        suite = SuiteFile.model_validate(fields)
+    except ValidationError as error:
+        problems = [_problem(each) for each in error.errors()]
+        raise ConvgymError(f"the suite {path}: {'; '.join(problems)}") from None
+    return Suite(
+        suite.name or path.stem,
+        suite.description,
+        sellers=tuple(dict.fromkeys(suite.sellers)),
+        agents=tuple(suite.agents),
+        conversations=suite.conversations,
+        evaluation_episodes=suite.evaluation_episodes,
+        training_seeds=suite.training_seeds,
+        environment=suite.environment,
+        evaluation=suite.evaluation,
+        overrides={name: settings for name, settings in suite.agents.items() if settings},
+    )
+
+
+def _tables(agents: object) -> object:
+    """Return agents listed by name as tables of no settings."""
+    are_names = isinstance(agents, list) and all(isinstance(name, str) for name in agents)
+    return {name: {} for name in cast(list[str], agents)} if are_names else agents
+
+
+def _environment(options: dict[str, Any]) -> dict[str, Any]:
+    customer = Scenario.of(options).customer
+    CUSTOMERS.require_known(customer)
+    return options
+
+
+Settings = dict[str, JsonValue]
+Environment = Annotated[Settings, AfterValidator(_environment)]
+
+
+class SuiteFile(BaseModel):
+    """The fields of a suite's file, as ``Suite`` has them."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
+    description: str = ""
+    sellers: list[Annotated[str, AfterValidator(SELLERS.require_known)]] = []
+    agents: Annotated[
+        dict[Annotated[str, AfterValidator(AGENTS.require_known)], Settings],
+        BeforeValidator(_tables),
+    ] = {}
+    conversations: Annotated[StrictInt, Field(ge=0, validate_default=True)] = 0
+    evaluation_episodes: Annotated[StrictInt, Field(ge=1)]
+    training_seeds: Annotated[StrictInt, Field(ge=1)] = 1
+    environment: Environment = {}
+    evaluation: Environment = {}
+
+    @field_validator("conversations")
+    @classmethod
+    def _enough_for_agents(cls, conversations: int, info: ValidationInfo) -> int:
+        if info.data.get("agents") and conversations < 1:
+            raise ValueError("agents need a budget of at least 1 conversation, got 0")
+        return conversations
+
+    @field_validator("evaluation_episodes")
+    @classmethod
+    def _somebody_to_judge(cls, episodes: int, info: ValidationInfo) -> int:
+        if info.data.get("agents") == {} and info.data.get("sellers") == []:
+            raise ValueError("there is nobody to compare: give sellers, agents or both")
+        return episodes
+
+
+def _problem(error: ErrorDetails) -> str:
+    """Return one problem as: where, what was expected, what came."""
+    path = [str(part) for part in error["loc"] if part != "[key]"]
+    if error["type"] == "extra_forbidden" and len(path) == 1:
+        return str(unknown("field", path[0], SuiteFile.model_fields))
+    if error["type"] == "value_error":
+        return f"{'.'.join(path)}: {error['ctx']['error']}"
+    if error["type"] == "missing":
+        return f"{'.'.join(path)} is missing"
+    reason = error["msg"].replace("Input should", "should", 1)
+    return f"{'.'.join(path)} {reason}, got {error['input']!r}"

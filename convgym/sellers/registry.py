@@ -1,0 +1,72 @@
+"""Sellers by name: those that others are measured against, and anybody's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+from convgym.contracts import call, described, require, takes
+from convgym.errors import ConvgymError
+from convgym.policy import Policy
+from convgym.registry import Entry, Registry
+from convgym.shop.catalog import Catalog
+
+SellerFactory: TypeAlias = Callable[..., Policy]
+
+
+def _factory(thing: object, spec: str) -> SellerFactory:
+    if not callable(thing):
+        raise ConvgymError(f"seller {spec!r} must be a factory, got {described(thing)}")
+    return cast(SellerFactory, thing)
+
+
+SELLERS: Registry[SellerFactory] = Registry(
+    "seller",
+    "convgym.sellers",
+    {
+        "silent": Entry("convgym.sellers.scripted:silent", "says nothing: the floor"),
+        "random": Entry("convgym.sellers.scripted:random_acts", "says anything at any time"),
+        "always-closing": Entry(
+            "convgym.sellers.scripted:always_closing", "recommends something and asks for the order"
+        ),
+        "mediocre": Entry(
+            "convgym.sellers.scripted:mediocre", "knows the flow but is sloppy: writes the logs"
+        ),
+        "competent": Entry(
+            "convgym.sellers.scripted:competent",
+            "asks, recommends what fits, answers worries, closes",
+        ),
+        "oracle": Entry(
+            "convgym.sellers.scripted:oracle", "sees the customer's hidden state: the ceiling"
+        ),
+    },
+    _factory,
+)
+"""Sellers by name. Those that are shipped stand in order, from the floor to the ceiling."""
+
+REFERENCE_SELLERS: tuple[str, ...] = tuple(SELLERS.shipped)
+"""The names of the shipped sellers, from the floor to the ceiling."""
+
+
+def make_seller(spec: str, catalog: str | Path | Catalog | None = None, **options: Any) -> Policy:
+    """Return a seller: a policy that nobody trains.
+
+    Args:
+        spec: a name or ``"package.module:factory"``, see ``convgym.registry``. The factory is a
+            class or another callable that returns a ``Policy``.
+        catalog: what it sells, which must be the customers' catalogue. A seller whose factory takes
+            no ``catalog`` sells what it sells.
+        **options: of the factory: ``phrases`` for all that are shipped, ``epsilon`` for
+            ``"mediocre"``.
+
+    Raises:
+        ConvgymError: for an unknown name, a module that cannot be imported, an option that the
+            factory does not take or a value that cannot be, and if what it makes is no seller.
+    """
+    factory = SELLERS.resolve(spec)
+    if catalog is not None and takes(factory, "catalog"):
+        options["catalog"] = catalog
+    seller = call(factory, options, f"seller {spec!r}")
+    require(seller, Policy, f"{described(seller)}, from {spec!r}, is no seller")
+    return seller

@@ -1,0 +1,123 @@
+"""Suites as files: every field, and every kind of mistake, all of them at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from convgym.benchmarks.runs.suites import Suite, get_suite
+from convgym.errors import ConvgymError
+
+WHOLE = """
+name = "mine"
+description = "What I want to know."
+sellers = ["silent", "mypkg:MySeller", "silent"]
+conversations = 256
+evaluation_episodes = 100
+training_seeds = 2
+
+[agents.online-ppo]
+[agents.iterative-ppo]
+rounds = 3
+q_function = { epochs = 2 }
+[agents."mypkg.mine:MyAgent"]
+
+[environment]
+customer = "scripted"
+customer_options = { patience = 5 }
+
+[evaluation]
+catalog = "bicycles"
+"""
+
+
+def read(folder: Path, text: str) -> Suite:
+    path = folder / "my-suite.toml"
+    path.write_text(text, encoding="utf-8")
+    return get_suite(str(path))
+
+
+def test_every_field(tmp_path: Path) -> None:
+    assert read(tmp_path, WHOLE) == Suite(
+        "mine",
+        "What I want to know.",
+        sellers=("silent", "mypkg:MySeller"),
+        agents=("online-ppo", "iterative-ppo", "mypkg.mine:MyAgent"),
+        conversations=256,
+        evaluation_episodes=100,
+        training_seeds=2,
+        environment={"customer": "scripted", "customer_options": {"patience": 5}},
+        evaluation={"catalog": "bicycles"},
+        overrides={"iterative-ppo": {"rounds": 3, "q_function": {"epochs": 2}}},
+    )
+
+
+def test_the_least_that_is_needed(tmp_path: Path) -> None:
+    suite = read(tmp_path, 'sellers = ["silent"]\nevaluation_episodes = 5\n')
+    assert suite == Suite("my-suite", "", ("silent",), (), 0, 5)
+
+
+def test_agents_without_settings_may_be_a_list(tmp_path: Path) -> None:
+    text = 'agents = ["bc", "online-ppo"]\nconversations = 9\nevaluation_episodes = 5\n'
+    suite = read(tmp_path, text)
+    assert suite.agents == ("bc", "online-ppo") and suite.overrides == {}
+
+
+BASE = 'sellers = ["silent"]\nevaluation_episodes = 5\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('sellers = ["silent"]', "evaluation_episodes is missing"),
+        ("evaluation_episodes = 5", "there is nobody to compare"),
+        (BASE + "agnts = 3", r"unknown field 'agnts'; known: .*did you mean 'agents'"),
+        (BASE + 'agents = ["bc"]', "conversations: agents need a budget of at least 1"),
+        (BASE + "agents = 3", "agents should be a valid dictionary, got 3"),
+        (BASE + "agents = [3]", "agents should be a valid dictionary"),
+        (BASE + "[agents]\nbc = 3", "agents.bc should be a valid dictionary, got 3"),
+        (BASE + 'agents = ["ppo"]', "agents.ppo: unknown agent 'ppo'; known: bc"),
+        (BASE + 'agents = ["a:b:c"]', "expected an agent as 'package.module:attribute'"),
+        (BASE + "[agents.bc]\nx = nan", "agents.bc.x.* should be a finite number, got nan"),
+        (BASE + "[agents.bc]\nx = 2020-01-01", "agents.bc.x .*not a valid JSON value"),
+        ('sellers = ["silnt"]\nevaluation_episodes = 5', "sellers.0: unknown seller 'silnt'"),
+        ('sellers = "silent"\nevaluation_episodes = 5', "sellers should be a valid list"),
+        ('sellers = ["silent"]\nevaluation_episodes = 0', "greater than or equal to 1, got 0"),
+        ('sellers = ["silent"]\nevaluation_episodes = "5"', "should be a valid integer, got '5'"),
+        ('sellers = ["silent"]\nevaluation_episodes = true', "a valid integer, got True"),
+        (BASE + "conversations = -1", "conversations should be greater than or equal to 0"),
+        (BASE + "training_seeds = 1.5", "training_seeds should be a valid integer, got 1.5"),
+        (BASE + 'name = "a/b"', "name .*should match pattern"),
+        (
+            BASE + "[environment]\nmax_turn = 3",
+            "environment: unknown environment option 'max_turn'",
+        ),
+        (BASE + "[environment]\ncustomer = 'scriptd'", "environment: unknown customer 'scriptd'"),
+        (BASE + "[environment]\ncustomer = 3", "environment: expected a customer by name, got 3"),
+        (BASE + "x = " + "[" * 9999, "is no TOML: "),
+        (BASE + "[evaluation]\nmax_turns = 0", "evaluation: max_turns must be an integer from 1"),
+        (BASE + BASE, "is no TOML: Cannot overwrite a value .at line 3"),
+        ("sellers = [", "is no TOML: "),
+    ],
+)
+def test_mistakes(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConvgymError, match=f"my-suite.toml.*{told}") as caught:
+        read(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
+    text = 'sellers = ["silnt"]\nconversations = -1\nevaluation_episodes = 1.5\nagnts = 3\n'
+    with pytest.raises(ConvgymError) as caught:
+        read(tmp_path, text)
+    for told in ("'silnt'", "conversations", "evaluation_episodes", "'agnts'"):
+        assert told in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConvgymError, match=r"cannot read the suite .*nowhere\.toml: No such file"):
+        get_suite(str(tmp_path / "nowhere.toml"))
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConvgymError, match=r"bytes\.toml is no TOML: .*can't decode"):
+        get_suite(str(tmp_path / "bytes.toml"))

@@ -1,0 +1,89 @@
+"""Sellers by name, shipped or anybody's own, and what they owe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from convgym.errors import ConvgymError
+from convgym.policy import Policy
+from convgym.rollout import rollout
+from convgym.sellers import REFERENCE_SELLERS, SELLERS, make_seller
+
+OWN = """
+from convgym.conversation import Response
+
+class Quiet:
+    def __init__(self, words="Hm."):
+        self.name, self.words = "quiet", words
+    def reset(self, seed): ...
+    def act(self, conversations):
+        return [Response(self.words) for _ in conversations]
+
+class OfShop(Quiet):
+    def __init__(self, catalog="laptops"):
+        super().__init__(f"Welcome to {catalog}!")
+
+class Nameless:
+    def reset(self, seed): ...
+    def act(self): ...
+
+def forgetful(): ...
+
+number = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_sellers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_sellers.py").write_text(OWN)
+    monkeypatch.delitem(sys.modules, "own_sellers", raising=False)
+
+
+def words(seller: Policy) -> str:
+    return rollout(seller, [1])[0].turns[0].response.text
+
+
+@pytest.mark.parametrize("name", REFERENCE_SELLERS)
+def test_every_name_makes_the_seller_that_it_stands_for(name: str) -> None:
+    assert make_seller(name).name == name
+    assert make_seller(name, "bicycles").name == name
+
+
+def test_the_ladder_is_in_order() -> None:
+    assert tuple(SELLERS.shipped) == REFERENCE_SELLERS
+    assert REFERENCE_SELLERS[0] == "silent" and REFERENCE_SELLERS[-2:] == ("competent", "oracle")
+
+
+def test_a_seller_of_ones_own() -> None:
+    assert words(make_seller("own_sellers:Quiet", words="Yes?")) == "Yes?"
+    assert words(make_seller("own_sellers:Quiet", "bicycles")) == "Hm."  # sells what it sells
+    assert words(make_seller("own_sellers:OfShop", "bicycles")) == "Welcome to bicycles!"
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: make_seller("sillent"), "unknown seller 'sillent'; known: .*mean 'silent'"),
+        (lambda: make_seller("own_sellers:Loud"), "module 'own_sellers' has no seller 'Loud'"),
+        (lambda: make_seller("own_sellers:number"), "'own_sellers:number' must be a factory, got"),
+        (
+            lambda: make_seller("own_sellers:Nameless"),
+            r"from 'own_sellers:Nameless', is no seller: it lacks name; it has act\(\), where"
+            r" act\(conversations\) is called",
+        ),
+        (lambda: make_seller("own_sellers:forgetful"), r"'None' \(NoneType\), from .*no seller"),
+        (lambda: make_seller("own_sellers:Quiet", epsilon=1), "cannot make seller 'own_sellers:Q"),
+        (lambda: make_seller("competent", epsilon=0.5), "cannot make seller 'competent'.*epsilon"),
+        (lambda: make_seller("mediocre", epsilon=2.0), "epsilon must be a probability"),
+        (lambda: make_seller("mediocre", "nope"), "unknown catalog 'nope'"),
+    ],
+)
+def test_mistakes(make: Callable[[], Policy], told: str) -> None:
+    with pytest.raises(ConvgymError, match=told) as caught:
+        make()
+    assert "\n" not in str(caught.value)
