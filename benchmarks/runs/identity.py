@@ -50,7 +50,10 @@ def first_difference(
         later: that of the run at hand.
         settings_only: leave out the code and the versions that they were made by.
     """
-    return _difference(_comparable(earlier, settings_only), _comparable(later, settings_only))
+    here, there = _comparable(earlier, settings_only), _comparable(later, settings_only)
+    if settings_only:  # runs that earlier versions finished lack what was not kept then
+        there = {name: value for name, value in there.items() if name in here}
+    return _difference(here, there)
 
 
 def _comparable(run: Mapping[str, Any], settings_only: bool) -> dict[str, Any]:
@@ -68,8 +71,6 @@ def _comparable(run: Mapping[str, Any], settings_only: bool) -> dict[str, Any]:
     if settings_only:
         digests.pop("code", None)
         plain = {name: value for name, value in plain.items() if name not in _MADE_BY}
-        if not digests:  # finished by an earlier version
-            plain.pop("content", None)
     return plain
 
 
