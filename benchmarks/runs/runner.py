@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ def run_suite(
     starts = starts_of(configs)
     starts_by_name = {start.name: start for start in starts.values()}
     todo = tuple(jobs(suite, seed, starts=list(starts_by_name)))
+    _check_labels(todo)
     names = {agent: start.name for agent, start in starts.items()}
     manifest = make_manifest(suite, seed, configs, content(suite, configs), names)
     with ResultsFolder(output, manifest) as folder:
@@ -93,6 +94,18 @@ def _check(suite: Suite) -> None:
         raise ConvgymError("there is nobody to compare: name a seller or an agent")
     if suite.agents:
         refuse_held_out(suite.environment)
+
+
+def _check_labels(todo: Sequence[Job]) -> None:
+    """Raise ConvgymError if two jobs would write the same files."""
+    jobs_by_label: dict[str, Job] = {}
+    for job in todo:
+        other = jobs_by_label.setdefault(job.label, job)
+        if other != job:
+            raise ConvgymError(
+                f"{other.kind} {other.name!r} and {job.kind} {job.name!r} would both be kept as"
+                f" {job.label!r}: compare them in two runs"
+            )
 
 
 def _done(task: Task, execute: Executor, progress: ProgressCallback) -> Outcome:

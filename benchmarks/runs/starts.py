@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from convgym.benchmarks.runs.suites import START
 
+_ODD = re.compile(r"[^\w.+ -]")
+_LONGEST_NAME = 60
 _LONGEST = 16
 """Letters of a setting's value that are shown in a start's name."""
 
@@ -64,10 +67,12 @@ def starts_of(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Start]:
 def _name(settings: PolicySettings) -> str:
     """Return a name that tells in what these settings differ from the usual ones."""
     usual = PolicySettings()
-    name = START if settings.model == usual.model else Path(settings.model).name
+    folder = _ODD.sub("-", Path(settings.model).name)[:_LONGEST_NAME]
+    name = START if settings.model == usual.model else folder or "model"
     for field in ("temperature", "max_new_tokens", "briefing"):
         value = getattr(settings, field)
         if value != getattr(usual, field):
             shown = str(value)
-            name += f" {field}={shown}" if len(shown) <= _LONGEST else f" other-{field}"
+            short = len(shown) <= _LONGEST and not _ODD.search(shown)
+            name += f" {field}={shown}" if short else f" other-{field}"
     return name

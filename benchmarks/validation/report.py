@@ -27,6 +27,7 @@ import convgym
 from convgym.benchmarks.provenance import commit, machine, now, versions
 from convgym.benchmarks.runs.redaction import redacted
 from convgym.benchmarks.runs.schema import FORMAT
+from convgym.benchmarks.terminal import printable
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.suite import CHECKS, Outcome, Plan
 from convgym.benchmarks.validation.verdicts import (
@@ -54,7 +55,7 @@ _COLOURS: Mapping[Status, str] = {
 
 def make_manifest(subject: Subject, planned: Plan) -> dict[str, Any]:
     """Return the manifest of a validation that starts now."""
-    customer = subject.customer if isinstance(subject.customer, str) else repr(subject.customer)
+    customer = str(redacted(subject.customer))
     return {
         "format": FORMAT,
         "run": {
@@ -169,7 +170,7 @@ def table(findings: Sequence[Finding]) -> Table:
     for finding in findings:
         colour = _COLOURS[finding.status]
         status = f"[{colour}]{finding.status}[/]"
-        shown.add_row(finding.check, status, escape(finding.summary))
+        shown.add_row(finding.check, status, escape(printable(finding.summary)))
     return shown
 
 

@@ -13,7 +13,7 @@ from convgym.benchmarks.report.write import write_report
 from convgym.benchmarks.runs.folder import read_manifest, read_results, read_rows
 from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.runner import Update, run_suite
-from convgym.benchmarks.runs.suites import Suite, jobs, select
+from convgym.benchmarks.runs.suites import START, Suite, jobs, select
 from convgym.errors import ConvgymError
 from convgym.seeds import EVALUATION_BASE, evaluation_seeds
 from tests.unit.benchmarks.conftest import World
@@ -115,6 +115,15 @@ def test_a_finished_run_that_lost_a_row_is_made_whole(
     assert timeless(run_suite(suite, tmp_path, parts=world)) == timeless(results)
     assert len(world.held) == 8 and read_manifest(tmp_path)["finished"]
     assert not any("missing" in note for note in write_report(tmp_path).notes)
+
+
+def test_two_who_would_be_kept_in_one_file_are_refused(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    chosen = select(suite, sellers=["silent", START])
+    with pytest.raises(ConvgymError, match="'small-seller' would both be kept as 'small-seller'"):
+        run_suite(chosen, tmp_path / "out", parts=world)
+    assert not (tmp_path / "out").exists()
 
 
 def test_nobody_to_compare_is_one_error(tmp_path: Path, suite: Suite, world: World) -> None:

@@ -43,12 +43,16 @@ def test_a_start_is_named_after_its_settings() -> None:
         "b": {**USUAL, "model": "/models/mine", "max_new_tokens": 40},
         "c": {**USUAL, "model": "/others/mine", "max_new_tokens": 40},
         "d": {**USUAL, "briefing": "You sell bicycles and are brief about it."},
+        "e": {**USUAL, "model": "models/\x1b[2J" + 80 * "x"},
+        "f": {**USUAL, "briefing": "\n"},
     }
     assert {agent: start.name for agent, start in starts_of(configs).items()} == {
         "a": "smollm2",
         "b": "mine max_new_tokens=40",
         "c": "mine max_new_tokens=40-of-c",
         "d": f"{START} other-briefing",
+        "e": "--2J" + 56 * "x",
+        "f": f"{START} other-briefing-of-f",
     }
 
 
