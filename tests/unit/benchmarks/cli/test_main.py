@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -157,11 +157,11 @@ def test_what_cannot_be_is_told_before_the_first_conversation(
 def test_a_log_is_there_as_a_whole_or_not_at_all(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cut(path: Path, episodes: object) -> int:
-        path.write_text("half a l")
+    def cut(file: IO[bytes], path: Path, episodes: object) -> int:
+        file.write(b"half a l")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("convgym.benchmarks.runs.logfile.write_log", cut)
+    monkeypatch.setattr("convgym.logs._write", cut)
     assert run("logs", "write", "log.jsonl", "--conversations", "2")[0] != 0
     assert not list(tmp_path.iterdir())
 
