@@ -293,14 +293,14 @@ class _Reporter(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         # A batch's later minibatches have not all of these, the summary at the end has none.
         self._length = logs.get("completions/mean_length", self._length)
-        found = {
+        values = {
             "kl_of_pass": logs["kl"] * self._length if "kl" in logs else None,
             "fresh_score": logs.get("reward"),
             "clip_fraction": logs.get("clip_ratio/region_mean"),
             "entropy": logs.get("entropy"),
         }
-        if found := {name: value for name, value in found.items() if value is not None}:
-            self.metrics |= found
+        if metrics := {name: value for name, value in values.items() if value is not None}:
+            self.metrics |= metrics
             news = Progress("improve", state.global_step, state.max_steps, self.metrics)
             self._progress(news)
             control.should_training_stop |= self.metrics["kl_of_pass"] > self._target_kl

@@ -13,7 +13,7 @@ heads, and has two opinions of a response:
 
 A score mixes both (``imagined``): against true values, either alone is worse (docs/log.md).
 
-Q may be an ensemble, fitted crosswise (``q_fitting``): a model that has seen how a conversation
+Q may be an ensemble, fitted crosswise (``fitting``): a model that has seen how a conversation
 ended cannot judge what its responses gained. For responses that nobody gave, opinions
 are combined.
 """
