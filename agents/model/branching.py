@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, DynamicCache, PreTrainedModel
+from transformers import AttentionInterface, DynamicCache, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from convgym.agents.model.devices import computing
@@ -101,7 +101,7 @@ class Branches:
                 f"{capacity} exceed the model's context of {config.max_position_embeddings}: "
                 "use fewer turns, a smaller max_new_tokens or another model"
             )
-        self._network, self._body = network, network.base_model
+        self._network, self._body = network, cast("PreTrainedModel", network.base_model)
         self._device = network.device
         self.capacity = capacity
         layers: Sequence[Any] = trunk.layers
@@ -254,8 +254,14 @@ def _ranks(groups: Tensor, n: int) -> tuple[Tensor, Tensor]:
     return counts, order - (counts.cumsum(0) - counts)[groups]
 
 
+class _AttentionLayer(Protocol):
+    """What is asked of a model's attention layer."""
+
+    layer_idx: int
+
+
 def _attend(
-    module: Any,
+    module: _AttentionLayer,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -289,7 +295,7 @@ AttentionInterface.register(_ATTENTION, _attend)
 
 
 @contextmanager
-def _attention_of(config: Any) -> Iterator[None]:
+def _attention_of(config: PreTrainedConfig) -> Iterator[None]:
     """Have a body attend by branches."""
     before = config._attn_implementation
     config._attn_implementation = _ATTENTION

@@ -143,7 +143,7 @@ def q_report(
     v_fitted = predicted.mean(1) if v_hat is None else np.asarray(v_hat, float)
     v_rolled = None if v_returns is None else np.asarray(v_returns, float)
     sizes = None if lengths is None else np.asarray(lengths, float)
-    _check(predicted, returns, v_hat=v_fitted, v_returns=v_rolled, lengths=sizes)
+    _check(predicted, returns, v_fitted, v_returns=v_rolled, lengths=sizes)
 
     kept = _known(returns, v_rolled)
     predicted, returns, v_fitted = predicted[kept], returns[kept], v_fitted[kept]
@@ -185,22 +185,21 @@ def q_report(
     )
 
 
-def _check(predicted: Array, returns: Array, **others: Array | None) -> None:
+def _check(predicted: Array, returns: Array, v_fitted: Array, **others: Array | None) -> None:
     """Raise ConvgymError for shapes that do not fit together, or a fit that is not finite.
 
-    Beside predictions (S, K) and returns (S, K, R) there are ``v_hat`` (S,), ``v_returns`` (S, ...)
-    and ``lengths`` (S, K), or None.
+    Beside predictions (S, K), returns (S, K, R) and V (S,) there are ``v_returns`` (S, ...) and
+    ``lengths`` (S, K), or None.
     """
     if returns.ndim != 3 or predicted.shape != returns.shape[:2]:
         raise ConvgymError(
             "expected q_hat (S, K) and q_returns (S, K, R), got shapes "
             f"{predicted.shape} and {returns.shape}"
         )
-    for name, values in others.items():
+    for name, values in {"v_hat": v_fitted, **others}.items():
         shape = predicted.shape if name == "lengths" else predicted.shape[:1]
         if values is not None and values.shape[: len(shape)] != shape:
             raise ConvgymError(f"expected {name} of shape {shape}, got {values.shape}")
-    v_fitted = others["v_hat"]
     if not (np.isfinite(predicted).all() and np.isfinite(v_fitted).all()):
         raise ConvgymError("q_hat and v_hat must be finite numbers, got NaN or infinity")
 
