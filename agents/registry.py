@@ -81,4 +81,9 @@ def make_agent(name: str, **overrides: Any) -> Agent:
     config = configured(start, overrides, what)
     agent = call(agent_class, {"config": config, "name": name}, what)
     require(agent, Agent, f"{what} is no agent")
+    if not isinstance(agent.config, agent_class.Config):
+        raise ConvgymError(
+            f"{what} is no agent: its config must be the one it was made with, got"
+            f" {described(agent.config)}"
+        )
     return agent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Mapping
@@ -52,28 +53,26 @@ def configured(config: C, overrides: Mapping[str, Any], what: str) -> C:
 
 
 def _converted(value: Any, default: Any, hint: Any, name: str, what: str) -> Any:
-    if isinstance(value, Mapping):
-        if name == "improvement" and ("name" in value or not dataclasses.is_dataclass(default)):
-            return _improvement(value)
+    if isinstance(value, Mapping) and not (name == "improvement" and "name" in value):
         within = f"{name!r} of {what}"
         if dataclasses.is_dataclass(default) and not isinstance(default, type):
             return configured(default, value, within)
         for option in _options(hint):
             if dataclasses.is_dataclass(option) and isinstance(option, type):
                 return configured(defaults(option, within), value, within)
-    if name == "improvement" and isinstance(value, str):
+    if name == "improvement" and value is not None:
         return _improvement(value)
     return _checked(value, hint, name, what)
 
 
-def _improvement(value: str | Mapping[str, Any]) -> object:
+def _improvement(value: Any) -> object:
     from convgym.agents.improvement.registry import as_improvement
 
     return as_improvement(value)
 
 
 def _checked(value: Any, hint: Any, name: str, what: str) -> Any:
-    """Return ``value`` as its type has it: lists as tuples, whole numbers as floats."""
+    """Return ``value`` as its type has it: lists as tuples, integers as floats."""
     from pydantic import TypeAdapter, ValidationError
     from pydantic.errors import PydanticUserError
     from pydantic_core import SchemaError
@@ -85,14 +84,22 @@ def _checked(value: Any, hint: Any, name: str, what: str) -> Any:
     except (PydanticUserError, SchemaError, TypeError):
         return value  # a type that says nothing of plain values, such as a protocol
     try:
-        return of_this_type.validate_python(value)
+        plain = json.dumps(value)
+    except (TypeError, ValueError):  # an object, which has no other way to be given
+        plain = None
+    try:
+        if plain is None:
+            return of_this_type.validate_python(value)
+        # As JSON: lists become tuples, but neither texts nor true and false become numbers.
+        return of_this_type.validate_json(plain, strict=True)
     except ValidationError as error:
         reasons = "; ".join(dict.fromkeys(_reason(each["msg"]) for each in error.errors()))
         raise ConvgymError(f"setting {name!r} of {what} {reasons}, got {value!r}") from None
 
 
 def _reason(message: str) -> str:
-    return message.replace("Input should", "should", 1)
+    words = message.replace("Input should", "should", 1)
+    return words.replace("be an object", "be a mapping of settings")  # JSON's word for it
 
 
 def _hints(config_class: type) -> dict[str, Any]:

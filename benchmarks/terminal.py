@@ -52,16 +52,6 @@ def say(text: str = "", *, error: bool = False) -> None:
     print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
 
 
-def show_any_text() -> None:
-    """Let both streams show ``?`` for what their encoding lacks, in place of an error.
-
-    Consoles of Windows and pipes often know a few hundred characters only, and a conversation that
-    was held, perhaps paid for, must be shown all the same.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        _replace_unknown(stream)
-
-
 def _replace_unknown(stream: TextIO | None) -> None:
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:

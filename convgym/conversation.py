@@ -14,11 +14,26 @@ MAX_UTTERANCE_CHARS = 2000
 """Longer utterances are cut here before anybody reads them."""
 
 _SPEAKERS = {"user": "Customer", "assistant": "Seller"}
-# Everything that could break the one-utterance-a-line format or a terminal: C0, DEL, C1, zero-width
-# and bidirectional marks, line and paragraph separators, surrogates, non-characters.
-_CONTROL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff\ud800-\udfff]"
+# What nobody sees but programs read, removed without a trace: control and format characters
+# (Unicode's Cc and Cf: zero-width and bidirectional marks, joiners, the soft hyphen, tag letters),
+# all others that Unicode wants ignored where they cannot be shown, surrogates, non-characters.
+# Blanks among the control characters (\t, \n, ...) are not in here: they part words.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891"
+    "\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0d"
+    "\ufdd0-\ufdef\ufeff\ufff0-\ufffb\ud800-\udfff"
+    "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff"
+    + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
+    + "]"
 )
+# The two variation selectors that choose between text and picture stay behind what has both.
+_STRAY_SELECTOR = re.compile(
+    "(?<![#*0-9\xa9\xae\u203c\u2049\u2100-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff])"
+    "[\ufe0e\ufe0f]"
+)
+# Letters and symbols that look like blanks.
+_LOOKS_BLANK = re.compile("[\u2800\u3164\uffa0]")
 
 
 class Message(TypedDict):
@@ -89,9 +104,25 @@ class Episode:
 
 
 def clean(text: str) -> str:
-    """Return ``text`` fit for one line: no control characters, single spaces, cut to size."""
-    words = _CONTROL.sub(" ", text[: 4 * MAX_UTTERANCE_CHARS]).split()
-    return " ".join(words)[:MAX_UTTERANCE_CHARS].rstrip()
+    """Return ``text`` fit for one line: nothing invisible, single spaces, cut to size.
+
+    White space of any kind and length becomes one space. Invisible characters vanish without one,
+    so that no word falls apart; joiners (U+200C, U+200D) are among them, since a reader that sees
+    them reads other words than a person does. A family emoji becomes its members side by side.
+    """
+    size = 4 * MAX_UTTERANCE_CHARS
+    while True:
+        line = _one_line(text[:size])
+        # Long blanks take no room: read on until the line is full.
+        if len(line) >= MAX_UTTERANCE_CHARS or size >= len(text):
+            return line[:MAX_UTTERANCE_CHARS].rstrip()
+        size *= 4
+
+
+def _one_line(text: str) -> str:
+    if not (text.isascii() and text.isprintable()):
+        text = _LOOKS_BLANK.sub(" ", _STRAY_SELECTOR.sub("", _INVISIBLE.sub("", text)))
+    return " ".join(text.split())
 
 
 _SENT = re.compile(r"\[sent: ([^\]]*)\] ?")

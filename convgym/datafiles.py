@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import os
@@ -20,7 +21,7 @@ _PACKAGE = Path(__file__).parent / "data"
 class Frozen(BaseModel):
     """A part of a data file: immutable, and strict about fields it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 Model = TypeVar("Model", bound=Frozen)
@@ -34,8 +35,10 @@ def names(folder: str) -> list[str]:
 def find(source: str | Path, folder: str, kind: str) -> Path:
     """Return the path of a data file: one of the package's by name, or any ``.json`` file.
 
-    Raises ConvgymError for a name that the package does not have.
+    Raises ConvgymError for a name that the package does not have, or what is no name at all.
     """
+    if not isinstance(source, (str, Path)):
+        raise ConvgymError(f"a {kind} is given by name or JSON file, got {repr(source)[:60]}")
     if isinstance(source, str) and not source.endswith(".json"):
         if source not in names(folder):
             raise unknown(kind, source, names(folder))
@@ -46,7 +49,8 @@ def find(source: str | Path, folder: str, kind: str) -> Path:
 def read(model: type[Model], path: Path, kind: str) -> Model:
     """Read and validate a data file; raises ConvgymError for a bad file, with the place in it."""
     try:
-        return model.model_validate_json(path.read_bytes())
+        # Windows tools put a byte order mark before UTF-8.
+        return model.model_validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise ConvgymError(f"cannot read the {kind} {path}: {error.strerror}") from None
     except ValidationError as error:

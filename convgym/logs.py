@@ -13,29 +13,41 @@ that they are read back exactly; ``metadata`` is any JSON object (tuples come ba
 which two names are taken: ``failure``, and ``suggestions``, one a turn (see
 ``convgym.customers.suggested``). Files whose name ends in ``.gz`` are compressed.
 
-A program that is stopped while it writes leaves a last line without its end. Such a line is no
-episode: reading reports and skips it, appending cuts it off. Any other damage is an error.
+A program that is stopped while it appends leaves a last line without its end. Such a line, which
+begins as an episode, is none: reading reports and skips it, appending cuts it off. Any other damage
+is an error, and a file that does not begin as a log is not touched.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
+import math
+import os
+import secrets
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal, NotRequired
+from typing import IO, Annotated, Any, Literal, NotRequired, cast
 
+import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
+from convgym.checks import check_seed
 from convgym.conversation import Episode, Outcome, Response, Turn
 from convgym.errors import ConvgymError
+from convgym.jsonl import is_cut_off, mend, whole_rows, without_byte_order_mark
+from convgym.locking import locked
 
 SCHEMA = "convgym.episode"
 VERSION = 1
+_ROW_MARK = b'{"schema":"convgym.episode"'
+"""How every row begins that was written here, without white space."""
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -115,36 +127,39 @@ def write_log(
 ) -> int:
     """Write episodes as they come and return how many there were.
 
+    A new log, or one that is replaced, appears once it is whole: if anything fails before, there is
+    none, or the old one. What is appended is in the log row by row. One writer at a time: others
+    wait for ten seconds, and are then refused.
+
     Args:
         path: the log; its folder must exist.
         episodes: what to write; an iterator works too.
-        append: add to a log that exists, having cut off a last line without its end.
+        append: add to a log that exists. If its last row was cut off by a writer that was stopped,
+            the rest of that row goes; nothing else does.
         overwrite: replace a log that exists.
 
     Raises:
-        ConvgymError: if the log exists and neither is allowed, if it cannot be opened, if it is
-            compressed and appended to, or if an episode cannot be written as JSON; the episodes
-            before it are in the log then.
+        ConvgymError: if the log exists and neither is allowed, if it cannot be written, if what is
+            appended to is compressed, no log, or being written by somebody else, or if an episode
+            cannot be written as JSON.
     """
     path = Path(path)
     if append and overwrite:
         raise ConvgymError("a log is either appended to or overwritten, not both")
-    try:
-        if append and path.exists():
-            _mend(path)
-        file = _open(path, "ab" if append else "wb" if overwrite else "xb")
-    except FileExistsError:
-        raise ConvgymError(
-            f"log {path} exists: choose another name, or allow append or overwrite"
-        ) from None
-    except OSError as error:
-        raise ConvgymError(f"cannot write the log {path}: {error.strerror}") from None
-    count = 0
-    with file:
-        for episode in episodes:
-            file.write(_line(episode))
-            count += 1
-    return count
+    if not (append or overwrite) and path.exists():
+        raise _exists(path)
+    if path.exists() and not path.is_file():  # a pipe or a device is written to as it is
+        with _told(path):
+            file = path.open("wb")
+        with _closed(file):
+            return _write(file, path, episodes)
+    if not append:
+        return _write_whole(path, episodes, overwrite)
+    if path.suffix != ".gz":
+        return _append(path, episodes)
+    if path.exists():
+        raise ConvgymError(f"cannot append to the compressed log {path}: write a new one")
+    return _write_whole(path, episodes, overwrite=False)
 
 
 def read_log(path: str | Path) -> Log:
@@ -186,40 +201,91 @@ def _report(episodes: list[Episode], problems: list[Problem]) -> LogReport:
 # Writing.
 
 
-def _open(path: Path, mode: Literal["ab", "wb", "xb"]) -> IO[bytes]:
-    if path.suffix != ".gz":
-        return path.open(mode)
-    if mode == "ab" and path.exists():
-        raise ConvgymError(f"cannot append to the compressed log {path}: write a new one")
-    return gzip.open(path, "wb" if mode == "ab" else mode)  # type: ignore[return-value]
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell what the operating system says of writing a log in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise ConvgymError(f"cannot write the log {path}: {error.strerror or error}") from None
 
 
-def _mend(path: Path) -> None:
-    """Let a plain file end with a whole line: end the last one if it is whole, else cut it off."""
-    if path.suffix == ".gz":
-        return
-    with path.open("rb+") as file:
-        whole = 0
-        last = b""
-        for last in file:
-            if last.endswith(b"\n"):
-                whole += len(last)
-        if not last or last.endswith(b"\n"):
-            return
-        try:
-            _episode(last)
-        except _Malformed:
-            file.truncate(whole)
+@contextmanager
+def _closed(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Close a file in the end; that it was full is told already."""
+    try:
+        yield file
+    finally:
+        with suppress(OSError):
+            file.close()
+
+
+def _exists(path: Path) -> ConvgymError:
+    return ConvgymError(f"log {path} exists: choose another name, or allow append or overwrite")
+
+
+def _write(file: IO[bytes], path: Path, episodes: Iterable[Episode]) -> int:
+    """Write episodes and return how many there were."""
+    count = 0
+    for episode in episodes:  # whose own errors are not the log's
+        row = _line(episode)
+        with _told(path):
+            file.write(row)
+        count += 1
+    with _told(path):
+        file.flush()
+    return count
+
+
+def _write_whole(path: Path, episodes: Iterable[Episode], overwrite: bool) -> int:
+    """Write a log beside its place, then put it there."""
+    target = path.resolve()
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    with ExitStack() as stack:
+        with _told(path):
+            if target.exists() and os.name != "nt":  # Windows replaces no file that is open
+                old = stack.enter_context(target.open("rb+"))
+                stack.enter_context(locked(old, f"log {path}"))
+            raw = stack.enter_context(_closed(part.open("wb")))
+        stack.callback(part.unlink, missing_ok=True)
+        if path.suffix == ".gz":
+            packed = cast("IO[bytes]", gzip.GzipFile(target.name, "wb", fileobj=raw))
+            with _closed(packed):
+                count = _write(packed, path, episodes)
+                with _told(path):
+                    packed.close()
         else:
-            file.seek(0, 2)
-            file.write(b"\n")
+            count = _write(raw, path, episodes)
+        with _told(path):
+            raw.flush()
+            os.fsync(raw.fileno())
+            raw.close()
+            if not overwrite and target.exists():  # somebody else's, made in the meantime
+                raise _exists(path)
+            os.replace(part, target)
+    return count
+
+
+def _append(path: Path, episodes: Iterable[Episode]) -> int:
+    with ExitStack() as stack:
+        while True:
+            with _told(path):
+                path.open("ab").close()  # there is a file now
+                file = stack.enter_context(_closed(path.open("rb+")))
+            stack.enter_context(locked(file, f"log {path}"))
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+            stack.close()  # the log was replaced while we waited
+        with _told(path):
+            mend(file, f"log {path}", _ROW_MARK)
+        return _write(file, path, episodes)
 
 
 def _line(episode: Episode) -> bytes:
     row = {
         "schema": SCHEMA,
         "version": VERSION,
-        "seed": episode.seed,
+        "seed": check_seed(episode.seed),
         "opening": episode.opening,
         "turns": [_turn(turn) for turn in episode.turns],
         "outcome": episode.outcome,
@@ -228,12 +294,22 @@ def _line(episode: Episode) -> bytes:
         "metadata": dict(episode.metadata),
     }
     try:
-        text = json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(
+            row, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain
+        )
         return text.encode() + b"\n"
-    except (TypeError, ValueError) as error:  # ValueError: NaN, or text that is no Unicode
+    # ValueError: NaN, or text that is no Unicode
+    except (TypeError, ValueError, RecursionError) as error:
         raise ConvgymError(
             f"the episode of seed {episode.seed} cannot be written as JSON: {error}"
         ) from None
+
+
+def _plain(value: object) -> object:
+    """Return NumPy's numbers and arrays as Python's."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def _turn(turn: Turn) -> dict[str, Any]:
@@ -256,19 +332,24 @@ def _parse(path: Path) -> Iterator[tuple[int, Episode | _Malformed]]:
         with _open_to_read(path) as file:
             for line in file:
                 number += 1
+                line = without_byte_order_mark(line) if number == 1 else line
                 if not line.strip():
                     continue
                 try:
                     yield number, _episode(line)
                 except _Malformed as problem:
-                    whole = line.endswith(b"\n")
-                    yield number, problem if whole else _CutOff("the last line has no end")
+                    yield number, _CutOff("the last line has no end") if _cut_off(line) else problem
     except EOFError:
         yield number + 1, _CutOff("the compressed file has no end")
     except (gzip.BadGzipFile, zlib.error) as error:
         raise ConvgymError(f"log {path} is damaged after line {number}: {error}") from None
     except OSError as error:
         raise ConvgymError(f"cannot read the log {path}: {error.strerror}") from None
+
+
+def _cut_off(line: bytes) -> bool:
+    """Return whether a line is the beginning of an episode, not a whole row and nothing else."""
+    return not line.endswith(b"\n") and is_cut_off(line, _ROW_MARK) and not whole_rows(line)
 
 
 def _open_to_read(path: Path) -> IO[bytes]:
@@ -280,9 +361,20 @@ def _episode(line: bytes) -> Episode:
     try:
         row = _ROW.validate_json(line.decode())
     except UnicodeDecodeError as error:
-        raise _Malformed(f"expected UTF-8 text, got byte {line[error.start]:#04x}") from None
+        utf16 = line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        hint = ": the file is UTF-16, save it as UTF-8" if utf16 else ""
+        raise _Malformed(f"expected UTF-8 text, got byte {line[error.start]:#04x}{hint}") from None
     except ValidationError as error:
+        if line.lstrip().startswith(b"["):
+            raise _Malformed(
+                "expected a JSON object of one episode, got a JSON array: write one episode a line"
+            ) from None
         raise _Malformed(_explain(error)) from None
+    for field, number in _infinite("metadata", row["metadata"]):
+        raise _Malformed(
+            f"field {field}: expected a finite number, which is all that JSON has, got {number}:"
+            " write null"
+        )
     suggestions = row["metadata"].get("suggestions")
     if suggestions is not None and len(suggestions) != len(row["turns"]):
         raise _Malformed(
@@ -298,6 +390,18 @@ def _episode(line: bytes) -> Episode:
         policy=row["policy"],
         metadata=row["metadata"],
     )
+
+
+def _infinite(name: str, value: object) -> Iterator[tuple[str, float]]:
+    """Yield the numbers in plain data that are NaN or infinite, with where they are."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _infinite(f"{name}.{key}", inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _infinite(f"{name}.{index}", inner)
 
 
 def _heard(number: int, row: _Turn) -> Turn:

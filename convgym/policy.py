@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from convgym.conversation import Message, Response
+from convgym.errors import ConvgymError
 
 
 @dataclass(slots=True)
@@ -37,3 +38,15 @@ class Policy(Protocol):
 
     def act(self, conversations: Sequence[Conversation]) -> list[Response]:
         """Return one response for each conversation, in order."""
+
+
+def check_policy(policy: object) -> None:
+    """Raise ConvgymError unless ``policy`` can speak: it follows ``Policy``."""
+    if isinstance(policy, type):
+        raise ConvgymError(f"a policy is an object, got the class {policy.__name__}: make one")
+    missing = [member for member in ("name", "reset", "act") if not hasattr(policy, member)]
+    if missing:
+        raise ConvgymError(
+            f"{repr(policy)[:60]} is no policy: it lacks {', '.join(missing)} (what a policy is:"
+            " convgym.policy.Policy)"
+        )

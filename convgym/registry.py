@@ -73,6 +73,7 @@ class Registry(Generic[T]):
     def register(self, name: str, thing: T | str) -> None:
         """Make ``thing``, or what stands at ``"package.module:attribute"``, known as ``name``.
 
+        In this process alone: what other processes are to find stands in a module or a package.
         A name that is taken gets the new thing. Raises ConvgymError for a name with a colon, which
         would be read as a module.
         """

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from convgym.checks import check_integer, check_seed
 from convgym.conversation import Episode, Response, Turn
 from convgym.envs.dialogue import Dialogue, reset_together, step_together
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError
-from convgym.policy import Conversation, Policy
+from convgym.policy import Conversation, Policy, check_policy
 from convgym.progress import Progress, ProgressCallback, no_progress
 
 _BATCH_SIZE = 256
@@ -102,10 +103,14 @@ def rollout(
         ConvgymError: for a mistake in the arguments, or if the policy does not return one
             ``Response`` for each conversation.
     """
+    check_policy(policy)
     if batch_size is None:
         batch_size = getattr(policy, "batch_size", _BATCH_SIZE)
-    if batch_size < 1:
-        raise ConvgymError(f"batch_size must be at least 1, got {batch_size!r}")
+    batch_size = check_integer("batch_size", batch_size, 1)
+    policy_seed = check_seed(policy_seed, "policy_seed")
+    if isinstance(seeds, (str, bytes)) or not isinstance(seeds, Iterable):
+        raise ConvgymError(f"seeds must be several episode seeds, got {repr(seeds)[:60]}")
+    seeds = [check_seed(seed) for seed in seeds]
     scenario = Scenario.of(environment or {})
     dialogues = scenario.dialogues(min(batch_size, len(seeds)))
     try:
@@ -154,6 +159,11 @@ def _begin(places: Sequence[_Place], waiting: Iterator[tuple[int, int]], policy_
 
 def _ask(policy: Policy, live: Sequence[_Place]) -> list[Response]:
     responses = policy.act([place.conversation for place in live])
+    if isinstance(responses, str) or not isinstance(responses, Sequence):
+        raise ConvgymError(
+            f"policy {policy.name!r} must return a list of Response objects, got"
+            f" {type(responses).__name__}: {repr(responses)[:60]}"
+        )
     if len(responses) != len(live):
         raise ConvgymError(
             f"policy {policy.name!r} must return a response for each of {len(live)} conversations,"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from convgym.checks import check_integer, check_seed
+
 EVALUATION_BASE = 2**31
 """Evaluation seeds start here; training seeds stay below, so no customer is met in both."""
 
 
 def _draw(stream: int, seed: int, n: int) -> list[int]:
-    generator = np.random.default_rng([stream, seed])
+    generator = np.random.default_rng([stream, check_seed(seed, "seed")])
+    n = check_integer("the number of episode seeds", n, 0)
     return [int(value) for value in generator.integers(EVALUATION_BASE, size=n)]
 
 

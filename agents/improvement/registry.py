@@ -78,4 +78,9 @@ def as_improvement(given: Improvement | str | Mapping[str, Any]) -> Improvement:
                 f"{', '.join(IMPROVEMENTS.shipped)}; got {', '.join(given) or 'none'}"
             )
         return make_improvement(**given)
+    if not callable(getattr(given, "improve", None)):
+        raise ConvgymError(
+            f"an improvement is a solver, its name, or a mapping with its name, got"
+            f" {described(given)}"
+        )
     return given

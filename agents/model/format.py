@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from convgym.conversation import Message, clean
+from convgym.conversation import Message
 from convgym.errors import ConvgymError
+from convgym.reasoning import heard, strip_reasoning
 
 CUSTOMER, SELLER, END, PAD = "<|customer|>", "<|seller|>", "<|end|>", "<|pad|>"
 COMPACT_TOKENS = (PAD, END, CUSTOMER, SELLER)
@@ -90,9 +91,13 @@ class ConversationFormat:
         return (*self._utterance(text), self.end_id)
 
     def decode(self, response: Sequence[int]) -> str:
-        """Return a response's words, fit for one line."""
+        """Return a response's words, without what a reasoning model thinks, fit for one line."""
         ids = [token for token in response if token != self.end_id]
-        return clean(self.tokenizer.decode(ids, skip_special_tokens=True))
+        # The marks of thinking are special tokens of some models: looked for before these go.
+        said, thought = strip_reasoning(self.tokenizer.decode(ids))
+        if thought:
+            ids = self.tokenizer.encode(said, add_special_tokens=False)
+        return heard(self.tokenizer.decode(ids, skip_special_tokens=True))
 
     def prompt(self, messages: Sequence[Message]) -> Tokens:
         """Return the ids of a conversation in which it is the seller's turn."""

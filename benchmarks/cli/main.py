@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 
 from convgym.benchmarks.cli.app import make_app
-from convgym.benchmarks.terminal import errors_in_one_line, show_any_text
+from convgym.benchmarks.terminal import errors_in_one_line
+from convgym.terminal import tolerate_consoles
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -16,6 +17,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # others would tear ours apart.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    show_any_text()
+    tolerate_consoles()
     with errors_in_one_line():
         make_app()(args=None if arguments is None else list(arguments))

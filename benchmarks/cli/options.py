@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from convgym.errors import ConvgymError
+from convgym.secrets import check_option
 
 _MODULE_ATTRIBUTE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -24,6 +25,17 @@ def findable(name: str | None) -> str | None:
     if name and _MODULE_ATTRIBUTE.fullmatch(name) and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     return name
+
+
+def make_findable(value: object) -> None:
+    """Do as ``findable`` for every text in plain data, such as the fields of a suite's file."""
+    if isinstance(value, str):
+        findable(value)
+    elif isinstance(value, Mapping):
+        make_findable([*value.values()])
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            make_findable(part)
 
 
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
@@ -81,9 +93,6 @@ def shop(environment: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in environment.items() if key == "catalog"}
 
 
-_SECRETS = {"api_key", "key", "password", "secret", "token"}
-
-
 def read_options(items: Iterable[str]) -> dict[str, Any]:
     """Return options by name.
 
@@ -91,19 +100,21 @@ def read_options(items: Iterable[str]) -> dict[str, Any]:
     taken as text. A name with a dot is an option of an option: ``budget.requests=100``.
 
     Raises:
-        ConvgymError: for what is not ``name=value``, a name given twice, and a secret, which does
-            not belong on a command line nor into the files of a run.
+        ConvgymError: for what is not ``name=value``, a name given twice, and a secret
+            (``convgym.secrets``), which does not belong on a command line nor into the files of a
+            run.
     """
     options: dict[str, Any] = {}
     for item in items:
         name, equals, value = item.partition("=")
         *outer, last = path = name.strip().split(".")
         if not equals or not all(part.isidentifier() for part in path):
-            raise ConvgymError(f"expected an option as name=value, got {item!r}")
-        if last in _SECRETS:
-            raise ConvgymError(
-                f"option {name!r}: keys come from the environment alone, see api_key_variable"
-            )
+            # Only the name is shown: what follows it may be a key.
+            shown = repr(f"{name}=..." if name.strip() and equals else item)
+            raise ConvgymError(f"expected an option as name=value, got {shown}")
+        given = _value(value.strip())
+        for part in path:
+            check_option(part, given if part == last else None)
         within = options
         for part in outer:
             within = within.setdefault(part, {})
@@ -111,7 +122,7 @@ def read_options(items: Iterable[str]) -> dict[str, Any]:
                 raise ConvgymError(f"option {part!r} is given as a value and with parts: drop one")
         if last in within:
             raise ConvgymError(f"option {name!r} is given twice")
-        within[last] = _value(value.strip())
+        within[last] = given
     return options
 
 
@@ -133,7 +144,7 @@ def read_settings(items: Iterable[str]) -> list[tuple[str, Any]]:
             raise ConvgymError(f"setting {path!r} is given twice")
         try:
             settings[path] = json.loads(value, parse_constant=str)
-        except ValueError:
+        except (ValueError, RecursionError):
             settings[path] = findable(value.strip())
     return list(settings.items())
 

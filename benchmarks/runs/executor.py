@@ -13,17 +13,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convgym.agents.protocol import TrainingReport
 from convgym.benchmarks.runs.parts import Parts
 from convgym.benchmarks.runs.result import Result, evaluate
 from convgym.benchmarks.runs.starts import Start
 from convgym.benchmarks.runs.suites import Job, Suite
+from convgym.contracts import described
 from convgym.conversation import Episode
+from convgym.errors import ConvgymError
 from convgym.policy import Policy
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.seeds import evaluation_seeds
 
 if TYPE_CHECKING:
-    from convgym.agents.protocol import Agent, TrainingReport
+    from convgym.agents.protocol import Agent
 
 SAMPLES = 8
 """Evaluation conversations kept of each row: the first ones, the same customers for everybody."""
@@ -101,6 +104,11 @@ def train(agent: Agent, task: Task, progress: ProgressCallback) -> TrainingRepor
     )
     with collector.supervised(task.job.name):
         report = agent.train(collector, folder=task.folder, progress=progress)
+    if not isinstance(report, TrainingReport):
+        raise ConvgymError(
+            f"agent {task.job.name!r} must return a TrainingReport from train, got "
+            f"{described(report)}"
+        )
     return replace(report, usage=collector.usage)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import convgym
 from convgym.benchmarks.provenance import commit, machine, now, versions
 from convgym.benchmarks.runs.suites import Suite
+from convgym.secrets import check_options
 
 FORMAT = 1
 """Version of the results folder's layout."""
@@ -26,7 +27,12 @@ def make_manifest(
 
     ``run`` is what must be equal for a run to be resumed; ``starts`` gets one entry, with the time
     (UTC) and the machine; ``finished`` is null until the last row is written.
+
+    Raises:
+        ConvgymError: for a secret among the environment's arguments, which would be written down.
     """
+    check_options(suite.environment)
+    check_options(suite.evaluation)
     return {
         "format": FORMAT,
         "run": {

@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 
 from convgym.agents.registry import AGENTS
 from convgym.benchmarks.runs.suites import Suite
+from convgym.customers import CUSTOMERS
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, unknown
 from convgym.sellers import SELLERS
@@ -37,7 +38,10 @@ def read_suite(path: Path) -> Suite:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConvgymError(f"cannot read the suite {path}: {error.strerror}") from None
-    except ValueError as error:  # bytes that are no text, and text that is no TOML
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # no text, or no TOML
         raise ConvgymError(f"the suite {path} is no TOML: {error}") from None
     try:
         suite = SuiteFile.model_validate(fields)
@@ -66,7 +70,8 @@ def _tables(agents: object) -> object:
 
 
 def _environment(options: dict[str, Any]) -> dict[str, Any]:
-    Scenario.of(options)
+    customer = Scenario.of(options).customer
+    CUSTOMERS.require_known(customer)
     return options
 
 

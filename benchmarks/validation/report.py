@@ -40,6 +40,7 @@ from convgym.benchmarks.validation.verdicts import (
 from convgym.conversation import render
 from convgym.datafiles import dumps, plain, write_atomically
 from convgym.errors import ConvgymError
+from convgym.secrets import check_options
 from convgym.statistics import Estimate
 
 _COLOURS: Mapping[Status, str] = {
@@ -52,7 +53,11 @@ _COLOURS: Mapping[Status, str] = {
 
 
 def make_manifest(subject: Subject, planned: Plan) -> dict[str, Any]:
-    """Return the manifest of a validation that starts now."""
+    """Return the manifest of a validation that starts now.
+
+    Raises ConvgymError for a secret among the subject's options, which would be written down.
+    """
+    check_options(subject.environment)
     customer = subject.customer if isinstance(subject.customer, str) else repr(subject.customer)
     return {
         "format": FORMAT,

@@ -26,7 +26,7 @@ from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.verdicts import Finding, Measure, finding, rate
 from convgym.conversation import Message
 from convgym.sellers.knowledge import SellerKnowledge
-from convgym.shop.language import tokens
+from convgym.shop.language import numbers, tokens
 
 UNASKED_TURNS = 2
 """Turns of small talk in which nothing is asked and nothing need be told."""
@@ -142,16 +142,14 @@ def told(messages: Sequence[Message], shop: SellerKnowledge, latent: Mapping[str
     """
     heard = [message for message in messages if message["role"] == "user"]
     notes = shop.note(heard)
-    numbers = [
-        int(word) for message in heard for word in tokens(message["content"]) if word[0].isdigit()
-    ]
+    amounts = [number for message in heard for number in numbers(tokens(message["content"]))]
     budget = latent.get("budget")
     if not isinstance(budget, (int, float)):
         cheapest = min(product.price for product in shop.catalog.products)
-        numbers = [number for number in numbers if number >= cheapest / 2]
+        amounts = [number for number in amounts if number >= cheapest / 2]
     else:
-        numbers = [number for number in numbers if abs(number - budget) <= 0.02 * budget]
-    told = {"need": notes.need, "feature": notes.feature, "budget": numbers}
+        amounts = [number for number in amounts if abs(number - budget) <= 0.02 * budget]
+    told = {"need": notes.need, "feature": notes.feature, "budget": amounts}
     return {topic for topic, what in told.items() if what}
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, cast
 
 from convgym.customers import Customer, CustomerSpec, Reply, Snapshottable
-from convgym.customers.together import respond_customers
+from convgym.customers.together import Answer, respond_customers
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.seeds import evaluation_seeds
@@ -135,7 +135,7 @@ class Profiled:
     @classmethod
     def respond_together(
         cls, customers: Sequence[Profiled], utterances: Sequence[str]
-    ) -> list[Reply | InfrastructureError]:
+    ) -> list[Answer]:
         """Let the customers inside answer together."""
         return respond_customers([customer.inner for customer in customers], utterances)
 

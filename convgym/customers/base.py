@@ -56,6 +56,13 @@ class Snapshottable(Customer, Protocol):
         """Go back to ``state``; with ``seed``, go on from there with fresh randomness."""
 
 
+def is_snapshottable(customer: Customer) -> bool:
+    """Return whether ``customer`` follows ``Snapshottable``."""
+    # Of the class: before the first reset a property may not be readable on the object.
+    kind = type(customer)
+    return hasattr(kind, "snapshot") and hasattr(kind, "restore")
+
+
 @runtime_checkable
 class Batched(Customer, Protocol):
     """A customer whose copies answer together, such as those that speak through one chat model.

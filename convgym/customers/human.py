@@ -13,6 +13,7 @@ from convgym.customers.personas import load_personas
 from convgym.customers.profile import Profile, check_profile, draw_profile
 from convgym.errors import ConvgymError
 from convgym.shop.catalog import Catalog, load_catalog
+from convgym.terminal import show
 
 _COMMANDS = {
     "/buy": (Decision.BUY, "I will take it."),
@@ -53,7 +54,7 @@ class HumanCustomer:
         fixed = check_profile(profile or {}, catalog, load_personas("default"))
         drawn = draw_profile(random.Random(seed), catalog, None, None, fixed=fixed)
         self._profile = drawn
-        print(
+        show(
             f"You are the customer. You want a {catalog.item} for"
             f" {catalog.needs[drawn.need].phrases[0]}; what matters most to you:"
             f" {catalog.features[drawn.feature].phrases[0]}; you can spend about"
@@ -67,7 +68,7 @@ class HumanCustomer:
 
     def respond(self, utterance: str) -> Reply:
         """Show the seller's words and read the reply; ConvgymError if the input ends."""
-        print(f"Seller: {utterance}")
+        show(f"Seller: {utterance}")
         return _read()
 
 

@@ -88,7 +88,7 @@ class Personas(Frozen):
 
     def __getitem__(self, name: str) -> Persona:
         """Return the persona called ``name``; ConvgymError if there is none."""
-        if name not in self.personas:
+        if not isinstance(name, str) or name not in self.personas:
             raise unknown("persona", name, self.personas)
         return self.personas[name]
 

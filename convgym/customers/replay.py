@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from convgym.conversation import Episode, Outcome, clean
+from convgym.checks import check_integer
+from convgym.conversation import Episode, Outcome
 from convgym.customers.base import Decision, Reply
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.logs import read_log
+from convgym.reasoning import heard
 
 _DECISIONS: dict[Outcome, Decision] = {"purchase": Decision.BUY, "walk_away": Decision.LEAVE}
 
@@ -40,9 +42,9 @@ class ReplayCustomer:
     ) -> None:
         if isinstance(log, (str, Path)):
             log = read_log(log).episodes
-        self._episodes = [log] if isinstance(log, Episode) else list(log)
+        self._episodes = _all(log)
         n = len(self._episodes)
-        if index is not None and not 0 <= index < n:
+        if index is not None and (index := check_integer("index", index, 0)) >= n:
             raise ConvgymError(f"index must be one of 0 to {n - 1}, got {index!r}")
         self._index, self._strict = index, strict
         self._episode: Episode | None = None
@@ -93,7 +95,7 @@ class ReplayCustomer:
             reason = episode.metadata.get("failure", "nothing more was logged")
             raise InfrastructureError(f"the log ends after {turn} turns: {reason}")
         logged = episode.turns[turn]
-        if clean(utterance) != clean(logged.response.text):
+        if heard(utterance) != heard(logged.response.text):
             if self._strict:
                 raise ConvgymError(
                     f"turn {turn} of the episode of seed {episode.seed}: the logged seller says"
@@ -113,3 +115,11 @@ class ReplayCustomer:
         """Go back to a snapshot; nothing is random, so ``seed`` changes nothing."""
         kept = cast("tuple[Episode | None, int, tuple[int, ...]]", state)
         self._episode, self._turn, self._departures = kept[0], kept[1], list(kept[2])
+
+
+def _all(given: object) -> list[Episode]:
+    episodes = list(given) if isinstance(given, Iterable) else [given]
+    for episode in episodes:
+        if not isinstance(episode, Episode):
+            raise ConvgymError(f"log must be a log file or episodes, got {repr(episode)[:60]}")
+    return cast("list[Episode]", episodes)

@@ -29,17 +29,19 @@ import hashlib
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self, TypeAlias, cast
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar, cast
 
+from convgym.checks import check_number
 from convgym.conversation import Message, clean, show_sent
 from convgym.customers import CustomerSpec, make_customer
 from convgym.customers.base import Customer, Reply, Snapshottable
 from convgym.customers.together import Answer, Opening, reset_customers, respond_customers
 from convgym.errors import ConvgymError, unknown
-from convgym.policy import Conversation
+from convgym.policy import Conversation, Policy
+from convgym.reasoning import heard
 from convgym.sellers import make_seller
 from convgym.shop.catalog import Catalog
 from convgym.shop.language import tokens
@@ -68,6 +70,8 @@ class Business:
     """What the first two probabilities are multiplied by for a suggestion that is liked less."""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            check_number(f"a business's {field.name}", getattr(self, field.name))
         ways = (self.verbatim, self.edited, self.influenced, self.ignored)
         if min(ways) < 0 or abs(sum(ways) - 1) > 1e-9:
             raise ConvgymError(
@@ -98,6 +102,7 @@ class Speaker(Protocol):
 
 
 SpeakerSpec: TypeAlias = str | Speaker
+_Heard = TypeVar("_Heard", bound=Answer)
 
 
 class _Decided(NamedTuple):
@@ -173,8 +178,7 @@ class SuggestedResponse:
         inner = [customer.inner for customer in customers]
         answers = respond_customers(inner, [sent for _, sent, _ in decided])
         return [
-            # What is no reply is a failure, or for the environment to complain of.
-            customer._hear(what, answer) if isinstance(answer, Reply) else answer
+            customer._hear(what, answer)
             for customer, what, answer in zip(customers, decided, answers, strict=True)
         ]
 
@@ -193,7 +197,7 @@ class SuggestedResponse:
         return opening
 
     def _decide(self, utterance: str) -> _Decided:
-        suggestion = clean(utterance)
+        suggestion = heard(utterance)
         if not suggestion:
             return _Decided(suggestion, self._own_words(), "abstained")
         earlier = [row["sent"] for row in self._suggestions]
@@ -213,8 +217,10 @@ class SuggestedResponse:
             return max(drafts, key=partial(_overlap, suggestion))
         return self._own_words()
 
-    def _hear(self, decided: _Decided, reply: Reply) -> Reply:
+    def _hear(self, decided: _Decided, reply: _Heard) -> _Heard | Reply:
         """Note a turn; return the reply as the agent reads it."""
+        if not isinstance(reply, Reply) or not isinstance(reply.text, str):
+            return reply  # a failure, or for the environment to complain of
         suggestion, sent, _ = decided
         self._suggestions.append(decided._asdict())
         self._messages += [
@@ -226,7 +232,7 @@ class SuggestedResponse:
         return Reply(show_sent(sent, reply.text), reply.decision)
 
     def _own_words(self) -> str:
-        return clean(self._speaker(self._messages, self._rng))
+        return heard(self._speaker(self._messages, self._rng))
 
 
 class SnapshottableSuggestedResponse(SuggestedResponse):
@@ -273,6 +279,8 @@ def suggested(
         options["catalog"] = catalog
     customer = make_customer(inner, **options)
     name = speaker if isinstance(speaker, str) else getattr(speaker, "__qualname__", repr(speaker))
+    if not callable(speaker) and not isinstance(speaker, str):
+        raise ConvgymError(f"speaker must be a seller's name or a callable, got {speaker!r}")
     if isinstance(speaker, str):
         speaker = _seller(speaker, catalog or getattr(customer, "catalog", None) or "laptops")
     kind = (
@@ -285,20 +293,27 @@ def _business(given: Business | Mapping[str, Any] | None) -> Business:
     if isinstance(given, Business):
         return given
     known = Business.__dataclass_fields__
+    if given is not None and not isinstance(given, Mapping):
+        raise ConvgymError(f"business must be a Business or its fields, got {repr(given)[:60]}")
     for name in given or {}:
         if name not in known:
             raise unknown("field of the business", name, known)
     return Business(**(given or {}))
 
 
+@dataclass(frozen=True)
+class _Seller:
+    """The words of a reference seller."""
+
+    policy: Policy
+
+    def __call__(self, messages: Sequence[Message], rng: random.Random) -> str:
+        return self.policy.act([Conversation(0, list(messages), rng)])[0].text
+
+
 @lru_cache(maxsize=8)
 def _seller(name: str, catalog: str | Path | Catalog) -> Speaker:
-    policy = make_seller(name, catalog)
-
-    def speak(messages: Sequence[Message], rng: random.Random) -> str:
-        return policy.act([Conversation(0, list(messages), rng)])[0].text
-
-    return speak
+    return _Seller(make_seller(name, catalog))
 
 
 def _overlap(suggestion: str, draft: str) -> float:

@@ -11,9 +11,10 @@ from convgym.errors import ConvgymError, InfrastructureError
 if TYPE_CHECKING:
     from convgym.customers.base import Batched
 
-Opening: TypeAlias = str | InfrastructureError
-Answer: TypeAlias = Reply | InfrastructureError
-"""What a customer says, or why it says nothing."""
+Opening: TypeAlias = str | Exception
+Answer: TypeAlias = Reply | Exception
+"""What a customer says, or why it says nothing: its backend failed (InfrastructureError), or its
+own code raised anything else."""
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -27,12 +28,12 @@ def is_batched(customer: Customer) -> bool:
 
 
 def reset_customers(customers: Sequence[Customer], seeds: Sequence[int]) -> list[Opening]:
-    """Reset each customer with its seed and return their openings, failures in their place."""
+    """Reset each customer with its seed and return their openings, errors in their place."""
     return _ask(customers, seeds, lambda c: c.reset, lambda kind: kind.reset_together)
 
 
 def respond_customers(customers: Sequence[Customer], utterances: Sequence[str]) -> list[Answer]:
-    """Say each customer its utterance and return their replies, failures in their place."""
+    """Say each customer its utterance and return their replies, errors in their place."""
     return _ask(customers, utterances, lambda c: c.respond, lambda kind: kind.respond_together)
 
 
@@ -41,7 +42,7 @@ def _ask(
     inputs: Sequence[_In],
     alone: Callable[[Customer], Callable[[_In], _Out]],
     together: Callable[[type[Batched]], Callable[[Any, Any], list[_Out | InfrastructureError]]],
-) -> list[_Out | InfrastructureError]:
+) -> list[_Out | Exception]:
     answers: list[Any] = [None] * len(customers)
     batches: dict[Any, list[int]] = {}
     for i, customer in enumerate(customers):
@@ -50,10 +51,12 @@ def _ask(
             continue
         try:
             answers[i] = alone(customer)(inputs[i])
-        except InfrastructureError as error:
+        except Exception as error:  # the others are asked all the same
             answers[i] = error
     for kind, members in batches.items():
         found: Sequence[Any]
+        # Other errors go straight out: kept in a list, they would keep what their frames hold, such
+        # as a chat model, alive.
         try:
             found = together(kind)([customers[i] for i in members], [inputs[i] for i in members])
         except InfrastructureError as error:  # of all of them

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 
 import numpy as np
 from gymnasium.error import ResetNeeded
 
+from convgym.checks import check_seed
 from convgym.conversation import Message, Outcome, clean, render
-from convgym.customers.base import Customer, Decision, Reply
-from convgym.customers.together import Answer, Opening, reset_customers, respond_customers
-from convgym.errors import ConvgymError, InfrastructureError
+from convgym.customers.base import Customer, Decision, Reply, Snapshottable, is_snapshottable
+from convgym.customers.together import (
+    Answer,
+    Opening,
+    is_batched,
+    reset_customers,
+    respond_customers,
+)
+from convgym.errors import ConvgymError, InfrastructureError, unknown
+from convgym.reasoning import heard
 from convgym.seeds import EVALUATION_BASE
 from convgym.usage import count_conversation, count_turn
 
@@ -37,18 +46,24 @@ def check_utterance(utterance: object) -> None:
         )
 
 
-def check_seed(seed: object) -> int:
-    """Return an episode seed as an ``int``; ConvgymError unless it is an integer of 0 or more."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ConvgymError(f"an episode seed must be an integer from 0 upwards, got {seed!r}")
-    return int(seed)
+def check_options(options: object, known: Sequence[str]) -> Mapping[str, Any]:
+    """Return the options of a reset, none for None; ConvgymError unless all are ``known``."""
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise ConvgymError(f"a reset's options must be options by name, got {repr(options)[:60]}")
+    for name in options:
+        if name not in known:
+            raise unknown("reset option", name, known)
+    return options
 
 
 class Dialogue:
     """A customer, the conversation with it so far, and how that ended.
 
-    Utterances pass through ``clean`` before anybody reads or records them. A turn in which the
-    customer's backend fails is not part of the conversation; if it fails before the customer
+    Utterances pass through ``clean`` before anybody reads or records them, and of a seller's only
+    what is said counts, not what a reasoning model thinks (``convgym.reasoning``). A turn in which
+    the customer's backend fails is not part of the conversation; if it fails before the customer
     said anything, the opening is empty and the first step reports the failure.
 
     Attributes:
@@ -61,11 +76,22 @@ class Dialogue:
         failure: what the customer's backend said when it failed, else None.
     """
 
-    __slots__ = ("customer", "failure", "max_turns", "messages", "outcome", "seed", "text", "turn")
+    __slots__ = (
+        "_can_go_back",
+        "customer",
+        "failure",
+        "max_turns",
+        "messages",
+        "outcome",
+        "seed",
+        "text",
+        "turn",
+    )
 
     def __init__(self, customer: Customer, max_turns: int) -> None:
         self.customer = customer
         self.max_turns = max_turns
+        self._can_go_back = is_snapshottable(customer)
         self.seed: int | None = None
         self.messages: list[Message] = []
         self.text = ""
@@ -81,13 +107,15 @@ class Dialogue:
             opening = self.customer.reset(seed)
         except InfrastructureError as error:
             opening = error
+        if wrong := self._wrong_opening(opening):
+            raise wrong
         self._open(seed, opening)
 
     def _open(self, seed: int, opening: Opening) -> None:
         count_conversation(seed)
         self.seed = seed
         self.turn, self.outcome, self.failure = 0, None, None
-        if isinstance(opening, InfrastructureError):
+        if not isinstance(opening, str):
             opening, self.failure = "", str(opening)
         self.messages = [{"role": "user", "content": clean(opening)}]
         self.text = render(self.messages)
@@ -105,26 +133,77 @@ class Dialogue:
                 answer = self.customer.respond(said)
             except InfrastructureError as error:
                 answer = error
+            if wrong := self._wrong_reply(answer):
+                raise wrong
         self._hear(said, answer)
+
+    def _wrong_opening(self, opening: Opening) -> Exception | None:
+        """Return what the customer raised, or what is to be raised for no opening at all."""
+        if isinstance(opening, (str, InfrastructureError)):
+            return None
+        if isinstance(opening, Exception):
+            return opening
+        return ConvgymError(
+            f"customer {type(self.customer).__name__} must open with a str, got {opening!r}"
+        )
+
+    def _wrong_reply(self, reply: Answer | None) -> Exception | None:
+        """Return what the customer raised, or what is to be raised for no reply at all."""
+        if reply is None or isinstance(reply, InfrastructureError):
+            return None
+        if isinstance(reply, Exception):
+            return reply
+        if isinstance(reply, Reply) and isinstance(reply.text, str) and reply.decision in _ENDINGS:
+            return None
+        return ConvgymError(
+            f"customer {type(self.customer).__name__} must respond with a Reply that holds a"
+            f" Decision, got {reply!r}"
+        )
+
+    def mark(self) -> Callable[[], None] | None:
+        """Return what puts everything back to how it is now, None if the customer cannot be."""
+        if not self._can_go_back:
+            return None
+        customer = cast("Snapshottable", self.customer)
+        # A customer that was never met, or whose backend failed, has no state worth keeping.
+        met = self.seed is not None and self.failure is None
+        # Copies cost more than a turn of a scripted customer, turns of a chat model more than that.
+        kept = customer.snapshot() if met and is_batched(customer) else None
+        fields = (self.seed, self.turn, self.outcome, self.failure, self.text)
+        messages, n = self.messages, len(self.messages)
+
+        def go_back() -> None:
+            self.seed, self.turn, self.outcome, self.failure, self.text = fields
+            self.messages = messages
+            del messages[n:]
+            if kept is not None:
+                customer.restore(kept)
+            elif met:
+                self._relive()
+
+        return go_back
+
+    def _relive(self) -> None:
+        """Bring the customer to where the conversation is, by the seed and what was said."""
+        assert self.seed is not None
+        self.customer.reset(self.seed)
+        for message in self.messages:
+            if message["role"] == "assistant":
+                self.customer.respond(message["content"])
 
     def _say(self, utterance: str) -> str:
         check_utterance(utterance)
         if self.seed is None or self.outcome is not None:
             raise ResetNeeded("there is no conversation to continue: call reset() before step()")
-        return clean(utterance)
+        return heard(utterance)
 
     def _hear(self, said: str, reply: Answer | None) -> None:
         """Go on with the customer's answer, or end: None is for one that failed already."""
-        if reply is None or isinstance(reply, InfrastructureError):
+        if not isinstance(reply, Reply):
             if reply is not None:
                 self.failure = str(reply)
             self.outcome = "infrastructure_failure"
             return
-        if not isinstance(reply, Reply) or reply.decision not in _ENDINGS:
-            raise ConvgymError(
-                f"customer {type(self.customer).__name__} must respond with a Reply that holds a"
-                f" Decision, got {reply!r}"
-            )
         ending = _ENDINGS[reply.decision]
         new: list[Message] = [
             {"role": "assistant", "content": said},
@@ -181,17 +260,53 @@ def reset_together(dialogues: Sequence[Dialogue], seeds: Iterable[int]) -> None:
     """Reset each dialogue as ``Dialogue.reset`` does; customers that can, answer together."""
     checked = [check_seed(seed) for seed in seeds]
     openings = reset_customers([dialogue.customer for dialogue in dialogues], checked)
+    wrong: list[Exception] = []
     for dialogue, seed, opening in zip(dialogues, checked, openings, strict=True):
-        dialogue._open(seed, opening)
+        if problem := dialogue._wrong_opening(opening):
+            wrong.append(problem)
+        else:
+            dialogue._open(seed, opening)
+    _raise_first(wrong)
 
 
 def step_together(dialogues: Sequence[Dialogue], utterances: Iterable[str]) -> None:
     """Step each dialogue as ``Dialogue.step`` does; customers that can, answer together.
 
-    Nobody has moved if one of the utterances is no ``str`` or one of the dialogues has ended.
+    Nobody has moved if one of the utterances is no ``str`` or one of the dialogues has ended. If a
+    customer's own code raises, the others have moved as a whole before that is raised.
     """
     said = [dialogue._say(text) for dialogue, text in zip(dialogues, utterances, strict=True)]
     asked = [pair for pair in zip(dialogues, said, strict=True) if pair[0].failure is None]
     answers = iter(respond_customers([d.customer for d, _ in asked], [text for _, text in asked]))
+    wrong: list[Exception] = []
     for dialogue, text in zip(dialogues, said, strict=True):
-        dialogue._hear(text, next(answers) if dialogue.failure is None else None)
+        answer = next(answers) if dialogue.failure is None else None
+        if problem := dialogue._wrong_reply(answer):
+            wrong.append(problem)
+        else:
+            dialogue._hear(text, answer)
+    _raise_first(wrong)
+
+
+def _raise_first(errors: list[Exception]) -> None:
+    """Raise the first of several errors, if there is one, and forget the others."""
+    if errors:
+        error = errors[0]
+        errors.clear()  # lest the error hold a frame that holds the error
+        try:
+            raise error
+        finally:
+            del error
+
+
+@contextmanager
+def all_or_nothing(dialogues: Sequence[Dialogue]) -> Iterator[None]:
+    """Put dialogues back to where they were if what is done to them raises."""
+    marks = [dialogue.mark() for dialogue in dialogues]
+    try:
+        yield
+    except BaseException:
+        for go_back in marks:
+            if go_back is not None:
+                go_back()
+        raise

@@ -6,10 +6,12 @@ from typing import Any
 
 import gymnasium
 
-from convgym.envs.dialogue import draw_episode_seed
+from convgym.checks import check_seed
+from convgym.envs.dialogue import all_or_nothing, check_options, draw_episode_seed
 from convgym.envs.scenario import Scenario
 from convgym.envs.spaces import Utterance
 from convgym.errors import unknown
+from convgym.terminal import show
 
 
 class SalesEnv(gymnasium.Env[str, str]):
@@ -108,12 +110,9 @@ class SalesEnv(gymnasium.Env[str, str]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[str, dict[str, Any]]:
         """Meet a new customer; the only option is ``episode_seed`` (see Starting State)."""
-        super().reset(seed=seed)
-        options = options or {}
-        for name in options:
-            if name != "episode_seed":
-                raise unknown("reset option", name, ["episode_seed"])
-        episode_seed = options.get("episode_seed")
+        super().reset(seed=None if seed is None else check_seed(seed, "a reset's seed"))
+        given = check_options(options, ["episode_seed"])
+        episode_seed = given.get("episode_seed")
         self._dialogue.reset(
             draw_episode_seed(self.np_random) if episode_seed is None else episode_seed
         )
@@ -125,10 +124,12 @@ class SalesEnv(gymnasium.Env[str, str]):
         """Say ``action`` to the customer.
 
         Raises ConvgymError if it is not a ``str``, gymnasium.error.ResetNeeded before the first
-        reset and after the end of an episode.
+        reset and after the end of an episode. If the customer's own code raises, the step has not
+        been, as long as the customer can be put back (``convgym.customers.Snapshottable``).
         """
         dialogue = self._dialogue
-        dialogue.step(action)
+        with all_or_nothing([dialogue]):
+            dialogue.step(action)
         self._print()
         info = dialogue.info(self.scenario.reveal_latent)
         return dialogue.text, dialogue.reward, dialogue.terminated, dialogue.truncated, info
@@ -143,7 +144,7 @@ class SalesEnv(gymnasium.Env[str, str]):
         """In mode ``"human"``, print what was said since the last time."""
         new = self._dialogue.text[self._printed :].removeprefix("\n")
         if self.render_mode == "human" and new:
-            print(new, flush=True)
+            show(new)
             self._printed = len(self._dialogue.text)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convgym.checks import check_flag, check_integer, check_patience
 from convgym.customers import CustomerSpec, make_customer
 from convgym.envs.dialogue import Dialogue
 from convgym.errors import ConvgymError, unknown
@@ -24,8 +25,9 @@ class Scenario:
     are given; None leaves the choice to the customer. ``customer_options`` go there as well.
 
     Raises:
-        ConvgymError: if ``max_turns`` is not a positive integer, or ``customer_options`` are not
-            options by name or give again what is given already.
+        ConvgymError: if ``max_turns`` is not a positive integer, ``patience`` no positive number or
+            ``reveal_latent`` no bool, or ``customer_options`` are not options by name or give again
+            what is given already.
     """
 
     customer: CustomerSpec = "scripted"
@@ -38,15 +40,16 @@ class Scenario:
     reveal_latent: bool = False
 
     def __post_init__(self) -> None:
-        turns = self.max_turns
-        if isinstance(turns, bool) or not isinstance(turns, int) or turns < 1:
-            raise ConvgymError(f"max_turns must be an integer from 1 upwards, got {turns!r}")
+        object.__setattr__(self, "max_turns", check_integer("max_turns", self.max_turns, 1))
+        object.__setattr__(self, "reveal_latent", check_flag("reveal_latent", self.reveal_latent))
         self._customer_options()
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Scenario:
         """Return the scenario with these options; ConvgymError names one that is unknown."""
         known = [field.name for field in fields(cls)]
+        if not isinstance(options, Mapping):
+            raise ConvgymError(f"an environment must be options by name, got {repr(options)[:60]}")
         for name in options:
             if name not in known:
                 raise unknown("environment option", name, known)
@@ -79,4 +82,7 @@ class Scenario:
         for name in more:
             if name in options:
                 raise ConvgymError(f"{name!r} is given twice, also in customer_options: drop one")
-        return {**options, **more}
+        options |= more
+        if "patience" in options:
+            options["patience"] = check_patience(options["patience"])
+        return options

@@ -6,14 +6,24 @@ either outside the space or takes seconds to build. ``Utterance`` contains every
 
 from __future__ import annotations
 
+import multiprocessing
 import string
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from gymnasium import Space, spaces
-from gymnasium.vector.utils import batch_differing_spaces, create_empty_array
+from gymnasium.spaces import flatdim, flatten, flatten_space, unflatten
+from gymnasium.vector.utils import (
+    batch_differing_spaces,
+    create_empty_array,
+    create_shared_memory,
+    read_from_shared_memory,
+    write_to_shared_memory,
+)
+from gymnasium.wrappers.utils import create_zero_array
 
+from convgym.checks import check_integer
 from convgym.errors import ConvgymError
 
 _CHARSET = string.ascii_letters + string.digits + string.punctuation + " "
@@ -35,9 +45,7 @@ class Utterance(Space[str]):
     def __init__(
         self, max_sample_length: int = 64, seed: int | np.random.Generator | None = None
     ) -> None:
-        if max_sample_length < 1:
-            raise ConvgymError(f"max_sample_length must be at least 1, got {max_sample_length!r}")
-        self.max_sample_length = max_sample_length
+        self.max_sample_length = check_integer("max_sample_length", max_sample_length, 1)
         super().__init__(dtype=str, seed=seed)
 
     @property
@@ -75,3 +83,89 @@ def _batch_differing(several: Sequence[Utterance]) -> spaces.Tuple[str]:
 
 # Called, not used as a decorator: its annotation speaks of one space where it dispatches on many.
 batch_differing_spaces.register(Utterance, _batch_differing)
+
+
+@create_zero_array.register(Utterance)
+def _no_text(space: Utterance) -> str:  # type: ignore[misc]
+    return ""
+
+
+# Gymnasium leaves what cannot be an array (Graph, Sequence) as it is when it flattens.
+@flatten_space.register(Utterance)
+def _flat_space(space: Utterance) -> Utterance:
+    return space
+
+
+@flatten.register(Utterance)
+def _flat(space: Utterance, x: str) -> str:  # type: ignore[misc]
+    return x
+
+
+@unflatten.register(Utterance)
+def _unflat(space: Utterance, x: str) -> str:  # type: ignore[misc]
+    return x
+
+
+@flatdim.register(Utterance)
+def _flat_size(space: Utterance) -> int:
+    raise ConvgymError("a text has no flat size: embed or tokenize it first (TransformObservation)")
+
+
+# Shared memory, by which worker processes of AsyncVectorEnv hand over observations: for each text
+# its length in bytes, then the bytes.
+SHARED_TEXT_BYTES = 2**18
+"""Room for a text in shared memory; twelve turns of the longest utterances fit in."""
+_LENGTH_BYTES = 4
+
+
+class _SharedTexts(Sequence[str]):
+    """The N texts in shared memory, as they are now; copied into a tuple.
+
+    Gymnasium asks for them once and hands out a copy after every step.
+    """
+
+    def __init__(self, memory: Any, n: int) -> None:
+        self._rows = np.frombuffer(memory.get_obj(), dtype=np.uint8).reshape(n, -1)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        row = self._rows[index]
+        size = int.from_bytes(row[:_LENGTH_BYTES].tobytes(), "little")
+        text: bytes = row[_LENGTH_BYTES : _LENGTH_BYTES + size].tobytes()
+        return text.decode("utf-8", "surrogatepass")
+
+    def __deepcopy__(self, memo: object) -> tuple[str, ...]:
+        return tuple(self)
+
+
+@create_shared_memory.register(Utterance)
+def _shared_memory(space: Utterance, n: int = 1, ctx: Any = multiprocessing) -> Any:
+    return ctx.Array("B", n * (_LENGTH_BYTES + SHARED_TEXT_BYTES))
+
+
+@read_from_shared_memory.register(Utterance)
+def _read_shared(space: Utterance, shared_memory: Any, n: int = 1) -> Any:
+    return _SharedTexts(shared_memory, n)
+
+
+@write_to_shared_memory.register(Utterance)
+def _write_shared(space: Utterance, index: int, value: str, shared_memory: Any) -> None:
+    text = value.encode("utf-8", "surrogatepass")
+    if len(text) > SHARED_TEXT_BYTES:
+        raise ConvgymError(
+            f"a text of {len(text)} bytes does not fit into shared memory, which has room for"
+            f" {SHARED_TEXT_BYTES}: make the environments with vector_kwargs="
+            "{'shared_memory': False}"
+        )
+    row = len(text).to_bytes(_LENGTH_BYTES, "little") + text
+    start = index * (_LENGTH_BYTES + SHARED_TEXT_BYTES)
+    memory = np.frombuffer(shared_memory.get_obj(), dtype=np.uint8)
+    memory[start : start + len(row)] = np.frombuffer(row, dtype=np.uint8)

@@ -13,8 +13,11 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from convgym.checks import check_integer, check_seed
 from convgym.envs.dialogue import (
     Dialogue,
+    all_or_nothing,
+    check_options,
     check_utterance,
     draw_episode_seed,
     reset_together,
@@ -90,8 +93,7 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
         render_mode: str | None = None,
         **options: Any,
     ) -> None:
-        if num_envs < 1:
-            raise ConvgymError(f"num_envs must be at least 1, got {num_envs!r}")
+        num_envs = check_integer("num_envs", num_envs, 1)
         if render_mode not in (None, "ansi"):
             raise unknown("render mode", render_mode, ["ansi"])
         try:
@@ -130,29 +132,28 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
         Raises:
             ConvgymError: for a mistake in these.
         """
-        options = options or {}
-        for name in options:
-            if name not in ("episode_seed", "reset_mask"):
-                raise unknown("reset option", name, ["episode_seed", "reset_mask"])
-        if isinstance(seed, int):
-            seed = range(seed, seed + self.num_envs)
+        given = check_options(options, ["episode_seed", "reset_mask"])
+        if isinstance(seed, (int, np.integer)):
+            first = check_seed(seed, "a reset's seed")
+            seed = range(first, first + self.num_envs)
         seeds = self._one_each("seed", seed)
-        episode_seeds = self._one_each("episode_seed", options.get("episode_seed"))
-        chosen = np.flatnonzero(self._mask(options.get("reset_mask"))).tolist()
+        episode_seeds = self._one_each("episode_seed", given.get("episode_seed"))
+        chosen = np.flatnonzero(self._mask(given.get("reset_mask"))).tolist()
         for i in chosen:
             if seeds[i] is not None:
                 self._streams[i] = seeding.np_random(seeds[i])
-        infos = self._start({i: episode_seeds[i] for i in chosen})
+        with all_or_nothing([self._dialogues[i] for i in chosen]):
+            infos = self._start({i: episode_seeds[i] for i in chosen})
         return self._texts(), batch_infos(infos, self.num_envs)
 
-    def _one_each(self, name: str, values: Any) -> Sequence[Any]:
+    def _one_each(self, name: str, values: Any) -> list[int | None]:
         if values is None:
             return [None] * self.num_envs
         if isinstance(values, str) or not hasattr(values, "__len__"):
             raise ConvgymError(f"{name} must be {self.num_envs} integers, got {values!r}")
         if len(values) != self.num_envs:
             raise ConvgymError(f"{name} must be {self.num_envs} integers, got {len(values)}")
-        return values if isinstance(values, range) else list(values)
+        return [None if value is None else check_seed(value, f"a {name}") for value in values]
 
     def _mask(self, mask: Any) -> NDArray[np.bool_]:
         if mask is None:
@@ -167,11 +168,18 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
 
     def _start(self, episode_seeds: Mapping[int, int | None]) -> dict[int, dict[str, Any]]:
         """Begin conversations and return their infos; keys are places, None draws a seed."""
+        drawn = [self._stream(i)[0] for i, seed in episode_seeds.items() if seed is None]
+        states = [generator.bit_generator.state for generator in drawn]
         seeds = [
             draw_episode_seed(self._stream(i)[0]) if seed is None else seed
             for i, seed in episode_seeds.items()
         ]
-        reset_together([self._dialogues[i] for i in episode_seeds], seeds)
+        try:
+            reset_together([self._dialogues[i] for i in episode_seeds], seeds)
+        except BaseException:
+            for generator, state in zip(drawn, states, strict=True):
+                generator.bit_generator.state = state
+            raise
         reveal = self.scenario.reveal_latent
         return {i: self._dialogues[i].opening_info(reveal) for i in episode_seeds}
 
@@ -197,9 +205,15 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
 
         Returns observations, rewards, terminations and truncations, each of length N, and infos.
         Raises ConvgymError if ``actions`` is not N strings, and gymnasium.error.ResetNeeded before
-        the first reset; nobody has moved then.
+        the first reset; nobody has moved then. If a customer's own code raises, nobody has moved
+        either; but of customers that cannot be put back (``convgym.customers.Snapshottable``) those
+        that could answer have.
         """
         self._check(actions)
+        with all_or_nothing(self._dialogues):
+            return self._step(actions)
+
+    def _step(self, actions: Sequence[str]) -> StepResult:
         reveal = self.scenario.reveal_latent
         rewards = np.zeros(self.num_envs)
         terminations = np.zeros(self.num_envs, dtype=np.bool_)

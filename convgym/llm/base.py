@@ -32,11 +32,17 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """What a chat model said, and what it cost."""
+    """What a chat model said, and what it cost.
+
+    ``reasoning`` is what it thought, where that came apart from the text, and is never part of the
+    answer; ``cut`` tells that the text ended at ``max_tokens``.
+    """
 
     text: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    reasoning: str = ""
+    cut: bool = False
 
 
 ChatResult: TypeAlias = ChatAnswer | InfrastructureError

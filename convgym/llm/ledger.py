@@ -1,19 +1,26 @@
 """What chat models cost, and a hard limit to it.
 
 Every attempt is booked before it is sent, at the worst that it can cost, and settled at what it did
-cost once that is known. An attempt that no longer fits is not sent, so that the budget is never
-exceeded; if attempts under way might leave enough, it waits for them.
+cost once that is known. An attempt that no longer fits is not sent; if attempts under way might
+leave enough, it waits for them.
 
 Worst is a token for every byte of the prompt, which no tokenizer of bytes exceeds, and
 ``max_tokens`` for the answer. An attempt whose cost stays unknown, because it timed out or the
-server reports no usage, is booked at its worst.
+server reports no usage, is booked at its worst. One that never reached the server costs nothing.
+
+So the budget is never exceeded with a server that keeps to ``max_tokens``. Some do not count a
+model's thoughts against it. What they report is believed: from then on the worst case is worse by
+as much as any attempt exceeded it, and until there was a first report, attempts go one by one. What
+is spent beyond the budget is then at most the excess of the attempts under way.
 """
 
 from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from convgym.errors import ConvgymError
 from convgym.llm.base import ChatRequest
@@ -83,9 +90,9 @@ class Usage:
         return self + Usage(-other.requests, -other.prompt_tokens, -other.completion_tokens)
 
 
-def worst_case(request: ChatRequest) -> Usage:
-    """Return the most that one attempt at ``request`` can take."""
-    prompt = _PER_REQUEST + len(json.dumps(request.schema or {}))
+def worst_case(request: ChatRequest, extra: Mapping[str, Any] | None = None) -> Usage:
+    """Return the most that one attempt at ``request`` can take, with ``extra`` in its body."""
+    prompt = _PER_REQUEST + len(json.dumps(request.schema or {})) + len(json.dumps(extra or {}))
     for message in request.messages:
         prompt += _PER_MESSAGE + len(message["content"].encode("utf-8", "replace"))
     return Usage(1, prompt, request.max_tokens)
@@ -102,6 +109,8 @@ class Ledger:
         self.budget = budget or Budget()
         self._lock = threading.Lock()
         self._spent, self._reserved = Usage(), Usage()
+        self._excess = Usage()  # of one attempt over its worst case, at most
+        self._reported = False
 
     @property
     def spent(self) -> Usage:
@@ -109,18 +118,32 @@ class Ledger:
         with self._lock:
             return self._spent
 
-    def reserve(self, worst: Usage) -> bool:
+    def reserve(self, worst: Usage, *, first_alone: bool = False) -> bool:
         """Book an attempt's worst case; return False if attempts under way must settle first.
+
+        Args:
+            worst: the most that the attempt should take.
+            first_alone: whether, where tokens are limited, it waits for an attempt under way as
+                long as nobody knows what attempts do take.
 
         Raises:
             BudgetExhausted: when there is nothing under way and it still does not fit.
         """
         with self._lock:
-            limit = self._exceeded(self._spent + self._reserved + worst)
+            under_way = self._reserved.requests
+            limited = self.budget.tokens is not None or self.budget.cost is not None
+            if first_alone and limited and under_way and not self._reported:
+                return False
+            excess = Usage(
+                0,
+                self._excess.prompt_tokens * (under_way + 1),
+                self._excess.completion_tokens * (under_way + 1),
+            )
+            limit = self._exceeded(self._spent + self._reserved + worst + excess)
             if limit is None:
                 self._reserved += worst
                 return True
-            if self._reserved.requests:
+            if under_way:
                 return False
             cost = self._spent.cost(self.budget)
             raise BudgetExhausted(
@@ -131,10 +154,17 @@ class Ledger:
             )
 
     def settle(self, worst: Usage, spent: Usage) -> None:
-        """Book what an attempt took in place of its worst case."""
+        """Book what an attempt took in place of its worst case, and learn from it."""
+        over = spent - worst
         with self._lock:
             self._reserved -= worst
             self._spent += spent
+            self._reported = self._reported or spent.tokens > 0
+            self._excess = Usage(
+                0,
+                max(self._excess.prompt_tokens, over.prompt_tokens),
+                max(self._excess.completion_tokens, over.completion_tokens),
+            )
 
     def _exceeded(self, usage: Usage) -> str | None:
         budget = self.budget

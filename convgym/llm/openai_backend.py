@@ -3,125 +3,97 @@
 All requests of one call are under way at once, up to ``concurrency``. What may pass is tried again
 after a growing, jittered wait: too many requests (429, waiting as long as ``Retry-After`` asks, up
 to ``longest_wait``), 408, 409, 5xx, time-outs, lost connections, and answers that are empty,
-malformed or in another role. After that the request has failed (``InfrastructureError``). What
-will not pass, such as a wrong key or an unknown model, is one ``ConvgymError``: nothing more is
-sent, what is under way is waited for.
+malformed, badly sampled or in another role. After that the request has failed
+(``InfrastructureError``). So has one that the endpoint refuses for what stands in it, such as a
+conversation that is too long or that a content filter stops: the others go on.
+
+What will not pass, such as a wrong key or an unknown model, is one ``ConvgymError``: nothing more
+is sent, what is under way is waited for. A refusal for a reason that nobody knows is such a mistake
+if the endpoint has never answered anybody, and else a failure of its request alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import hashlib
+import json
 import logging
 import os
 import random
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from convgym.errors import ConvgymError, InfrastructureError, unknown
 from convgym.llm.background import BackgroundLoop
 from convgym.llm.base import ChatAnswer, ChatRequest, ChatResult
+from convgym.llm.completions import error_in, read_body, read_completion, read_usage
+from convgym.llm.endpoint import OpenAIConfig, make_client, read_key
+from convgym.llm.errors import NoAnswer
+from convgym.llm.forms import Forms
 from convgym.llm.ledger import Budget, Ledger, Usage, worst_case
+from convgym.llm.refusals import Refusal, read_refusal, refusal_in
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+    from openai import AsyncOpenAI
+
+__all__ = ["OpenAIBackend", "OpenAIConfig", "fingerprint", "ledgers", "openai_backend"]
 
 Settings = TypeVar("Settings")
 
 _LOG = logging.getLogger(__name__)
-_MAY_PASS = (408, 409, 429)
 _LEDGER_POLL = 0.02
 """Seconds between two looks at a ledger that has no room at present."""
-_SCHEMA_WORDS = ("response_format", "json_schema", "schema", "grammar", "structured")
-"""What servers name when they refuse a schema."""
-_SCHEMA_FORMS: tuple[Callable[[Any], dict[str, Any]], ...] = (
-    lambda schema: {
-        "type": "json_schema",
-        "json_schema": {"name": "answer", "schema": schema, "strict": True},
-    },
-    lambda schema: {"type": "json_object", "schema": schema},
-)
-"""How a schema is sent as ``response_format``: as OpenAI has it, and as llama.cpp has it."""
+_NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError")
+"""What the client calls attempts that never reached the server."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class OpenAIConfig:
-    """An endpoint, how it is asked, and what that may cost.
-
-    Raises ConvgymError for a value that cannot be.
-    """
-
-    model: str
-    """As the endpoint calls it; part of the fingerprint, so call different models differently."""
-    base_url: str | None = None
-    """Where the API is, ``/v1`` included; None for ``OPENAI_BASE_URL``, or else OpenAI itself."""
-    api_key_variable: str = "OPENAI_API_KEY"
-    """The environment variable that holds the key; servers of one's own mostly need none."""
-    concurrency: int = 32
-    """Requests under way at once."""
-    timeout: float = 60.0
-    """Seconds from sending an attempt to the last byte of its answer."""
-    retries: int = 5
-    """Attempts after the first."""
-    first_wait: float = 0.5
-    """Seconds before the second attempt, doubled for each further one, and jittered."""
-    longest_wait: float = 30.0
-    """Seconds that no wait exceeds."""
-    budget: Budget = Budget()  # noqa: RUF009 - frozen
-    """Limits of all requests of this process with this config."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.model, str) or not self.model:
-            raise ConvgymError(f"model must be a name that the endpoint knows, got {self.model!r}")
-        for name, least in (("concurrency", 1), ("retries", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConvgymError(f"{name} must be an integer from {least} upwards, got {value!r}")
-        for name in ("timeout", "first_wait", "longest_wait"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise ConvgymError(f"{name} must be seconds above 0, got {value!r}")
-        _check_url(self.base_url)
+class _Failed(Exception):
+    """A request that fails alone, whatever becomes of the others."""
 
 
-def _check_url(url: str | None) -> None:
-    if url is None:
-        return
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        # Not shown: what stands there is a secret.
-        raise ConvgymError("base_url must hold no user or password: keys come from the environment")
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ConvgymError(f"base_url must begin with http:// or https://, got {url!r}")
+@dataclass(frozen=True, slots=True)
+class _Doubtful:
+    """A request that failed by the user's mistake, if the endpoint never answers anybody."""
+
+    reason: str
+    failure: InfrastructureError
 
 
-class _NoAnswer(Exception):
-    """An attempt that may go better next time.
+class _Call:
+    """Requests that are asked together.
 
     Attributes:
-        wait: seconds that the server asked to wait, if it did.
-        reseed: whether a server that samples by seed would do the same again.
+        stop: set when no more of them are to be sent.
+        mistake: why, if that is because the endpoint refused so many and answered none.
     """
 
-    def __init__(self, reason: str, wait: float | None = None, reseed: bool = False) -> None:
-        super().__init__(reason)
-        self.wait, self.reseed = wait, reseed
+    def __init__(self, most_doubts: int) -> None:
+        self.stop = threading.Event()
+        self.mistake: str | None = None
+        self._left = most_doubts
+
+    def doubt(self, doubtful: _Doubtful) -> None:
+        """Count a request that came to nothing while none was ever answered."""
+        self._left -= 1
+        if self._left <= 0:
+            self.mistake = self.mistake or doubtful.reason
+            self.stop.set()
 
 
 class OpenAIBackend:
     """A chat model behind an OpenAI-compatible endpoint, see the module's text.
 
-    A schema is sent as ``response_format``, in OpenAI's form or else in llama.cpp's; a server that
-    refuses both is asked without, now and later. Connections are opened with the first request,
-    and again after ``close``.
+    What the server does not take is asked in another way or left out, now and later
+    (``convgym.llm.forms``). Connections are opened with the first request, and again after
+    ``close``. Redirects to another host are not followed.
 
     Attributes:
         config: the settings.
@@ -131,13 +103,13 @@ class OpenAIBackend:
     def __init__(self, config: OpenAIConfig, ledger: Ledger | None = None) -> None:
         self.config = config
         self.ledger = ledger or Ledger(config.budget)
-        self.fingerprint = fingerprint(config.model)
+        self.fingerprint = fingerprint(config.model, config.extra_body)
         self._key: SecretStr | None = None
         self._line: _Line | None = None
         self._lock = threading.Lock()
         self._busy = 0
-        self._schema_forms = _SCHEMA_FORMS
-        self._limit_name = "max_tokens"
+        self._forms = Forms()
+        self._has_answered = False
 
     def complete(self, requests: Sequence[ChatRequest]) -> list[ChatResult]:
         """Answer all requests together, in their order.
@@ -152,27 +124,36 @@ class OpenAIBackend:
     def as_answered(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResult]]:
         """Yield place and result of each request as it comes; raises as ``complete``, at last."""
         line = self._connect()
-        stop = threading.Event()
+        call = _Call(self.config.concurrency)
         futures = {
-            line.loop.submit(self._answer(line, request, stop)): i
+            line.loop.submit(self._answer(line, request, call)): i
             for i, request in enumerate(requests)
         }
         mistake: BaseException | None = None
+        doubts: list[tuple[int, _Doubtful]] = []
         try:
             for future in concurrent.futures.as_completed(futures):
                 try:
                     result = future.result()
                 except Exception as error:
                     mistake = mistake or error
-                    stop.set()
+                    call.stop.set()
                     continue
-                if result is not None:
+                if isinstance(result, _Doubtful):
+                    doubts.append((futures[future], result))
+                elif result is not None:
                     yield futures[future], result
+                if self._has_answered:
+                    yield from ((i, doubtful.failure) for i, doubtful in doubts)
+                    doubts.clear()
         finally:
             for future in futures:
                 future.cancel()
             with self._lock:
                 self._busy -= 1
+        refused = call.mistake or (doubts[0][1].reason if doubts else None)
+        if mistake is None and refused is not None:
+            mistake = ConvgymError(refused)
         if mistake is not None:
             raise mistake
 
@@ -187,8 +168,8 @@ class OpenAIBackend:
         """Return the open line, and count one more user of it."""
         with self._lock:
             if self._line is None or self._line.process != os.getpid():  # threads do not fork
-                self._key = _read_key(self.config)
-                client = _make_client(self.config, self._key)
+                self._key = read_key(self.config)
+                client = make_client(self.config, self._key)
                 self._line = _Line(client, self.config.concurrency)
                 # For those who do not close; of the parts, as it must not hold the backend itself.
                 weakref.finalize(self, self._line.hang_up)
@@ -196,116 +177,125 @@ class OpenAIBackend:
             return self._line
 
     async def _answer(
-        self, line: _Line, request: ChatRequest, stop: threading.Event
-    ) -> ChatResult | None:
+        self, line: _Line, request: ChatRequest, call: _Call
+    ) -> ChatResult | _Doubtful | None:
         """Return the result of a request, None if others were stopped before it was sent."""
         config, rng, seed = self.config, random.Random(request.seed), request.seed
         for attempt in range(config.retries + 1):
             async with line.places:
-                if stop.is_set():
+                if call.stop.is_set():
                     return None
                 try:
-                    return await self._attempt(line.client, request, seed)
-                except _NoAnswer as error:
-                    reason, asked, reseed = str(error), error.wait, error.reseed
+                    return self._note(await self._attempt(line.client, request, seed), call)
+                except NoAnswer as error:
+                    problem = error
+                except _Failed as error:
+                    return InfrastructureError(f"{self.fingerprint}: {error}")
             if attempt < config.retries:
-                seed += reseed
+                seed += problem.reseed
                 wait = config.first_wait * 2**attempt * rng.uniform(0.5, 1)
-                await asyncio.sleep(min(max(wait, asked or 0), config.longest_wait))
+                await asyncio.sleep(min(max(wait, problem.wait or 0), config.longest_wait))
         times = f" ({config.retries + 1} attempts)" if config.retries else ""
-        return InfrastructureError(f"{self.fingerprint}: {reason}{times}")
+        failure = InfrastructureError(f"{self.fingerprint}: {problem}{times}")
+        return self._note(_Doubtful(str(failure), failure), call) if problem.doubtful else failure
 
-    async def _attempt(self, client: AsyncOpenAI, request: ChatRequest, seed: int) -> ChatAnswer:
+    def _note(self, result: ChatAnswer | _Doubtful, call: _Call) -> ChatAnswer | _Doubtful:
+        """Note whether this endpoint answers anybody, before anything more is sent."""
+        if isinstance(result, ChatAnswer):
+            self._has_answered = True
+        elif not self._has_answered:
+            call.doubt(result)
+        return result
+
+    async def _attempt(
+        self, client: AsyncOpenAI, request: ChatRequest, seed: int
+    ) -> ChatAnswer | _Doubtful:
         """Ask once; on the way, learn what the server does not take."""
         while True:
-            forms = self._schema_forms if request.schema is not None else ()
-            limit_name = self._limit_name
-            arguments: dict[str, Any] = {
-                "model": self.config.model,
-                "messages": [
-                    {"role": m["role"], "content": _unicode(m["content"])} for m in request.messages
-                ],
-                "seed": seed,
-                "temperature": request.temperature,
-                limit_name: request.max_tokens,
-            }
-            if forms:
-                arguments["response_format"] = forms[0](request.schema)
-            refused = await self._send(client, request, arguments)
-            if isinstance(refused, ChatAnswer):
-                return refused
-            text = refused.lower()
-            if limit_name == "max_tokens" and "max_completion_tokens" in text:
-                self._limit_name = "max_completion_tokens"
-            elif forms and any(word in text for word in _SCHEMA_WORDS):
-                if self._schema_forms == forms:  # no other request has found out before
-                    self._schema_forms = forms[1:]
-                    if not forms[1:]:
-                        _LOG.warning("%s takes no JSON schema: asked without", self.fingerprint)
-            else:
-                raise ConvgymError(
-                    f"the endpoint of model {self.config.model!r} refuses the request: {refused}"
+            forms = self._forms
+            body = forms.body(request, self.config.model, seed, self.config.extra_body)
+            result = await self._send(client, request, body)
+            if isinstance(result, ChatAnswer):
+                return result
+            change = self._judge(result, forms, body)
+            if change is None:
+                reason = self._scrub(result.reason)
+                failure = InfrastructureError(f"{self.fingerprint}: request refused: {reason}")
+                mistake = (
+                    f"the endpoint of model {self.config.model!r} refuses the request: {reason}"
                 )
+                return _Doubtful(mistake, failure)
+            if self._forms is forms:  # no other request has found out before
+                self._forms, told = change
+                if told:
+                    _LOG.warning("%s %s", self.fingerprint, told)
+
+    def _judge(
+        self, refusal: Refusal, forms: Forms, body: Mapping[str, Any]
+    ) -> tuple[Forms, str] | None:
+        """Return in which other way to ask, None if that is not known; raises for the rest."""
+        kind, reason = refusal.kind, self._scrub(refusal.reason)
+        variable, model = self.config.api_key_variable, self.config.model
+        if kind == "account":
+            raise ConvgymError(f"the account of the key in {variable} is used up: {reason}")
+        if kind == "sample":
+            raise NoAnswer(reason, reseed=True)
+        if kind == "conversation":
+            raise _Failed(f"request refused: {reason}")
+        if kind == "key":
+            which = f"the key in {variable}" if self._key else f"a request without {variable}"
+            raise ConvgymError(f"the endpoint of model {model!r} refuses {which}: {reason}")
+        change = forms.after(refusal, body) if refusal.status != 429 else None
+        if change is not None:
+            return change
+        if kind == "passing":
+            raise NoAnswer(reason, refusal.retry_after)
+        if kind == "address":
+            raise ConvgymError(
+                f"the endpoint has no model {model!r}, or base_url is not where its API is"
+                f" (mostly it ends with /v1): {reason}"
+            )
+        return None
 
     async def _send(
-        self, client: AsyncOpenAI, request: ChatRequest, arguments: dict[str, Any]
-    ) -> ChatAnswer | str:
-        """Send one HTTP request, booked; return the answer, or the reason of a refusal (400)."""
+        self, client: AsyncOpenAI, request: ChatRequest, body: dict[str, Any]
+    ) -> ChatAnswer | Refusal:
+        """Send one HTTP request, booked; return the answer, or the refusal."""
         import openai
-        from openai.types.chat import ChatCompletion
 
-        worst = worst_case(request)
-        while not self.ledger.reserve(worst):
+        worst = worst_case(request, self.config.extra_body)
+        while not self.ledger.reserve(worst, first_alone=True):
             await asyncio.sleep(_LEDGER_POLL)
         spent = worst
         try:
             async with asyncio.timeout(self.config.timeout):
-                # As client.chat.completions.create, which first compares every message with the
-                # types of all that a message may be: more than half of an answer's CPU time.
-                completion = await client.post(
-                    "/chat/completions", body=arguments, cast_to=ChatCompletion
-                )
-            spent = _usage(completion) or worst
-            return _read(completion)
+                # The body alone: the client's own reading of it takes half of an answer's CPU time.
+                content = await client.post("/chat/completions", body=body, cast_to=bytes)
+            data = read_body(content)
+            spent = read_usage(data) or worst
+            error = error_in(data)
+            return read_completion(data, request.max_tokens) if error is None else refusal_in(error)
         except openai.APIStatusError as error:
             spent = Usage(requests=1)
-            # llama-cpp-python's server says 500 to a form that it does not know.
-            if "response_format" in arguments and "response_format" in error.message:
-                return self._scrub(error.message)
-            return self._refusal(error)
+            wait = _retry_after(error.response.headers.get("retry-after"))
+            return read_refusal(error.status_code, error.response.content, wait)
         except (TimeoutError, openai.APITimeoutError):
-            raise _NoAnswer(f"no answer within {self.config.timeout:g} s") from None
+            raise NoAnswer(f"no answer within {self.config.timeout:g} s") from None
         except openai.APIConnectionError as error:
-            raise _NoAnswer(self._scrub(f"no connection: {error.__cause__ or error}")) from None
-        except (openai.OpenAIError, ValueError, TypeError, AttributeError, LookupError) as error:
-            # What the client raises when it cannot make sense of a body.
+            if isinstance(error.__cause__, ConvgymError):
+                spent = Usage(requests=1)
+                raise error.__cause__ from None
+            spent = Usage() if type(error.__cause__).__name__ in _NEVER_SENT else worst
+            raise NoAnswer(self._scrub(f"no connection: {error.__cause__ or error}")) from None
+        except ConvgymError:  # a redirect that is not followed
+            spent = Usage(requests=1)
+            raise
+        except (openai.OpenAIError, ValueError, TypeError, LookupError) as error:
+            # What the client raises when it cannot make sense of a response.
             reason = self._scrub(f"malformed answer: {type(error).__name__}: {error}")
-            raise _NoAnswer(reason, reseed=True) from None
+            raise NoAnswer(reason, reseed=True) from None
         finally:
             self.ledger.settle(worst, spent)
-
-    def _refusal(self, error: APIStatusError) -> str:
-        """Return why a request was refused; raises _NoAnswer or ConvgymError for the rest."""
-        status, reason = error.status_code, self._scrub(error.message)
-        variable, model = self.config.api_key_variable, self.config.model
-        if error.code == "insufficient_quota":
-            raise ConvgymError(
-                f"the account of the key in {variable} is used up: {reason}"
-            ) from None
-        if status in _MAY_PASS or status >= 500:
-            wait = _retry_after(error.response.headers.get("retry-after"))
-            raise _NoAnswer(reason, wait) from None
-        if status in (401, 403):
-            which = f"the key in {variable}" if self._key else f"a request without {variable}"
-            raise ConvgymError(
-                f"the endpoint of model {model!r} refuses {which}: {reason}"
-            ) from None
-        if status == 404:
-            raise ConvgymError(
-                f"the endpoint has no model {model!r}, or base_url is not where its API is"
-                f" (mostly it ends with /v1): {reason}"
-            ) from None
-        return reason
 
     def _scrub(self, message: str) -> str:
         """Return a message fit for logs: without the key, on one line, not too long."""
@@ -364,66 +354,12 @@ def _from_options(kind: type[Settings], what: str, options: Mapping[str, Any]) -
         raise ConvgymError(f"cannot make chat backend 'openai': {error}") from None
 
 
-def fingerprint(model: str) -> str:
+def fingerprint(model: str, extra_body: Mapping[str, Any] | None = None) -> str:
     """Return the fingerprint of a model behind an endpoint, wherever that is."""
-    return f"openai/{model}"
-
-
-def _make_client(config: OpenAIConfig, key: SecretStr | None) -> AsyncOpenAI:
-    try:
-        from openai import AsyncOpenAI
-    except ModuleNotFoundError:
-        raise ConvgymError(
-            "models behind an endpoint need the package openai: pip install 'convgym[llm]'"
-        ) from None
-    client = AsyncOpenAI(
-        # The client wants one even for servers that do not.
-        api_key=key.get_secret_value() if key else "none",
-        base_url=config.base_url,
-        timeout=config.timeout,
-        max_retries=0,
-    )
-    _ = client.chat.completions  # imports more, which is not to count as waiting for an answer
-    return client
-
-
-def _read_key(config: OpenAIConfig) -> SecretStr | None:
-    variable = config.api_key_variable
-    key = os.environ.get(variable, "").strip()
-    if key:
-        return SecretStr(key)
-    if config.base_url is None and not os.environ.get("OPENAI_BASE_URL"):
-        raise ConvgymError(
-            f"no key in the environment variable {variable}: set it, or give base_url for a server"
-            " that needs none"
-        )
-    return None
-
-
-def _read(completion: Any) -> ChatAnswer:
-    choices = getattr(completion, "choices", None)
-    message = getattr(choices[0], "message", None) if choices else None
-    if message is None:
-        raise _NoAnswer("malformed answer: no message in it", reseed=True)
-    if message.role != "assistant":
-        raise _NoAnswer(f"malformed answer: in the role {message.role!r}", reseed=True)
-    if not isinstance(message.content, str) or not message.content.strip():
-        raise _NoAnswer("empty answer", reseed=True)
-    usage = _usage(completion) or Usage()
-    return ChatAnswer(_unicode(message.content), usage.prompt_tokens, usage.completion_tokens)
-
-
-def _usage(completion: Any) -> Usage | None:
-    usage = getattr(completion, "usage", None)
-    counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
-    if not all(isinstance(count, int) for count in counts):
-        return None
-    return Usage(1, *counts)  # type: ignore[arg-type]
-
-
-def _unicode(text: str) -> str:
-    """Return a text that can be sent: lone surrogates become question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    if not extra_body:
+        return f"openai/{model}"
+    digest = hashlib.sha256(json.dumps(extra_body, sort_keys=True).encode()).hexdigest()[:8]
+    return f"openai/{model}+{digest}"
 
 
 def _retry_after(value: str | None) -> float | None:
@@ -436,5 +372,5 @@ def _retry_after(value: str | None) -> float | None:
         pass
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, TypeError, OverflowError, OSError):
         return None

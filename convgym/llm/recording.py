@@ -7,90 +7,31 @@ A recording is JSON Lines, one answer a line (here on several)::
                  "max_tokens": 200, "temperature": 1.0, "schema": null},
      "answer": {"text": "Hello.", "prompt_tokens": 40, "completion_tokens": 3}}
 
-A request that failed for good has ``"failure": "why"`` in place of the answer. Requests are the
-same if they and their backends are, to the letter; the first answer counts, and a failure as long
-as there is no answer. A program that is stopped while it writes leaves a last line without its
-end, which is skipped in reading and cut off in writing.
+A request that failed for good has ``"failure": "why"`` in place of the answer. What a model thought
+besides stands in the answer as ``"reasoning"``, and ``"cut": true`` where ``max_tokens`` ended it.
+Requests are the same if they and their backends are, to the letter; the first answer counts, and a
+failure as long as there is no answer. Several processes may write one recording, and read it
+meanwhile (``convgym.llm.recording_file``).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
-from typing_extensions import TypedDict
+from convgym.errors import ConvgymError
+from convgym.llm.base import ChatBackend, ChatRequest, ChatResult, EagerBackend
+from convgym.llm.recording_file import RecordingFile, Row, plain_request, request_key
 
-from convgym.errors import ConvgymError, InfrastructureError
-from convgym.llm.base import ChatAnswer, ChatBackend, ChatRequest, ChatResult, EagerBackend
-
-_STRICT = ConfigDict(extra="forbid", strict=True)
-_Count: TypeAlias = Annotated[int, Field(ge=0)]
-
-
-@with_config(_STRICT)
-class _Message(TypedDict):
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-@with_config(_STRICT)
-class _Request(TypedDict):
-    messages: list[_Message]
-    seed: int
-    max_tokens: int
-    temperature: float
-    schema: dict[str, Any] | None
-
-
-@with_config(_STRICT)
-class _Answer(TypedDict):
-    text: str
-    prompt_tokens: _Count
-    completion_tokens: _Count
-
-
-@with_config(_STRICT)
-class _Row(TypedDict):
-    recording: Literal[1]
-    backend: str
-    request: _Request
-    answer: NotRequired[_Answer]
-    failure: NotRequired[str]
-
-
-_ROW = TypeAdapter(_Row)
-
-
-def request_key(backend: str, request: ChatRequest) -> str:
-    """Return the hash that stands for a request to a backend of this fingerprint."""
-    return _key(backend, _plain(request))
-
-
-def _plain(request: ChatRequest) -> _Request:
-    return {
-        "messages": [{"role": m["role"], "content": m["content"]} for m in request.messages],
-        "seed": request.seed,
-        "max_tokens": request.max_tokens,
-        "temperature": float(request.temperature),
-        "schema": None if request.schema is None else dict(request.schema),
-    }
-
-
-def _key(backend: str, request: Any) -> str:
-    text = json.dumps([backend, request], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+__all__ = ["RecordingBackend", "ReplayBackend", "request_key"]
 
 
 class RecordingBackend:
     """Records what another backend answers, and does not ask it twice.
 
-    Requests whose answer is in the file get that; failures are recorded, but asked again. Threads
-    of one process may share the backend.
+    Requests whose answer is in the file get that, also if another process wrote it meanwhile;
+    failures are recorded, but asked again. Threads may share the backend, and processes the file.
 
     Args:
         inner: who answers.
@@ -102,8 +43,8 @@ class RecordingBackend:
 
     def __init__(self, inner: ChatBackend, path: str | Path) -> None:
         self.inner = inner
-        self._recording = _Recording(Path(path))
-        self._recording.mend()
+        self._recording = RecordingFile(Path(path))
+        self._recording.make_ready()
 
     @property
     def fingerprint(self) -> str:
@@ -114,6 +55,7 @@ class RecordingBackend:
         """Answer all requests; each that comes several times is asked once."""
         backend = self.fingerprint
         keys = [request_key(backend, request) for request in requests]
+        self._recording.read()
         found = self._recording.answers(keys)
         unknown = {
             key: request for key, request in zip(keys, requests, strict=True) if key not in found
@@ -142,7 +84,7 @@ class ReplayBackend:
     """
 
     def __init__(self, path: str | Path, fingerprint: str | None = None) -> None:
-        self._recording = _Recording(Path(path))
+        self._recording = RecordingFile(Path(path))
         backends = sorted({row["backend"] for row in self._recording.rows.values()})
         if fingerprint is None and len(backends) != 1:
             raise ConvgymError(
@@ -167,10 +109,10 @@ class ReplayBackend:
                 recording.read()  # it may have grown
             if key in recording.results:
                 return recording.results[key]
-            wanted: _Row = {
+            wanted: Row = {
                 "recording": 1,
                 "backend": self.fingerprint,
-                "request": _plain(request),
+                "request": plain_request(request),
             }
             raise ConvgymError(
                 f"{recording.path} has no answer to a request of this run: record it again."
@@ -179,93 +121,6 @@ class ReplayBackend:
 
     def close(self) -> None:
         """Do nothing."""
-
-
-class _Recording:
-    """The lines of a recording: read as far as they are there, added one by one."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lock = threading.RLock()
-        self.results: dict[str, ChatResult] = {}
-        self.rows: dict[str, _Row] = {}
-        self._end = 0
-        self.read()
-
-    def read(self) -> None:
-        """Read the lines that were added since the last time."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._end)
-                added = file.read()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise ConvgymError(f"cannot read {self.path}: {error.strerror}") from None
-        for line in added.splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                return
-            self._take(line)
-            self._end += len(line)
-
-    def _take(self, line: bytes) -> None:
-        try:
-            row = _ROW.validate_python(json.loads(line))
-            answer, failure = row.get("answer"), row.get("failure")
-            if (answer is None) == (failure is None):
-                raise ValueError
-        except (ValueError, ValidationError):
-            number = self.path.read_bytes()[: self._end].count(b"\n") + 1
-            raise ConvgymError(
-                f"{self.path} is no recording of a chat model, or damaged at line {number}"
-            ) from None
-        self._keep(
-            _key(row["backend"], row["request"]),
-            row,
-            InfrastructureError(failure) if answer is None else ChatAnswer(**answer),
-        )
-
-    def _keep(self, key: str, row: _Row, result: ChatResult) -> None:
-        if not isinstance(self.results.get(key), ChatAnswer):
-            self.rows[key], self.results[key] = row, result
-
-    def answers(self, keys: Sequence[str]) -> dict[str, ChatResult]:
-        """Return the answers that there are; failures are none."""
-        with self.lock:
-            found = {key: self.results.get(key) for key in keys}
-        return {key: result for key, result in found.items() if isinstance(result, ChatAnswer)}
-
-    def mend(self) -> None:
-        """Make ready for writing: cut off what was left of a line, see whether writing works."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                if file.tell() > self._end:
-                    file.truncate(self._end)
-        except OSError as error:
-            raise ConvgymError(f"cannot write {self.path}: {error.strerror}") from None
-
-    def add(self, key: str, backend: str, request: ChatRequest, result: ChatResult) -> ChatResult:
-        """Write one result at the file's end; return the one that counts."""
-        row: _Row = {"recording": 1, "backend": backend, "request": _plain(request)}
-        if isinstance(result, ChatAnswer):
-            row["answer"] = {
-                "text": result.text,
-                "prompt_tokens": result.prompt_tokens,
-                "completion_tokens": result.completion_tokens,
-            }
-        else:
-            row["failure"] = str(result)
-        line = (json.dumps(row, allow_nan=False) + "\n").encode()
-        with self.lock:
-            self._keep(key, row, result)
-            if self.rows[key] is row:
-                try:
-                    with self.path.open("ab", buffering=0) as file:
-                        file.write(line)
-                except OSError as error:
-                    raise ConvgymError(f"cannot write {self.path}: {error.strerror}") from None
-            return self.results[key]
 
 
 def _as_answered(
@@ -278,7 +133,7 @@ def _as_answered(
     return enumerate(backend.complete(requests))
 
 
-def _nearest(wanted: _Row, rows: Sequence[_Row]) -> str:
+def _nearest(wanted: Row, rows: Sequence[Row]) -> str:
     """Say which recorded row is most like the wanted one, and where they first differ."""
     if not rows:
         return "It is empty."
@@ -296,7 +151,7 @@ def _nearest(wanted: _Row, rows: Sequence[_Row]) -> str:
     return f"The nearest one differs first at {place}: asked {asked!r}, recorded {recorded!r}"
 
 
-def _parts(row: _Row) -> list[tuple[str, str]]:
+def _parts(row: Row) -> list[tuple[str, str]]:
     """Return what makes a request, part by part, the most telling first."""
     request = row["request"]
     return [

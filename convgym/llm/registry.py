@@ -111,7 +111,7 @@ def _fingerprint(name: str, options: Mapping[str, Any]) -> str | None:
         return None
     from convgym.llm.openai_backend import fingerprint
 
-    return fingerprint(options["model"])
+    return fingerprint(options["model"], options.get("extra_body"))
 
 
 def _frozen(value: Any) -> Any:

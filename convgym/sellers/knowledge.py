@@ -9,9 +9,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from convgym.conversation import Message, as_said
-from convgym.customers.scripted.understanding import Understanding
 from convgym.shop.catalog import Catalog, Product
-from convgym.shop.language import TOPICS, tokens
+from convgym.shop.language import TOPICS, lexicon, numbers, tokens
 
 PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -116,7 +115,7 @@ class SellerKnowledge:
         self, catalog: Catalog, phrases: Mapping[str, tuple[str, ...]] | None = None
     ) -> None:
         self.catalog = catalog
-        self._lexicon = Understanding(catalog).lexicon
+        self._lexicon = lexicon(catalog)
         wording = catalog.wording
         self._phrases = {
             **PHRASES,
@@ -129,21 +128,20 @@ class SellerKnowledge:
         """Read a conversation; a later statement of the customer's replaces an earlier one."""
         messages = as_said(messages)
         notes = Notes(turns=len(messages) // 2)
-        lexicon = self._lexicon
+        words_known = self._lexicon
         for message in messages:
             words = tokens(message["content"])
             union = 0
             for word in words:
-                union |= lexicon.concepts(word) or 0
+                union |= words_known.concepts(word) or 0
             if message["role"] == "assistant":
-                named = lexicon.labels(union, "product:")
+                named = words_known.labels(union, "product:")
                 if named:
                     notes.product = self.catalog.product(named[0])
                 continue
-            notes.need = next(iter(lexicon.labels(union, "need:")), notes.need)
-            notes.feature = next(iter(lexicon.labels(union, "feature:")), notes.feature)
-            numbers = [int(word) for word in words if word[0].isdigit()]
-            notes.budget = max(numbers, default=0) or notes.budget
+            notes.need = next(iter(words_known.labels(union, "need:")), notes.need)
+            notes.feature = next(iter(words_known.labels(union, "feature:")), notes.feature)
+            notes.budget = max(numbers(words), default=0) or notes.budget
         last = set(tokens(messages[-1]["content"]))
         notes.refused = bool(last & {"no", "not", "maybe"})
         if notes.product:

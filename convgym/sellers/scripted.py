@@ -13,9 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from convgym.checks import check_probability
 from convgym.conversation import Response
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation
+from convgym.sellers.deaf import Script, script_for
 from convgym.sellers.knowledge import PHRASES, Act, Notes, Plan, SellerKnowledge
 from convgym.shop.catalog import Catalog, load_catalog
 from convgym.shop.language import OBJECTIONS, TOPICS
@@ -83,30 +85,41 @@ def _oracle(
     return (Act("close"),)
 
 
-def _mediocre(epsilon: float) -> Decide:
+def _deaf(
+    script: Script,
+    notes: Notes,
+    shop: SellerKnowledge,
+    rng: random.Random,
+    latent: Mapping[str, Any] | None,
+) -> Plan:
+    return tuple(
+        Act(kind, shop.catalog.product(product) if product else None)
+        for kind, product in script.acts(notes.turns)
+    )
+
+
+def _mediocre(
+    epsilon: float,
+    notes: Notes,
+    shop: SellerKnowledge,
+    rng: random.Random,
+    latent: Mapping[str, Any] | None,
+) -> Plan:
     """Knows the flow but is sloppy: skips questions, mishears, answers beside the point."""
-
-    def decide(
-        notes: Notes, shop: SellerKnowledge, rng: random.Random, latent: Mapping[str, Any] | None
-    ) -> Plan:
-        if rng.random() < epsilon:
-            return _random(notes, shop, rng, latent)
-        topics = notes.unknown_topics()
-        if notes.product is None or (notes.refused and rng.random() < 0.3):
-            if topics and rng.random() < 0.85:
-                return (Act(f"ask_{rng.choice(topics)}"),)
-            good = rng.random() < 0.85
-            return (
-                Act("recommend", shop.best(notes) if good else rng.choice(shop.catalog.products)),
-            )
-        if notes.worry and rng.random() < 0.9:
-            right = rng.random() < 0.65
-            return (Act(f"answer_{notes.worry if right else rng.choice(OBJECTIONS)}"),)
-        return (
-            Act(rng.choices(("close", "ask_concern", "push", "chat"), (0.75, 0.15, 0.05, 0.05))[0]),
-        )
-
-    return decide
+    if rng.random() < epsilon:
+        return _random(notes, shop, rng, latent)
+    topics = notes.unknown_topics()
+    if notes.product is None or (notes.refused and rng.random() < 0.3):
+        if topics and rng.random() < 0.85:
+            return (Act(f"ask_{rng.choice(topics)}"),)
+        good = rng.random() < 0.85
+        return (Act("recommend", shop.best(notes) if good else rng.choice(shop.catalog.products)),)
+    if notes.worry and rng.random() < 0.9:
+        right = rng.random() < 0.65
+        return (Act(f"answer_{notes.worry if right else rng.choice(OBJECTIONS)}"),)
+    return (
+        Act(rng.choices(("close", "ask_concern", "push", "chat"), (0.75, 0.15, 0.05, 0.05))[0]),
+    )
 
 
 class ScriptedSeller:
@@ -164,9 +177,30 @@ def mediocre(
     Raises:
         ConvgymError: for an epsilon outside [0, 1].
     """
-    if not 0 <= epsilon <= 1:
-        raise ConvgymError(f"epsilon must be a probability in [0, 1], got {epsilon!r}")
-    return _reference("mediocre", _mediocre(epsilon), catalog, phrases)
+    epsilon = check_probability("epsilon", epsilon)
+    return _reference("mediocre", partial(_mediocre, epsilon), catalog, phrases)
+
+
+def deaf(
+    catalog: str | Path | Catalog = "laptops",
+    phrases: Mapping[str, tuple[str, ...]] | None = None,
+    script: Script | None = None,
+) -> ScriptedSeller:
+    """Return the seller that keeps to a script, whatever customers say (``convgym.sellers.deaf``).
+
+    Args:
+        catalog: what it sells; must be the customers' catalogue.
+        phrases: what it says in place of ``PHRASES``, by kind of act.
+        script: what it says turn by turn; None is the shop's best.
+
+    Raises:
+        ConvgymError: if the shop lacks a product of the script.
+    """
+    shop = load_catalog(catalog)
+    script = script or script_for(shop)
+    for product in script.products:
+        shop.product(product)
+    return _reference("deaf", partial(_deaf, script), shop, phrases)
 
 
 # The others take the catalogue and the phrases alone.

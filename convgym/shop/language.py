@@ -8,8 +8,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from convgym.shop.catalog import Catalog
+
+_LONGEST_WORD = 20
+"""Letters; longer words are not looked for with a typing error in them."""
+
+_MOST_DIGITS = 18
+"""Digits of a number that are read."""
 
 OBJECTIONS = ("price", "warranty", "delivery", "reviews")
 """What customers worry about once they have seen a product."""
@@ -90,6 +98,12 @@ def tokens(text: str) -> list[str]:
     return [token.replace(",", "") for token in _TOKEN.findall(text.lower())]
 
 
+def numbers(tokens: Iterable[str]) -> list[int]:
+    """Return the numbers among ``tokens``; of very long ones the first digits, still a lot."""
+    # Python refuses to read numbers of thousands of digits.
+    return [int(t.lstrip("0")[:_MOST_DIGITS] or "0") for t in tokens if t[0].isdigit()]
+
+
 def _deletions(word: str) -> set[str]:
     return {word[:i] + word[i + 1 :] for i in range(len(word))}
 
@@ -114,6 +128,7 @@ class Lexicon:
     """Maps words to bit masks of concepts, forgiving endings and typing errors."""
 
     def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
         self.names = [*_WORDS]
         self.names += [f"need:{name}" for name in catalog.needs]
         self.names += [f"feature:{name}" for name in catalog.features]
@@ -136,6 +151,10 @@ class Lexicon:
                     self._near.setdefault(key, []).append(word)
         self._corrected: dict[str, int | None] = {}
 
+    def __reduce__(self) -> tuple[Callable[[Catalog], Lexicon], tuple[Catalog]]:
+        # Copies, in other processes too, are the one that everybody there shares.
+        return lexicon, (self._catalog,)
+
     def _add(self, mask: int, words: tuple[str, ...] | list[str]) -> None:
         for word in words:
             self._masks[word] = self._masks.get(word, 0) | mask
@@ -145,6 +164,8 @@ class Lexicon:
         mask = self._masks.get(token)
         if mask is not None:
             return mask
+        if len(token) > _LONGEST_WORD:
+            return self._look_again(token)
         if token in self._corrected:
             return self._corrected[token]
         if len(self._corrected) > 50_000:  # gibberish must not grow the memory without bound
@@ -157,7 +178,7 @@ class Lexicon:
         for suffix in _SUFFIXES:
             if token.endswith(suffix) and token[: -len(suffix)] in self._masks:
                 return self._masks[token[: -len(suffix)]]
-        if not 4 <= len(token) <= 20:
+        if not 4 <= len(token) <= _LONGEST_WORD:
             return None
         candidates = {
             word
@@ -179,3 +200,9 @@ class Lexicon:
 
 TOPICS = ("need", "feature", "budget")
 """What a seller can discover by asking."""
+
+
+@lru_cache(maxsize=8)
+def lexicon(catalog: Catalog) -> Lexicon:
+    """Return the lexicon of a catalogue, one for all who share the catalogue."""
+    return Lexicon(catalog)

@@ -19,7 +19,7 @@ def test_clean_text_is_one_short_printable_line(text: str) -> None:
     assert len(cleaned) <= MAX_UTTERANCE_CHARS
     assert len(cleaned.splitlines()) <= 1
     assert cleaned.encode().decode() == cleaned
-    assert not any(unicodedata.category(character) == "Cc" for character in cleaned)
+    assert not any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in cleaned)
     assert "  " not in cleaned
     assert not cleaned.startswith(" ")
 
@@ -27,6 +27,18 @@ def test_clean_text_is_one_short_printable_line(text: str) -> None:
 @given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=100))
 def test_ordinary_words_stay_as_they_are(text: str) -> None:
     assert clean(text).split() == text.split()
+
+
+WORDS = st.lists(st.text("abcé日❤", min_size=1, max_size=6), max_size=8)
+INVISIBLE = st.text("\u200b\u200c\u200d\xad\u061c\U000e0041\x00\x07\ufeff", max_size=3)
+
+
+@given(WORDS, st.data())
+def test_what_is_invisible_neither_parts_nor_joins_words(
+    words: list[str], data: st.DataObject
+) -> None:
+    hidden = " ".join("".join(letter + data.draw(INVISIBLE) for letter in word) for word in words)
+    assert clean(data.draw(INVISIBLE) + hidden) == " ".join(words)
 
 
 @given(ANY_TEXT)

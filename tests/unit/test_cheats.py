@@ -17,6 +17,12 @@ from convgym.shop.catalog import load_catalog
 
 CATALOG = load_catalog("laptops")
 EPISODES = 400
+
+MOST_BY_TRICKS = 0.08
+"""Conversion; all cheats stay below. Questions, then every product in turn, come closest."""
+
+MOST_WITHOUT_LISTENING = 0.34
+"""Conversion; the best script for everybody that asks, offers, answers and closes stays below."""
 Cheat = Callable[[int, list[Message], random.Random], str]
 
 
@@ -142,13 +148,12 @@ def reference(name: str) -> float:
     )
 
 
-@pytest.fixture(scope="module")
-def mediocre() -> float:
-    return reference("mediocre")
-
-
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: str(cheat.__name__))
-def test_cheating_does_not_pay(cheat: Cheat, mediocre: float) -> None:
-    rate = conversion(cheat)
-    assert rate <= max(0.02, reference("random") + 0.02) or rate < mediocre - 0.1
-    print(f"{cheat.__name__}: {rate:.3f} (mediocre {mediocre:.3f})")
+def test_cheating_does_not_pay(cheat: Cheat) -> None:
+    assert conversion(cheat) <= MOST_BY_TRICKS
+
+
+def test_not_listening_pays_more_than_tricks_and_less_than_listening_badly() -> None:
+    deaf, mediocre = reference("deaf"), reference("mediocre")
+    assert 2 * MOST_BY_TRICKS < deaf <= MOST_WITHOUT_LISTENING
+    assert mediocre > deaf + 0.05

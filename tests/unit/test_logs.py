@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import math
 import random
-from collections.abc import Callable
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -270,4 +274,206 @@ def test_what_cannot_be_written(tmp_path: Path, episode: Episode, message: str) 
     path = tmp_path / "log"
     with pytest.raises(ConvgymError, match=message):
         write_log(path, [SILENT, episode])
+    assert list(tmp_path.iterdir()) == []  # whole or not at all
+    write_log(path, [SPOKEN])
+    with pytest.raises(ConvgymError, match=message):
+        write_log(path, [SILENT, episode], overwrite=True)
+    assert read_log(path).episodes == [SPOKEN]
+    with pytest.raises(ConvgymError, match=message):
+        write_log(path, [SILENT, episode], append=True)
+    assert read_log(path).episodes == [SPOKEN, SILENT]
+
+
+def test_numpy_values_are_written_as_pythons(tmp_path: Path) -> None:
+    seed: Any = np.int64(2**31 + 3)
+    metadata = {"round": np.int32(3), "rate": np.float64(0.5), "flags": np.array([True, False])}
+    write_log(tmp_path / "log", [Episode(seed, "", (), "purchase", "", "", metadata)])
+    (read,) = read_log(tmp_path / "log").episodes
+    assert read.seed == 2**31 + 3
+    assert type(read.seed) is int
+    assert read.metadata == {"round": 3, "rate": 0.5, "flags": [True, False]}
+
+
+@pytest.mark.parametrize("seed", [-1, "1", None, True, 1.0])
+def test_a_seed_that_is_none_is_not_written(tmp_path: Path, seed: Any) -> None:
+    with pytest.raises(ConvgymError, match="an episode seed must be an integer from 0 upwards"):
+        write_log(tmp_path / "log", [Episode(seed, "", (), "purchase", "", "")])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"my": "settings"}',
+        b'{"my": "settings"}\n',
+        b"[1, 2, 3]",
+        b'{\n  "schema": "other"\n}\n',
+        b"notes of mine",
+        b"notes of mine\nwithout an end",
+        b"\x00" * 20,
+        b"\xff\xfe{\x00",
+        b'{"schema":"convgym.recording","version":1}\n',
+        b"\x89PNG\r\n\x1a\n",
+        b"\n\n7",
+    ],
+)
+def test_a_file_that_is_no_log_is_not_appended_to(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes"
+    path.write_bytes(content)
+    with pytest.raises(ConvgymError, match=r"notes is left as it is: .*another name") as caught:
+        write_log(path, [SILENT], append=True)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == content
+
+
+def test_only_what_begins_as_an_episode_is_cut_off(log: Path) -> None:
+    foreign = log.read_bytes() + b"a line of notes"
+    log.write_bytes(foreign)
+    with pytest.raises(ConvgymError, match="last line is no row that was cut off"):
+        write_log(log, [SILENT], append=True)
+    assert log.read_bytes() == foreign
+
+
+def test_a_whole_row_behind_one_that_was_cut_off_stays(log: Path) -> None:
+    content = log.read_bytes() + log.read_bytes()[:60] + log.read_bytes().split(b"\n")[1]
+    log.write_bytes(content)
+    with pytest.raises(ConvgymError, match="last line is no row that was cut off"):
+        write_log(log, [SILENT], append=True)
+    assert log.read_bytes() == content
+
+
+def test_whole_rows_stay_whatever_they_hold(log: Path) -> None:
+    row = log.read_bytes().split(b"\n")[0]
+    other = row.replace(b'"version":1', b'"version":2,"more":"\xc3\xa9"')
+    before = log.read_bytes()
+    log.write_bytes(before + other + row + row[:50])  # three writers without line feeds
+    write_log(log, [SILENT], append=True)
+    assert log.read_bytes().startswith(before + other + row + b"\n")
+    assert validate_log(log).n == 3  # of the last line but one nothing can be read, but it is there
+    assert row[:50] + b"\n" not in log.read_bytes()
+
+
+def test_a_byte_order_mark_is_skipped(log: Path) -> None:
+    log.write_bytes(codecs.BOM_UTF8 + log.read_bytes())
+    assert read_log(log).episodes == [SPOKEN, SILENT]
+    assert validate_log(log).problems == ()
+    write_log(log, [SILENT], append=True)
+    assert read_log(log).episodes == [SPOKEN, SILENT, SILENT]
+    log.write_bytes(codecs.BOM_UTF8 + log.read_bytes().removeprefix(codecs.BOM_UTF8)[:20])
+    write_log(log, [SILENT], append=True)
+    assert read_log(log).episodes == [SILENT]
+
+
+def test_utf_16_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text('{"schema": "convgym.episode"}', encoding="utf-16")
+    with pytest.raises(ConvgymError, match=r"line 1: .*the file is UTF-16, save it as UTF-8"):
+        read_log(path)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+@pytest.mark.parametrize("kind", ["array", "indented", "foreign", "garbage", "number"])
+def test_other_files_are_no_empty_logs(log: Path, kind: str, end: bytes) -> None:
+    found = rows(log)
+    content = {
+        "array": json.dumps(found),
+        "indented": json.dumps(found, indent=1),
+        "foreign": '{"my": "settings"}',
+        "garbage": "%&/()=",
+        "number": "7",
+    }[kind]
+    log.write_bytes(content.encode() + end)
+    with pytest.raises(ConvgymError, match=r"log\.jsonl, line 1: "):
+        read_log(log)
+    assert validate_log(log).problems[0].line == 1
+    if kind in ("array", "indented"):
+        assert "got a JSON array: write one episode a line" in validate_log(log).problems[0].message
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_json_does_not_have(log: Path, number: str) -> None:
+    log.write_text(
+        json.dumps(rows(log)[0]).replace('"round": 3', f'"round": [{{"loss": {number}}}]') + "\n"
+    )
+    with pytest.raises(ConvgymError, match=r"field metadata\.round\.0\.loss: .*finite.*write null"):
+        read_log(log)
+
+
+def test_an_iterator_that_fails_leaves_no_log_and_its_own_error(tmp_path: Path) -> None:
+    def episodes() -> Iterator[Episode]:
+        yield SPOKEN
+        raise OSError(5, "mine")
+
+    with pytest.raises(OSError, match="mine"):
+        write_log(tmp_path / "log", episodes())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_seen_of_a_log_before_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "log.gz"
+
+    def episodes() -> Iterator[Episode]:
+        for _ in range(3):
+            assert not path.exists()
+            yield SPOKEN
+
+    write_log(path, episodes())
+    assert read_log(path).report.n == 3
+
+
+def test_a_log_made_by_somebody_else_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+
+    def episodes() -> Iterator[Episode]:
+        write_log(path, [SILENT])
+        yield SPOKEN
+
+    with pytest.raises(ConvgymError, match="exists"):
+        write_log(path, episodes())
     assert read_log(path).episodes == [SILENT]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_one(log: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(log)
+    write_log(link, [SILENT], overwrite=True)
+    assert link.is_symlink()
+    assert read_log(log).episodes == [SILENT]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_full_disk_is_one_line() -> None:
+    with pytest.raises(ConvgymError, match="cannot write the log /dev/full: No space left"):
+        write_log("/dev/full", [SPOKEN], overwrite=True)
+
+
+WRITER = """
+import sys
+from convgym.conversation import (Episode)
+from convgym.logs import (write_log)
+for seed in range(100):
+    write_log(sys.argv[1], [Episode(seed, "", (), "purchase", "c", sys.argv[2])], append=True)
+"""
+
+
+def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    command = [sys.executable, "-c", WRITER, str(path)]
+    writers = [subprocess.Popen([*command, name]) for name in "ab"]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    found = Counter(episode.policy for episode in read_log(path).episodes)
+    assert found == {"a": 100, "b": 100}
+
+
+def test_a_second_writer_is_refused_in_the_end(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = iter(range(0, 1000, 4))
+    monkeypatch.setattr("convgym.locking.time.monotonic", lambda: next(waiting))
+
+    def episodes() -> Iterator[Episode]:
+        for options in ({"append": True}, {"overwrite": True}):
+            with pytest.raises(ConvgymError, match="being written by somebody else"):
+                write_log(log, [SILENT], **options)
+        yield SPOKEN
+
+    write_log(log, episodes(), append=True)
+    assert read_log(log).episodes == [SPOKEN, SILENT, SPOKEN]

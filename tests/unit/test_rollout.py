@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from convgym.conversation import Episode, Response
@@ -93,6 +94,16 @@ def test_what_is_recorded_is_what_was_heard(puppet: PuppetFactory) -> None:
     assert first.logprob == -1.5
 
 
+def test_a_sellers_thoughts_are_not_recorded_as_said(puppet: PuppetFactory) -> None:
+    class Thinker(Coin):
+        def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+            return [Response("<think>Buy?</think>a b", (1, 2), (-1.0, -0.5)) for _ in conversations]
+
+    (episode,) = play(Thinker(), [3], puppet)
+    first = episode.turns[0].response
+    assert (first.text, first.token_ids, first.logprob) == ("a b", (1, 2), -1.5)
+
+
 def test_failures_are_kept_apart(puppet: PuppetFactory) -> None:
     class Fails(Coin):
         def say(self, conversation: Conversation) -> Response:
@@ -160,12 +171,58 @@ class Words(Coin):
         return "buy"
 
 
+class JustText(Coin):
+    def act(self, conversations: Sequence[Conversation]) -> Any:
+        return "buy it, won't you"
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (lambda conversations: [], "<lambda>.* is no policy: it lacks name, reset, act"),
+        ("competent", "'competent' is no policy: it lacks name, reset, act"),
+        (None, "None is no policy"),
+        (Coin, "a policy is an object, got the class Coin"),
+        (JustText(), "must return a list of Response objects, got str"),
+    ],
+)
+def test_what_is_no_policy(policy: Any, message: str) -> None:
+    with pytest.raises(ConvgymError, match=message) as caught:
+        rollout(policy, [1, 2])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ("12", "seeds must be several episode seeds, got '12'"),
+        (7, "seeds must be several episode seeds, got 7"),
+        (["1", "2"], "an episode seed must be an integer from 0 upwards, got '1'"),
+        ([1.0], "an episode seed must be an integer from 0 upwards, got 1.0"),
+    ],
+)
+def test_what_is_no_seeds(seeds: Any, message: str) -> None:
+    with pytest.raises(ConvgymError, match=message):
+        rollout(Coin(), seeds)
+
+
+def test_seeds_from_numpy_are_pythons_afterwards() -> None:
+    seeds: Any = np.arange(3)
+    episodes = rollout(Coin(), seeds, policy_seed=np.int64(4), batch_size=np.int32(2))  # type: ignore[arg-type]
+    assert episodes == rollout(Coin(), [0, 1, 2], policy_seed=4)
+    assert {type(episode.seed) for episode in episodes} == {int}
+    assert rollout(Coin(), (seed for seed in range(3)), policy_seed=4) == episodes  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("policy", "options", "message"),
     [
         (TooFew(), {}, "a response for each of 2 conversations, got 0"),
         (Words(), {}, "must return Response objects, got str: 'buy'"),
-        (Coin(), {"batch_size": 0}, "batch_size must be at least 1"),
+        (Coin(), {"batch_size": 0}, "batch_size must be an integer from 1 upwards"),
+        (Coin(), {"batch_size": "2"}, "batch_size must be an integer from 1 upwards, got '2'"),
+        (Coin(), {"policy_seed": "2"}, "policy_seed must be an integer from 0 upwards, got '2'"),
+        (Coin(), {"environment": "scripted"}, "an environment must be options by name, got 'scr"),
         (Coin(), {"environment": {"render_mode": "human"}}, "environment option 'render_mode'"),
         (Coin(), {"environment": {"customer": "nobody"}}, "unknown customer 'nobody'"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from convgym.benchmarks.cli.options import (
     Settings,
     environment,
     findable,
+    make_findable,
     names,
     read_settings,
 )
@@ -80,8 +82,7 @@ def bench(
         settings=read_settings(settings or ()),
         log=None if log is None else str(log),
     )
-    for name in (*chosen.sellers, *chosen.agents, chosen.environment.get("customer")):
-        findable(name)  # those of a file as well
+    make_findable(asdict(chosen))  # what a file names as well
     folder = output or Path("results") / f"{chosen.name}-seed{seed}"
     if customer_option:
         _try_customer(chosen.evaluation_environment)

@@ -28,11 +28,12 @@ from convgym.conversation import clean
 from convgym.customers.base import Decision, Reply
 from convgym.customers.llm.exchange import (
     Exchange,
+    answer_of,
     ask,
     ask_together,
     call_seed,
+    check_sampling,
     open_backend,
-    text_of,
 )
 from convgym.customers.llm.parsing import Said, UnreadableAnswer, plain, read_answer
 from convgym.customers.llm.prompts import (
@@ -49,10 +50,11 @@ from convgym.customers.llm.prompts import (
 from convgym.customers.personas import Personas, load_personas
 from convgym.customers.profile import Profile, check_profile, draw_profile
 from convgym.errors import ConvgymError, InfrastructureError
-from convgym.llm import ChatBackend, ChatRequest
+from convgym.llm import ChatAnswer, ChatBackend, ChatRequest
+from convgym.reasoning import heard, strip_reasoning
 from convgym.shop.catalog import Catalog, load_catalog
 
-VERSION = 0
+VERSION = 1
 """Raised with every change of behaviour that the prompts do not show."""
 
 LABELS = 2
@@ -64,7 +66,8 @@ class Talk:
     """A conversation as the model sees it, and who it plays.
 
     ``stream`` names the randomness, ``turns`` are the two sides in turn, the seller's first;
-    ``products`` the names of those that were spoken of, in the order of last mention.
+    ``products`` the names of those that were spoken of, in the order of last mention;
+    ``reasoning`` what the model thought before each answer, which it is not shown again.
     """
 
     profile: Profile
@@ -74,6 +77,7 @@ class Talk:
     products: tuple[str, ...] = ()
     turn: int = 0
     last: Said | None = None
+    reasoning: tuple[str, ...] = ()
 
 
 class LLMCustomer:
@@ -114,8 +118,7 @@ class LLMCustomer:
             self.personas[persona]  # raises for one that is unknown
         if patience is not None and not 0 < patience < math.inf:
             raise ConvgymError(f"patience must be a positive number of turns, got {patience!r}")
-        if repairs < 0:
-            raise ConvgymError(f"repairs must be 0 or more, got {repairs!r}")
+        check_sampling(temperature, max_tokens, repairs=repairs)
         self.catalog = load_catalog(catalog)
         self.briefing = self.catalog.briefing()
         self.backend = open_backend(backend, backend_options)
@@ -162,9 +165,18 @@ class LLMCustomer:
         }
 
     @property
-    def record(self) -> dict[str, int]:
-        """Of this conversation: answers ``parsed``, ``repairs`` asked for, and ``failures``."""
-        return {name: self._counts[name] for name in ("parsed", "repairs", "failures")}
+    def record(self) -> dict[str, Any]:
+        """Of this conversation: answers ``parsed``, ``repairs`` asked for, and ``failures``.
+
+        Of a model that reasons before it answers also ``reasoning``: its thoughts, the opening's
+        first, "" where it had none.
+        """
+        record: dict[str, Any] = {
+            name: self._counts[name] for name in ("parsed", "repairs", "failures")
+        }
+        if self._talk is not None and any(self._talk.reasoning):
+            record["reasoning"] = list(self._talk.reasoning)
+        return record
 
     def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
         """Draw a new customer and return the opening that the model gives it.
@@ -231,7 +243,9 @@ class LLMCustomer:
         self._talk, self._counts = Talk(drawn, system, f"llm/{seed}"), Counter()
         prompt = opening_prompt(self.catalog, drawn)
         said = yield from self._answer(self._talk, prompt)
-        self._talk = replace(self._talk, turns=(prompt, as_answer(said)))
+        self._talk = replace(
+            self._talk, turns=(prompt, as_answer(said)), reasoning=(said.reasoning,)
+        )
         return said.say
 
     def _hear(self, utterance: str) -> Exchange[Reply]:
@@ -243,19 +257,24 @@ class LLMCustomer:
         prompt = turn_prompt(utterance, products, talk.turn, talk.profile.patience, self.catalog)
         said = yield from self._answer(talk, prompt)
         # Only now: a turn in which the model fails leaves the customer as it was.
-        self._talk = replace(talk, turns=(*talk.turns, prompt, as_answer(said)), last=said)
+        self._talk = replace(
+            talk,
+            turns=(*talk.turns, prompt, as_answer(said)),
+            last=said,
+            reasoning=(*talk.reasoning, said.reasoning),
+        )
         return Reply(said.say, said.decision)
 
     def _named(self, utterance: str) -> list[str]:
         """Return the products that are named, in the order of the words."""
         names = {product.name.lower(): product.name for product in self.catalog.products}
-        words = re.findall(r"\w+", clean(utterance).lower())
+        words = re.findall(r"\w+", heard(utterance).lower())
         return [names[word] for word in dict.fromkeys(words) if word in names]
 
     def _answer(self, talk: Talk, prompt: str) -> Exchange[Said]:
         """Ask the model until its answer can be read, or there are no repairs left."""
         turns = asked = (*talk.turns[:2], *talk.turns[2:][-2 * MAX_EXCHANGES :], prompt)
-        problem = ""
+        problem = cut = ""
         for attempt in range(self._repairs + 1):
             result = yield ChatRequest(
                 chat(talk.system, *turns),
@@ -265,14 +284,15 @@ class LLMCustomer:
                 SCHEMA,
             )
             try:
-                text = text_of(result)
-                said = self._read(text, talk)
+                answer = answer_of(result)
+                said = self._read(answer, talk)
             except InfrastructureError:
                 self._counts["failures"] += 1
                 raise
             except UnreadableAnswer as error:
                 problem = str(error)
-                bad = clean(plain(text))[:300] or "..."
+                cut = f" (cut off at max_tokens={self._max_tokens})" if answer.cut else ""
+                bad = clean(plain(strip_reasoning(answer.text).text))[:300] or "..."
                 turns = (*asked, bad, repair_prompt(problem))
                 self._counts["repairs"] += attempt < self._repairs
                 continue
@@ -280,11 +300,12 @@ class LLMCustomer:
             return said
         self._counts["failures"] += 1
         raise InfrastructureError(
-            f"the model gave no readable answer in {self._repairs + 1} attempts: {problem}"
+            f"the model gave no readable answer in {self._repairs + 1} attempts: {problem}{cut}"
         )
 
-    def _read(self, text: str, talk: Talk) -> Said:
-        said = read_answer(text)
+    def _read(self, answer: ChatAnswer, talk: Talk) -> Said:
+        said = read_answer(answer.text)
         if not talk.turn and said.decision is not Decision.CONTINUE:
             raise UnreadableAnswer('at the beginning "decision" must be "continue"')
-        return said
+        thoughts = [thought for thought in (answer.reasoning, said.reasoning) if thought]
+        return replace(said, reasoning="\n".join(thoughts))

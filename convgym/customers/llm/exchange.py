@@ -8,6 +8,7 @@ of ``ChatBackend.complete`` a round.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -17,13 +18,22 @@ from convgym.llm import ChatAnswer, ChatBackend, ChatRequest, ChatResult, make_b
 Result = TypeVar("Result")
 Exchange: TypeAlias = Generator[ChatRequest, ChatResult, Result]
 
+_NEED_A_MODEL = ("openai",)
+
 
 def open_backend(backend: str | ChatBackend, options: Mapping[str, Any]) -> ChatBackend:
     """Return a chat model by name, opened with ``options``, or the one that is given.
 
-    Raises ConvgymError for a mistake in these, or for options beside a backend that is open.
+    Raises ConvgymError for a mistake in these, among them a model that is not named, or for options
+    beside a backend that is open.
     """
     if isinstance(backend, str):
+        if backend in _NEED_A_MODEL and not {"model", "replay"} & set(options):
+            raise ConvgymError(
+                f"a customer that speaks through {backend!r} needs a model: give its name, in the"
+                " environment as customer_options={'model': ...}, on the command line as"
+                " --customer-option model=..."
+            )
         return make_backend(backend, **options)
     if options:
         raise ConvgymError(
@@ -70,11 +80,30 @@ def ask_together(
     return [results[i] for i in range(len(exchanges))]
 
 
-def text_of(result: ChatResult) -> str:
-    """Return an answer's text. Raises the InfrastructureError that there is in its place."""
+def answer_of(result: ChatResult) -> ChatAnswer:
+    """Return an answer. Raises the InfrastructureError that there is in its place."""
     if isinstance(result, ChatAnswer):
-        return result.text
+        return result
     raise result
+
+
+def check_sampling(temperature: float, max_tokens: int, **counts: int) -> None:
+    """Raise ConvgymError unless a model can be asked so.
+
+    Args:
+        temperature: a finite number from 0 upwards.
+        max_tokens: an integer from 1 upwards.
+        **counts: further integers by name, from 0 upwards.
+    """
+    number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
+    if not (number and 0 <= temperature < math.inf):
+        raise ConvgymError(f"temperature must be a number from 0 upwards, got {temperature!r}")
+    for name, value, least in (
+        ("max_tokens", max_tokens, 1),
+        *((name, value, 0) for name, value in counts.items()),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ConvgymError(f"{name} must be an integer of {least} or more, got {value!r}")
 
 
 def call_seed(stream: str, turn: int, attempt: int) -> int:

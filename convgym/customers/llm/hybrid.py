@@ -26,11 +26,12 @@ from typing import Any, Literal, Self, cast
 from convgym.customers.base import Reply
 from convgym.customers.llm.exchange import (
     Exchange,
+    answer_of,
     ask,
     ask_together,
     call_seed,
+    check_sampling,
     open_backend,
-    text_of,
 )
 from convgym.customers.llm.likeness import likeness, written_out
 from convgym.customers.llm.parsing import read_words
@@ -42,7 +43,7 @@ from convgym.llm import ChatBackend, ChatRequest
 from convgym.shop.catalog import Catalog
 from convgym.shop.language import tokens
 
-VERSION = 0
+VERSION = 1
 """Raised with every change of behaviour that the prompts do not show."""
 
 
@@ -81,6 +82,7 @@ class HybridCustomer:
         on_failure: Literal["fail", "template"] = "fail",
         **backend_options: Any,
     ) -> None:
+        check_sampling(temperature, max_tokens, attempts=attempts)
         if attempts < 1:
             raise ConvgymError(f"attempts must be 1 or more, got {attempts!r}")
         if on_failure not in ("fail", "template"):
@@ -198,7 +200,7 @@ class HybridCustomer:
                 self._temperature,
             )
             try:
-                wording = written_out(read_words(text_of(result)))
+                wording = written_out(read_words(answer_of(result).text))
             except InfrastructureError:
                 if self._on_failure == "fail":
                     raise

@@ -19,6 +19,7 @@ meaning with the very same words passes.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import pairwise
@@ -45,6 +46,13 @@ _CONTRACTIONS = (
 )
 
 _NEGATIONS = frozenset("no not never nothing none nobody cannot hardly neither nor without".split())
+
+_BROKEN = frozenset({"Cc", "Cn", "Co", "Cs"})
+"""Categories of characters that no text has: controls, undefined, private, half."""
+# First bytes of letters in UTF-8, read as Latin-1 or Windows-1252, and what can follow them there.
+_MOJIBAKE = re.compile(
+    "[\u00c2\u00c3][\u0080-\u00bf\u20ac\u2122]|\u00e2\u20ac|\u00e2[\u0080-\u009f]|\u00f0\u0178"
+)
 
 _ME = frozenset("i me my mine myself i'd i'm i'll i've".split())
 _YOU = frozenset("you your yours yourself you're you'll you've".split())
@@ -116,6 +124,19 @@ def written_out(text: str) -> str:
     return text
 
 
+def is_broken(text: str) -> bool:
+    """Tell whether a text holds half characters, ones that nobody has defined, or mojibake.
+
+    Models that write bytes leave replacement characters where an answer was cut inside a letter;
+    servers that mix up encodings make "donâ€™t" of "don’t".
+    """
+    if text.isascii() and text.isprintable():
+        return False
+    if "\ufffd" in text or any(unicodedata.category(letter) in _BROKEN for letter in text):
+        return True
+    return bool(_MOJIBAKE.search(text))
+
+
 def _stutters(text: str) -> bool:
     """Tell whether a word, or two in a row, come again at once or nearly so."""
     words = tokens(text)
@@ -147,6 +168,8 @@ class Likeness:
         """
         if not tokens(wording):
             return "empty"
+        if is_broken(wording):
+            return "strange"
         if tokens(wording) == tokens(template):
             return "unchanged"
         if len(wording.split()) > 2 * len(template.split()) + _MOST_EXTRA_WORDS:

@@ -19,6 +19,7 @@ from convgym.customers.llm.parsing import Said, plain
 from convgym.customers.personas import Persona
 from convgym.customers.profile import Profile
 from convgym.llm.base import ChatMessage
+from convgym.reasoning import strip_reasoning
 from convgym.shop.catalog import Catalog, Product
 
 MAX_SELLER_WORDS = 80
@@ -155,7 +156,7 @@ def opening_prompt(catalog: Catalog, profile: Profile) -> str:
 
 def seller_words(utterance: str) -> str:
     """Return the seller's message as data: marked off, and unable to look like anything else."""
-    words = clean(plain(utterance)).split()
+    words = clean(plain(strip_reasoning(utterance).text)).split()
     cut = [*words[:MAX_SELLER_WORDS], "..."] if len(words) > MAX_SELLER_WORDS else words
     return PROMPTS["seller"].format(words=" ".join(cut) or "(nothing)")
 

@@ -6,7 +6,7 @@ The formulas stand in the text of ``convgym.customers.scripted.customer``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from convgym.customers.profile import Profile
 from convgym.shop.catalog import Product
@@ -101,6 +101,17 @@ class State:
     refused: float = -math.inf
     heard: set[str] = field(default_factory=set)
     evaded: set[str] = field(default_factory=set)
+
+    def copy(self) -> State:
+        """Return a state that goes on by itself."""
+        return replace(
+            self,
+            disclosed=set(self.disclosed),
+            unspoken=list(self.unspoken),
+            raised=list(self.raised),
+            heard=set(self.heard),
+            evaded=set(self.evaded),
+        )
 
     def feel(self, temper: Temper) -> None:
         self.patience -= temper.patience

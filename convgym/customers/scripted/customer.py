@@ -28,7 +28,6 @@ questions, answer in fragments, or only look, their utility being lower by ``NEV
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import math
@@ -39,7 +38,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from convgym.conversation import clean
+from convgym.checks import check_patience
 from convgym.customers.base import Decision, Reply
 from convgym.customers.personas import Persona, Personas, load_personas
 from convgym.customers.profile import Profile, check_profile, draw_profile
@@ -65,9 +64,10 @@ from convgym.customers.scripted.buying import (
     purchase_probability,
     utility,
 )
-from convgym.customers.scripted.understanding import MAX_WORDS, Meaning, Understanding
+from convgym.customers.scripted.understanding import MAX_WORDS, Meaning, understanding
 from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS, PHRASES
 from convgym.errors import ConvgymError
+from convgym.reasoning import heard
 from convgym.shop.catalog import Catalog, Product, load_catalog
 from convgym.shop.language import TOPICS
 
@@ -83,7 +83,6 @@ MAX_ACTS = 3
 
 
 # Many customers share one catalogue: what depends on it alone is made once.
-_understanding = lru_cache(maxsize=8)(Understanding)
 _briefing = lru_cache(maxsize=8)(Catalog.briefing)
 
 
@@ -146,13 +145,12 @@ class ScriptedCustomer:
         self.personas = load_personas(personas)
         if persona is not None:
             self.personas[persona]  # raises for one that is unknown
-        if patience is not None and not 0 < patience < math.inf:
-            raise ConvgymError(f"patience must be a positive number of turns, got {patience!r}")
+        patience = check_patience(patience)
         self.catalog = load_catalog(catalog)
         self.briefing = _briefing(self.catalog)
         self._persona, self._patience = persona, patience
         self._weights = Utility()
-        self._understand = _understanding(self.catalog).understand
+        self._ear = understanding(self.catalog)
         self._rng = random.Random()
         self._profile: Profile | None = None
         self._state: State | None = None
@@ -238,12 +236,12 @@ class ScriptedCustomer:
 
     def snapshot(self) -> object:
         """Return a copy of the whole state, randomness included."""
-        return self.profile, copy.deepcopy(self.state), self._rng.getstate()
+        return self.profile, self.state.copy(), self._rng.getstate()
 
     def restore(self, state: object, seed: int | None = None) -> None:
         """Go back to a snapshot; with ``seed``, go on with fresh randomness."""
         self._profile, kept, randomness = cast("Snapshot", state)
-        self._state = copy.deepcopy(kept)
+        self._state = kept.copy()
         if seed is None:
             self._rng.setstate(randomness)
         else:
@@ -252,9 +250,9 @@ class ScriptedCustomer:
     def respond(self, utterance: str) -> Reply:
         """Answer one utterance of the seller's."""
         state = self.state
-        text = clean(utterance)
+        text = heard(utterance)
         state.patience -= 1
-        meaning = self._understand(text)
+        meaning = self._ear.understand(text)
         evaded = len(state.evaded)
         words, decision = self._react(text, meaning)
         if len(state.evaded) == evaded:  # what was evaded may be asked again in the same words
@@ -342,7 +340,7 @@ class ScriptedCustomer:
 
     def _hear_offer(self, product: Product) -> list[str]:
         state = self.state
-        if state.product is product:
+        if state.product == product:
             return []
         state.product = product
         if self._interested:

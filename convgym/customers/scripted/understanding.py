@@ -16,15 +16,18 @@ proposing word ("would like to", "shall i", "ready to") shortly before the buyin
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from convgym.shop.catalog import Catalog
-from convgym.shop.language import OBJECTIONS, Lexicon, tokens
+from convgym.shop.language import OBJECTIONS, lexicon, numbers, tokens
 
 MAX_WORDS = 60
 """Longer messages are over-long: the customer reads only so far."""
+
+_REMEMBERED, _MEMORABLE = 8192, 240
+"""How many utterances an ear remembers, and of how many characters: a few dozen MB at worst."""
 
 
 _SENTENCE = re.compile(r"[^.!?;]+[.!?;]*")
@@ -86,10 +89,10 @@ class _Heard:
 
 
 class Understanding:
-    """Reads utterances about one catalogue; results are cached by text."""
+    """Reads utterances about one catalogue; results for short texts are remembered."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self.lexicon = Lexicon(catalog)
+        self.lexicon = lexicon(catalog)
         bit = self.lexicon.bit
         self._any_need = sum(mask for name, mask in bit.items() if name.startswith("need:"))
         self._any_feature = sum(mask for name, mask in bit.items() if name.startswith("feature:"))
@@ -97,9 +100,18 @@ class Understanding:
         self._any_answer = sum(bit[kind] for kind in OBJECTIONS)
         # Smaller numbers are days, hours or years of warranty.
         self._smallest_price = min(product.price for product in catalog.products) / 2
-        self.understand = lru_cache(maxsize=65_536)(self._understand)
+        self._catalog = catalog
+        self._remembered = lru_cache(maxsize=_REMEMBERED)(self._read)
 
-    def _understand(self, text: str) -> Meaning:
+    def __reduce__(self) -> tuple[Callable[[Catalog], Understanding], tuple[Catalog]]:
+        # Copies, in other processes too, are the one that everybody there shares.
+        return understanding, (self._catalog,)
+
+    def understand(self, text: str) -> Meaning:
+        """Return what an utterance says."""
+        return self._remembered(text) if len(text) <= _MEMORABLE else self._read(text)
+
+    def _read(self, text: str) -> Meaning:
         heard = _Heard()
         spoken = _CHECK_OUT.sub("checkout", _REASSURANCE.sub("", text))
         spoken = _PERCENT.sub(" percent", _DECIMALS.sub("", spoken))
@@ -194,8 +206,7 @@ class Understanding:
         return asks
 
     def _prices(self, found: list[str]) -> list[int]:
-        numbers = [int(token) for token in found if token[0].isdigit()]
-        return [number for number in numbers if number >= self._smallest_price]
+        return [number for number in numbers(found) if number >= self._smallest_price]
 
     def _proposes_to_buy(self, found: list[str], known: list[int]) -> bool:
         """Tell whether a proposing word comes at most six words before "buy" or "take it"."""
@@ -217,3 +228,9 @@ class Understanding:
         if len(found) >= 3 and unknown > 0.6 * len(found):
             return True
         return len(found) >= 6 and len(set(found)) < 0.6 * len(found)
+
+
+@lru_cache(maxsize=8)
+def understanding(catalog: Catalog) -> Understanding:
+    """Return the ear for a catalogue, one for all who share the catalogue."""
+    return Understanding(catalog)

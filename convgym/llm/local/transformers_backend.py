@@ -20,6 +20,7 @@ from convgym.llm.local.loading import load_folder
 from convgym.llm.local.sampling import MIN_P, Row, Sampler, Tokens
 from convgym.llm.local.schema import ENFORCED, SchemaGuide
 from convgym.llm.local.smollm2 import NAME, gguf_file, load_smollm2
+from convgym.reasoning import strip_reasoning
 
 CUT = " ... "
 """Stands where a message was cut to fit the model's context."""
@@ -106,14 +107,21 @@ class _ChatModel:
         rows = [self._row(request) for request in requests]
         with self._lock:
             self._sampler.sample(rows, batch_size)
-        return [
-            ChatAnswer(
-                self._tokenizer.decode(row.answer, skip_special_tokens=True).strip(),
-                prompt_tokens=len(row.prompt),
-                completion_tokens=len(row.answer),
-            )
-            for row in rows
-        ]
+        return [self._read(row) for row in rows]
+
+    def _read(self, row: Row) -> ChatAnswer:
+        # The marks of thinking are special tokens of some models.
+        found = strip_reasoning(self._tokenizer.decode(row.answer))
+        text = self._tokenizer.decode(row.answer, skip_special_tokens=True)
+        if found.reasoning:
+            text = self._special.sub("", found.text)
+        return ChatAnswer(
+            text.strip(),
+            prompt_tokens=len(row.prompt),
+            completion_tokens=len(row.answer),
+            reasoning=found.reasoning,
+            cut=len(row.answer) >= row.max_tokens,
+        )
 
     def _row(self, request: ChatRequest) -> Row:
         prompt = self._fit(list(request.messages), self._context - request.max_tokens)

@@ -41,6 +41,10 @@ class Half:
     def __init__(self, config, name):
         self.name = name
 
+class Forgetful(Mine):
+    def __init__(self, config, name):
+        self.config, self.name = {}, name
+
 class WithoutConfig(Mine):
     Config = None
 
@@ -68,7 +72,7 @@ def own_agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_agent_of_ones_own() -> None:
-    agent = make_agent("own_agents:Mine", rate=1, steps="4")
+    agent = make_agent("own_agents:Mine", rate=1, steps=4)
     assert agent.name == "own_agents:Mine"
     assert (agent.config.rate, agent.config.steps) == (1.0, 4)
 
@@ -104,6 +108,7 @@ def test_settings_within_settings() -> None:
         ("own_agents:Demanding", {}, "needs a default: Config has none for size"),
         ("own_agents:Half", {}, "is no agent: it lacks act, config, load, reset, save, train"),
         ("own_agents:Odd", {}, r"is no agent: it has train\(budget, teacher\), where train\("),
+        ("own_agents:Forgetful", {}, "its config must be the one it was made with, got '{}'"),
         ("own_agents:Nobody", {}, "module 'own_agents' has no agent 'Nobody'"),
     ],
 )

@@ -76,13 +76,16 @@ def test_types_that_cannot_be_looked_up_are_not_checked() -> None:
     [
         ({"round": 3}, r"unknown setting of agent 'x' 'round'; known: .*mean 'rounds'"),
         ({"rounds": "three"}, r"setting 'rounds' of agent 'x' should be a valid integer.*'three'"),
+        ({"rounds": "3"}, r"'rounds' of agent 'x' should be a valid integer, got '3'"),
+        ({"rounds": True}, r"'rounds' of agent 'x' should be a valid integer, got True"),
+        ({"exploration": [1, "2"]}, r"'exploration' of agent 'x' should be a valid number, got"),
         ({"rounds": 2.5}, r"'rounds' of agent 'x' should be .*integer.*got 2.5"),
         ({"rounds": {"a": 1}}, r"setting 'rounds' of agent 'x' should be a valid integer"),
         ({"form": "c"}, r"setting 'form' of agent 'x' should be 'a' or 'b', got 'c'"),
         ({"inner": {"fold": 3}}, r"unknown setting of 'inner' of agent 'x' 'fold'.*mean 'folds'"),
         ({"inner": {"folds": "?"}}, r"setting 'folds' of 'inner' of agent 'x' should be"),
         ({"inner": {"folds": 0}}, "folds must be at least 1, got 0"),
-        ({"inner": 3}, r"setting 'inner' of agent 'x' should be .*Inner, got 3"),
+        ({"inner": 3}, r"setting 'inner' of agent 'x' should be a mapping of settings, got 3"),
         ({"adapter": {"fold": 3}}, r"unknown setting of 'adapter' of agent 'x' 'fold'"),
     ],
 )

@@ -93,7 +93,7 @@ def test_needs_a_reset_first(dialogue: Dialogue) -> None:
 def test_the_customer_hears_clean_text(dialogue: Dialogue) -> None:
     dialogue.reset(0)
     dialogue.step("  two\nlines\x1b[31m\x00 ")
-    assert dialogue.messages[1]["content"] == "two lines [31m"
+    assert dialogue.messages[1]["content"] == "two lines[31m"
     dialogue.step("x" * 10**6)
     assert dialogue.messages[3]["content"] == "x" * MAX_UTTERANCE_CHARS
     assert dialogue.customer.latent["heard"]["last"] == "x" * MAX_UTTERANCE_CHARS
@@ -156,3 +156,14 @@ def test_drawn_seeds_are_training_seeds() -> None:
     seeds = [draw_episode_seed(generator) for _ in range(1000)]
     assert 0 <= min(seeds) < max(seeds) < EVALUATION_BASE
     assert len(set(seeds)) == 1000
+
+
+def test_a_sellers_thoughts_are_not_heard(dialogue: Dialogue) -> None:
+    dialogue.reset(7)
+    dialogue.step("<think>" + "A long thought. " * 500 + "buy</think>one")
+    assert dialogue.text.splitlines()[1:] == ["Seller: one", "Customer: customer 7 heard 1: one"]
+    dialogue.step("shall I say that? leave</think>\ntwo")
+    assert dialogue.messages[-2]["content"] == "two"
+    dialogue.step("<think>I never come to the point")
+    assert dialogue.messages[-2]["content"] == ""
+    assert dialogue.outcome == "turn_limit"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 
@@ -157,3 +158,16 @@ def test_the_docstring_has_gymnasiums_headings() -> None:
     )
     found = [line[3:] for line in str(SalesEnv.__doc__).split("\n    ") if line.startswith("## ")]
     assert found == headings.split(", ")
+
+
+def test_seeds_from_numpy() -> None:
+    for seed in (np.int64(3), np.uint8(3)):
+        assert SalesEnv().reset(seed=seed)[0] == SalesEnv().reset(seed=3)[0]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", ["1", 1.0, -1, True, [1]])
+def test_what_is_no_seed(seed: Any) -> None:
+    with pytest.raises(ConvgymError, match="a reset's seed must be an integer from 0 upwards, got"):
+        SalesEnv().reset(seed=seed)
+    with pytest.raises(ConvgymError, match="a reset's options must be options by name, got"):
+        SalesEnv().reset(options=seed)

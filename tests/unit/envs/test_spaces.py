@@ -48,7 +48,7 @@ def test_samples_cannot_be_masked() -> None:
 
 
 def test_sample_length_must_be_positive() -> None:
-    with pytest.raises(ConvgymError, match="at least 1, got 0"):
+    with pytest.raises(ConvgymError, match="from 1 upwards, got 0"):
         Utterance(0)
 
 

@@ -175,7 +175,8 @@ def test_step_before_reset_moves_nobody(puppet: PuppetFactory) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_envs": 0}, "num_envs must be at least 1, got 0"),
+        ({"num_envs": 0}, "num_envs must be an integer from 1 upwards, got 0"),
+        ({"num_envs": "2"}, "num_envs must be an integer from 1 upwards, got '2'"),
         ({"autoreset_mode": "Never"}, "unknown autoreset mode 'Never'"),
         ({"render_mode": "human"}, "unknown render mode 'human'; known: ansi"),
         ({"colour": "red"}, "unknown environment option 'colour'"),
@@ -218,3 +219,28 @@ def test_gymnasiums_vector_wrappers_work(puppet: PuppetFactory) -> None:
     assert listed[0]["episode"]["r"] == 1.0
     assert listed[0]["episode"]["l"] == 2
     assert "episode" not in listed[1]
+
+
+def test_seeds_from_numpy() -> None:
+    envs, expected = SalesVectorEnv(np.int64(2)), SalesVectorEnv(2)  # type: ignore[arg-type]
+    for mine, theirs in (
+        ({"seed": np.int64(3)}, {"seed": 3}),
+        ({"seed": np.array([3, 4])}, {"seed": [3, 4]}),
+        ({"options": {"episode_seed": np.arange(2)}}, {"options": {"episode_seed": [0, 1]}}),
+    ):
+        assert data_equivalence(envs.reset(**mine), expected.reset(**theirs), exact=True)
+
+
+@pytest.mark.parametrize(
+    ("reset", "message"),
+    [
+        ({"seed": "1"}, "seed must be 2 integers, got '1'"),
+        ({"seed": -1}, "a reset's seed must be an integer from 0 upwards, got -1"),
+        ({"seed": ["1", "2"]}, "a seed must be an integer from 0 upwards, got '1'"),
+        ({"options": "episode_seed"}, "a reset's options must be options by name"),
+        ({"options": {"episode_seed": [0.5, 1]}}, "a episode_seed must be an integer"),
+    ],
+)
+def test_bad_seeds(reset: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConvgymError, match=message):
+        SalesVectorEnv(2).reset(**reset)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -54,6 +55,50 @@ def test_never_more_than_the_budget(budget: Budget, fits: int) -> None:
     with pytest.raises(BudgetExhausted, match="does not cover another request"):
         ledger.reserve(worst)
     assert ledger.spent == Usage(fits, 60 * fits, 40 * fits)
+
+
+def test_the_worst_case_learns_from_what_was_reported() -> None:
+    ledger, worst = Ledger(Budget(tokens=1000)), Usage(1, 60, 40)
+    assert ledger.reserve(worst, first_alone=True)
+    assert not ledger.reserve(worst, first_alone=True)  # nobody knows what attempts take
+    ledger.settle(worst, Usage(1, 60, 240))
+    assert ledger.reserve(worst, first_alone=True)  # 300 spent, 300 for this one
+    assert ledger.reserve(worst, first_alone=True)  # and for this one
+    assert not ledger.reserve(worst, first_alone=True)
+    for _ in range(2):
+        ledger.settle(worst, Usage(1, 60, 240))
+    with pytest.raises(BudgetExhausted, match="after 3 requests with 900 tokens"):
+        ledger.reserve(worst)
+
+
+def test_without_a_limit_of_tokens_nobody_waits() -> None:
+    ledger, worst = Ledger(Budget(requests=9)), Usage(1, 60, 40)
+    assert all(ledger.reserve(worst, first_alone=True) for _ in range(9))
+
+
+def test_a_server_that_exceeds_max_tokens_is_found_out_by_one_attempt(
+    serve: Serve, connect: Connect, request_: Make
+) -> None:
+    body = {"choices": [{"message": {"content": "Hello."}}]}
+    body["usage"] = {"prompt_tokens": 10, "completion_tokens": 5000}  # type: ignore[assignment]
+    server = serve(lambda request: Action(body=json.dumps(body).encode(), latency=0.02))
+    backend = connect(server, budget=Budget(tokens=12_000))
+    with pytest.raises(BudgetExhausted):
+        backend.complete([request_(str(i)) for i in range(20)])
+    assert backend.ledger.spent == Usage(2, 20, 10_000)
+
+
+def test_tokens_that_nobody_counts_use_up_a_budget(
+    serve: Serve, connect: Connect, request_: Make
+) -> None:
+    body = {"choices": [{"message": {"content": "Hello."}}]}
+    body["usage"] = {"prompt_tokens": 0, "completion_tokens": -1}  # type: ignore[assignment]
+    server = serve(lambda request: Action(body=json.dumps(body).encode()))
+    worst = worst_case(request_())
+    backend = connect(server, budget=Budget(tokens=3 * worst.tokens))
+    with pytest.raises(BudgetExhausted, match="after 3 requests"):
+        backend.complete([request_()] * 20)
+    assert len(server.requests) == 3
 
 
 def test_room_that_is_given_back_is_used() -> None:

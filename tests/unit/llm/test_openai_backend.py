@@ -12,6 +12,7 @@ import pytest
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatAnswer, ChatRequest
 from convgym.llm.fake_server import Action, ChatServer, Script
+from convgym.llm.ledger import Usage
 from convgym.llm.openai_backend import OpenAIBackend, OpenAIConfig
 
 KEY = "sk-very-secret-0123456789"
@@ -86,9 +87,11 @@ def test_what_does_not_pass_has_failed(
 def test_a_server_that_is_not_there(connect: Connect, request_: Make) -> None:
     with ChatServer(lambda request: Action()) as server:
         pass
-    (failure,) = connect(server, retries=0).complete([request_()])
+    backend = connect(server, retries=2)
+    (failure,) = backend.complete([request_()])
     assert isinstance(failure, InfrastructureError)
     assert "no connection" in str(failure)
+    assert backend.ledger.spent == Usage()  # nothing was sent
 
 
 def test_one_failure_leaves_the_others_alone(
@@ -204,12 +207,162 @@ def error(message: str, **more: str) -> bytes:
 
 
 @pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ("temperature", "takes no temperature: asked without"),
+        ("seed", "takes no seed: asked without"),
+        ("system", "takes no system role: the instruction goes into the first message"),
+    ],
+)
+def test_what_a_server_does_not_take_is_left_out_and_said_once(
+    part: str,
+    told: str,
+    serve: Serve,
+    connect: Connect,
+    request_: Make,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def script(request: dict[str, Any]) -> Action:
+        there = part in request or request["messages"][0]["role"] == part
+        return Action(status=400, body=error(f"'{part}' role is not supported")) if there else OK
+
+    server = serve(script)
+    backend = connect(server, retries=0)
+    for _ in range(2):
+        answers = backend.complete([request_(seed=seed) for seed in range(8)])
+        assert all(isinstance(answer, ChatAnswer) for answer in answers)
+    assert [record.message for record in caplog.records] == [f"openai/tiny {told}"]
+    assert len(server.requests) <= 24
+    first = server.requests[-1]["messages"][0]
+    assert first["content"] == ("Be brief.\n\nHi." if part == "system" else "Be brief.")
+
+
+OK = Action(text="Well.")
+FILTERED = Action(status=400, body=error("filtered", code="content_filter"))
+TOO_LONG = Action(status=400, body=error("x", code="context_length_exceeded"))
+UNKNOWN = Action(status=400, body=error("the stars are not right"))
+
+
+@pytest.mark.parametrize("refused", [FILTERED, TOO_LONG, Action(status=413), UNKNOWN])
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_request_that_is_refused_fails_alone(
+    refused: Action, concurrency: int, serve: Serve, connect: Connect, request_: Make
+) -> None:
+    # The refused one is the first to be sent, when nobody knows yet whether this server answers.
+    server = serve(lambda request: refused if request["messages"][-1]["content"] == "0" else OK)
+    backend = connect(server, concurrency=max(2, concurrency))
+    results = backend.complete([request_(str(i)) for i in range(6)])
+    assert isinstance(results[0], InfrastructureError)
+    assert "request refused" in str(results[0])
+    assert all(isinstance(result, ChatAnswer) for result in results[1:])
+    assert len(server.requests) == 6  # refused is refused
+    (again,) = backend.complete([request_("0")])
+    assert isinstance(again, InfrastructureError)
+
+
+@pytest.mark.parametrize("refused", [FILTERED, TOO_LONG])
+def test_a_request_that_is_refused_alone_is_no_mistake(
+    refused: Action, serve: Serve, connect: Connect, request_: Make
+) -> None:
+    (failure,) = connect(serve(lambda request: refused)).complete([request_()])
+    assert isinstance(failure, InfrastructureError)
+
+
+def test_a_badly_sampled_answer_is_asked_for_again(
+    serve: Serve, connect: Connect, request_: Make
+) -> None:
+    bad = Action(status=400, body=error("x", code="json_validate_failed", failed_generation="{"))
+    server = serve(first(2, bad))
+    (answer,) = connect(server).complete([request_(seed=5, schema={"type": "object"})])
+    assert isinstance(answer, ChatAnswer)
+    assert [sent["seed"] for sent in server.requests] == [5, 6, 7]
+    assert all("response_format" in sent for sent in server.requests)
+
+
+@pytest.mark.parametrize("page", [b"<!doctype html>", b"data: {}"])
+def test_a_web_page_is_a_mistake_unless_answers_came(
+    page: bytes, serve: Serve, connect: Connect, request_: Make
+) -> None:
+    server = serve(lambda request: Action(body=page))
+    backend = connect(server, retries=1, concurrency=2)
+    with pytest.raises(ConvgymError, match="came in place of an answer"):
+        backend.complete([request_(str(i)) for i in range(20)])
+    assert len(server.requests) < 40
+    server.script = lambda request: OK
+    assert isinstance(backend.complete([request_()])[0], ChatAnswer)
+    server.script = lambda request: Action(body=page)
+    assert isinstance(backend.complete([request_()])[0], InfrastructureError)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirects_to_other_hosts_are_not_followed(
+    status: int, serve: Serve, connect: Connect, request_: Make
+) -> None:
+    other = serve(lambda request: OK)
+    headers = {"location": f"{other.url}/chat/completions"}
+    server = serve(lambda request: Action(status=status, headers=headers))
+    backend = connect(server)
+    with pytest.raises(ConvgymError, match=r"redirects to another host, 127\.0\.0\.1:") as found:
+        backend.complete([request_()])
+    assert len(str(found.value).splitlines()) == 1
+    assert not other.requests
+    assert backend.ledger.spent.requests == 1
+
+
+def test_hosts_as_they_are_written(
+    serve: Serve, request_: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server = serve(lambda request: OK)
+    monkeypatch.setenv(
+        "OPENAI_BASE_URL", server.url.replace("http://127.0.0.1", "HTTP://LocalHost")
+    )
+    backend = OpenAIBackend(OpenAIConfig(model="tiny"))
+    assert isinstance(backend.complete([request_()])[0], ChatAnswer)
+    backend.close()
+    config = OpenAIConfig(model="tiny", base_url="http://\u2160..x/v1")
+    with pytest.raises(ConvgymError, match="base_url is no address"):
+        OpenAIBackend(config).complete([request_()])
+
+
+def test_redirects_on_the_same_host_are_followed(
+    serve: Serve, connect: Connect, request_: Make
+) -> None:
+    script = first(1, Action(status=307, headers={"location": "/v1/chat/completions/"}), OK)
+    server = serve(script)
+    assert isinstance(connect(server).complete([request_()])[0], ChatAnswer)
+    assert len(server.requests) == 2
+
+
+def test_fields_of_ones_own_are_sent(serve: Serve, connect: Connect, request_: Make) -> None:
+    server = serve(lambda request: OK)
+    extra = {"top_k": 20, "chat_template_kwargs": {"enable_thinking": False}, "temperature": 0.1}
+    backend = connect(server, extra_body=extra)
+    backend.complete([request_()])
+    assert server.requests[0].items() >= extra.items()
+    assert backend.fingerprint.startswith("openai/tiny+")
+    other = connect(server, extra_body={"top_k": 21})
+    assert len({backend.fingerprint, other.fingerprint, connect(server).fingerprint}) == 3
+
+
+def test_a_key_in_quotes_is_named_before_anything_is_sent(
+    serve: Serve, connect: Connect, request_: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(lambda request: OK)
+    backend = connect(server)
+    monkeypatch.setenv("OPENAI_API_KEY", f"“{KEY}”")
+    with pytest.raises(ConvgymError, match="OPENAI_API_KEY") as found:
+        backend.complete([request_()])
+    assert KEY not in str(found.value) and not server.requests
+
+
+@pytest.mark.parametrize(
     ("action", "message"),
     [
         (Action(status=401), "refuses the key in OPENAI_API_KEY"),
         (Action(status=403), "refuses the key in OPENAI_API_KEY"),
         (Action(status=404), "has no model 'tiny', or base_url is not where its API is"),
-        (Action(status=400, body=error("context too long")), "refuses the request.*context too lo"),
+        (Action(status=400, body=error("bad thing")), "refuses the request: bad thing"),
         (Action(status=422), "refuses the request"),
         (
             Action(status=429, body=error("pay", code="insufficient_quota")),

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import io
 import json
+import multiprocessing
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from filelock import FileLock
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatAnswer, ChatBackend, ChatRequest, ChatResult
@@ -87,8 +93,8 @@ def test_the_first_answer_counts(path: Path, request_: Make) -> None:
     one, two = RecordingBackend(Counter(), path), RecordingBackend(Counter(), path)
     one.complete([request_("fail")])
     (answer,) = one.complete([request_("a")])
-    two.complete([request_("b"), request_("a")])  # it does not know of the other
-    assert len(path.read_text().splitlines()) == 4
+    assert two.complete([request_("b"), request_("a")])[1] == answer
+    assert len(path.read_text().splitlines()) == 3
     assert ReplayBackend(path).complete([request_("a")]) == [answer]
 
 
@@ -150,6 +156,90 @@ def test_threads_share_one_recording(path: Path, request_: Make) -> None:
     assert found == [found[0]] * 8
     assert ReplayBackend(path).complete(requests) == found[0]
     assert len(path.read_text().splitlines()) == 40
+
+
+def write_answers(path: Path, name: str, count: int) -> None:
+    """Record ``count`` answers, in a process of its own."""
+    backend = RecordingBackend(Counter(), path)
+    for i in range(count):
+        request = ChatRequest(({"role": "user", "content": f"{name} {i}"},), i)
+        backend.complete([request])
+
+
+def test_processes_share_one_recording(path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=write_answers, args=(path, name, 60)) for name in "ab"]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        RecordingBackend(Counter(), path)  # opened again and again
+        ReplayBackend(path, "counter")
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert len(path.read_bytes().splitlines()) == 120
+    requests = [
+        ChatRequest(({"role": "user", "content": f"{name} {i}"},), i)
+        for name in "ab"
+        for i in range(60)
+    ]
+    assert all(isinstance(each, ChatAnswer) for each in ReplayBackend(path).complete(requests))
+
+
+def test_a_lock_that_nobody_gives_back(
+    path: Path, request_: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = RecordingBackend(Counter(), path)
+    monkeypatch.setattr("convgym.llm.recording_file._LOCK_TIMEOUT", 0.05)
+    with (
+        FileLock(f"{path.resolve()}.lock"),
+        pytest.raises(ConvgymError, match="kept locked by another process"),
+    ):
+        backend.complete([request_()])
+
+
+def test_a_disk_that_is_full(path: Path, request_: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = RecordingBackend(Counter(), path)
+    backend.complete([request_("a")])
+    before = path.read_bytes()
+
+    class Full(io.FileIO):
+        def write(self, data: Any) -> int:
+            super().write(data[:10])
+            return 10
+
+    opened = Path.open
+
+    def open_full(self: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        return Full(self, "ab") if mode == "ab" else opened(self, mode, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", open_full)
+        with pytest.raises(ConvgymError, match=r"cannot write .*: No space left"):
+            backend.complete([request_("b")])
+    assert path.read_bytes() == before
+    backend.complete([request_("c")])
+    assert len(path.read_bytes().splitlines()) == 2
+
+
+def test_a_file_that_changes_under_us(path: Path, request_: Make) -> None:
+    backend = RecordingBackend(Counter(), path)
+    backend.complete([request_("a"), request_("b")])
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ConvgymError, match="was shortened by another program"):
+        backend.complete([request_("c")])
+    path.unlink()
+    backend.complete([request_("d")])
+    assert len(path.read_bytes().splitlines()) == 1
+
+
+def test_thoughts_and_cuts_are_recorded_apart(path: Path, request_: Make) -> None:
+    class Thinker(Counter):
+        def answer(self, request: ChatRequest) -> ChatResult:
+            return ChatAnswer("Yes.", 3, 2, reasoning="Hm.", cut=True)
+
+    answers = RecordingBackend(Thinker(), path).complete([request_()])
+    assert answers == [ChatAnswer("Yes.", 3, 2, reasoning="Hm.", cut=True)]
+    assert ReplayBackend(path).complete([request_()]) == answers
+    assert json.loads(path.read_text())["answer"]["reasoning"] == "Hm."
 
 
 @pytest.mark.parametrize(
@@ -233,6 +323,83 @@ def test_damage_is_named(damaged: str, kind: Callable[[Path], ChatBackend], path
     with pytest.raises(ConvgymError, match="or damaged at line 2"):
         kind(path)
     assert path.read_bytes() == before
+
+
+OWN = row().encode()
+FOREIGN = [
+    b'{"my": "settings"}',
+    b'{"my": "settings"}\n',
+    b'{\n  "my": "settings"\n}\n',
+    b"{",
+    b'{"recordin',
+    b'{"recording": 2, "backend',
+    b'{"recording": 1}',
+    b"Dear diary",
+    b"\n",
+    b"\x00" * 50,
+    b"\xff\xfe\x00",
+    b"[" * 100_000,
+    b"[1, 2]",
+    b'{"seed": 1, "turns": [',
+]
+
+
+@pytest.mark.parametrize("before", [b"", OWN, OWN * 2])
+@pytest.mark.parametrize("foreign", FOREIGN)
+@pytest.mark.parametrize("kind", [ReplayBackend, lambda path: RecordingBackend(Counter(), path)])
+def test_what_is_not_ours_is_refused_as_it_is(
+    foreign: bytes, before: bytes, kind: Callable[[Path], ChatBackend], path: Path
+) -> None:
+    if before and foreign in (b"{", b'{"recordin'):
+        pytest.skip("after a row of ours, that is the beginning of another")
+    path.parent.mkdir()
+    path.write_bytes(before + foreign)
+    with pytest.raises(ConvgymError, match="is no recording of a chat model, or damaged") as found:
+        kind(path)
+    assert len(str(found.value).splitlines()) == 1
+    assert path.read_bytes() == before + foreign
+
+
+def test_a_whole_row_without_its_line_feed_is_kept(path: Path, request_: Make) -> None:
+    (answer,) = RecordingBackend(Counter(), path).complete([request_("a")])
+    path.write_bytes(path.read_bytes()[:-1])
+    assert ReplayBackend(path).complete([request_("a")]) == [answer]
+    inner = Counter()
+    backend = RecordingBackend(inner, path)
+    assert backend.complete([request_("a")]) == [answer]
+    backend.complete([request_("b")])
+    assert len(inner.asked) == 1
+    assert len(path.read_bytes().splitlines()) == 2
+
+
+@given(
+    rows=st.integers(0, 3),
+    tail=st.one_of(
+        st.integers(0, len(OWN)).map(lambda cut: OWN[:cut]),
+        st.binary(max_size=40),
+        st.sampled_from(FOREIGN),
+    ),
+    bom=st.booleans(),
+)
+@settings(deadline=None)
+def test_no_file_loses_what_is_not_a_torn_row_of_ours(rows: int, tail: bytes, bom: bool) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        whole = b"\xef\xbb\xbf" * bom + OWN * rows
+        path.write_bytes(whole + tail)
+        try:
+            backend = RecordingBackend(Counter(), path)
+        except ConvgymError:
+            assert path.read_bytes() == whole + tail
+            return
+        backend.complete([ChatRequest(({"role": "user", "content": "a"},), 0)])
+        found = path.read_bytes()
+        torn = not tail.endswith(b"\n") and tail != OWN[:-1]
+        assert found.startswith(whole if torn else whole + tail)
+        assert (
+            not torn or not tail or tail.startswith(OWN[:14]) or (rows and tail == OWN[: len(tail)])
+        )
+        ReplayBackend(path, "counter")
 
 
 def test_files_that_cannot_be(tmp_path: Path) -> None:

@@ -119,6 +119,33 @@ def test_mistakes(options: dict[str, Any], message: str) -> None:
         make_backend(**options)
 
 
+OWN = """
+class Echo:
+    fingerprint = "echo"
+    def complete(self, requests): return []
+    def close(self): ...
+
+class Deaf:
+    fingerprint = "deaf"
+    def complete(self): return []
+"""
+
+
+def test_a_backend_of_ones_own(
+    install: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_backends.py").write_text(OWN)
+    kept = make_backend("own_backends:Echo")
+    assert make_backend("own_backends:Echo") is kept and kept.fingerprint == "echo"
+    install("plug_chat", "chatty", OWN + "Made = Echo", "convgym.backends")
+    assert make_backend("chatty").fingerprint == "echo"
+    with pytest.raises(ConvgymError, match=r"no chat backend: it lacks close; it has complete\(\)"):
+        make_backend("own_backends:Deaf")
+    with pytest.raises(ConvgymError, match="cannot import the chat backend 'nowhere_at_all:Echo'"):
+        make_backend("nowhere_at_all:Echo")
+
+
 def test_a_missing_package_is_named() -> None:
     register_backend("absent", "no_such_package_here:Backend")
     with pytest.raises(ConvgymError, match="'absent' needs the package no_such_package_here"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import AddedToken, PreTrainedTokenizerFast
 
 from convgym.agents.model.format import (
     COMPACT_TOKENS,
@@ -123,3 +123,13 @@ def test_the_format_is_found_by_the_tokenizer() -> None:
     assert find_format(chat, "Sell.").opening("Hi.") == chat_format(chat, "Sell.").opening("Hi.")
     with pytest.raises(ConvgymError, match="chat template"):
         find_format(chat_tokenizer(None), "")
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_thoughts_are_no_words_of_a_response(special: bool) -> None:
+    tokenizer = chat_tokenizer(CHATML)
+    if special:  # they vanish in decoding, and would leave the thoughts
+        tokenizer.add_tokens([AddedToken(mark, special=True) for mark in ("[THINK]", "[/THINK]")])
+    format = chat_format(tokenizer, "")
+    encoded = tokenizer.encode("[THINK]" + "Hm. " * 3000 + "[/THINK]Hello there.")
+    assert format.decode([*encoded, format.end_id]) == "Hello there."

@@ -178,6 +178,17 @@ def test_version(run: Run) -> None:
     assert run("--version") == (0, f"convgym {convgym.__version__}\n", "")
 
 
+@pytest.mark.parametrize(
+    "content", [b"%&/()=", b'{"my": "settings"}', b"[1, 2]\n", b"\x00" * 99, b"\xff\xfe{\x00"]
+)
+def test_what_is_no_log_is_not_a_valid_empty_one(run: Run, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "notes").write_bytes(content)
+    code, out, err = run("logs", "validate", "notes")
+    assert code == 2
+    assert out.startswith("line 1: ")
+    assert is_one_line(err)
+
+
 def test_logs_are_written_validated_and_never_overwritten(run: Run, tmp_path: Path) -> None:
     arguments = ["logs", "write", "log.jsonl", "--conversations", "30", "--seed", "2"]
     code, out, _ = run(*arguments)

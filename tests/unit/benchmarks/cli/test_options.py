@@ -56,6 +56,15 @@ def test_options_of_an_option() -> None:
         (["a.b=1", "a=2"], "'a' is given twice"),
         (["a=2", "a.b=1"], "'a' is given as a value and with parts"),
         (["api_key=sk-1234"], "keys come from the environment"),
+        (["API_KEY=sk-1234"], "keys come from the environment"),
+        (["api-key=sk-1234"], "expected an option as name=value, got 'api-key=...'"),
+        (["auth_token=sk-1234"], "keys come from the environment"),
+        (["extra_body.Authorization=sk-1234"], "keys come from the environment"),
+        (["secrets.secret.x=sk-1234"], "keys come from the environment"),
+        (["base_url=http://host/v1?api_key=sk-1234"], "keys come from the environment"),
+        (["base_url=http://me:sk-1234@host/v1"], "keys come from the environment"),
+        (["api_key_variable=sk-1234"], "must be the name of an environment variable"),
+        (["model=sk-1234567890abcdef1234"], "looks like a key"),
     ],
 )
 def test_mistakes_are_named(items: list[str], told: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.runner import run_suite
 from convgym.benchmarks.runs.starts import Start
 from convgym.benchmarks.runs.suites import START, Job, Suite, get_suite
+from convgym.errors import ConvgymError
 from convgym.progress import Progress, ProgressCallback
 from tests.unit.benchmarks.conftest import World
 
@@ -76,3 +79,19 @@ def test_another_executor_needs_no_change_of_the_runner(
 
     there = run_suite(suite, tmp_path / "there", parts=world, execute=elsewhere)
     assert rows(there) == rows(run_suite(suite, tmp_path / "here", parts=world))
+
+
+class Silent(World):
+    """Makes agents that tell nothing of their training."""
+
+    def make_agent(self, name: str, overrides: Mapping[str, Any]) -> Any:
+        agent = super().make_agent(name, overrides)
+        object.__setattr__(agent, "train", lambda *args, **options: None)
+        return agent
+
+
+def test_an_agent_that_reports_nothing_is_told(tmp_path: Path, suite: Suite) -> None:
+    start = Start(START, "bc")
+    task = Task(suite, Job("agent", "bc", 3), 3, Silent(), tmp_path, start)
+    with pytest.raises(ConvgymError, match="agent 'bc' must return a TrainingReport from train, g"):
+        execute(task)

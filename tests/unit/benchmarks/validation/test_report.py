@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,6 +42,15 @@ def test_findings_survive_being_stored(folder: Path, outcome: Outcome) -> None:
     assert run["environment"] == {"max_turns": 9} and run["catalog"] == "laptops"
     assert run["conversations_each"] == 6 and run["fingerprint"] == SUBJECT.fingerprint
     assert manifest["finished"] >= manifest["started"]
+
+
+def test_no_secret_is_written_down() -> None:
+    key = "sk-1234567890abcdef1234567890"
+    options = {"customer_options": {"api_key_variable": key}}
+    subject: Any = SimpleNamespace(environment=options)
+    with pytest.raises(ConvgymError, match="name of an environment variable") as found:
+        report.make_manifest(subject, plan(SUBJECT, CHECKS))
+    assert key not in str(found.value)
 
 
 def test_what_is_stored_is_json_for_everybody(folder: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import pickle
 import random
 import re
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -21,7 +22,7 @@ from convgym.customers.personas import load_personas
 from convgym.customers.profile import draw_profile
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError, InfrastructureError
-from convgym.llm import ChatRequest
+from convgym.llm import ChatAnswer, ChatRequest, ChatResult
 from convgym.rollout import rollout
 from convgym.sellers import make_seller
 from convgym.shop.catalog import load_catalog
@@ -328,7 +329,11 @@ def test_a_model_that_was_brought_along_stays_open() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"repairs": -1}, "repairs must be 0 or more, got -1"),
+        ({"repairs": -1}, "repairs must be an integer of 0 or more, got -1"),
+        ({"temperature": "0.7"}, "temperature must be a number from 0 upwards, got '0.7'"),
+        ({"temperature": float("nan")}, "temperature must be a number from 0 upwards, got nan"),
+        ({"max_tokens": 0}, "max_tokens must be an integer of 1 or more, got 0"),
+        ({"max_tokens": "200"}, "max_tokens must be an integer of 1 or more, got '200'"),
         ({"patience": 0}, "patience must be a positive number"),
         ({"persona": "nobody"}, "unknown persona 'nobody'"),
         ({"catalog": "boats"}, "unknown catalog 'boats'"),
@@ -342,3 +347,59 @@ def test_mistakes_are_one_line(options: dict[str, Any], message: str) -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(ConvgymError, match=r"call reset\(seed\) first"):
         llm().respond("Hello.")
+
+
+LEAVE = '{"decision": "leave", "say": "Goodbye."}'
+BUY = '{"decision": "buy", "say": "I take it."}'
+
+
+def test_what_the_model_thinks_is_kept_apart() -> None:
+    model = saying(HM, f"<think>Perhaps {BUY}</think>{LEAVE}")
+    customer = llm(model)
+    customer.reset(0)
+    assert "reasoning" not in customer.record
+    snapshot = customer.snapshot()
+    assert customer.respond("Buy it!").decision is Decision.LEAVE
+    assert customer.record["reasoning"] == ["", f"Perhaps {BUY}"]
+    assert not [text for text in map(repr, customer.talk.turns) if "Perhaps" in text]
+    customer.restore(snapshot)
+    assert "reasoning" not in customer.record
+
+
+def test_thoughts_that_come_apart_are_no_answer() -> None:
+    class Thinker(FakeModel):
+        def complete(self, requests: Sequence[ChatRequest]) -> list[ChatResult]:
+            return [ChatAnswer(HM, reasoning=f"Perhaps {BUY}") for _ in requests]
+
+    customer = llm(Thinker(shopper))
+    customer.reset(0)
+    assert customer.respond("Buy it!").decision is Decision.CONTINUE
+    assert customer.record["reasoning"] == [f"Perhaps {BUY}"] * 2
+
+
+def test_two_decisions_are_sent_back_without_the_thoughts() -> None:
+    model = saying(HM, f"<think>Hm!</think>{BUY}{LEAVE}", LEAVE)
+    customer = llm(model)
+    customer.reset(0)
+    assert customer.respond("Buy it!").decision is Decision.LEAVE
+    *_, bad, repair = contents(model.requests[-1])
+    assert "it held two different decisions" in repair
+    assert "I take it" in bad and "Hm!" not in bad
+
+
+def test_an_answer_that_was_cut_says_so() -> None:
+    class Cut(FakeModel):
+        def complete(self, requests: Sequence[ChatRequest]) -> list[ChatResult]:
+            return [ChatAnswer("I would", cut=True) for _ in requests]
+
+    with pytest.raises(InfrastructureError, match=r"missing \(cut off at max_tokens=200\)"):
+        llm(Cut(shopper)).reset(0)
+
+
+def test_the_model_does_not_read_what_a_seller_thinks() -> None:
+    model = saying(HM)
+    customer = llm(model)
+    customer.reset(0)
+    customer.respond("<think>The Kestrel? " + "Hm. " * 3000 + "</think>What is your budget?")
+    last = contents(model.requests[-1])[-1]
+    assert "<<<What is your budget?>>>" in last and "Kestrel" not in last

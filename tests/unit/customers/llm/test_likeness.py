@@ -140,3 +140,30 @@ def test_contractions_are_written_out() -> None:
     assert written_out("I don\u2019t know, it's what I'd say; we can't, let's go, won't you?") == (
         "I do not know, it is what I'd say; we cannot, let us go, will not you?"
     )
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "\ufffd",
+        "\ufffd\ufffd",
+        "\ud83d",
+        "\ue000",
+        "\U000fffff",
+        "\x07",
+        "â€™",
+        "Ã©",
+        "Â£",
+        "ðŸ\u02dc€",
+    ],
+)
+def test_broken_letters_are_strange(shop: Likeness, broken: str) -> None:
+    assert shop.difference("Good, that helps.", f"Okay, that helps {broken}") == "strange"
+
+
+@pytest.mark.parametrize("whole", ["", "€", "£", "é", "’", "…", "😀", "–"])
+def test_other_letters_are_not(shop: Likeness, whole: str) -> None:
+    wording = f"Okay, that helps {whole}".strip()
+    assert shop.difference("Good, that helps.", wording) == shop.difference(
+        "Good, that helps.", "Okay, that helps"
+    )

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from convgym.customers.base import Decision
@@ -18,6 +18,7 @@ from convgym.customers.llm.parsing import (
     read_words,
     spoken,
 )
+from convgym.reasoning import strip_reasoning
 
 GOOD = '{"thought": "It suits.", "decision": "buy", "say": "I\'ll take it."}'
 
@@ -43,11 +44,13 @@ GOOD = '{"thought": "It suits.", "decision": "buy", "say": "I\'ll take it."}'
         ("“say”: “Hm”, “decision”: “leave”", "Hm", "leave"),
         ('{"say": "My decision: buy", "decision": "leave"}', "My decision: buy", "leave"),
         ('{"say": "decision: buy", \'decision\': leave}', "decision: buy", "leave"),
-        (
-            '{"say": "Hm.", "decision": "continue"}\nSeller: Buy!\n{"say": "Y", "decision": "buy"}',
-            "Hm.",
-            "continue",
-        ),
+        (f"{GOOD}\n{GOOD}", "I'll take it.", "buy"),
+        ('{"say": "Hm.", "decision": "buy", "action": "purchase"}', "Hm.", "buy"),
+        (f"Decision: buy\n{GOOD}", "I'll take it.", "buy"),
+        ("Say: Well, no, thank you.\nDecision: leave", "Well, no, thank you.", "leave"),
+        ("Decision: leave, Say: Hm, too dear, bye", "Hm, too dear, bye", "leave"),
+        ('Say: He said "no", sorry.\nDecision: leave', 'He said "no", sorry.', "leave"),
+        ("**Say:** Hm, I see.\n**Decision:** leave", "Hm, I see.", "leave"),
         ('{"say": "Customer: Hm. Seller: Buy it.", "decision": "continue"}', "Hm.", "continue"),
     ],
 )
@@ -78,13 +81,50 @@ def test_the_thought_is_kept() -> None:
         ('{"say": "Hm.", "decision": "I will buy it if it is cheap"}', "not .I will buy it"),
         ('{"decision": "buy"}', '"say" was missing or empty'),
         ('{"say": " ", "decision": "buy"}', '"say" was missing or empty'),
+        (r'{"say": "\r", "decision": "buy"}', '"say" was missing or empty'),
         ("{'decision': 'buy', 'say': ''}", '"say" was missing or empty'),
         ("decision: buy\nsay: x\ndecision: leave", "two different decisions"),
+        (f'{GOOD}\n{{"say": "Bye.", "decision": "leave"}}', "two different decisions"),
+        (f'{GOOD}\nSeller: No!\n{{"say": "Oh", "decision": "leave', "it held"),
+        (f'[{GOOD}, {{"say": "Bye.", "decision": "leave"}}]', "two different decisions"),
+        (f'{{"a": {GOOD}, "b": {{"decision": "leave", "say": "x"}}}}', "two different decisions"),
+        ('{"decision": "leave", "decision": "buy", "say": "x"}', "two different decisions"),
+        ('{"decision": "leave", "action": "buy", "say": "x"}', "two different decisions"),
+        (f"Decision: leave\n{GOOD}", "two different decisions"),
+        (f"{GOOD}\nOr rather, decision: continue", "two different decisions"),
+        ("Decision: buy, if it gets cheaper\nSay: Hm.", 'not "buy, if it gets cheaper"'),
+        (f"<think>{GOOD}", "empty, but for thoughts"),
+        (f"{GOOD}</think>", "empty, but for thoughts"),
     ],
 )
 def test_unreadable(text: str, message: str) -> None:
     with pytest.raises(UnreadableAnswer, match=message):
         read_answer(text)
+
+
+LEAVE = '{"thought": "Too dear.", "decision": "leave", "say": "Goodbye."}'
+LONG = "The seller asks again what I can pay, and I wonder. " * 400
+
+
+@pytest.mark.parametrize(
+    "thinking",
+    [
+        f"<think>Take it? {GOOD} No.</think>",
+        f"Take it? {GOOD} No.</think>",
+        f"<thinking>{LONG}{GOOD}</thinking>\n\n",
+        f"{LONG}{GOOD}</think>",
+        f"<reasoning>{GOOD}</reasoning>",
+        f"[THINK]{GOOD}[/THINK]",
+        f"<|START_THINKING|>{GOOD}<|END_THINKING|><|START_RESPONSE|>",
+        f"<|channel|>analysis<|message|>{GOOD}<|end|><|start|>assistant<|channel|>final<|message|>",
+        f"analysisPerhaps {GOOD}assistantfinal",
+    ],
+)
+def test_what_was_only_considered_is_no_decision(thinking: str) -> None:
+    said = read_answer(thinking + LEAVE)
+    assert (said.say, said.decision) == ("Goodbye.", Decision.LEAVE)
+    assert "take it" in said.reasoning and "Goodbye" not in said.reasoning
+    assert read_words(f"{thinking}Goodbye.") == "Goodbye."
 
 
 # Text that looks like answers: pieces of them, put together anyhow.
@@ -119,6 +159,7 @@ def test_no_purchase_unless_one_is_named_as_the_decision(text: str) -> None:
 @given(st.text(), st.sampled_from(Decision), st.sampled_from(["", " ", "```json\n", "Well: "]))
 def test_what_was_written_as_json_is_read_back(say: str, decision: Decision, before: str) -> None:
     text = before + json.dumps({"decision": decision.value, "say": say})
+    assume(strip_reasoning(text).text == text)
     if spoken(say):
         assert (read_answer(text).say, read_answer(text).decision) == (spoken(say), decision)
     else:

@@ -6,7 +6,9 @@ import math
 import pickle
 import random
 from dataclasses import replace
+from typing import Any
 
+import gymnasium
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -274,3 +276,44 @@ def test_no_text_crashes_it_or_sells(utterances: list[str]) -> None:
         assert reply.decision is not Decision.BUY
         if reply.decision is Decision.LEAVE:
             break
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_reasoning_seller_annoys_nobody_by_thinking(seed: int) -> None:
+    thought = "<think>" + "What could this customer want, and what can it pay? " * 60 + "</think>"
+
+    def talk(before: str) -> tuple[str, Any]:
+        env = gymnasium.make("convgym:convgym/Sales-v0", reveal_latent=True)
+        observation, info = env.reset(options={"episode_seed": seed})
+        for words in ("What will you use it for?", "I recommend the Kestrel."):
+            observation, *_, info = env.step(before + words)
+        return observation, info["latent"]
+
+    assert talk(thought) == talk("")
+
+
+def test_after_a_restore_the_same_offer_is_no_news() -> None:
+    customer, other = ScriptedCustomer(), ScriptedCustomer()
+    for each in (customer, other):
+        each.reset(3)
+        each.respond("What will you use it for?")
+        each.respond("I recommend the Kestrel.")
+    customer.restore(pickle.loads(pickle.dumps(customer.snapshot())))
+    again = "The Kestrel is a great choice."
+    assert customer.respond(again) == other.respond(again)
+    assert customer.latent == other.latent
+
+
+def test_a_snapshot_does_not_go_on_with_its_customer() -> None:
+    customer = ScriptedCustomer()
+    customer.reset(3)
+    state = customer.snapshot()
+    kept = pickle.dumps(state)
+    before = customer.latent
+    for words in ("What is your budget?", "I recommend the Kestrel.", "Buy it!", "xq zzk brrt"):
+        customer.respond(words)
+    assert customer.latent != before
+    customer.restore(state)
+    assert customer.latent == before
+    customer.respond("What is your budget?")
+    assert pickle.dumps(state) == kept

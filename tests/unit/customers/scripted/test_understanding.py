@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+import random
+import tracemalloc
+
 import pytest
 
-from convgym.customers.scripted.understanding import Meaning, Understanding
+from convgym.customers.scripted.understanding import Meaning, Understanding, understanding
 from convgym.shop.catalog import load_catalog
-from convgym.shop.language import tokens
+from convgym.shop.language import numbers, tokens
 
 EAR = Understanding(load_catalog("laptops"))
 
@@ -130,3 +134,56 @@ def test_tokens() -> None:
 @pytest.mark.parametrize("word", ["warrantee", "warrnaty", "waranty", "warrantyy", "warranth"])
 def test_one_typing_error_is_forgiven(word: str) -> None:
     assert understand(f"It has a {word}.").answers == (() if word == "warrantee" else ("warranty",))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1,200 or 0900 dollars", [1200, 900]),
+        ("000", [0]),
+        ("no number", []),
+        ("9" * 5000, [10**18 - 1]),
+        ("0" * 5000 + "7", [7]),
+        ("\u00bd" * 1980, [121212121212121212]),
+        ("\u2189" * 6000, [303030303030303030]),
+    ],
+)
+def test_numbers_of_any_length_are_read(text: str, expected: list[int]) -> None:
+    assert numbers(tokens(text)) == expected
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "\u00bd" * 1980, "1," + "000," * 2000 + "000"])
+def test_a_price_of_thousands_of_digits_is_a_false_one(digits: str) -> None:
+    (price,) = understand(f"The Kestrel costs {digits}.").claimed_prices
+    assert price > 10**16
+
+
+def test_everybody_shares_the_ear_of_a_catalogue() -> None:
+    ear = understanding(load_catalog("laptops"))
+    assert understanding(load_catalog("laptops")) is ear
+    assert pickle.loads(pickle.dumps(ear)) is ear
+    assert understanding(load_catalog("bicycles")) is not ear
+
+
+@pytest.mark.parametrize("kind", ["long texts", "long words", "numbers", "short texts"])
+def test_an_ear_forgets_odd_texts(kind: str) -> None:
+    rng = random.Random(0)
+    ear = Understanding(load_catalog("laptops"))
+
+    def text() -> str:
+        if kind == "long texts":
+            return " ".join(f"w{rng.getrandbits(30)}\u00e9" for _ in range(180))
+        if kind == "long words":
+            return "".join(rng.choices("abcdefgh", k=1500))
+        if kind == "numbers":
+            return " ".join(str(rng.randrange(900, 10**6)) for _ in range(33))
+        return f"{rng.random()} {rng.random()}"
+
+    texts = 3_000 if kind != "short texts" else 20_000
+    tracemalloc.start()
+    for _ in range(texts):
+        ear.understand(text())
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Of three thousand texts of 1,500 letters at least 4.5 MB would be held.
+    assert held < (3e6 if kind in ("long texts", "long words") else 20e6)

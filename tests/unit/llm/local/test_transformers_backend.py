@@ -13,6 +13,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    AddedToken,
+    AutoTokenizer,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     GenerationConfig,
@@ -23,7 +25,7 @@ from transformers import (
 
 from convgym.errors import ConvgymError
 from convgym.llm.base import ChatAnswer, ChatMessage, ChatRequest, ChatResult
-from convgym.llm.local import sampling
+from convgym.llm.local import sampling, transformers_backend
 from convgym.llm.local.sampling import Row, Sampler
 from convgym.llm.local.transformers_backend import TransformersBackend
 
@@ -299,3 +301,17 @@ def test_nothing_to_ask_is_nothing_to_answer(folder: Path) -> None:
     assert backend.complete([]) == []
     backend.close()
     backend.close()
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_thoughts_are_told_from_the_answer(folder: Path, special: bool) -> None:
+    # Marks that are special tokens would vanish in decoding, and leave the thoughts.
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    marks = ["[THINK]", "[/THINK]"]
+    tokenizer.add_tokens([AddedToken(mark, special=special) for mark in marks])
+    model = transformers_backend._ChatModel("tiny", "0", build(), tokenizer)
+    ids = tokenizer.encode("[THINK]Hm.[/THINK]Hello.", add_special_tokens=False)
+    row = Row((1, 2), 0, 12, 1.0, None)
+    row.answer[:] = [*ids, tokenizer.eos_token_id]
+    answer = model._read(row)
+    assert (answer.text, answer.reasoning) == ("Hello.", "Hm.")

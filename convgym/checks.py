@@ -1,0 +1,66 @@
+"""Values that users give: checked where they come in, so that a mistake is one line."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from convgym.errors import ConvgymError
+
+
+def check_integer(name: str, value: object, at_least: int) -> int:
+    """Return ``value`` as an ``int``; ConvgymError unless it is an integer, NumPy's included.
+
+    Args:
+        name: what the value is called in the error.
+        value: what was given.
+        at_least: the smallest value that is allowed.
+    """
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= at_least:
+        return int(value)
+    raise ConvgymError(f"{name} must be an integer from {at_least} upwards, got {_show(value)}")
+
+
+def check_seed(seed: object, name: str = "an episode seed") -> int:
+    """Return a seed as an ``int``; ConvgymError unless it is an integer of 0 or more."""
+    return check_integer(name, seed, 0)
+
+
+def check_number(name: str, value: object, expected: str = "a number") -> float:
+    """Return a finite ``int`` or ``float`` as it is, NumPy's as Python's; else ConvgymError."""
+    if isinstance(value, (np.integer, np.floating)):
+        value = value.item()
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    raise ConvgymError(f"{name} must be {expected}, got {_show(value)}")
+
+
+def check_patience(patience: object) -> float | None:
+    """Return a customer's patience, a positive number of turns or None; else ConvgymError."""
+    if patience is None:
+        return None
+    expected = "a positive number of turns"
+    number = check_number("patience", patience, expected)
+    if number <= 0:
+        raise ConvgymError(f"patience must be {expected}, got {_show(patience)}")
+    return number
+
+
+def check_probability(name: str, value: object) -> float:
+    """Return a number in [0, 1]; else ConvgymError."""
+    number = check_number(name, value, "a probability in [0, 1]")
+    if not 0 <= number <= 1:
+        raise ConvgymError(f"{name} must be a probability in [0, 1], got {_show(value)}")
+    return number
+
+
+def check_flag(name: str, value: object) -> bool:
+    """Return True or False, NumPy's included; else ConvgymError."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ConvgymError(f"{name} must be True or False, got {_show(value)}")
+    return bool(value)
+
+
+def _show(value: object) -> str:
+    return repr(value)[:60]

@@ -1,0 +1,188 @@
+"""What a language model only thought, told from what it says: one place for both sides.
+
+Reasoning models write their thoughts before, and sometimes between, their words. Thoughts are
+nobody's answer: no customer hears a seller's, and no purchase is made by a customer who only
+considered it. Recognised are
+
+- tags of any name that speaks of thinking: ``<think>``, ``<thinking>``, ``<reasoning>``,
+  ``<seed:think>``, ``<|START_THINKING|>``, ``<|begin_of_thought|>``, ``[THINK]``, ``◁think▷``,
+  ``<details type="reasoning">``, a fenced block of the kind ``thinking``, also escaped as HTML or
+  JSON;
+- the channels of Harmony (``<|channel|>analysis<|message|>``), of which only ``final`` is said,
+  also where a tokenizer has dropped the marks (``analysisWe need ...assistantfinalHello.``);
+- two prefaces without tags: ``Here is my thought process: ... Here is my response:`` and
+  ``Thinking... done thinking.``
+
+A closing mark without an opening one ends thoughts that began in the prompt; an opening one
+without a closing one begins thoughts that were cut off, and all that follows is thought.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from convgym.conversation import clean
+
+
+class Stripped(NamedTuple):
+    """What a model says, and what it thought besides ("" where there is no mark of thinking)."""
+
+    text: str
+    reasoning: str
+
+
+_Parts = tuple[str, list[str]]
+"""What is said, and the thoughts that were found."""
+
+# Without one of these a text holds no mark, which is quickly seen.
+_HINTS = (
+    "<",
+    "[",
+    "◁",
+    "```",
+    "&lt;",
+    "\\u003",
+    "analysis",
+    "assistantfinal",
+    "rocess:",
+    "hinking...",
+)
+
+_NAME = (
+    r"(?:[\w:▁-]{0,24}?(?:think|thought|reasoning|reflection|scratchpad|monologue)[\w:▁-]{0,48}"
+    r"|reason|reflect|analysis|cot|chain[_-]of[_-]thought)"
+)
+_BAR = r"[|\uff5c]"
+_LESS, _GREATER = r"(?:<|&lt;|\\u003c)", r"(?:>|&gt;|\\u003e)"
+_MARK = re.compile(
+    rf"""{_LESS}\s{{0,4}}(?P<close_tag>\\?/)?\s{{0,4}}(?P<tag>{_NAME})
+        (?:\s[^<>]{{0,200}}?)?(?P<empty>/)?\s{{0,4}}{_GREATER}
+      | <{_BAR}(?P<close_token>/)?(?P<token>{_NAME}){_BAR}>
+      | (?P<response><{_BAR}(?:start_response|begin_of_(?:solution|response|answer)){_BAR}>)
+      | ◁(?P<close_triangle>/)?{_NAME}▷
+      | <\|channel>\s*(?:thought|thinking|analysis)\b | (?P<close_channel><channel\|>)
+      | (?P<square>\[(?P<close_square>/)?(?:think|thinking|thought|thoughts|reasoning)\])
+    """,
+    re.I | re.X,
+)
+_CLOSINGS = ("close_tag", "close_token", "close_triangle", "close_channel", "close_square")
+_ENDS = re.compile(r"(?:^|[_:▁-])end(?:$|[_:▁-])", re.I)
+"""In names such as ``end_of_thought`` and ``think_end``."""
+_WRAPPERS = re.compile(
+    r"</?(?:answer|response|output|final_answer)>|\[/?(?:RESPONSE|ANSWER)\]"
+    rf"|<{_BAR}(?:end_response|end_of_(?:solution|response|answer)|end_of_turn_token){_BAR}>",
+    re.I,
+)
+_DETAILS = re.compile(
+    r"<details\b[^>]{0,200}\btype=[\"']reasoning[\"'][^>]{0,200}>(.*?)(?:</details>|\Z)",
+    re.S | re.I,
+)
+_FENCES = re.compile(
+    r"```[ ]?(?:think|thinking|thoughts?|reasoning)[ ]*\n(.*?)(?:```|\Z)", re.S | re.I
+)
+_PREFACES = re.compile(
+    r"\A\s*(?:here(?:'s| is) my (?:thought|thinking|reasoning) process:(.*?)"
+    r"(?:here(?:'s| is) my (?:response|answer):|\Z)"
+    r"|thinking\.\.\.\s*\n(.*?)\n\.\.\.\s*done thinking\.)",
+    re.S | re.I,
+)
+_HARMONY = re.compile(r"<\|(start|channel|constrain|message|end|return|call)\|>")
+_UNMARKED_CHANNEL = re.compile(r"\s*analysis(?=[A-Z])")
+_UNMARKED_FINAL = "assistantfinal"
+
+
+def strip_reasoning(text: str) -> Stripped:
+    """Return what a model's text says and what it only thought; text without marks is unchanged."""
+    if not _hinted(text):
+        return Stripped(text, "")
+    said, thoughts = text, list[str]()
+    for split in (_channels, _unmarked_channels, _blocks, _prefaces, _marks):
+        said, found = split(said)
+        thoughts += found
+    if said == text:
+        return Stripped(text, "")
+    reasoning = "\n".join(thought.strip() for thought in thoughts if thought.strip())
+    return Stripped(_WRAPPERS.sub("", said).strip(), reasoning)
+
+
+def heard(utterance: str) -> str:
+    """Return what the other side hears of an utterance: without thoughts, cleaned, in one line."""
+    text = clean(strip_reasoning(utterance).text)
+    # What was cut or taken out may have stood inside a mark.
+    while _hinted(text) and (again := clean(strip_reasoning(text).text)) != text:
+        text = again
+    return text
+
+
+def _hinted(text: str) -> bool:
+    return any(hint in text for hint in _HINTS)
+
+
+def _marks(text: str) -> _Parts:
+    """Split at the tags of thinking."""
+    said: list[str] = []
+    thoughts: list[str] = []
+    thinking, at, closed = False, 0, "[/" in text
+    for mark in _MARK.finditer(text):
+        if mark["square"] and not (closed or mark["square"].isupper()):
+            continue  # a stage direction, such as "[thinking]", which nobody closes
+        (thoughts if thinking else said).append(text[at : mark.start()])
+        at = mark.end()
+        if _closes(mark):
+            if not thinking:  # it began in the prompt
+                thoughts, said = thoughts + said, []
+            thinking = False
+        else:
+            thinking = thinking or not mark["empty"]
+    (thoughts if thinking else said).append(text[at:])
+    return " ".join(said) if thoughts or at else text, thoughts
+
+
+def _closes(mark: re.Match[str]) -> bool:
+    named_end = _ENDS.search(mark["tag"] or mark["token"] or "")
+    return bool(named_end or mark["response"] or any(mark[name] for name in _CLOSINGS))
+
+
+def _channels(text: str) -> _Parts:
+    """Split Harmony's messages by channel: those of the channel ``final``, or none, are said."""
+    if "<|channel|>" not in text and "<|message|>" not in text:
+        return text, []
+    before, *pieces = _HARMONY.split(text)
+    pairs = list(zip(pieces[::2], pieces[1::2], strict=True))
+    said: list[str] = []
+    thoughts: list[str] = []
+    channel = ""
+    if pairs and pairs[0][0] == "message":  # the rest of the mark stood in the prompt
+        channel = before.strip()
+    else:
+        thoughts.append(before)
+    for mark, piece in pairs:
+        if mark == "channel":
+            channel = (piece.split() or ["cut off"])[0]
+        elif mark == "message":
+            (said if channel.lower() in ("", "final") else thoughts).append(piece)
+        elif mark != "constrain":
+            channel = ""
+    return " ".join(said), thoughts
+
+
+def _unmarked_channels(text: str) -> _Parts:
+    """Split Harmony's messages whose marks were dropped in decoding."""
+    before, final, after = text.rpartition(_UNMARKED_FINAL)
+    if final:
+        return after, [_UNMARKED_CHANNEL.sub("", before, count=1)]
+    found = _UNMARKED_CHANNEL.match(text)
+    return ("", [text[found.end() :]]) if found else (text, [])
+
+
+def _blocks(text: str) -> _Parts:
+    """Take out folded details and fenced blocks of thoughts."""
+    thoughts = _DETAILS.findall(text)
+    text = _DETAILS.sub(" ", text)
+    return _FENCES.sub(" ", text), thoughts + _FENCES.findall(text)
+
+
+def _prefaces(text: str) -> _Parts:
+    found = _PREFACES.match(text)
+    return (text[found.end() :], [found[1] or found[2] or ""]) if found else (text, [])

@@ -1,0 +1,40 @@
+"""The reference sellers: mistakes, and customers who speak in endless numbers."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from convgym.conversation import Message
+from convgym.errors import ConvgymError
+from convgym.policy import Conversation
+from convgym.sellers import REFERENCE_SELLERS as SELLERS
+from convgym.sellers import make_seller
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spec": "mediocer"}, r"unknown seller 'mediocer'.*did you mean 'mediocre'"),
+        ({"spec": "mediocre", "epsilon": "0.1"}, r"epsilon must be a probability in \[0, 1\]"),
+        ({"spec": "mediocre", "epsilon": 1.5}, r"epsilon must be a probability in \[0, 1\]"),
+        ({"spec": "deaf", "catalog": 3}, "a catalog is given by name or JSON file, got 3"),
+    ],
+)
+def test_mistakes_are_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConvgymError, match=message):
+        make_seller(**options)
+
+
+@pytest.mark.parametrize("name", [*SELLERS, "deaf"])
+@pytest.mark.parametrize("number", ["9" * 6000, "\u00bd" * 6000, "0" * 6000])
+def test_customers_who_speak_in_endless_numbers(name: str, number: str) -> None:
+    latent = {
+        "need": "gaming", "feature": "screen", "budget": 900, "product": None, "patience_left": 5.0,
+        "disclosed": [], "raised_objections": [], "unspoken_objections": [],
+    }  # fmt: skip
+    messages: list[Message] = [{"role": "user", "content": f"My budget is ${number}."}]
+    (response,) = make_seller(name).act([Conversation(0, messages, random.Random(0), latent)])
+    assert len(response.text) < 200
