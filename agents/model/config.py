@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convgym.agents.model.devices import DTYPES, Dtype
 from convgym.agents.model.lora import LoRA
 from convgym.errors import ConvgymError
+from convgym.llm.local.devices import Dtype, check_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,7 @@ class PolicyConfig:
             raise ConvgymError(f"temperature must be positive, got {self.temperature!r}")
         if self.max_new_tokens < 1:
             raise ConvgymError(f"max_new_tokens must be at least 1, got {self.max_new_tokens!r}")
-        if self.dtype not in DTYPES:
-            raise ConvgymError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        check_dtype(self.dtype)
         if self.generation_batch is not None and self.generation_batch < 1:
             raise ConvgymError(
                 f"generation_batch must be at least 1 or None, got {self.generation_batch!r}"

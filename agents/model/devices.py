@@ -1,48 +1,17 @@
-"""Where and how precisely models compute: devices, number types and batch sizes."""
+"""How precisely policies compute, and how much at once; see ``convgym.llm.local.devices``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import nn
 
-from convgym.errors import ConvgymError
+from convgym.llm.local.devices import Dtype, has_bfloat16
 
-Dtype = Literal["auto", "float32", "bfloat16"]
-DTYPES: tuple[Dtype, ...] = ("auto", "float32", "bfloat16")
 _COMPUTE_DTYPE = "convgym_compute_dtype"
-
-
-def find_device(name: str) -> torch.device:
-    """Return a device by name: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto`` for the best.
-
-    Raises:
-        ConvgymError: for a name that is none, or a device that this machine lacks.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError):
-        raise ConvgymError(
-            f"unknown device {name!r}: expected auto, cpu, cuda, cuda:1 or mps"
-        ) from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConvgymError(
-            f"device {name!r} is not there: this machine shows {torch.cuda.device_count()} CUDA "
-            "devices to this torch; use device='cpu' or 'auto'"
-        )
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ConvgymError(f"device {name!r} is not there: use device='cpu' or 'auto'")
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise ConvgymError(f"device {name!r} is not supported: use auto, cpu, cuda, cuda:1 or mps")
-    return device
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +32,6 @@ class BatchSizes:
         """Return the sizes that suit a device; ``generation`` as given."""
         sizes = (256, 64, 32, 16) if device.type == "cpu" else (1024, 256, 256, 64)
         return cls(generation or sizes[0], *sizes[1:])
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Tell whether a device multiplies in bfloat16."""
-    if device.type == "cuda":
-        supported: bool = torch.cuda.is_bf16_supported(including_emulation=False)
-        return supported
-    if device.type == "mps":
-        return False
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def frozen_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
 from convgym.agents.model.config import PolicyConfig
-from convgym.agents.model.devices import BatchSizes, find_device, frozen_dtype, set_precision
+from convgym.agents.model.devices import BatchSizes, frozen_dtype, set_precision
 from convgym.agents.model.format import Tokens, chat_format, find_format
 from convgym.agents.model.generation import Prompt, ResponseSampler
 from convgym.agents.model.language_model import LanguageModel
@@ -19,6 +19,8 @@ from convgym.agents.model.lora import add_lora, merged
 from convgym.agents.model.sampling import SamplingConfig
 from convgym.conversation import Message, Response
 from convgym.errors import ConvgymError
+from convgym.llm.local.devices import find_device
+from convgym.llm.local.loading import load_folder
 from convgym.llm.local.smollm2 import load_smollm2, without_progress_bars
 from convgym.policy import Conversation
 
@@ -176,15 +178,7 @@ def _load(path: str | Path) -> tuple[PreTrainedModel, Any]:
             f"no model at {str(path)!r}: expected 'default', 'smollm2' or a folder in "
             f"Hugging Face format{_below(folder)}"
         )
-    try:
-        with without_progress_bars():
-            network = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, trust_remote_code=False
-            )
-        return network, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # whatever a file that somebody wrote makes of a dozen libraries
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise ConvgymError(f"cannot load the model in {str(folder)!r}: {reason}") from error
+    return load_folder(folder)
 
 
 def _on_device(network: PreTrainedModel, device: torch.device) -> PreTrainedModel:

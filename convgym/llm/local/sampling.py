@@ -74,12 +74,13 @@ class Sampler:
     """Samples answers from ``model``, a causal language model of ``transformers``.
 
     Args:
-        model: in evaluation mode, on the CPU.
+        model: in evaluation mode; everything but the draws is computed on its device.
         end_ids: tokens that end an answer.
     """
 
     def __init__(self, model: Any, end_ids: Collection[int]) -> None:
         self._model, self._end_ids = model, frozenset(end_ids)
+        self._device: torch.device = model.device
         # Windows of attention are counted in slots, pads included: such models start afresh.
         kinds = getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"]
         self._kept = _Kept(KEPT_BYTES if set(kinds) == {"full_attention"} else 0)
@@ -110,12 +111,13 @@ class Sampler:
         starts = [self._kept.longest(ids) for ids in prompts]
         news = [ids[known:] for ids, (known, _) in zip(prompts, starts, strict=True)]
         before, width = max(known for known, _ in starts), max(map(len, news))
-        mask = torch.zeros(len(prompts), before + width, dtype=torch.long)
-        tokens = torch.zeros(len(prompts), width, dtype=torch.long)
+        device = self._device
+        mask = torch.zeros(len(prompts), before + width, dtype=torch.long, device=device)
+        tokens = torch.zeros(len(prompts), width, dtype=torch.long, device=device)
         for row, ((known, _), new) in enumerate(zip(starts, news, strict=True)):
             mask[row, before - known : before] = 1
             mask[row, before + width - len(new) :] = 1
-            tokens[row, width - len(new) :] = torch.tensor(new)
+            tokens[row, width - len(new) :] = torch.tensor(new, device=device)
         cache = DynamicCache() if before else DynamicCache(config=self._model.config)
         if before:
             _fill(cache, starts, before)
@@ -133,7 +135,8 @@ class Sampler:
             use_cache=True,
             logits_to_keep=1,
         )
-        logits: Tensor = output.logits[:, -1].float()
+        # Drawn from on the CPU, whose random numbers are the same on every machine.
+        logits: Tensor = output.logits[:, -1].float().to("cpu")
         return logits
 
     def _answer(self, rows: Sequence[Row]) -> None:
@@ -160,13 +163,14 @@ class Sampler:
                 return
             places, live, random = (list(part) for part in zip(*going_on, strict=True))
             if 2 * len(live) <= len(mask):  # the others idle along until they are half
-                chosen = torch.tensor(places)
+                chosen = torch.tensor(places, device=self._device)
                 cache.batch_select_indices(chosen)
                 mask, tokens = mask[chosen], [tokens[place] for place in places]
                 places = list(range(len(live)))
             positions = mask.sum(-1, keepdim=True)
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-            logits = self._forward(cache, torch.tensor(tokens)[:, None], mask, positions)
+            said = torch.tensor(tokens, device=self._device)[:, None]
+            logits = self._forward(cache, said, mask, positions)
 
 
 def _ids(row: Row) -> Tokens:

@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 from jinja2 import TemplateError
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from convgym.errors import ConvgymError
 from convgym.llm.base import ChatAnswer, ChatMessage, ChatRequest, ChatResult
+from convgym.llm.local.devices import Dtype, check_dtype, find_device, has_bfloat16
+from convgym.llm.local.loading import load_folder
 from convgym.llm.local.sampling import MIN_P, Row, Sampler, Tokens
 from convgym.llm.local.schema import ENFORCED, SchemaGuide
-from convgym.llm.local.smollm2 import NAME, gguf_file, load_smollm2, without_progress_bars
+from convgym.llm.local.smollm2 import NAME, gguf_file, load_smollm2
 from convgym.reasoning import strip_reasoning
 
 CUT = " ... "
@@ -26,7 +27,7 @@ CUT = " ... "
 
 
 class TransformersBackend:
-    """Answers requests with a causal chat model of ``transformers``, in batches on the CPU.
+    """Answers requests with a causal chat model of ``transformers``, in batches.
 
     A request's sample depends on its own seed: which requests are beside it, and what was asked
     before, changes it no more than rounding does. JSON schemas are enforced token by token where
@@ -42,22 +43,35 @@ class TransformersBackend:
         whose
             tokenizer has a chat template.
         batch_size: requests that are generated together.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``: a GPU where one is visible.
+        dtype: ``float32``, ``bfloat16``, or ``auto``: bfloat16 on GPUs that have it. On the CPU it
+            is float32, so that every machine hears much the same.
 
     Raises:
-        ConvgymError: when there is no such model, or it has no chat template.
+        ConvgymError: when there is no such model or device, or it has no chat template.
     """
 
-    def __init__(self, model: str | Path = NAME, *, batch_size: int = 16) -> None:
+    def __init__(
+        self,
+        model: str | Path = NAME,
+        *,
+        batch_size: int = 16,
+        device: str = "auto",
+        dtype: Dtype = "auto",
+    ) -> None:
         if batch_size < 1:
             raise ConvgymError(f"batch_size must be at least 1, got {batch_size!r}")
+        check_dtype(dtype)
         self._batch_size = batch_size
-        self._model = _load(str(model))
+        place = find_device(device)
+        self._model = _load(str(model), place, _resolved(dtype, place))
 
     @property
     def fingerprint(self) -> str:
         """Name and digest of the model, and how it is sampled."""
         schema = "schema" if ENFORCED else "prompt"
-        return f"transformers/{self._model.name}-{self._model.digest}/min-p-{MIN_P}/{schema}"
+        name = f"transformers/{self._model.name}-{self._model.digest}/min-p-{MIN_P}/{schema}"
+        return name if self._model.dtype == torch.float32 else f"{name}/bfloat16"
 
     def complete(self, requests: Sequence[ChatRequest]) -> list[ChatResult]:
         """Answer all requests.
@@ -76,7 +90,7 @@ class _ChatModel:
     """A model with its tokenizer, shared by all backends of this process."""
 
     def __init__(self, name: str, digest: str, model: Any, tokenizer: Any) -> None:
-        self.name, self.digest = name, digest
+        self.name, self.digest, self.dtype = name, digest, model.dtype
         self._tokenizer = tokenizer
         config = model.config.get_text_config()
         self._context: int = config.max_position_embeddings
@@ -153,7 +167,7 @@ class _ChatModel:
 
 
 @lru_cache(maxsize=4)
-def _load(path: str) -> _ChatModel:
+def _load(path: str, device: torch.device, dtype: torch.dtype) -> _ChatModel:
     if path == NAME:
         model, tokenizer = load_smollm2()
         files, name = [gguf_file()], NAME
@@ -163,13 +177,19 @@ def _load(path: str) -> _ChatModel:
             raise ConvgymError(
                 f"no model at {path!r}: expected {NAME!r} or a folder in Hugging Face format"
             )
-        with without_progress_bars():
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model, tokenizer = load_folder(folder)
         files, name = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]), folder.name
     if not tokenizer.chat_template:
         raise ConvgymError(f"model {path!r} has no chat template: use an instruction-tuned model")
+    model = model.to(device=device, dtype=dtype)
     return _ChatModel(name, _digest(tokenizer.chat_template, files), model, tokenizer)
+
+
+def _resolved(dtype: Dtype, device: torch.device) -> torch.dtype:
+    """Return the number type of a model's weights on a device."""
+    if dtype == "auto":
+        dtype = "bfloat16" if device.type != "cpu" and has_bfloat16(device) else "float32"
+    return torch.bfloat16 if dtype == "bfloat16" else torch.float32
 
 
 def _digest(template: str, files: Sequence[Path]) -> str:

@@ -26,7 +26,7 @@ from convgym.agents.improvement.registry import make_improvement
 from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.model.batch import TokenisedEpisode, tokenise
 from convgym.agents.model.config import PolicyConfig
-from convgym.agents.model.devices import Dtype, frozen_dtype
+from convgym.agents.model.devices import frozen_dtype
 from convgym.agents.model.format import chat_format
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.lora import LoRA, merged
@@ -37,6 +37,7 @@ from convgym.agents.training.collector import Collector
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
+from convgym.llm.local.devices import Dtype
 from convgym.progress import no_progress
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds, train_seeds
