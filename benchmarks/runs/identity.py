@@ -35,7 +35,7 @@ def content(suite: Suite, configs: Mapping[str, Mapping[str, Any]]) -> dict[str,
         "models": {
             name: _digest(sorted(folder.rglob("*")), folder)
             for name, config in configs.items()
-            if (folder := Path(str(config.get("model")))).is_dir()
+            if (folder := Path(str(_policy(config).get("model")))).is_dir()
         },
     }
 
@@ -59,19 +59,31 @@ def first_difference(
 def _comparable(run: Mapping[str, Any], settings_only: bool) -> dict[str, Any]:
     """Return a run without paths, whose content is compared, as JSON knows it."""
     plain: dict[str, Any] = json.loads(dumps(run))
+    suite, digests = plain["suite"], _mapping(plain.get("content"))
     for place in ("environment", "evaluation"):
-        options = plain["suite"].get(place) or {}
-        for within in (options, options.get("customer_options") or {}):
+        options = _mapping(suite.get(place))
+        for within in (options, _mapping(options.get("customer_options"))):
             within.update({name: "a file" for name in _FILES if _is_file(within.get(name))})
-    digests = plain.get("content") or {}
-    for name in digests.get("models") or {}:
-        for settings in (plain["agents"].get(name), plain["suite"]["overrides"].get(name)):
-            if isinstance(settings, dict) and "model" in settings:
-                settings["model"] = "a folder"
+    for name in _mapping(digests.get("models")):
+        for settings in (plain["agents"].get(name), _mapping(suite.get("overrides")).get(name)):
+            policy = _policy(_mapping(settings))
+            if "model" in policy:
+                policy["model"] = "a folder"
     if settings_only:
         digests.pop("code", None)
         plain = {name: value for name, value in plain.items() if name not in _MADE_BY}
     return plain
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """Return what may have been damaged, or may not be there, as a mapping."""
+    return value if isinstance(value, dict) else {}
+
+
+def _policy(config: Mapping[str, Any]) -> Any:
+    """Return the part of an agent's config that names its model."""
+    policy = config.get("policy")
+    return policy if isinstance(policy, Mapping) else config
 
 
 def _difference(earlier: Any, later: Any, name: str = "") -> str | None:

@@ -111,8 +111,24 @@ def test_the_model_that_agents_start_from_is_compared_by_its_weights(
     for name, weights in (("a", "1"), ("b", "1"), ("b", "2")):
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "weights").write_text(weights)
-        digests.append(content(suite, {"bc": {"model": str(tmp_path / name)}})["models"]["bc"])
+        config = {"policy": {"model": str(tmp_path / name)}}
+        digests.append(content(suite, {"bc": config})["models"]["bc"])
     assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize("junk", [None, "x", [], 3, {"models": {"bc": 1}}])
+@pytest.mark.parametrize("place", ["content", "agents.bc", "suite.overrides", "suite.environment"])
+def test_a_damaged_entry_is_a_difference(suite: Suite, place: str, junk: object) -> None:
+    models = {"models": {"bc": "0"}}
+    run = make_manifest(suite, 0, {"bc": {"model": "m"}}, models)["run"]
+    damaged = json.loads(json.dumps(run))
+    *outer, last = place.split(".")
+    within = damaged
+    for part in outer:
+        within = within[part]
+    within[last] = junk
+    change = first_difference(damaged, run)
+    assert change is not None and " = " in change
 
 
 def test_the_manifest_keeps_what_a_run_read(tmp_path: Path, suite: Suite) -> None:
