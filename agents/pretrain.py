@@ -147,7 +147,10 @@ def pretrain(
     tokenizer = build_tokenizer(texts, config.vocabulary)
     format = compact_format(tokenizer)
     network = build_model(config, tokenizer, seed)
-    data = [tokenise(episode, format) for episode in episodes if episode.valid]
+    tokenised = [
+        tokenise(episode, format, context=config.context) for episode in episodes if episode.valid
+    ]
+    data = [episode for episode in tokenised if episode.n_turns]
     held_out = data[: max(1, int(HELD_OUT * len(data)))]
     _train(network, data[len(held_out) :], config, format.pad_id, seed, progress)
 

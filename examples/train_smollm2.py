@@ -25,7 +25,6 @@ import torch
 
 from convgym.agents import Agent, Collector, Progress, make_agent
 from convgym.agents.improvement.token_ppo import TokenPPO
-from convgym.agents.model.batch import tokenise
 from convgym.agents.model.devices import frozen_dtype
 from convgym.agents.model.lora import LoRA
 from convgym.agents.model.policy import LanguageModelPolicy
@@ -123,7 +122,7 @@ def judge(name: str, policy: Any, customers: int) -> tuple[dict[str, Any], list[
 def disagreement(policy: LanguageModelPolicy, episodes: Sequence[Episode]) -> dict[str, float]:
     """Return how far log-probabilities in training are from those in sampling, in nats."""
     model = policy.model
-    batch = model.collate([tokenise(episode, model.format) for episode in episodes[:8]])
+    batch = model.collate(model.tokenise(episodes[:8]))
     difference = (model.logprobs(batch) - batch.logprobs[batch.response]).abs()
     return {"mean": float(difference.mean()), "max": float(difference.max())}
 

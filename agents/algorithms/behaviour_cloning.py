@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from convgym.agents.model.batch import TokenisedEpisode, tokenise
+from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.minibatches import shuffled
 from convgym.agents.protocol import TrainingReport
@@ -103,11 +103,13 @@ class BehaviourCloning(LanguageModelAgent):
         shop: Any = collector.environment.get("catalog") or "laptops"
         seller = make_seller("mediocre", shop, epsilon=self.config.epsilon)
         episodes = collector.logged(seller, progress=progress)
-        return [
-            tokenise(episode, self.model.format)
-            for episode in episodes
-            if episode.valid and (episode.converted or not self.config.filter_converted)
-        ]
+        return self.model.tokenise(
+            [
+                episode
+                for episode in episodes
+                if episode.converted or not self.config.filter_converted
+            ]
+        )
 
 
 def _nothing(collector: Collector) -> str:

@@ -44,7 +44,7 @@ from convgym.agents.off_policy.gate import Gain, GateConfig, predicted_gain
 from convgym.agents.protocol import TrainingReport
 from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
-from convgym.agents.values.fitted import FittedQ, fit_q, tokens_of
+from convgym.agents.values.fitted import FittedQ, fit_q
 from convgym.agents.values.fitting import corrected_advantages
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
 from convgym.conversation import Episode
@@ -206,7 +206,7 @@ class IterativePPO(LanguageModelAgent):
         if self.config.q_function.reuse == "none":
             return []
         return [
-            tokens_of(collector.deployed(number), self.model)
+            self.model.tokenise(collector.deployed(number))
             for number in range(collector.usage.deployments)
         ]
 

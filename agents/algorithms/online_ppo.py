@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convgym.agents.model.batch import Batch, tokenise
+from convgym.agents.model.batch import Batch
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.minibatches import shuffled
@@ -91,7 +91,7 @@ class OnlinePPO(LanguageModelAgent):
         while collector.remaining:
             episodes = collector.deploy(self.policy, self.config.deployment)
             conversion = collector.curve[-1].conversion
-            log = [tokenise(episode, self.model.format) for episode in episodes if episode.valid]
+            log = self.model.tokenise(episodes)
             metrics = learner.update(self.model.batches(log, self.config.minibatch), generator)
 
             conversations = collector.usage.conversations

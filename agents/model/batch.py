@@ -32,7 +32,7 @@ class TokenisedEpisode:
     @property
     def n_turns(self) -> int:
         """Number of responses."""
-        return max(self.turns) + 1
+        return max(self.turns, default=-1) + 1
 
     def response_starts(self) -> list[int]:
         """Return where each response begins; the tokens before it are its state."""
@@ -69,13 +69,31 @@ class Batch:
         return torch.arange(self.ids.shape[1], device=self.ids.device) < self.lengths[:, None]
 
 
-def tokenise(episode: Episode, format: ConversationFormat) -> TokenisedEpisode:
+def tokenise(
+    episode: Episode,
+    format: ConversationFormat,
+    *,
+    context: int | None = None,
+    max_new_tokens: int = 0,
+) -> TokenisedEpisode:
     """Return an episode's tokens; what follows the last response is left out.
 
     A response's own ids are kept where they spell its text in this format, so that the
     log-probabilities belong to the very tokens that were sampled; else its text is encoded.
+
+    Args:
+        episode: the conversation.
+        format: of the model.
+        context: the tokens that the model can read; None reads any. The conversation ends with the
+            last turn whose state leaves room for a response, as later ones were not read from
+            their beginning (``ConversationFormat.prompt_within``).
+        max_new_tokens: longest response that room must be left for, if not for a longer one that
+            was given. Of responses within it the first is always kept.
     """
-    ids: list[int] = [*format.opening(episode.opening)]
+    opening = format.opening(episode.opening)
+    if context is not None:
+        opening = format.prompt_within(episode.messages(0), context - max_new_tokens)
+    ids = [*opening]
     turns, logprobs = [-1] * len(ids), [torch.nan] * len(ids)
     ending: Tokens = ()
     for index, turn in enumerate(episode.turns):
@@ -86,12 +104,15 @@ def tokenise(episode: Episode, format: ConversationFormat) -> TokenisedEpisode:
         else:
             spelt = format.response(response.text)
             scores = (torch.nan,) * len(spelt)
-        after = format.reply(turn.reply)
-        if index + 1 == len(episode.turns):
-            after, ending = (), after
-        ids += (*spelt, *after)
-        turns += [index] * len(spelt) + [-1] * len(after)
-        logprobs += (*scores, *[torch.nan] * len(after))
+        needed = len(ids) + len(ending) + max(max_new_tokens, len(spelt))
+        if context is not None and needed > context:
+            break
+        ids += (*ending, *spelt)
+        turns += [-1] * len(ending) + [index] * len(spelt)
+        logprobs += (*[torch.nan] * len(ending), *scores)
+        ending = format.reply(turn.reply)
+    if context is not None and len(ids) + len(ending) > context:
+        ending = ()
     return TokenisedEpisode(tuple(ids), tuple(turns), tuple(logprobs), episode.reward, ending)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import AttentionInterface, DynamicCache, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from convgym.agents.model.context import usable_context
 from convgym.agents.model.devices import computing
 from convgym.agents.model.format import Tokens
 from convgym.agents.model.forward import word_logits
@@ -94,11 +95,11 @@ class Branches:
                 "(transformers' AttentionInterface), which sampling branches needs: "
                 "use another model"
             )
-        config = network.config.get_text_config()
-        if len(rows) and int(starts.max()) + capacity > config.max_position_embeddings:
+        context = usable_context(network.config)
+        if len(rows) and int(starts.max()) + capacity > context:
             raise ConvgymError(
                 f"a conversation of {int(starts.max())} tokens and a continuation of up to "
-                f"{capacity} exceed the model's context of {config.max_position_embeddings}: "
+                f"{capacity} exceed the model's context of {context}: "
                 "use fewer turns, a smaller max_new_tokens or another model"
             )
         self._network, self._body = network, cast("PreTrainedModel", network.base_model)

@@ -9,6 +9,7 @@ its key-value cache from turn to turn.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -16,6 +17,7 @@ from typing import Any
 
 from convgym.conversation import Message
 from convgym.errors import ConvgymError
+from convgym.llm.local.chat_template import named_template, read_frames
 from convgym.reasoning import heard, strip_reasoning
 
 CUSTOMER, SELLER, END, PAD = "<|customer|>", "<|seller|>", "<|end|>", "<|pad|>"
@@ -31,18 +33,22 @@ class ConversationFormat:
     the seller's words and the end token; ``reply(text)``: everything between two responses.
 
     Args:
-        tokenizer: any fast Hugging Face tokenizer.
+        tokenizer: any Hugging Face tokenizer.
         opening_frame: what stands before and after the customer's first words.
         reply_frame: what stands before and after the customer's later words.
         end: the token that ends a response.
         system_message: part of the opening frame; None for formats that have none.
+        around: white space before and after the seller's words, part of the response.
 
     Attributes:
         system_message: as given.
         end_id: the token that ends a response.
         pad_id: the padding token.
-        forbidden_ids: special tokens that no response may hold.
+        forbidden_ids: tokens that no response may hold: special ones, and ids without a token.
         reply_frame: what stands before and after the customer's later words, as token ids.
+
+    Raises:
+        ConvgymError: when the tokenizer does not know the end token.
     """
 
     def __init__(
@@ -52,14 +58,19 @@ class ConversationFormat:
         reply_frame: tuple[str, str],
         end: str,
         system_message: str | None = None,
+        around: tuple[str, str] = ("", ""),
     ) -> None:
         self.tokenizer = tokenizer
         self.system_message = system_message
-        self.end_id: int = tokenizer.convert_tokens_to_ids(end)
+        self._around = around
+        self._vocabulary: dict[str, int] = tokenizer.get_vocab()
+        if end not in self._vocabulary:
+            raise ConvgymError(f"the model's tokenizer has no token {end!r}, which ends a response")
+        self.end_id: int = self._vocabulary[end]
         self.pad_id: int = self.end_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        specials = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+        self._specials = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
         # A response may hold no special token but the one that ends it.
-        self.forbidden_ids: Tokens = tuple(sorted(specials - {self.end_id}))
+        self.forbidden_ids: Tokens = tuple(sorted(self._specials - {self.end_id}))
         self._special_text = re.compile(
             "|".join(re.escape(str(token)) for token in tokenizer.added_tokens_decoder.values())
             or "(?!)"
@@ -72,6 +83,39 @@ class ConversationFormat:
         self._utterance: Callable[[str], Tokens] = lru_cache(maxsize=2**16)(
             lambda text: self._encode(self._special_text.sub(" ", text))
         )
+
+    def within(self, logits: int) -> ConversationFormat:
+        """Return this format for a model of so many logits, often not as many as there are tokens.
+
+        Logits without a token are forbidden. Tokens without a logit cannot be sampled; as padding,
+        the end token stands in for one.
+
+        Raises:
+            ConvgymError: when the tokenizer belongs to another model.
+        """
+        words = set(self._vocabulary.values()) - self._specials
+        frames = (*self._opening_frame, *self.reply_frame, (self.end_id,))
+        missing = {token for frame in frames for token in frame if token >= logits}
+        if missing or max(words, default=0) >= logits:
+            names = " ".join(sorted(map(str, self.tokenizer.convert_ids_to_tokens(list(missing)))))
+            raise ConvgymError(
+                f"the tokenizer has {len(self._vocabulary)} tokens and the model {logits} logits, "
+                f"none for {names or 'some words'}: use the model's own tokenizer, or resize its "
+                "token embeddings and train it"
+            )
+        unnamed = set(range(logits)) - set(self._vocabulary.values())
+        forbidden = unnamed.union(token for token in self.forbidden_ids if token < logits)
+        if forbidden == set(self.forbidden_ids) and self.pad_id < logits:
+            return self
+        format = copy.copy(self)
+        format.forbidden_ids = tuple(sorted(forbidden))
+        format.pad_id = self.pad_id if self.pad_id < logits else self.end_id
+        return format
+
+    @property
+    def overhead(self) -> int:
+        """Tokens of a state beside the words that are said in it."""
+        return sum(map(len, self._opening_frame))
 
     def _encode(self, text: str) -> Tokens:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False)) if text else ()
@@ -88,7 +132,8 @@ class ConversationFormat:
 
     def response(self, text: str) -> Tokens:
         """Return the ids of a response, its end token included."""
-        return (*self._utterance(text), self.end_id)
+        before, after = self._around
+        return (*self._utterance(f"{before}{text}{after}"), self.end_id)
 
     def decode(self, response: Sequence[int]) -> str:
         """Return a response's words, without what a reasoning model thinks, fit for one line."""
@@ -107,6 +152,24 @@ class ConversationFormat:
             ids += block(message["content"])
         return ids
 
+    def prompt_within(self, messages: Sequence[Message], room: int) -> Tokens:
+        """Return ``prompt``, without the oldest turns if it would take more than ``room`` tokens.
+
+        So many turns go that the rest takes half the room: then it need not be done again soon.
+        What is left stands in the opening frame, system message included. Of last words that
+        outgrow the room by themselves the beginning is left out.
+        """
+        ids = self.prompt(messages)
+        start = 0
+        while len(ids) > (room // 2 if start else room) and start + 2 < len(messages):
+            start += 2
+            ids = self.prompt(messages[start:])
+        if len(ids) > room:
+            before, after = self._opening_frame
+            words = self._utterance(messages[-1]["content"])
+            ids = before + words[len(words) - (room - self.overhead) :] + after
+        return ids
+
 
 def compact_format(tokenizer: Any) -> ConversationFormat:
     """Return the format of the package's own models.
@@ -120,34 +183,22 @@ def compact_format(tokenizer: Any) -> ConversationFormat:
 def chat_format(tokenizer: Any, system_message: str) -> ConversationFormat:
     """Return the format of a chat model, read off its own chat template.
 
-    The template is rendered with stand-ins for the words; what it puts between the stand-ins are
-    the frames. ``system_message`` is the system message.
-
     Raises:
-        ConvgymError: when the template renders earlier messages anew each turn, so that no
-            conversation is a prefix of its continuation, or when the end token is unknown.
+        ConvgymError: when the template cannot be used, see ``read_frames``.
     """
-    first, answer, second = "aardvark", "bumblebee", "chinchilla"
+    frames = read_frames(tokenizer, system_message)
 
-    def rendered(*contents: str) -> str:
-        messages = [{"role": "system", "content": system_message}] if system_message else []
-        for index, content in enumerate(contents):
-            messages.append({"role": ("user", "assistant")[index % 2], "content": content})
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return str(text)
+    def encode(text: str) -> list[int]:
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+        return ids
 
-    end = tokenizer.eos_token
-    short, long = rendered(first), rendered(first, answer, second)
-    head = f"{short}{answer}{end}"
-    if end is None or not long.startswith(head):
-        raise ConvgymError(
-            "this model's chat template does not keep a conversation as a prefix of its "
-            "continuation; use a model with a plain template, such as ChatML"
-        )
-    opening_before, opening_after = short.split(first)
-    reply_before, reply_after = long[len(head) :].split(second)
+    before, after = frames.answer
+    word, frame = "laptops", frames.reply[1]
+    # Some tokenizers put the space before words themselves.
+    if before and encode(frame + before + word) == encode(frame) + encode(word):
+        before = ""
     return ConversationFormat(
-        tokenizer, (opening_before, opening_after), (reply_before, reply_after), end, system_message
+        tokenizer, frames.opening, frames.reply, frames.end, system_message, (before, after)
     )
 
 
@@ -159,7 +210,7 @@ def find_format(tokenizer: Any, system_message: str) -> ConversationFormat:
     """
     if set(COMPACT_TOKENS) <= set(tokenizer.get_vocab()):
         return compact_format(tokenizer)
-    if tokenizer.chat_template:
+    if named_template(tokenizer):
         return chat_format(tokenizer, system_message)
     raise ConvgymError(
         "the model's tokenizer has neither a chat template nor the tokens "

@@ -57,7 +57,7 @@ def read(
         assert isinstance(hidden, Tensor)
         return hidden
     if cache is None:
-        cache = DynamicCache(config=body.config)
+        cache = DynamicCache()  # of a config with windows, it would forget what lies before them
     with computing(body, ids.device):
         head = body(input_ids=ids[:1, :shared], past_key_values=cache, use_cache=True)
         cache.batch_repeat_interleave(len(ids))

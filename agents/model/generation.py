@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from convgym.agents.model.context import usable_context
 from convgym.agents.model.devices import computing
 from convgym.agents.model.format import ConversationFormat, Tokens
 from convgym.agents.model.forward import WORTHWHILE, word_logits
@@ -63,9 +64,8 @@ class ResponseSampler:
         self._forbidden = torch.tensor(format.forbidden_ids, dtype=torch.long, device=self._device)
         self._temperature = sampling.temperature
         self._max_new_tokens = sampling.max_new_tokens
-        config = network.config.get_text_config()
-        self._layers: int = config.num_hidden_layers
-        self._max_length: int = config.max_position_embeddings
+        self._layers: int = network.config.get_text_config().num_hidden_layers
+        self._max_length = usable_context(network.config)
         self.forget()
 
     def forget(self) -> None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
-from convgym.agents.model.batch import Batch, TokenisedEpisode, collate
+from convgym.agents.model.batch import Batch, TokenisedEpisode, collate, tokenise
 from convgym.agents.model.branching import Branches
+from convgym.agents.model.context import usable_context
 from convgym.agents.model.devices import BatchSizes
 from convgym.agents.model.format import ConversationFormat, Tokens
 from convgym.agents.model.forward import read, word_logits
@@ -19,6 +20,7 @@ from convgym.agents.model.minibatches import neighbours
 from convgym.agents.model.packing import Candidate, Packed, hidden_states, pack
 from convgym.agents.model.sampling import Sample, SamplingConfig, token_logprobs
 from convgym.agents.model.weights import copied, load_trained_weights, trained_weights
+from convgym.conversation import Episode, Message
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,12 @@ class LanguageModel:
     network: PreTrainedModel
     """A ``transformers`` causal language model with attention layers only."""
     format: ConversationFormat
-    """How conversations become token ids for this model."""
+    """How conversations become token ids for this model, with its number of logits."""
     sampling: SamplingConfig
     batch_sizes: BatchSizes
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "format", self.format.within(self.vocabulary))
 
     @classmethod
     def of(
@@ -63,10 +68,56 @@ class LanguageModel:
         return cast("PreTrainedModel", self.network.base_model)
 
     @property
+    def vocabulary(self) -> int:
+        """The ids that can be both read and sampled are those below."""
+        layers = self.network.get_input_embeddings(), self.network.get_output_embeddings()
+        weights = [getattr(layer, "weight", None) for layer in layers]
+        sizes = [len(weight) for weight in weights if isinstance(weight, Tensor)]
+        return min(sizes or [self.network.config.get_text_config().vocab_size])
+
+    @property
     def width(self) -> int:
         """Size of a hidden state."""
         width: int = self.network.config.get_text_config().hidden_size
         return width
+
+    @property
+    def context(self) -> int:
+        """The most tokens that the model is given to read, see ``usable_context``."""
+        return usable_context(self.network.config)
+
+    @property
+    def room(self) -> int:
+        """The most tokens of a state: they leave room for the longest response."""
+        return self.context - self.sampling.max_new_tokens
+
+    # What is read.
+
+    def prompt(self, messages: Sequence[Message]) -> Tokens:
+        """Return what is read of a conversation in which it is the seller's turn.
+
+        All of it, or as much as leaves room for a response: ``ConversationFormat.prompt_within``.
+        """
+        return self.format.prompt_within(messages, self.room)
+
+    def tokenise(self, episodes: Sequence[Episode]) -> list[TokenisedEpisode]:
+        """Return what can be learned from conversations, as tokens.
+
+        Conversations that failed are left out, and so are turns that outgrew the model's context:
+        what the model read there was not the conversation from its beginning.
+        """
+        # Without a turn are those whose first response, of another seller, is too long.
+        tokenised = [
+            tokenise(
+                episode,
+                self.format,
+                context=self.context,
+                max_new_tokens=self.sampling.max_new_tokens,
+            )
+            for episode in episodes
+            if episode.valid
+        ]
+        return [episode for episode in tokenised if episode.n_turns]
 
     # What is trained.
 
@@ -151,6 +202,14 @@ class LanguageModel:
         """Return the log-probabilities (N, V) from which the packed candidates' tokens come."""
         return self._chosen(hidden_states(self.body, packed)[packed.rows, packed.parents])
 
+    def can_imagine(self, prompt: Tokens, longest: int, max_reply_tokens: int) -> bool:
+        """Tell whether a reply to a response of ``longest`` tokens to a prompt can be imagined.
+
+        Near the end of the model's context there is no room for it.
+        """
+        frame = sum(map(len, self.format.reply_frame))
+        return len(prompt) + longest + frame + max_reply_tokens <= self.context
+
     @torch.inference_mode()
     def sample(
         self,
@@ -169,7 +228,7 @@ class LanguageModel:
             ]
             rows, turns, starts = torch.tensor(states, device=self.device).T
             batch = self.collate([conversations[i] for i in part])
-            cache = DynamicCache(config=self.body.config)
+            cache = DynamicCache()
             hidden = read(self.body, batch.ids[:, : int(starts.max())], cache=cache)
             branches = Branches(self.network, cache, rows, starts, self.sampling.max_new_tokens)
             sampled = branches.sample(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from convgym.agents.model.checks import check, check_room
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.devices import BatchSizes, frozen_dtype, set_precision
 from convgym.agents.model.format import Tokens, chat_format, find_format
@@ -41,14 +42,16 @@ class LanguageModelPolicy:
         name: the policy's name.
 
     Raises:
-        ConvgymError: for a model of a kind that cannot be used.
+        ConvgymError: for a model of a kind that cannot be used (``checks.check``), or whose
+            context has no room for a conversation.
     """
 
     def __init__(self, model: LanguageModel, *, name: str = "language-model") -> None:
         # No dropout: the log-probabilities of training must be those of sampling.
         model.network.eval()
         self.model, self._name = model, name
-        _check(model.network)
+        check(model)
+        check_room(model)
         self._sampler = ResponseSampler(model.network, model.format, model.sampling)
         self.reset(0)
 
@@ -129,10 +132,8 @@ class LanguageModelPolicy:
         """Sample one response for each conversation.
 
         Words alone do not tell which tokens spelt them, so the policy remembers how it spelt its
-        own; a conversation that it has not led is encoded afresh.
-
-        Raises:
-            ConvgymError: when a conversation outgrows the model's context.
+        own; a conversation that it has not led is encoded afresh. Of one that outgrows the model's
+        context the oldest turns are no longer read (``LanguageModel.prompt``).
         """
         prompts = [self._prompt(conversation) for conversation in conversations]
         samples = self._sampler.sample(prompts, self._random)
@@ -148,11 +149,15 @@ class LanguageModelPolicy:
         *before, last = conversation.messages
         format = self.model.format
         if not before:
-            return Prompt((), format.opening(last["content"]))
-        history = self._spoken.get((conversation.seed, _contents(before)))
-        if history is None:
-            history = format.prompt(before)
-        return Prompt(history, format.reply(last["content"]))
+            prompt = Prompt((), format.opening(last["content"]))
+        else:
+            history = self._spoken.get((conversation.seed, _contents(before)))
+            if history is None:
+                history = format.prompt(before)
+            prompt = Prompt(history, format.reply(last["content"]))
+        if len(prompt.ids) <= self.model.room:
+            return prompt
+        return Prompt((), self.model.prompt(conversation.messages))
 
     def save(self, folder: Path) -> None:
         """Write model and tokenizer to ``folder`` in Hugging Face format, adapters merged.
@@ -196,17 +201,3 @@ def _below(folder: Path) -> str:
 
 def _contents(messages: Sequence[Message]) -> tuple[str, ...]:
     return tuple(message["content"] for message in messages)
-
-
-@torch.inference_mode()
-def _check(network: PreTrainedModel) -> None:
-    """Check that logits are the output layer's, and choose the attention that takes our masks."""
-    network.set_attn_implementation("sdpa")
-    ids = torch.tensor([[1, 2, 3]], device=network.device)
-    hidden = network.base_model(input_ids=ids).last_hidden_state
-    logits = network.get_output_embeddings()(hidden)
-    if not torch.allclose(network(input_ids=ids).logits, logits, atol=1e-4):
-        raise ConvgymError(
-            f"models of type {network.config.model_type!r} change their logits after the output "
-            "layer, which is not supported: use a Llama-like model"
-        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from convgym.agents.model.batch import TokenisedEpisode, tokenise
+from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.values.fitting import ValueEstimates, diagnose, fit
 from convgym.agents.values.q_function import QEnsemble
@@ -46,14 +46,14 @@ def fit_q(
     Args:
         model: the policy that held the conversations.
         ensemble: what is fitted further.
-        episodes: the log; conversations that failed are left out.
+        episodes: the log; see ``LanguageModel.tokenise`` for what of it is learned from.
         held_out: share of the log, at its beginning, that is kept for the gate.
         generator: all randomness.
         earlier: logs of earlier rounds, oldest first, used as the config's ``reuse`` says.
         progress: told the members that are done.
     """
     config = ensemble.config
-    log = tokens_of(episodes, model)
+    log = model.tokenise(episodes)
     kept = min(round(held_out * len(log)), len(log) - 1)
     estimates = fit(
         ensemble,
@@ -67,8 +67,3 @@ def fit_q(
     unseen = slice(kept if kept and config.folds == 1 else None)
     metrics = diagnose(log[unseen], estimates[unseen], config)
     return FittedQ(ensemble, log, estimates, kept, metrics)
-
-
-def tokens_of(episodes: Sequence[Episode], model: LanguageModel) -> list[TokenisedEpisode]:
-    """Return the valid ones of some conversations as the model's tokens."""
-    return [tokenise(episode, model.format) for episode in episodes if episode.valid]

@@ -174,30 +174,43 @@ class QFunction(nn.Module):
         """Return V(s) (N,) and both opinions of N responses.
 
         These are the direct one of A(s, a) (N,), and the mean of V(s') (N,) over imagined replies,
-        NaN where none are asked for. Conversations are read once for all that is said in them.
+        NaN where none are asked for, or where the state leaves no room for one in the model's
+        context. Conversations are read once for all that is said in them.
         """
         model, config = self.model, self.config
-        imagines = config.imagined > 0
-        frame = model.format.reply_frame[0] if imagines else ()
         n, device = len(prompts), model.device
         values, direct = torch.zeros(n, device=device), torch.zeros(n, device=device)
         imagined = torch.full((n,), torch.nan, device=device)
-        framed = [response + frame for response in responses]
-        packs = pack_pairs(
-            prompts, framed, model.format.pad_id, device, rows=model.batch_sizes.packing
-        )
-        for indices, packed in packs:
-            cache = DynamicCache(config=model.body.config) if imagines else None
-            hidden = hidden_states(model.body, packed, cache)
-            before = hidden[packed.end_rows, packed.state_columns]
-            after = hidden[packed.end_rows, packed.end_columns - len(frame)]
-            values[indices] = self.values(before).float()
-            direct[indices] = self.advantages(before, after).float()
-            if cache is not None:
-                heard = model.imagine(
-                    packed, hidden, cache, config.replies, config.max_reply_tokens, generator
-                )
-                imagined[indices] = self.values(heard).view(-1, config.replies).mean(1)
+        # One and the same for all responses to a state: opinions are compared within it.
+        longest = max(model.sampling.max_new_tokens, *map(len, responses), 0)
+        groups: dict[bool, list[int]] = {True: [], False: []}
+        for i, prompt in enumerate(prompts):
+            imagines = config.imagined > 0 and model.can_imagine(
+                prompt, longest, config.max_reply_tokens
+            )
+            groups[imagines].append(i)
+        for imagines, members in groups.items():
+            frame = model.format.reply_frame[0] if imagines else ()
+            packs = pack_pairs(
+                [prompts[i] for i in members],
+                [responses[i] + frame for i in members],
+                model.format.pad_id,
+                device,
+                rows=model.batch_sizes.packing,
+            )
+            for places, packed in packs:
+                indices = [members[place] for place in places]
+                cache = DynamicCache() if imagines else None
+                hidden = hidden_states(model.body, packed, cache)
+                before = hidden[packed.end_rows, packed.state_columns]
+                after = hidden[packed.end_rows, packed.end_columns - len(frame)]
+                values[indices] = self.values(before).float()
+                direct[indices] = self.advantages(before, after).float()
+                if cache is not None:
+                    heard = model.imagine(
+                        packed, hidden, cache, config.replies, config.max_reply_tokens, generator
+                    )
+                    imagined[indices] = self.values(heard).view(-1, config.replies).mean(1)
         return values, direct, imagined
 
 
@@ -240,7 +253,8 @@ class QEnsemble(nn.Module):
         for member in self:
             value, advantage, imagined = member.opinions(states, said, generator)
             if share:
-                advantage = (1 - share) * advantage + share * (imagined - value)
+                mixed = (1 - share) * advantage + share * (imagined - value)
+                advantage = torch.where(imagined.isnan(), advantage, mixed)
             values.append(value)
             opinions.append(advantage)
         scores = torch.stack(values).mean(0) + combine(torch.stack(opinions), self.config)

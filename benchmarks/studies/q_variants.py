@@ -25,7 +25,6 @@ from convgym.agents.improvement.problem import SingleTurnProblem
 from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.policy import LanguageModelPolicy
-from convgym.agents.values.fitted import tokens_of
 from convgym.agents.values.fitting import ValueEstimates, corrected_advantages, diagnose, fit
 from convgym.agents.values.pairs import token_pairs
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
@@ -91,7 +90,7 @@ class _Bench:
         self.seed = seed
         self.policy = LanguageModelPolicy.from_pretrained()
         self.episodes = rollout(self.policy, train_seeds(seed, conversations), policy_seed=seed)
-        self.log = tokens_of(self.episodes, self.policy.model)
+        self.log = self.policy.model.tokenise(self.episodes)
         branched = collect_states(self.policy, train_seeds(seed + 1, 8 * states), states, seed=seed)
         said = sample_responses(self.policy, branched, 8, seed=seed)
         self.true = branch(

@@ -24,7 +24,6 @@ from convgym.agents.improvement.problem import SingleTurnProblem
 from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.training.collector import Collector
-from convgym.agents.values.fitted import tokens_of
 from convgym.agents.values.fitting import corrected_advantages, fit
 from convgym.agents.values.q_function import QEnsemble
 from convgym.benchmarks.studies.study import Study, run_study, show
@@ -40,7 +39,7 @@ def measure(conversations: int, seed: int) -> dict[str, Any]:
     policy = LanguageModelPolicy.from_pretrained(config=config.policy)
     model = policy.model
     episodes = rollout(policy, train_seeds(seed, conversations), policy_seed=seed)
-    log = tokens_of(episodes, model)
+    log = model.tokenise(episodes)
     tokens = sum(turn >= 0 for episode in log for turn in episode.turns)
     generator = torch.Generator().manual_seed(seed)
 

@@ -37,6 +37,5 @@ def refusing(what: str, advice: str = "") -> Iterator[None]:
     except ConvgymError:
         raise
     except Exception as error:  # what libraries raise on foreign models has no common class
-        lines = str(error).strip().splitlines() or ["no reason given"]
-        reason = lines[0] if len(lines[0]) <= 300 else f"{lines[0][:300]} ..."
-        raise ConvgymError(f"{what}: {type(error).__name__}: {reason}{advice}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ConvgymError(f"{what}: {reason}{advice}") from error

@@ -82,8 +82,11 @@ class Sampler:
         self._model, self._end_ids = model, frozenset(end_ids)
         self._device: torch.device = model.device
         # Windows of attention are counted in slots, pads included: such models start afresh.
-        kinds = getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"]
-        self._kept = _Kept(KEPT_BYTES if set(kinds) == {"full_attention"} else 0)
+        config = model.config.get_text_config()
+        window = getattr(config, "sliding_window", None)
+        kinds = getattr(config, "layer_types", None)
+        full = set(kinds) == {"full_attention"} if kinds else window is None
+        self._kept = _Kept(KEPT_BYTES if full else 0)
 
     @torch.inference_mode()
     def sample(self, rows: Sequence[Row], batch_size: int = 16) -> None:

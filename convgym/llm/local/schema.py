@@ -30,8 +30,8 @@ CHARS_PER_TOKEN = 2
 class SchemaConstraint:
     """The state of one answer: what may come next (``convgym.llm.local.sampling``)."""
 
-    def __init__(self, matcher: llguidance.LLMatcher) -> None:
-        self._matcher = matcher
+    def __init__(self, matcher: llguidance.LLMatcher, vocabulary: int) -> None:
+        self._matcher, self._vocabulary = matcher, vocabulary
 
     def forced(self) -> tuple[int, ...]:
         tokens = self._matcher.compute_ff_tokens()
@@ -39,7 +39,8 @@ class SchemaConstraint:
         return tuple(tokens)
 
     def allowed(self) -> Tensor:
-        return torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.bool)
+        mask = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.bool)
+        return mask[: self._vocabulary]
 
     def take(self, token: int) -> bool:
         self._matcher.consume_token(token)
@@ -51,11 +52,13 @@ class SchemaGuide:
 
     Args:
         tokenizer: a fast Hugging Face tokenizer.
-        vocabulary: how many logits the model has, which may be more than the tokenizer knows.
+        vocabulary: how many logits the model has, which may be more or fewer than the tokenizer
+            has tokens.
     """
 
     def __init__(self, tokenizer: Any, vocabulary: int) -> None:
-        self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary)
+        self._vocabulary, n = vocabulary, max(vocabulary, len(tokenizer))
+        self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=n)
         self._grammars: dict[str, str] = {}
 
     def constraint(self, schema: Mapping[str, Any], max_tokens: int) -> SchemaConstraint:
@@ -71,7 +74,7 @@ class SchemaGuide:
             if problem := llguidance.LLMatcher.validate_grammar(grammar, self._tokenizer):
                 raise ConvgymError(f"this JSON schema cannot be enforced: {problem}")
             self._grammars[text] = grammar
-        return SchemaConstraint(llguidance.LLMatcher(self._tokenizer, grammar))
+        return SchemaConstraint(llguidance.LLMatcher(self._tokenizer, grammar), self._vocabulary)
 
 
 def _limited(schema: Mapping[str, Any], chars: int) -> dict[str, Any]:

@@ -6,17 +6,23 @@ import hashlib
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import TemplateError
 
 from convgym.errors import ConvgymError
 from convgym.llm.base import ChatAnswer, ChatMessage, ChatRequest, ChatResult
+from convgym.llm.local.chat_template import (
+    named_template,
+    read_frames,
+    render,
+    system_in_first,
+)
 from convgym.llm.local.devices import Dtype, check_dtype, find_device, has_bfloat16
-from convgym.llm.local.loading import load_folder
+from convgym.llm.local.loading import load_folder, refusing
 from convgym.llm.local.sampling import MIN_P, Row, Sampler, Tokens
 from convgym.llm.local.schema import ENFORCED, SchemaGuide
 from convgym.llm.local.smollm2 import NAME, gguf_file, load_smollm2
@@ -24,6 +30,12 @@ from convgym.reasoning import strip_reasoning
 
 CUT = " ... "
 """Stands where a message was cut to fit the model's context."""
+
+_UNKNOWN_CONTEXT = 2048
+"""Tokens that are given to a model of which nothing says how many it reads."""
+
+_TOLERANCE = 1e-2
+"""Largest difference of logits between a batch and a plain forward pass."""
 
 
 class TransformersBackend:
@@ -34,7 +46,9 @@ class TransformersBackend:
     the package ``llguidance`` is installed; without it they are left to the prompt.
 
     A request that does not fit the model's context loses its oldest messages after the
-    instruction, and if need be the middle of the last one.
+    instruction, and if need be the middle of the last one. Chat templates without a system role
+    get the instruction in front of the first message; of several templates, the one called
+    ``default`` is used.
 
     A model is loaded once in a process, however many backends use it.
 
@@ -48,7 +62,8 @@ class TransformersBackend:
             is float32, so that every machine hears much the same.
 
     Raises:
-        ConvgymError: when there is no such model or device, or it has no chat template.
+        ConvgymError: when there is no such model or device, or a model cannot be loaded, has no
+            chat template, or answers otherwise in a batch than alone.
     """
 
     def __init__(
@@ -92,12 +107,12 @@ class _ChatModel:
     def __init__(self, name: str, digest: str, model: Any, tokenizer: Any) -> None:
         self.name, self.digest, self.dtype = name, digest, model.dtype
         self._tokenizer = tokenizer
-        config = model.config.get_text_config()
-        self._context: int = config.max_position_embeddings
-        ends = model.generation_config.eos_token_id
-        ends = ends if isinstance(ends, list) else [ends]
-        self._sampler = Sampler(model.eval(), {tokenizer.eos_token_id, *ends} - {None})
-        self._guide = SchemaGuide(tokenizer, config.vocab_size) if ENFORCED else None
+        self._context = _context(model, tokenizer)
+        self._sampler = Sampler(model.eval(), _ends(model, tokenizer))
+        logits = len(model.get_output_embeddings().weight)
+        # Grammars need the letters of every token, which only fast tokenizers tell.
+        enforced = ENFORCED and tokenizer.is_fast
+        self._guide = SchemaGuide(tokenizer, logits) if enforced else None
         # A seller who says "<|im_end|>" says nothing by it.
         specials = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special]
         self._special = re.compile("|".join(map(re.escape, specials)) or "(?!)")
@@ -153,17 +168,27 @@ class _ChatModel:
         return ids
 
     def _ids(self, messages: Sequence[ChatMessage]) -> Tokens:
-        plain = [{**m, "content": self._special.sub(" ", m["content"])} for m in messages]
-        try:
-            # Models that think aloud before they answer, unless told not to, read the last one.
-            text = self._tokenizer.apply_chat_template(
-                plain, tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
-        except TemplateError as error:
-            raise ConvgymError(
-                f"the chat template of model {self.name!r} refuses a customer's messages: {error}"
-            ) from None
+        plain = [
+            {"role": str(m["role"]), "content": self._special.sub(" ", m["content"])}
+            for m in messages
+        ]
+        refusal = f"the chat template of model {self.name!r} refuses a customer's messages"
+        with refusing(refusal):
+            text = self._render(plain)
         return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _render(self, messages: list[dict[str, str]]) -> str:
+        # Models that think aloud before they answer, unless told not to, read the last option.
+        system = messages[0]["content"].strip() if messages[0]["role"] == "system" else ""
+        try:
+            text = render(self._tokenizer, messages, enable_thinking=False)
+        except Exception:  # templates are programs of strangers
+            if not system:
+                raise
+        else:
+            if system in text:
+                return text
+        return render(self._tokenizer, system_in_first(messages), enable_thinking=False)
 
 
 @lru_cache(maxsize=4)
@@ -179,10 +204,58 @@ def _load(path: str, device: torch.device, dtype: torch.dtype) -> _ChatModel:
             )
         model, tokenizer = load_folder(folder)
         files, name = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]), folder.name
-    if not tokenizer.chat_template:
+    template = named_template(tokenizer)
+    if not template:
         raise ConvgymError(f"model {path!r} has no chat template: use an instruction-tuned model")
+    _check(path, model)
     model = model.to(device=device, dtype=dtype)
-    return _ChatModel(name, _digest(tokenizer.chat_template, files), model, tokenizer)
+    return _ChatModel(name, _digest(template, files), model, tokenizer)
+
+
+def _context(model: Any, tokenizer: Any) -> int:
+    """Return the most tokens that a model reads, as far as anything says it."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    # Tokenizers say 10^30 for "not known".
+    limits = [n for n in (positions, tokenizer.model_max_length) if n and 0 < n < 10**9]
+    return int(limits[0]) if limits else _UNKNOWN_CONTEXT
+
+
+def _ends(model: Any, tokenizer: Any) -> set[int]:
+    """Return the tokens that end an answer: those of the model, and the chat template's own."""
+    ends = getattr(model.generation_config, "eos_token_id", None)
+    found = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+    with suppress(ConvgymError):  # a template need not keep prefixes to be of use here
+        found.add(tokenizer.convert_tokens_to_ids(read_frames(tokenizer).end))
+    return found - {None}
+
+
+@torch.inference_mode()
+def _check(path: str, model: Any) -> None:
+    """Refuse a model that does not answer in a batch, with a cache, as it does alone."""
+    kind = f"model {path!r} of type {model.config.model_type!r} cannot be used as a customer"
+    with refusing(kind, "; use a Llama-like model"):
+        sampler = Sampler(model.eval(), ())
+        logits = len(model.get_output_embeddings().weight)
+        long = tuple(1 + i * 7 % (logits - 1) for i in range(24))
+        # The second time, both begin with what was read.
+        for prompts in ((long[:16], long[:9]), (long, (*long[:9], 1))):
+            rows = [Row(prompt, seed=0, max_tokens=3, temperature=0.0) for prompt in prompts]
+            sampler.sample(rows)
+            difference = max(_short_of_greedy(model, row) for row in rows)
+            if not difference <= _TOLERANCE:  # it may be NaN
+                raise ConvgymError(
+                    f"{kind}: logits in a batch, with a cache, differ by {difference:.2g} from "
+                    "those of a plain forward pass; use a Llama-like model"
+                )
+
+
+def _short_of_greedy(model: Any, row: Row) -> float:
+    """Return by how much a row's tokens are not the likeliest, in a plain forward pass."""
+    ids = torch.tensor([[*row.prompt, *row.answer]], device=model.device)
+    logits = model(input_ids=ids, use_cache=False).logits[0].float()
+    chosen = logits[len(row.prompt) - 1 : -1]
+    taken = chosen.gather(1, ids[0, len(row.prompt) :, None])
+    return float((chosen - taken).max())
 
 
 def _resolved(dtype: Dtype, device: torch.device) -> torch.dtype:
