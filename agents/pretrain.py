@@ -62,7 +62,9 @@ class PretrainConfig:
     max_gradient_norm: float = 1.0
 
 
-def build_tokenizer(texts: Iterator[str] | Sequence[str], vocabulary: int) -> Any:
+def build_tokenizer(
+    texts: Iterator[str] | Sequence[str], vocabulary: int
+) -> PreTrainedTokenizerFast:
     """Return a byte-level BPE tokenizer trained on ``texts``, with the compact format's tokens.
 
     A word has the same id at the start of an utterance as within it, and a number is split from
@@ -87,7 +89,9 @@ def build_tokenizer(texts: Iterator[str] | Sequence[str], vocabulary: int) -> An
     )
 
 
-def build_model(config: PretrainConfig, tokenizer: Any, seed: int) -> PreTrainedModel:
+def build_model(
+    config: PretrainConfig, tokenizer: PreTrainedTokenizerFast, seed: int
+) -> PreTrainedModel:
     """Return an untrained model of the configured shape for a tokenizer."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

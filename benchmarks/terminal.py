@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -23,6 +24,18 @@ _TRAIN = {
     "peft",
     "accelerate",
     "matplotlib",
+}
+
+# What the place where files go may refuse at any time.
+_OF_THE_DISK = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENAMETOOLONG,
+    errno.ENOSPC,
+    errno.EPERM,
+    errno.EROFS,
 }
 
 _KEPT = "\n\t"
@@ -78,6 +91,11 @@ def errors_in_one_line() -> Iterator[None]:
     except BrokenPipeError:  # the reader of our output, `head` say, went away
         sys.stdout = None
         raise SystemExit(0) from None
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        _end(f"{error.strerror}{where}")
 
 
 def _end(message: str, code: int = 2) -> NoReturn:

@@ -64,41 +64,71 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     write_atomically(path, dumps(data, indent=2) + "\n")
 
 
-def check_new_file(path: Path) -> None:
-    """Raise ConvgymError unless a new file can be written at ``path``; its folder is made.
+def check_new_file(path: Path, *, make_folder: bool = False) -> None:
+    """Raise ConvgymError unless a new file can be written at ``path``.
 
     For whoever works long or pays for what will be written there: mistakes are told beforehand.
+    Its folder must exist, or is made.
     """
     if path.exists():
         raise ConvgymError(f"{path} exists and is never overwritten; give another path")
-    _check_folder(path.parent, path)
+    _check_folder(path.parent, path, make=make_folder)
 
 
 def check_new_folder(path: Path) -> None:
     """Raise ConvgymError unless ``path`` can become a new folder, or is an empty one."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConvgymError(f"{path} exists and is never overwritten; give another folder")
-    _check_folder(path, path)
+    _check_folder(path, path, make=True)
 
 
-def _check_folder(folder: Path, wanted: Path) -> None:
-    """Make ``folder`` and try to write into it."""
+def _check_folder(folder: Path, wanted: Path, *, make: bool) -> None:
+    """Try to write into ``folder``, which is made if it may be."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise ConvgymError(f"cannot write to {wanted}: {error.strerror}") from None
 
 
+def part_of(path: Path) -> Path:
+    """Return where a file is written before it is moved into place."""
+    return path.with_name(f".{path.name}.part")
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file under another name, then move it into place."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a file under another name, then move it into place.
+
+    A reader finds the old file or the new one, never a part, also after a power cut. Links are
+    replaced, not followed. Raises OSError when it cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    part = part_of(path)
+    part.unlink(missing_ok=True)  # of an interrupted attempt
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        settle(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def settle(part: Path, path: Path) -> None:
+    """Move a whole file into place, and let the folder's entry reach the disk."""
     part.replace(path)
+    try:
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def dumps(data: Any, indent: int | None = None) -> str:

@@ -10,8 +10,8 @@ The state that is branched is the conversation *and the customer behind it*, wit
 budget and mood. A policy and its Q know the conversation alone, and the best they can know is the
 mean over the customers that could stand behind it. Branched values vary more than that mean:
 correlations with them stay below 1, and errors above 0, for the best of all Q. Averages over many
-states of what a choice is worth (``q_diagnostics.best_of_n``) are fair all the same, as long as the
-choice was made without the hidden state.
+states of what a choice is worth (``best_of_n`` of ``convgym.agents.values.diagnostics``) are fair
+all the same, as long as the choice was made without the hidden state.
 """
 
 from __future__ import annotations

@@ -22,7 +22,18 @@ from convgym.progress import Progress, ProgressCallback, no_progress
 
 @dataclass(frozen=True, slots=True)
 class BestOfN:
-    """Hyperparameters."""
+    """Best of n with distillation: imitate, at every state, the best of n sampled responses.
+
+    With responses a_1 .. a_n to a state s, sampled from the reference, and their scores::
+
+        maximise  E_s log pi(a* | s),   a* = argmax over i of  score(s, a_i)
+
+    The policy stays within ``log n - (n - 1) / n`` nats per response of the reference (Beirami et
+    al. 2024, arXiv 2401.01879): ``samples``, n, is the trust region and matters most.
+
+    Raises:
+        ConvgymError: for fewer than 2 samples.
+    """
 
     samples: int = 4
     """Responses per state, n; at least 2."""

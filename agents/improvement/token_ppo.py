@@ -30,7 +30,22 @@ _PACK = 4
 
 @dataclass(frozen=True, slots=True)
 class TokenPPO:
-    """Hyperparameters. KL divergences are in nats per response, from the reference."""
+    """Token-level PPO on the single-turn problem, the paper's improvement step (arXiv 2511.21638).
+
+    With the ratio rho_t of the new and the sampling probability of response token t, its advantage
+    A_t (of a fresh response: its score less the mean score of its state), and the exact divergence
+    of the token's distribution from the reference's::
+
+        maximise  E_t min(rho_t A_t, clip(rho_t, 1 - clip, 1 + clip) A_t)
+                  - kl_coefficient * E_t KL(pi(. | t), pi_reference(. | t))
+
+    Learns from logged responses first, for ``epochs``, then from ``fresh_steps`` batches of fresh
+    ones. ``learning_rate``, ``fresh_kl_coefficient`` and ``fresh_steps`` matter most. Divergences
+    are all from the reference, in nats per response.
+
+    Raises:
+        ConvgymError: for fewer than 2 fresh samples.
+    """
 
     epochs: int = 0
     """Passes over the logged responses."""

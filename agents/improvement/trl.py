@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import PreTrainedModel
 
 from convgym.agents.improvement.problem import PolicyWatch, SingleTurnProblem, watch_nothing
 from convgym.agents.model.devices import computes_in_bfloat16
@@ -191,9 +192,17 @@ class _TRL(ABC):
 
 @dataclass(frozen=True, slots=True)
 class GRPO(_TRL):
-    """Hyperparameters of group relative policy optimisation (Shao et al. 2024, arXiv 2402.03300).
+    """Group relative policy optimisation, by TRL (Shao et al. 2024, arXiv 2402.03300).
 
-    The divergence is a penalty per token, beside advantages in units of ``scale_rewards``.
+    Of n responses to a state, with scores r_1 .. r_n, every token of response i has the advantage::
+
+        A_i = (r_i - mean(r)) / deviation(r)
+
+    which PPO's clipped objective makes use of, less ``kl_coefficient`` times the divergence per
+    token from the reference. ``learning_rate``, ``kl_coefficient`` and ``steps`` matter most.
+
+    Raises:
+        ConvgymError: for settings that cannot be.
     """
 
     kl_coefficient: float = 0.5
@@ -210,9 +219,17 @@ class GRPO(_TRL):
 
 @dataclass(frozen=True, slots=True)
 class RLOO(_TRL):
-    """Hyperparameters of REINFORCE leave-one-out (Ahmadian et al. 2024, arXiv 2402.14740).
+    """REINFORCE leave-one-out, by TRL (Ahmadian et al. 2024, arXiv 2402.14740).
 
-    The divergence is taken off the score, in whose units ``kl_coefficient`` therefore is.
+    Of n responses to a state, a response's score, less ``kl_coefficient`` times its divergence, is
+    compared with the mean of the others'::
+
+        A_i = r_i - mean over j != i of  r_j
+
+    ``learning_rate``, ``kl_coefficient`` (in units of the score) and ``steps`` matter most.
+
+    Raises:
+        ConvgymError: for settings that cannot be.
     """
 
     normalize_advantages: bool = False
@@ -255,7 +272,7 @@ class _BarredHead(nn.Module):
 
     bars: Tensor
 
-    def __init__(self, head: Any, barred: Tokens) -> None:
+    def __init__(self, head: nn.Linear, barred: Tokens) -> None:
         super().__init__()
         self.head = head
         device = head.weight.device
@@ -276,7 +293,7 @@ class _BarredHead(nn.Module):
         return functional.linear(hidden, self.weight, self.bias)
 
 
-def bar(model: Any, format: ConversationFormat) -> None:
+def bar(model: PreTrainedModel, format: ConversationFormat) -> None:
     """Give a model an output layer that never chooses what the format forbids."""
     head = model.get_output_embeddings()
     model.set_output_embeddings(_BarredHead(head, format.forbidden_ids))
@@ -293,14 +310,14 @@ class _Reporter(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         # A batch's later minibatches have not all of these, the summary at the end has none.
         self._length = logs.get("completions/mean_length", self._length)
-        found = {
+        values = {
             "kl_of_pass": logs["kl"] * self._length if "kl" in logs else None,
             "fresh_score": logs.get("reward"),
             "clip_fraction": logs.get("clip_ratio/region_mean"),
             "entropy": logs.get("entropy"),
         }
-        if found := {name: value for name, value in found.items() if value is not None}:
-            self.metrics |= found
+        if metrics := {name: value for name, value in values.items() if value is not None}:
+            self.metrics |= metrics
             news = Progress("improve", state.global_step, state.max_steps, self.metrics)
             self._progress(news)
             control.should_training_stop |= self.metrics["kl_of_pass"] > self._target_kl

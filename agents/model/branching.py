@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, DynamicCache, PreTrainedModel
+from transformers import AttentionInterface, DynamicCache, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from convgym.agents.model.context import usable_context
@@ -71,7 +71,7 @@ class Branches:
 
     Args:
         network: a ``transformers`` causal language model with plain attention layers only.
-        trunk: the rows' keys and values, from ``reading.read``.
+        trunk: the rows' keys and values, from ``forward.read``.
         rows: (N,) the row of every branch, in ascending order.
         starts: (N,) how many of the row's first tokens the branch sees.
         capacity: most tokens that a branch may have of its own.
@@ -102,7 +102,7 @@ class Branches:
                 f"{capacity} exceed the model's context of {context}: "
                 "use fewer turns, a smaller max_new_tokens or another model"
             )
-        self._network, self._body = network, network.base_model
+        self._network, self._body = network, cast("PreTrainedModel", network.base_model)
         self._device = network.device
         self.capacity = capacity
         layers: Sequence[Any] = trunk.layers
@@ -202,9 +202,9 @@ class Branches:
             if not len(branches) or step + 1 == max_new_tokens:
                 break
             hidden = self.read(branches, token)
-        found = samples(tokens, logprobs, counts)
-        self._unread = [sample.token_ids[-1] for sample in found]
-        return found
+        sampled = samples(tokens, logprobs, counts)
+        self._unread = [sample.token_ids[-1] for sample in sampled]
+        return sampled
 
     def _arrange(self) -> None:
         """Lay out the branches that are reading as a grid, a row of it for each row they leave."""
@@ -227,8 +227,8 @@ class Branches:
         far = self._from_grid(self._to_grid(query) @ keys.mT, query)
         scores = torch.cat([far, query @ key.mT], -1).float()
         weights = scores.masked_fill_(self._unseen, -torch.inf).softmax(-1).to(value.dtype)
-        found = self._from_grid(self._to_grid(weights[..., : self._length]) @ values, query)
-        return found + weights[..., self._length :] @ value
+        attended = self._from_grid(self._to_grid(weights[..., : self._length]) @ values, query)
+        return attended + weights[..., self._length :] @ value
 
     def _to_grid(self, of_branches: Tensor) -> Tensor:
         """Stack the branches' (M, heads, groups, X) by rows: (B, heads, width * groups, X)."""
@@ -255,8 +255,14 @@ def _ranks(groups: Tensor, n: int) -> tuple[Tensor, Tensor]:
     return counts, order - (counts.cumsum(0) - counts)[groups]
 
 
+class _AttentionLayer(Protocol):
+    """What is asked of a model's attention layer."""
+
+    layer_idx: int
+
+
 def _attend(
-    module: Any,
+    module: _AttentionLayer,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -280,17 +286,17 @@ def _attend(
     n, query_heads, _, d = query.shape
     heads = key.shape[1]
     scaled = query * (d**-0.5 if scaling is None else scaling)
-    found = branches.attend(
+    attended = branches.attend(
         module.layer_idx, scaled.view(n, heads, query_heads // heads, d), key, value
     )
-    return found.reshape(n, 1, query_heads, d), None
+    return attended.reshape(n, 1, query_heads, d), None
 
 
 AttentionInterface.register(_ATTENTION, _attend)
 
 
 @contextmanager
-def _attention_of(config: Any) -> Iterator[None]:
+def _attention_of(config: PreTrainedConfig) -> Iterator[None]:
     """Have a body attend by branches."""
     before = config._attn_implementation
     config._attn_implementation = _ATTENTION

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from convgym.errors import ConvgymError
 
@@ -35,7 +35,7 @@ class LoRA:
             )
 
 
-def add_lora(model: Any, lora: LoRA, frozen_dtype: torch.dtype = torch.float32) -> None:
+def add_lora(model: PreTrainedModel, lora: LoRA, frozen_dtype: torch.dtype = torch.float32) -> None:
     """Freeze a model's weights and give it untrained adapters, in place.
 
     Frozen weights are kept in ``frozen_dtype``, adapters are float32.
@@ -64,7 +64,7 @@ def add_lora(model: Any, lora: LoRA, frozen_dtype: torch.dtype = torch.float32) 
             parameter.data = parameter.data.float()
 
 
-def merged(model: Any) -> Any:
+def merged(model: PreTrainedModel) -> PreTrainedModel:
     """Return a model with its adapters added to its weights, in float32: one like any other.
 
     A model without adapters is returned as it is.

@@ -74,7 +74,7 @@ def pack(
     rows: list[tuple[Tokens, list[_Branch]]] = []
     for episode, candidates in conversations:
         branches = [
-            (episode.turns.index(one.turn), one.token_ids, one.token_logprobs) for one in candidates
+            (episode.turns.index(c.turn), c.token_ids, c.token_logprobs) for c in candidates
         ]
         # The last state that is needed ends the row's conversation.
         length = max((start for start, _, _ in branches), default=0)

@@ -184,7 +184,7 @@ def _load(path: str | Path) -> tuple[PreTrainedModel, Any]:
     if not (folder / "config.json").is_file():
         raise ConvgymError(
             f"no model at {str(path)!r}: expected 'default', 'smollm2' or a folder in "
-            "Hugging Face format (make one with `convgym pretrain`)"
+            f"Hugging Face format{_below(folder)}"
         )
     return load_folder(folder)
 
@@ -192,6 +192,14 @@ def _load(path: str | Path) -> tuple[PreTrainedModel, Any]:
 def _on_device(network: PreTrainedModel, device: torch.device) -> PreTrainedModel:
     moved: PreTrainedModel = network.to(device)  # type: ignore[arg-type]  # wrapped untyped
     return moved
+
+
+def _below(folder: Path) -> str:
+    """Return what to do instead: a policy may lie deeper, as in a results folder."""
+    policies = sorted(path.parent for path in folder.glob("**/policy/config.json"))
+    if not policies:
+        return " (make one with `convgym pretrain`)"
+    return f"; did you mean {', '.join(map(str, policies[:4]))}?"
 
 
 def _contents(messages: Sequence[Message]) -> tuple[str, ...]:

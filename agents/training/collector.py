@@ -297,9 +297,7 @@ def _keep(path: Path | None, episodes: Sequence[Episode]) -> None:
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{path.name}")
-    write_log(part, episodes, overwrite=True)
-    part.replace(path)
+    write_log(path, episodes, overwrite=True)
 
 
 def _read_kept(path: Path, seeds: Sequence[int]) -> list[Episode]:

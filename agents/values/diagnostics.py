@@ -199,8 +199,8 @@ def within_state_correlation(
     observed = _mean_known(rows)
     halves = _mean_known(
         [
-            _mean_known(row_correlations(nan_mean(one), nan_mean(other), kind))
-            for one, other in _halves(returns, splits, seed)
+            _mean_known(row_correlations(nan_mean(half), nan_mean(other), kind))
+            for half, other in _halves(returns, splits, seed)
         ]
     )
     if kind == "spearman":
@@ -280,8 +280,9 @@ def best_of_n(predicted: Array, returns: Array, *, splits: int = 20, seed: int =
     gains = _gains(predicted, nan_mean(returns))
     s = len(gains)
     headroom = [
-        (_gains(nan_mean(one), nan_mean(other)) + _gains(nan_mean(other), nan_mean(one))).mean() / 2
-        for one, other in _halves(returns, splits, seed)
+        (_gains(nan_mean(half), nan_mean(other)) + _gains(nan_mean(other), nan_mean(half))).mean()
+        / 2
+        for half, other in _halves(returns, splits, seed)
     ]
     return BestOfN(
         gain=float(gains.mean()),

@@ -186,6 +186,8 @@ def _fit_member(
 
 @dataclass(frozen=True, slots=True)
 class _Targets:
+    """What the heads are fitted to on one conversation."""
+
     returns: Sequence[float]
     """The lambda-return of every turn."""
     differences: Sequence[float] = ()

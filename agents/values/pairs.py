@@ -21,11 +21,16 @@ def token_pairs(
     """
     prompts: list[Tokens] = []
     spelt: list[Tokens] = []
-    for state, ones in zip(states, responses, strict=True):
+    for state, candidates in zip(states, responses, strict=True):
         tokens = tokenise(state.episode, format)
         prompt = tokens.ids[: tokens.turns.index(state.turn)]
-        for one in ones:
-            own = one.token_ids is not None and format.decode(one.token_ids) == one.text
+        for response in candidates:
             prompts.append(prompt)
-            spelt.append(one.token_ids if own and one.token_ids else format.response(one.text))
+            spelt.append(_spelt(response, format))
     return prompts, spelt
+
+
+def _spelt(response: Response, format: ConversationFormat) -> Tokens:
+    """Return a response's own tokens where they spell its text in this format, else others."""
+    ids = response.token_ids
+    return ids if ids and format.decode(ids) == response.text else format.response(response.text)

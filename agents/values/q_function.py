@@ -13,7 +13,7 @@ heads, and has two opinions of a response:
 
 A score mixes both (``imagined``): against true values, either alone is worse (docs/log.md).
 
-Q may be an ensemble, fitted crosswise (``q_fitting``): a model that has seen how a conversation
+Q may be an ensemble, fitted crosswise (``fitting``): a model that has seen how a conversation
 ended cannot judge what its responses gained. For responses that nobody gave, opinions
 are combined.
 """
@@ -37,7 +37,19 @@ from convgym.errors import ConvgymError
 
 @dataclass(frozen=True, slots=True)
 class QFunctionConfig:
-    """How Q is fitted. Symbols as in the module's text."""
+    """How the multi-turn action value Q(s, a) is fitted and asked.
+
+    Asked for a score, a member mixes two opinions of a response a to a state s::
+
+        Q(s, a) = (1 - imagined) * Q_direct(s, a) + imagined * mean over sampled replies of  V(s')
+
+    with Q_direct off its value head, or V + A off two heads (``form``). It is fitted to the
+    lambda-returns of a log (``return_lambda``), and to the customer's words (``reply_weight``).
+    ``imagined``, ``epochs``, ``folds`` and ``learning_rate`` matter most.
+
+    Raises:
+        ConvgymError: for settings that cannot be.
+    """
 
     form: Literal["direct", "dueling"] = "direct"
     loss: Literal["bce", "mse"] = "bce"
@@ -203,7 +215,11 @@ class QFunction(nn.Module):
 
 
 class QEnsemble(nn.Module):
-    """One QFunction for each fold of the log.
+    """Q(s, a) of Iterative PPO (arXiv 2511.21638, Obs. 2): one member for each fold of a log.
+
+    Cross-fitted (Chernozhukov et al. 2018): a member is fitted to all folds but its own, so that
+    what is logged is judged by one that has not seen how it ended. Opinions of responses that
+    nobody gave are combined (``QFunctionConfig.combine``). Fit it with ``fitting.fit``.
 
     Args:
         model: the language model that every member copies.

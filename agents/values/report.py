@@ -18,6 +18,7 @@ from convgym.agents.values.diagnostics import (
     Shuffle,
     Spread,
 )
+from convgym.datafiles import plain
 from convgym.errors import ConvgymError
 from convgym.statistics import nan_mean
 
@@ -64,8 +65,8 @@ class QReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, lists and dicts, fit for JSON; None for what is not a number."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
+        numbers: dict[str, Any] = plain(asdict(self))
+        return numbers
 
     def __str__(self) -> str:
         true, fitted, error, best = (
@@ -83,9 +84,10 @@ class QReport:
             f"sd across     true {true.across:.3f}, fitted {fitted.across:.3f}",
             f"sd within     true {true.within:.3f}, fitted {fitted.within:.3f}",
             *(
-                f"{name:13} {one.observed:.3f} within states, corrected {one.corrected:.3f} "
-                f"(reliability {one.reliability:.3f}, {one.states} states)"
-                for name, one in (
+                f"{name:13} {correlation.observed:.3f} within states, corrected "
+                f"{correlation.corrected:.3f} "
+                f"(reliability {correlation.reliability:.3f}, {correlation.states} states)"
+                for name, correlation in (
                     ("pearson", self.pearson),
                     ("spearman", self.spearman),
                     ("kendall", self.kendall),
@@ -130,7 +132,7 @@ def q_report(
         v_returns: (S, Rv) returns where the policy chose the response; None for the mean of true Q
             over the responses.
         lengths: (S, K) of the responses, in tokens or words.
-        shuffle: result of ``q_diagnostics.action_shuffle``.
+        shuffle: result of ``diagnostics.action_shuffle``.
         seed: of random splits and draws.
 
     Raises:
@@ -138,26 +140,12 @@ def q_report(
             Q_hat that is not finite.
     """
     predicted, returns = np.asarray(q_hat, float), np.asarray(q_returns, float)
-    if returns.ndim != 3 or predicted.shape != returns.shape[:2]:
-        raise ConvgymError(
-            "expected q_hat (S, K) and q_returns (S, K, R), got shapes "
-            f"{predicted.shape} and {returns.shape}"
-        )
     v_fitted = predicted.mean(1) if v_hat is None else np.asarray(v_hat, float)
     v_rolled = None if v_returns is None else np.asarray(v_returns, float)
-    for name, values, shape in (
-        ("v_hat", v_fitted, predicted.shape[:1]),
-        ("v_returns", v_rolled, predicted.shape[:1]),
-        ("lengths", None if lengths is None else np.asarray(lengths), predicted.shape),
-    ):
-        if values is not None and values.shape[: len(shape)] != shape:
-            raise ConvgymError(f"expected {name} of shape {shape}, got {values.shape}")
-    if not (np.isfinite(predicted).all() and np.isfinite(v_fitted).all()):
-        raise ConvgymError("q_hat and v_hat must be finite numbers, got NaN or infinity")
+    sizes = None if lengths is None else np.asarray(lengths, float)
+    _check(predicted, returns, v_fitted, v_returns=v_rolled, lengths=sizes)
 
-    kept = (np.isfinite(returns).sum(-1) >= 2).all(1)
-    if v_rolled is not None:
-        kept &= np.isfinite(v_rolled).sum(-1) >= 2
+    kept = _known(returns, v_rolled)
     predicted, returns, v_fitted = predicted[kept], returns[kept], v_fitted[kept]
     if len(predicted) < 2 or predicted.shape[1] < 2:
         raise ConvgymError(
@@ -191,21 +179,34 @@ def q_report(
         error=measure.q_error(predicted, returns, seed=seed),
         best_of_n=measure.best_of_n(predicted, returns, seed=seed),
         length_correlation=(
-            math.nan
-            if lengths is None
-            else measure.length_correlation(predicted, np.asarray(lengths, float)[kept])
+            math.nan if sizes is None else measure.length_correlation(predicted, sizes[kept])
         ),
         shuffle=shuffle,
     )
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _check(predicted: Array, returns: Array, v_fitted: Array, **others: Array | None) -> None:
+    """Raise ConvgymError for shapes that do not fit together, or a fit that is not finite.
+
+    Beside predictions (S, K), returns (S, K, R) and V (S,) there are ``v_returns`` (S, ...) and
+    ``lengths`` (S, K), or None.
+    """
+    if returns.ndim != 3 or predicted.shape != returns.shape[:2]:
+        raise ConvgymError(
+            "expected q_hat (S, K) and q_returns (S, K, R), got shapes "
+            f"{predicted.shape} and {returns.shape}"
+        )
+    for name, values in {"v_hat": v_fitted, **others}.items():
+        shape = predicted.shape if name == "lengths" else predicted.shape[:1]
+        if values is not None and values.shape[: len(shape)] != shape:
+            raise ConvgymError(f"expected {name} of shape {shape}, got {values.shape}")
+    if not (np.isfinite(predicted).all() and np.isfinite(v_fitted).all()):
+        raise ConvgymError("q_hat and v_hat must be finite numbers, got NaN or infinity")
+
+
+def _known(returns: Array, v_returns: Array | None) -> NDArray[np.bool_]:
+    """Return of which states (S,) every response, and the value, has two rollouts at least."""
+    known: NDArray[np.bool_] = (np.isfinite(returns).sum(-1) >= 2).all(1)
+    if v_returns is not None:
+        known &= np.isfinite(v_returns).sum(-1) >= 2
+    return known

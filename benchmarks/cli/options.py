@@ -152,6 +152,6 @@ def read_settings(items: Iterable[str]) -> list[tuple[str, Any]]:
 def _value(text: str) -> Any:
     try:
         value = json.loads(text, parse_constant=str)
-    except ValueError:
+    except (ValueError, RecursionError):
         return findable(text)
     return text if isinstance(value, (dict, list)) else value

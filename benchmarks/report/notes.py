@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from convgym.benchmarks.runs.redaction import redacted
 from convgym.benchmarks.runs.result import MAX_EXCLUDED_SHARE
 from convgym.benchmarks.runs.scores import Score
 
 
 def notes(
-    scores: Sequence[Score], episodes: int, evaluation: Mapping[str, Any] | None = None
+    scores: Sequence[Score],
+    episodes: int,
+    evaluation: Mapping[str, Any] | None = None,
+    missing: Sequence[str] = (),
 ) -> list[str]:
     """Return what must be said of a run's scores.
 
@@ -18,9 +23,16 @@ def notes(
         scores: of everybody.
         episodes: evaluation conversations of each row.
         evaluation: options of the environment that were others when everybody was judged.
+        missing: who has no row yet, or no longer.
     """
-    text = [f"Everybody was judged on the same {episodes:,} customers, never met in training."]
-    text += _intervals(scores) + _starts(scores)
+    text = []
+    if missing:
+        text.append(
+            f"THIS RUN IS NOT WHOLE: {', '.join(missing)} missing. The same `convgym bench` makes"
+            " what is missing."
+        )
+    text.append(f"Everybody was judged on the same {episodes:,} customers, never met in training.")
+    text += _nobody_sold(scores) + _intervals(scores) + _starts(scores)
     if any(score.acceptance for score in scores):
         text.append(
             "Everybody's words were suggestions to a business; accepted are those that it sent"
@@ -29,9 +41,28 @@ def notes(
     text += _failures(scores)
     text += [f"{score.name}: {note}." for score in scores for note in score.notes]
     if evaluation:
-        changes = ", ".join(f"{name} {value}" for name, value in evaluation.items())
+        changes = ", ".join(f"{name} {value}" for name, value in redacted(evaluation).items())
         text.append(f"Judged under other conditions than those of training: {changes}.")
     return text
+
+
+def _nobody_sold(scores: Sequence[Score]) -> list[str]:
+    """Say loudly that there was nothing to learn from, where there was not."""
+    valid = [score for score in scores if not math.isnan(score.conversion.value)]
+    learners = [score for score in valid if score.kind != "seller"]
+    if any(score.conversion.value > 0 for score in learners or valid) or not valid:
+        return []
+    if not learners:
+        return [
+            "NOBODY SOLD ANYTHING: either no seller here fits this customer and shop, or this"
+            " customer never buys."
+        ]
+    others = any(score.conversion.value > 0 for score in valid)
+    hint = "others sell to it" if others else "nor did anybody else; does it ever buy?"
+    return [
+        "NO AGENT SOLD ANYTHING, before training or after: start and agents do not fit this"
+        f" customer or shop ({hint}). Pretrain a start for it, or use a model that can talk to it."
+    ]
 
 
 def _intervals(scores: Sequence[Score]) -> list[str]:

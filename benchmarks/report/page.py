@@ -12,6 +12,7 @@ from string import Template
 from typing import Any
 
 from convgym.benchmarks.report.rows import columns
+from convgym.benchmarks.runs.redaction import redacted
 from convgym.benchmarks.runs.scores import Score
 from convgym.benchmarks.runs.suites import Job
 from convgym.conversation import Episode, Message
@@ -37,6 +38,7 @@ def page(
     samples: Sequence[tuple[Job, Sequence[Episode]]],
 ) -> str:
     """Return the page: picture (PNG), table, notes, sample conversations of each job, manifest."""
+    manifest = redacted(manifest)
     run, suite = manifest["run"], manifest["run"]["suite"]
     machine = manifest["starts"][-1]["machine"]
     started = _time(manifest["starts"][0]["time"])

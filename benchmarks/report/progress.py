@@ -38,7 +38,7 @@ class Display:
         self._stage = ""
         self._job_start = self._stage_start = self._last_line = clock()
         self._bars = Progress(
-            TextColumn("{task.description}", table_column=None),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=32),
             TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[left]}", style="cyan"),

@@ -8,14 +8,21 @@ from pathlib import Path
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from convgym.benchmarks.report.notes import notes
 from convgym.benchmarks.report.page import page, read_samples
 from convgym.benchmarks.report.plot import learning_curves
 from convgym.benchmarks.report.rows import columns
-from convgym.benchmarks.runs.folder import read_manifest, read_results, read_rows
+from convgym.benchmarks.runs.reading import (
+    missing_rows,
+    read_curves,
+    read_manifest,
+    read_results,
+)
 from convgym.benchmarks.runs.scores import Score, scores
 from convgym.datafiles import write_atomically
+from convgym.errors import ConvgymError
 
 
 @dataclass(frozen=True)
@@ -33,13 +40,26 @@ def write_report(folder: Path) -> Written:
 
     The picture is ``learning_curves.png``, or ``ladder.png`` of a run without agents.
 
-    Raises ConvgymError when the folder holds no results or they are damaged.
+    Raises ConvgymError when the folder holds no results, they are damaged, or the folder cannot
+    be written.
     """
+    try:
+        return _write(folder)
+    except OSError as error:
+        raise ConvgymError(f"cannot write the report into {folder}: {error.strerror}") from None
+
+
+def _write(folder: Path) -> Written:
     manifest, results = read_manifest(folder), read_results(folder)
     suite = manifest["run"]["suite"]
     ranking = scores(results)
     # Runs of earlier versions lack the evaluation's own conditions.
-    sentences = notes(ranking, suite["evaluation_episodes"], suite.get("evaluation"))
+    sentences = notes(
+        ranking,
+        suite["evaluation_episodes"],
+        suite.get("evaluation"),
+        missing_rows(manifest, results),
+    )
     picture = _picture(folder, ranking)
     samples = read_samples(folder, [result.job for result in results])
     path = folder / "report.html"
@@ -53,7 +73,7 @@ def _picture(folder: Path, ranking: Sequence[Score]) -> Path | None:
     learnt = any(score.kind == "agent" for score in ranking)
     path = folder / ("learning_curves.png" if learnt else "ladder.png")
     try:
-        content = learning_curves(ranking, read_rows(folder / "curves.jsonl"))
+        content = learning_curves(ranking, read_curves(folder))
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
@@ -72,6 +92,6 @@ def table(scores: Sequence[Score]) -> Table:
     for score, row in zip(scores, rows, strict=True):
         if previous and previous != score.kind:
             shown.add_section()
-        shown.add_row(*row, style="bold" if score.kind == "agent" else None)
+        shown.add_row(*map(Text, row), style="bold" if score.kind == "agent" else None)
         previous = score.kind
     return shown

@@ -10,54 +10,62 @@
     agents/*/             an agent's checkpoints
     agents/*/policy/      the policy that was evaluated
 
-Scores, table, picture and page are pure functions of these files.
+Scores, table, picture and page are pure functions of these files. They are read by ``reading.py``.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
 
 from convgym.benchmarks.provenance import now
-from convgym.benchmarks.runs.manifest import FORMAT
-from convgym.benchmarks.runs.result import _LETTERS, Result
+from convgym.benchmarks.runs.identity import first_difference
+from convgym.benchmarks.runs.reading import missing_rows, read_manifest, read_results, read_rows
+from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.suites import Job
-from convgym.conversation import OUTCOMES, Episode
-from convgym.datafiles import dumps, write_atomically, write_json
+from convgym.conversation import Episode
+from convgym.datafiles import dumps, part_of, write_atomically, write_json
 from convgym.errors import ConvgymError
 from convgym.logs import write_log
 
-_LOCK = ".lock"
+__all__ = ["ResultsFolder", "read_manifest", "read_results", "read_rows"]
 
-assert set(_LETTERS) == set(OUTCOMES)
+_LOCK = ".lock"
 
 
 class ResultsFolder:
-    """A folder that one run writes, opened for a new run or to go on with an unfinished one."""
+    """A folder that one run writes, opened for a new run or to go on with an unfinished one.
+
+    ``complete`` says that the folder holds this very run, finished and whole: nothing is to be
+    done. A finished run that lost a row is unfinished.
+    """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
         """Open ``path`` for the run of ``manifest``.
 
-        Raises ConvgymError when the folder holds a finished run, an unfinished run of other
-        settings or code, files of another kind, or a run that is still being written.
+        Raises ConvgymError when the folder holds a run of other settings, an unfinished one of
+        other code, files of another kind, links, damage, or a run that is still being written.
         """
         self.path = path
-        try:
+        self.complete = False
+        with _told(path):
             path.mkdir(parents=True, exist_ok=True)
-            if not (path / "manifest.json").exists() and {e.name for e in path.iterdir()} - {_LOCK}:
+            own = {_LOCK, part_of(path / "manifest.json").name}
+            names = {entry.name for entry in path.iterdir()}
+            if "manifest.json" not in names and names - own:
                 raise ConvgymError(
                     f"{path} is not empty and holds no results; give another --output"
                 )
+            _refuse_links(path)
             self._lock = _lock(path)
             try:
                 self._manifest = self._open(dict(manifest))
             except BaseException:
                 self._lock.close()
                 raise
-        except OSError as error:
-            raise ConvgymError(f"cannot write to {path}: {error.strerror}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -71,20 +79,20 @@ class ResultsFolder:
             write_json(self.path / "manifest.json", manifest)
             return manifest
         earlier = read_manifest(self.path)
-        if earlier["finished"]:
-            raise ConvgymError(
-                f"{self.path} holds a finished run of {earlier['finished']}, which is never"
-                " overwritten; give another --output (or see it with"
-                f" `convgym report {self.path}`)"
-            )
-        # Through JSON, so that tuples and lists compare equal.
-        change = _first_difference(earlier["run"], json.loads(dumps(manifest["run"])))
+        finished = earlier["finished"]
+        whole = finished and not missing_rows(earlier, self.results())
+        change = first_difference(earlier["run"], manifest["run"], settings_only=bool(whole))
         if change:
+            state = f"a run that was finished at {finished}" if finished else "an unfinished run"
             raise ConvgymError(
-                f"{self.path} holds an unfinished run with {change}; give another --output, or"
-                " go back to its settings to resume it"
+                f"{self.path} holds {state}, with {change}, and is never overwritten; give another"
+                f" --output, go back to its settings, or see it with `convgym report {self.path}`"
             )
+        if whole:
+            self.complete = True
+            return earlier
         earlier["starts"].extend(manifest["starts"])
+        earlier["finished"] = None
         write_json(self.path / "manifest.json", earlier)
         return earlier
 
@@ -104,64 +112,50 @@ class ResultsFolder:
         training: Iterable[Mapping[str, Any]] = (),
         samples: Sequence[Episode] = (),
     ) -> None:
-        """Write all of one job; its row in ``results.jsonl`` comes last and marks it as done."""
+        """Write all of one job; its row in ``results.jsonl`` comes last and marks it as done.
+
+        Raises ConvgymError when the disk is full or the folder cannot be written any more.
+        """
         job = result.job
-        conversations = self.path / "conversations"
-        conversations.mkdir(exist_ok=True)
-        write_log(conversations / f"{job.label}.jsonl", samples, overwrite=True)
-        _replace_rows(self.path / "curves.jsonl", job, curve)
-        _replace_rows(self.path / "training.jsonl", job, training)
-        _replace_rows(self.path / "results.jsonl", job, [result.to_row()])
+        with _told(self.path):
+            conversations = self.path / "conversations"
+            conversations.mkdir(exist_ok=True)
+            write_log(conversations / f"{job.label}.jsonl", samples, overwrite=True)
+            _replace_rows(self.path / "curves.jsonl", job, curve)
+            _replace_rows(self.path / "training.jsonl", job, training)
+            _replace_rows(self.path / "results.jsonl", job, [result.to_row()])
 
     def finish(self) -> None:
         """Mark the run as complete: from here on the folder is only read."""
         self._manifest["finished"] = now()
-        write_json(self.path / "manifest.json", self._manifest)
+        with _told(self.path):
+            write_json(self.path / "manifest.json", self._manifest)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return a run's manifest; raises ConvgymError when there is none or it is damaged."""
-    path = folder / "manifest.json"
+_GOES_ON = "rows that are done stay, and the same command goes on from there"
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell in one line why a folder cannot be written."""
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = manifest["format"]
-    except OSError:
-        raise ConvgymError(f"{folder} holds no results: there is no {path.name}") from None
-    except (ValueError, KeyError, TypeError):
-        raise ConvgymError(f"{path} is not a manifest of convgym bench") from None
-    if version != FORMAT:
-        raise ConvgymError(f"{path} has format {version}, this version reads format {FORMAT}")
-    return manifest
+        yield
+    except OSError as error:
+        reason = f"cannot write to {path}: {error.strerror or type(error).__name__}"
+        raise ConvgymError(f"{reason}; {_GOES_ON}") from None
+    except ConvgymError as error:  # of the log
+        raise ConvgymError(f"{error}; {_GOES_ON}") from None
 
 
-def read_results(folder: Path) -> list[Result]:
-    """Return the rows of ``results.jsonl``; raises ConvgymError when one is damaged."""
-    try:
-        return [Result.from_row(row) for row in read_rows(folder / "results.jsonl")]
-    except (KeyError, TypeError) as error:
-        raise ConvgymError(f"{folder / 'results.jsonl'} has a row without {error}") from None
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a JSONL file, none if there is no file.
-
-    A last line that was cut off while being written is dropped. Raises ConvgymError, naming the
-    line, when another one does not parse.
-    """
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line) if line else None
-        except ValueError:
-            row = None
-        if isinstance(row, dict):
-            rows.append(row)
-        elif number < len(lines):
-            raise ConvgymError(f"{path} is damaged at line {number}")
-    return rows
+def _refuse_links(folder: Path) -> None:
+    """Raise ConvgymError for a link inside a folder: writing would change what lies elsewhere."""
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            if (path := Path(place, name)).is_symlink():
+                raise ConvgymError(
+                    f"{path} is a link to {os.readlink(path)}, and links inside a results folder"
+                    " are not followed; replace it by what it leads to, or give another --output"
+                )
 
 
 def _replace_rows(path: Path, job: Job, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -172,25 +166,10 @@ def _replace_rows(path: Path, job: Job, rows: Iterable[Mapping[str, Any]]) -> No
     write_atomically(path, "".join(f"{line}\n" for line in lines))
 
 
-def _first_difference(earlier: Any, later: Any, name: str = "") -> str | None:
-    """Say where two settings first differ, or return None when they are equal."""
-    if earlier == later:
-        return None
-    if isinstance(earlier, dict) and isinstance(later, dict):
-        for key in dict.fromkeys([*earlier, *later]):
-            path = f"{name}.{key}" if name else key
-            if key not in earlier or key not in later:
-                here, there = earlier.get(key, "nothing"), later.get(key, "nothing")
-                return f"{path} = {here}, not {there}"
-            change = _first_difference(earlier[key], later[key], path)
-            if change:
-                return change
-    return f"{name} = {earlier}, not {later}"
-
-
 def _lock(folder: Path) -> IO[str]:
     """Hold the folder for this process, where the system can; the lock ends with the process."""
-    file = (folder / _LOCK).open("w")
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    file = os.fdopen(os.open(folder / _LOCK, flags, 0o644), "w")
     try:
         import fcntl
 

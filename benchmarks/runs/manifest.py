@@ -8,15 +8,18 @@ from typing import Any
 
 import convgym
 from convgym.benchmarks.provenance import commit, machine, now, versions
+from convgym.benchmarks.runs.redaction import redacted
+from convgym.benchmarks.runs.schema import FORMAT
 from convgym.benchmarks.runs.suites import Suite
 from convgym.secrets import check_options
 
-FORMAT = 1
-"""Version of the results folder's layout."""
-
 
 def make_manifest(
-    suite: Suite, seed: int, configs: Mapping[str, Mapping[str, Any]]
+    suite: Suite,
+    seed: int,
+    configs: Mapping[str, Mapping[str, Any]],
+    content: Mapping[str, Any] | None = None,
+    starts: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the manifest of a run that starts now.
 
@@ -24,9 +27,12 @@ def make_manifest(
         suite: what is run, in full.
         seed: the seed of the run.
         configs: the whole config of each agent, overrides included.
+        content: digests of what the run reads, see ``identity.content``.
+        starts: the name of each agent's start.
 
     ``run`` is what must be equal for a run to be resumed; ``starts`` gets one entry, with the time
-    (UTC) and the machine; ``finished`` is null until the last row is written.
+    (UTC) and the machine; ``finished`` is null until the last row is written. Secrets of objects
+    are left out.
 
     Raises:
         ConvgymError: for a secret among the environment's arguments, which would be written down.
@@ -36,9 +42,11 @@ def make_manifest(
     return {
         "format": FORMAT,
         "run": {
-            "suite": asdict(suite),
+            "suite": redacted(asdict(suite)),
             "seed": seed,
-            "agents": {name: dict(config) for name, config in configs.items()},
+            "agents": {name: redacted(config) for name, config in configs.items()},
+            "starts": dict(starts or {}),
+            "content": dict(content or {}),
             "convgym": convgym.__version__,
             "commit": commit(),
             "versions": versions(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,15 @@ from typing import Any
 from convgym.benchmarks.runs import executor
 from convgym.benchmarks.runs.executor import Outcome, Task
 from convgym.benchmarks.runs.folder import ResultsFolder
+from convgym.benchmarks.runs.identity import content
 from convgym.benchmarks.runs.manifest import make_manifest
 from convgym.benchmarks.runs.parts import Parts, default_parts
 from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.starts import Start, starts_of
 from convgym.benchmarks.runs.suites import Job, Suite, jobs
+from convgym.errors import ConvgymError
 from convgym.progress import Progress, ProgressCallback
+from convgym.shop.catalog import refuse_held_out
 
 Executor = Callable[[Task, ProgressCallback], Outcome]
 """What does a job: ``executor.execute``, or something that has it done elsewhere."""
@@ -49,23 +52,29 @@ def run_suite(
     Everybody meets the same evaluation customers, whom no training run meets. Rows that are done
     are kept; an agent interrupted in training goes on from its own checkpoints.
 
-    Returns the rows in the suite's order. Raises ConvgymError for names that are not known, for a
-    folder that cannot take this run (see ``ResultsFolder``) and for an agent that reports more
-    conversations than its budget.
+    Of a run that is finished and whole nothing is done again.
+
+    Returns the rows in the suite's order. Raises ConvgymError for names that are not known, nobody
+    to compare, a catalogue that agents must not train on, a folder that cannot take this run (see
+    ``ResultsFolder``) and an agent that reports more conversations than its budget.
     """
     parts = parts or default_parts()
+    _check(suite)
     configs = _configs(suite, parts)
     starts = starts_of(configs)
     starts_by_name = {start.name: start for start in starts.values()}
     todo = tuple(jobs(suite, seed, starts=list(starts_by_name)))
-    with ResultsFolder(output, make_manifest(suite, seed, configs)) as folder:
+    _check_labels(todo)
+    names = {agent: start.name for agent, start in starts.items()}
+    manifest = make_manifest(suite, seed, configs, content(suite, configs), names)
+    with ResultsFolder(output, manifest) as folder:
         done = {result.job: result for result in folder.results()}
         remaining = tuple(job for job in todo if job not in done)
         for position, job in enumerate(remaining):
             teller = _Teller(job, todo, remaining[position:], progress)
             start = _start(job, starts, starts_by_name)
             task = Task(suite, job, seed, parts, folder.agent_folder(job), start)
-            outcome = execute(task, teller.tell)
+            outcome = _done(task, execute, teller.tell)
             folder.add(
                 outcome.result,
                 curve=outcome.curve,
@@ -74,8 +83,40 @@ def run_suite(
             )
             done[job] = outcome.result
             teller.finish(outcome.result)
-        folder.finish()
+        if not folder.complete:
+            folder.finish()
     return [done[job] for job in todo]
+
+
+def _check(suite: Suite) -> None:
+    """Raise ConvgymError for what can be known to be wrong before anything is made."""
+    if not suite.sellers and not suite.agents:
+        raise ConvgymError("there is nobody to compare: name a seller or an agent")
+    if suite.agents:
+        refuse_held_out(suite.environment)
+
+
+def _check_labels(todo: Sequence[Job]) -> None:
+    """Raise ConvgymError if two jobs would write the same files."""
+    jobs_by_label: dict[str, Job] = {}
+    for job in todo:
+        other = jobs_by_label.setdefault(job.label, job)
+        if other != job:
+            raise ConvgymError(
+                f"{other.kind} {other.name!r} and {job.kind} {job.name!r} would both be kept as"
+                f" {job.label!r}: compare them in two runs"
+            )
+
+
+def _done(task: Task, execute: Executor, progress: ProgressCallback) -> Outcome:
+    """Have a job done."""
+    try:
+        return execute(task, progress)
+    except EOFError:  # typer would take it for the end of somebody's input
+        raise ConvgymError(
+            f"a file in {task.folder} ends too early; delete that folder, and the same command"
+            " trains the agent anew"
+        ) from None
 
 
 def _configs(suite: Suite, parts: Parts) -> dict[str, dict[str, Any]]:

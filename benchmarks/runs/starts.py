@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from convgym.benchmarks.runs.suites import START
 
+_ODD = re.compile(r"[^\w.+ -]")
+_LONGEST_NAME = 60
 _LONGEST = 16
 """Letters of a setting's value that are shown in a start's name."""
 
@@ -61,10 +64,12 @@ def starts_of(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Start]:
 
 def _name(settings: Mapping[str, Any]) -> str:
     """Return a name that tells in what these settings differ from the usual ones."""
-    name = START if settings["model"] == USUAL["model"] else Path(settings["model"]).name
+    folder = _ODD.sub("-", Path(settings["model"]).name)[:_LONGEST_NAME]
+    name = START if settings["model"] == USUAL["model"] else folder or "model"
     for field in ("temperature", "max_new_tokens", "system_message"):
         value = settings[field]
         if value != USUAL[field]:
             shown = str(value)
-            name += f" {field}={shown}" if len(shown) <= _LONGEST else f" other-{field}"
+            short = len(shown) <= _LONGEST and not _ODD.search(shown)
+            name += f" {field}={shown}" if short else f" other-{field}"
     return name

@@ -27,7 +27,7 @@ class Study:
 
     def __init__(self, path: Path | None, **facts: Any) -> None:
         if path is not None:
-            check_new_file(path)
+            check_new_file(path, make_folder=True)
         self.path = path
         # Taken now: a commit during hours of measuring is not what was measured.
         self.facts: dict[str, Any] = {**provenance(), **facts}

@@ -25,7 +25,9 @@ from rich.table import Table
 
 import convgym
 from convgym.benchmarks.provenance import commit, machine, now, versions
-from convgym.benchmarks.runs.manifest import FORMAT
+from convgym.benchmarks.runs.redaction import redacted
+from convgym.benchmarks.runs.schema import FORMAT
+from convgym.benchmarks.terminal import printable
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.suite import CHECKS, Outcome, Plan
 from convgym.benchmarks.validation.verdicts import (
@@ -38,7 +40,7 @@ from convgym.benchmarks.validation.verdicts import (
     value,
 )
 from convgym.conversation import render
-from convgym.datafiles import dumps, plain, write_atomically
+from convgym.datafiles import check_new_folder, dumps, plain, write_atomically
 from convgym.errors import ConvgymError
 from convgym.secrets import check_options
 from convgym.statistics import Estimate
@@ -58,13 +60,13 @@ def make_manifest(subject: Subject, planned: Plan) -> dict[str, Any]:
     Raises ConvgymError for a secret among the subject's options, which would be written down.
     """
     check_options(subject.environment)
-    customer = subject.customer if isinstance(subject.customer, str) else repr(subject.customer)
+    customer = str(redacted(subject.customer))
     return {
         "format": FORMAT,
         "run": {
             "customer": customer,
             "fingerprint": subject.fingerprint,
-            "environment": plain(subject.environment),
+            "environment": redacted(plain(subject.environment)),
             "catalog": subject.catalog.name,
             "conversations_each": subject.conversations,
             "seed": subject.seed,
@@ -80,11 +82,8 @@ def make_manifest(subject: Subject, planned: Plan) -> dict[str, Any]:
 
 
 def check_output(folder: Path) -> None:
-    """Raise ConvgymError unless a validation can be stored here: nothing is overwritten."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConvgymError(
-            f"{folder} exists and is never overwritten; give another folder with --output"
-        )
+    """Raise ConvgymError unless a validation can be stored here; its folder is made."""
+    check_new_folder(folder)
 
 
 def store(folder: Path, manifest: Mapping[str, Any], outcome: Outcome) -> Path:
@@ -176,7 +175,7 @@ def table(findings: Sequence[Finding]) -> Table:
     for finding in findings:
         colour = _COLOURS[finding.status]
         status = f"[{colour}]{finding.status}[/]"
-        shown.add_row(finding.check, status, escape(finding.summary))
+        shown.add_row(finding.check, status, escape(printable(finding.summary)))
     return shown
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from convgym.benchmarks.report.progress import stages
+from convgym.benchmarks.terminal import printable
 from convgym.benchmarks.validation import report
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.suite import get_checks, plan, validate
@@ -17,6 +18,11 @@ from convgym.progress import Progress, ProgressCallback
 
 _PLAIN_EVERY = 20.0
 """Seconds between two lines of progress where there is no terminal for a bar."""
+
+
+def say(console: Console, text: str) -> None:
+    """Print text that customers or servers had a hand in, harmlessly."""
+    console.print(printable(text), markup=False, highlight=False)
 
 
 class _Whole:
@@ -66,8 +72,8 @@ def run(
     written = report.store(folder, manifest, outcome)
     out.print(report.table(outcome.findings))
     if show:
-        out.print(report.transcripts(outcome.findings), markup=False, highlight=False)
+        say(out, report.transcripts(outcome.findings))
     for reason in outcome.reasons[:3]:
-        out.print(f"the backend failed: {reason}", markup=False, highlight=False)
-    out.print(f"\n{report.verdict(outcome.findings)}\nreport    {written}", highlight=False)
+        say(out, f"the backend failed: {reason}")
+    say(out, f"\n{report.verdict(outcome.findings)}\nreport    {written}")
     return outcome.findings

@@ -159,7 +159,8 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     whole, news, market = make(name), list[Progress](), Market()
 
     def collector(**changes: Any) -> Collector:
-        options = {"conversations": BUDGET, "seed": 4, "environment": {"customer": market}}
+        options: dict[str, Any] = {"conversations": BUDGET, "seed": 4}
+        options["environment"] = {"customer": market}
         return Collector(**options | changes)
 
     report = whole.train(collector(), folder=tmp_path / "a", progress=news.append)

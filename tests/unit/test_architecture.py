@@ -220,10 +220,11 @@ def test_imports_are_read_at_every_level(source: str, expected: set[str]) -> Non
 VAGUE = {"one", "ones", "some", "met", "found"}
 
 
-def test_variables_of_the_benchmark_say_what_they_hold() -> None:
+@pytest.mark.parametrize("folder", ["agents", "benchmarks"])
+def test_variables_say_what_they_hold(folder: str) -> None:
     vague = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
-        for path in sorted((ROOT / "benchmarks").rglob("*.py"))
+        for path in sorted((ROOT / folder).rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if (isinstance(node, ast.Name) and node.id in VAGUE)
         or (isinstance(node, ast.arg) and node.arg in VAGUE)

@@ -218,7 +218,7 @@ TEMPLATE = (
 def chat_folder(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = TEMPLATE
     path = tmp_path_factory.mktemp("chat")
     tokenizer.save_pretrained(path)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,6 +22,7 @@ from convgym.benchmarks.cli.options import (
     read_settings,
 )
 from convgym.benchmarks.terminal import console, say
+from convgym.errors import InfrastructureError
 
 
 def register(app: typer.Typer) -> None:
@@ -84,20 +84,12 @@ def bench(
     )
     make_findable(asdict(chosen))  # what a file names as well
     folder = output or Path("results") / f"{chosen.name}-seed{seed}"
-    if customer_option:
-        _try_customer(chosen.evaluation_environment)
     try:
         with Display(console(error=True), chosen) as display:
-            run_suite(chosen, folder, seed=seed, progress=display.update)
+            results = run_suite(chosen, folder, seed=seed, progress=display.update)
     except KeyboardInterrupt:
         say(f"interrupted; the same command resumes {folder}", error=True)
         raise SystemExit(130) from None
     show_report(folder)
-
-
-def _try_customer(environment: Mapping[str, Any]) -> None:
-    """Make a customer, so that a mistake in its options is told before a run begins."""
-    from convgym.envs.scenario import Scenario
-
-    for dialogue in Scenario.of(environment).dialogues(1):
-        dialogue.close()
+    if not any(result.episodes for result in results):
+        raise InfrastructureError("the customer failed in every conversation: nothing was measured")

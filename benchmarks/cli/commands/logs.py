@@ -17,7 +17,7 @@ from convgym.benchmarks.cli.options import (
     shop,
 )
 from convgym.benchmarks.terminal import say
-from convgym.errors import ConvgymError
+from convgym.errors import InfrastructureError
 
 _LINES = 20
 """Damaged lines of a log that are shown."""
@@ -45,20 +45,20 @@ def write(
     catalog: Catalog = None,
 ) -> None:
     """Write conversations of a seller, ours or your own, with customers of the training range."""
+    from convgym.datafiles import check_new_file
     from convgym.logs import write_log
     from convgym.rollout import rollout
     from convgym.seeds import train_seeds
     from convgym.sellers import make_seller
     from convgym.shop.catalog import refuse_held_out
 
-    if path.exists():
-        raise ConvgymError(f"{path} exists and is never overwritten; give another path")
     options = environment(customer, catalog, customer_option=customer_option)
     refuse_held_out(options)  # logs are what behaviour cloning learns from
     given = {} if epsilon is None else {"epsilon": epsilon}
     policy = make_seller(seller, **{**shop(options), **given})
     if seller == "oracle":
         options["reveal_latent"] = True
+    check_new_file(path)
     episodes = rollout(
         policy, train_seeds(seed, conversations), policy_seed=seed, environment=options
     )
@@ -67,6 +67,8 @@ def write(
     failed = sum(not episode.valid for episode in episodes)
     failures = f", {failed} broken off: the customer failed" if failed else ""
     say(f"wrote {len(episodes)} conversations to {path}, {sold} of them sales{failures}")
+    if failed == len(episodes):
+        raise InfrastructureError("the customer failed in every conversation")
 
 
 def validate(path: Annotated[Path, typer.Argument(help="JSONL file to check.")]) -> None:

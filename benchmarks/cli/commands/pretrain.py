@@ -9,7 +9,6 @@ import typer
 
 from convgym.benchmarks.cli.options import Catalog, Customer, Seed, environment
 from convgym.benchmarks.terminal import console, say
-from convgym.errors import ConvgymError
 
 
 def register(app: typer.Typer) -> None:
@@ -27,9 +26,9 @@ def pretrain(
     """Train the small seller, a language model, from scratch on the mediocre seller's logs."""
     from convgym.agents.pretrain import pretrain as train
     from convgym.benchmarks.report.progress import stages
+    from convgym.datafiles import check_new_folder
 
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ConvgymError(f"{output} exists and is never overwritten; give another folder")
+    check_new_folder(output)
     with stages(console(error=True)) as progress:
         recipe = train(
             output,

@@ -8,7 +8,7 @@ import math
 import os
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ def forged(plain: object) -> bytes:
     return content
 
 
-FOREIGN = {
+FOREIGN: dict[str, Callable[[], bytes]] = {
     "empty": lambda: b"",
     "zeros": lambda: bytes(64),
     "text": lambda: b"not a checkpoint at all, but long enough to have a header",

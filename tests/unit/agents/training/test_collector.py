@@ -53,7 +53,8 @@ class Down(ScriptedCustomer):
 
 
 def collector(budget: int = BUDGET, **options: Any) -> Collector:
-    return Collector(budget, **{"seed": 0, "environment": SHORT} | options)
+    defaults: dict[str, Any] = {"seed": 0, "environment": SHORT}
+    return Collector(budget, **defaults | options)
 
 
 # Budget, seeds and books.
@@ -124,10 +125,11 @@ def test_when_all_customers_fail_there_is_no_result() -> None:
         def reset(self, seed: int, profile: Any = None) -> str:
             raise InfrastructureError("no line")
 
-    for meet in (
+    ways: list[Callable[[Collector], object]] = [
         lambda door: door.deploy(Word(), 4),
         lambda door: door.logged(Word()),
-    ):
+    ]
+    for meet in ways:
         door = collector(environment={"customer": Dead})
         with pytest.raises(InfrastructureError, match="no line"):
             meet(door)

@@ -9,20 +9,23 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 import convgym
 from convgym.benchmarks.cli import main
+from convgym.benchmarks.report.write import write_report
 from convgym.benchmarks.runs import runner, suites
 from convgym.benchmarks.runs.folder import read_manifest, read_results
 from convgym.benchmarks.runs.parts import PackageParts
-from convgym.benchmarks.runs.suites import Suite
+from convgym.benchmarks.runs.suites import START, Suite, select
+from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import InfrastructureError
 from convgym.registry import Registry
-from tests.unit.benchmarks.conftest import World
+from tests.unit.benchmarks.conftest import SKILL, World
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -50,6 +53,10 @@ def run(
         return (code if isinstance(code, int) else 0), captured.out, captured.err
 
     return call
+
+
+def dict_customer(patience: float, **_: str) -> ScriptedCustomer:
+    return ScriptedCustomer(patience=patience)
 
 
 def is_one_line(err: str) -> bool:
@@ -99,11 +106,114 @@ def test_logs_of_a_held_out_catalogue_are_refused(run: Run, tmp_path: Path) -> N
     assert not (tmp_path / "log.jsonl").exists()
 
 
-def test_a_second_bench_is_refused_with_the_way_out(run: Run) -> None:
-    run("bench", "tiny", "--output", "out")
+def test_a_second_bench_shows_what_is_there(run: Run, world: World) -> None:
+    _, first, _ = run("bench", "tiny", "--output", "out")
+    held = len(world.held)
     code, out, err = run("bench", "tiny", "--output", "out")
+    assert (code, out, err) == (0, first, "") and len(world.held) == held
+
+
+def test_a_bench_of_other_settings_is_refused_with_the_way_out(run: Run) -> None:
+    run("bench", "tiny", "--output", "out")
+    code, out, err = run("bench", "tiny", "--output", "out", "--seed", "1")
     assert (code, out) == (2, "") and is_one_line(err)
-    assert "finished run" in err and "--output" in err and "convgym report out" in err
+    assert "seed = 0, not 1" in err and "--output" in err and "convgym report out" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("bench tiny --agents none --sellers none", "nobody to compare"),
+        ("bench tiny --catalog bicycles", "reserved for evaluation"),
+        ("bench tiny --output file/out", "cannot write to file/out"),
+        ("bench tiny --output file", "cannot write to file"),
+        ("bench ladder --sellers competent --output file/out", "cannot write to file/out"),
+        ("logs write file/log.jsonl", "cannot write to file/log.jsonl"),
+        ("logs write no/such/log.jsonl", "cannot write to no/such/log.jsonl: No such file"),
+        ("logs write file", "file exists and is never overwritten"),
+        ("validate scripted --output file/out", "cannot write to file/out"),
+        ("pretrain file/out", "cannot write to file/out"),
+        ("study speed file/out.json", "cannot write to file/out.json"),
+    ],
+)
+def test_what_cannot_be_is_told_before_the_first_conversation(
+    run: Run,
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: str,
+    told: str,
+) -> None:
+    def held(*_: object, **__: object) -> None:
+        raise AssertionError("a conversation was held")
+
+    monkeypatch.setattr("convgym.rollout._hold", held)
+    (tmp_path / "file").write_text("mine")
+    code, out, err = run(*arguments.split())
+    assert (code, out) == (2, "") and is_one_line(err) and told in err
+    assert not world.held and (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_log_is_there_as_a_whole_or_not_at_all(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(file: IO[bytes], path: Path, episodes: object) -> int:
+        file.write(b"half a l")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("convgym.logs._write", cut)
+    assert run("logs", "write", "log.jsonl", "--conversations", "2")[0] != 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_customer_who_always_fails_is_no_success(run: Run, world: World) -> None:
+    world.failures = dict.fromkeys(SKILL, 50)
+    code, out, err = run("bench", "tiny", "--output", "out")
+    assert code == 1 and "invalid" in out
+    assert err.splitlines()[-1].startswith("convgym: error: the customer failed in every")
+
+
+def test_nobody_who_sells_is_told_loudly(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (START, "bc", "online-ppo"):
+        monkeypatch.setitem(SKILL, name, 0.0)
+    code, out, _ = run("bench", "tiny", "--output", "out")
+    assert code == 0 and "NO AGENT SOLD ANYTHING" in out and "others sell to it" in out
+    assert "NO AGENT SOLD ANYTHING" in (tmp_path / "out" / "report.html").read_text()
+    monkeypatch.setitem(SKILL, "competent", 0.0)
+    out = run("bench", "tiny", "--agents", "none", "--output", "sellers")[1]
+    assert "NOBODY SOLD ANYTHING" in out
+
+
+def test_a_policy_folder_one_level_too_high_is_named(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "run" / "agents" / "bc-seed0" / "policy").mkdir(parents=True)
+    (tmp_path / "run" / "agents" / "bc-seed0" / "policy" / "config.json").write_text("{}")
+    for folder in ("run/agents/bc-seed0", "run"):
+        code, out, err = run("chat", "--seller", folder)
+        assert (code, out) == (2, "") and is_one_line(err)
+        assert "did you mean" in err and "run/agents/bc-seed0/policy" in err
+
+
+def test_secrets_reach_neither_manifest_nor_page(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    customer = partial(dict_customer, API_KEY="sk-1", patience=3)
+    chosen = select(suite, environment={"customer": customer})
+    runner.run_suite(chosen, tmp_path, parts=world)
+    write_report(tmp_path)
+    texts = [(tmp_path / name).read_text() for name in ("manifest.json", "report.html")]
+    assert not any("sk-1" in text for text in texts) and all("patience" in text for text in texts)
+
+    def tell_more(manifest: str) -> str:  # as an earlier version might have
+        more = '"auth_token": "sk-1", "base_url": "https://me:sk-1@host/v1?key=sk-1"'
+        return manifest.replace('"factory":', f'{more}, "factory":')
+
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(tell_more(manifest.read_text()))
+    assert "sk-1" in manifest.read_text()
+    assert "sk-1" not in write_report(tmp_path).page.read_text()
 
 
 def test_an_interrupted_bench_says_how_to_go_on_and_does(

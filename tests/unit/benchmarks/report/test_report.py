@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from convgym.benchmarks.report.notes import notes
+from convgym.benchmarks.report.page import page
 from convgym.benchmarks.report.plot import learning_curves, spread
 from convgym.benchmarks.report.rows import HEADINGS, cells, columns
 from convgym.benchmarks.report.write import table, write_report
+from convgym.benchmarks.runs.reading import missing_rows, read_manifest, read_results
 from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.runner import run_suite
 from convgym.benchmarks.runs.scores import scores
@@ -212,6 +215,47 @@ class NoMatplotlib:
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name.partition(".")[0] == "matplotlib":
             raise ModuleNotFoundError(f"No module named {name!r}", name="matplotlib")
+
+
+def test_other_conditions_of_judging_stand_on_the_page_as_well(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    run_suite(select(suite, evaluation={"catalog": "bicycles"}), tmp_path, parts=world)
+    written = write_report(tmp_path)
+    note = "Judged under other conditions than those of training: catalog bicycles."
+    assert note in written.notes
+    page = written.page.read_text(encoding="utf-8")
+    assert all(escape(sentence) in page for sentence in written.notes)
+
+
+def test_names_are_shown_as_they_are_and_not_as_marks(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(table(scores([row("seller", "[bold]a[/b] <i>", 0, 1, 9)])))
+    assert "[bold]a[/b] <i>" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_kind_of_a_row_is_text_on_the_page(tmp_path: Path, suite: Suite, world: World) -> None:
+    run_suite(suite, tmp_path, parts=world)
+    score = scores(read_results(tmp_path))[0]
+    odd = replace(score, kind='x"><script>')  # type: ignore[arg-type]
+    text = page(read_manifest(tmp_path), [odd], ["<b>"], None, [])
+    assert "<script>" not in text and "&lt;b&gt;" in text
+
+
+def test_a_page_that_cannot_be_written_is_one_error(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    run_suite(suite, tmp_path, parts=world)
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(ConvgymError, match="cannot write the report into"):
+        write_report(tmp_path)
+
+
+def test_the_stored_runs_are_whole() -> None:
+    results = Path(__file__).parents[4] / "benchmarks" / "results"
+    for name in ("standard-baselines", "standard-iterative", "ladder"):
+        manifest, rows = read_manifest(results / name), read_results(results / name)
+        assert manifest["finished"] and not missing_rows(manifest, rows)
 
 
 def test_a_folder_without_results_is_named(tmp_path: Path) -> None:

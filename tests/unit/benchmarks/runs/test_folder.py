@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,11 @@ import numpy as np
 import pytest
 
 from convgym.benchmarks.provenance import commit, machine, versions
-from convgym.benchmarks.runs.folder import ResultsFolder, read_manifest, read_results, read_rows
+from convgym.benchmarks.runs.folder import ResultsFolder
 from convgym.benchmarks.runs.manifest import make_manifest
+from convgym.benchmarks.runs.reading import missing_rows, read_manifest, read_results, read_rows
 from convgym.benchmarks.runs.result import Evaluation, Result, evaluate
-from convgym.benchmarks.runs.suites import Job, Suite
+from convgym.benchmarks.runs.suites import START, Job, Suite
 from convgym.conversation import Episode, Response, Turn
 from convgym.datafiles import write_atomically, write_json
 from convgym.errors import ConvgymError
@@ -30,7 +34,8 @@ RESULT = Result(JOB, "ppwtx", 2.5, 40, 4, 1.5, 0.5)
 
 @pytest.fixture
 def manifest(suite: Suite) -> dict[str, Any]:
-    return make_manifest(suite, 0, {"bc": {"rate": 0.1}})
+    starts = dict.fromkeys(suite.agents, START)
+    return make_manifest(suite, 0, {"bc": {"rate": 0.1}}, starts=starts)
 
 
 def episode(outcome: Any, turns: int) -> Episode:
@@ -116,13 +121,111 @@ def test_adding_a_job_again_replaces_its_rows(tmp_path: Path, manifest: dict[str
     assert [row["loss"] for row in read_rows(tmp_path / "training.jsonl")] == [2.0]
 
 
+def whole(manifest: dict[str, Any]) -> list[Result]:
+    """Return a row for each job that the manifest promises."""
+    suite = manifest["run"]["suite"]
+    return [
+        *(Result(Job("seller", name, 0), "pw", 2.0) for name in suite["sellers"]),
+        Result(Job("start", START, 0), "pw", 2.0),
+        *(
+            Result(Job("agent", name, seed), "pw", 2.0, start=START)
+            for name in suite["agents"]
+            for seed in range(suite["training_seeds"])
+        ),
+    ]
+
+
 def test_a_finished_run_is_never_overwritten(tmp_path: Path, manifest: dict[str, Any]) -> None:
     with ResultsFolder(tmp_path, manifest) as folder:
+        assert not folder.complete
+        for result in whole(manifest):
+            folder.add(result)
         folder.finish()
     before = (tmp_path / "manifest.json").read_bytes()
-    with pytest.raises(ConvgymError, match=r"finished run.*another --output"):
-        ResultsFolder(tmp_path, manifest)
+    changed = copy.deepcopy(manifest)
+    changed["run"]["suite"]["conversations"] = 80
+    with pytest.raises(ConvgymError, match=r"was finished at .*another --output"):
+        ResultsFolder(tmp_path, changed)
+    newer = copy.deepcopy(manifest)  # the code says nothing of what is done
+    newer["run"]["commit"]["id"], newer["run"]["content"] = "abc", {"code": "def"}
+    for same in (manifest, newer):
+        with ResultsFolder(tmp_path, same) as folder:
+            assert folder.complete and folder.results() == whole(manifest)
     assert (tmp_path / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("lost", range(7))
+def test_a_finished_run_that_lost_a_row_is_unfinished(
+    tmp_path: Path, manifest: dict[str, Any], lost: int
+) -> None:
+    rows = whole(manifest)
+    with ResultsFolder(tmp_path, manifest) as folder:
+        for result in rows[:lost] + rows[lost + 1 :]:
+            folder.add(result)
+        folder.finish()
+    name = rows[lost].job.name
+    told = missing_rows(read_manifest(tmp_path), read_results(tmp_path))
+    assert told == [
+        f"{name} (seed {rows[lost].job.seed})" if rows[lost].job.kind == "agent" else name
+    ]
+    with ResultsFolder(tmp_path, manifest) as folder:
+        assert not folder.complete and read_manifest(tmp_path)["finished"] is None
+
+
+def test_what_an_attempt_left_before_its_first_file_is_no_hindrance(
+    tmp_path: Path, manifest: dict[str, Any]
+) -> None:
+    (tmp_path / ".manifest.json.part").write_text('{"for')
+    with ResultsFolder(tmp_path, manifest):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "manifest.json"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "manifest.json",
+        ".manifest.json.part",
+        ".lock",
+        "results.jsonl",
+        "conversations",
+        "conversations/bc-seed0.jsonl",
+        "agents/bc-seed0",
+        "agents/bc-seed0/policy",
+    ],
+)
+def test_links_in_a_folder_are_never_written_through(
+    tmp_path: Path, manifest: dict[str, Any], name: str
+) -> None:
+    with ResultsFolder(tmp_path / "run", manifest):
+        pass
+    mine = tmp_path / "mine"
+    is_folder = name.endswith(("conversations", "seed0", "policy"))
+    mine.mkdir() if is_folder else mine.write_text((tmp_path / "run/manifest.json").read_text())
+    before = sorted(mine.iterdir()) if is_folder else mine.read_text()
+    link = tmp_path / "run" / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(mine)
+    with pytest.raises(ConvgymError, match=f"{link.name} is a link to"):
+        ResultsFolder(tmp_path / "run", manifest)
+    assert (sorted(mine.iterdir()) if is_folder else mine.read_text()) == before
+
+
+def test_a_full_disk_is_one_error_and_leaves_no_part(
+    tmp_path: Path, manifest: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with ResultsFolder(tmp_path, manifest) as folder:
+        folder.add(RESULT)
+        monkeypatch.setattr(os, "fsync", full)
+        for action in (partial(folder.add, RESULT), folder.finish):
+            with pytest.raises(ConvgymError, match="No space left on device"):
+                action()
+    assert read_results(tmp_path) == [RESULT]
+    assert not [path for path in tmp_path.rglob("*") if "part" in path.name]
 
 
 def test_an_unfinished_run_is_resumed_and_says_so(tmp_path: Path, manifest: dict[str, Any]) -> None:
@@ -195,13 +298,24 @@ def test_a_cut_off_last_line_is_dropped_and_damage_elsewhere_is_named(tmp_path: 
 
 def test_every_prefix_of_a_results_file_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
-    whole = "".join(json.dumps(RESULT.to_row()) + "\n" for _ in range(2)).encode()
-    for size in range(0, len(whole), 7):
-        path.write_bytes(whole[:size])
-        assert read_results(tmp_path) == [RESULT] * (whole[: size + 1].count(b"}"))
+    results = [replace(RESULT, job=Job("agent", "bc", seed)) for seed in range(2)]
+    text = "".join(json.dumps(result.to_row()) + "\n" for result in results).encode()
+    for size in (*range(0, len(text), 7), len(text)):
+        path.write_bytes(text[:size])
+        assert read_results(tmp_path) == results[: text[:size].count(b"}")]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"finished": null}'])
+def test_a_doubled_row_counts_once_and_two_that_differ_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    line = json.dumps(RESULT.to_row()) + "\n"
+    path.write_text(line * 2)
+    assert read_results(tmp_path) == [RESULT]
+    path.write_text(line + json.dumps(replace(RESULT, outcomes="wwwww").to_row()) + "\n")
+    with pytest.raises(ConvgymError, match="two rows of bc-seed0 that differ"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"finished": null}', "[" * 100_000])
 def test_damaged_manifests_are_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(ConvgymError, match=r"manifest\.json is not a manifest"):
@@ -216,9 +330,55 @@ def test_manifests_of_another_format_are_named(tmp_path: Path) -> None:
         read_manifest(tmp_path / "nowhere")
 
 
+def test_a_manifest_without_a_part_is_named(tmp_path: Path, manifest: dict[str, Any]) -> None:
+    del manifest["run"]["suite"]["evaluation_episodes"]
+    write_json(tmp_path / "manifest.json", manifest)
+    with pytest.raises(ConvgymError, match=r"damaged: it has no run\.suite\.evaluation_episodes"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("kind", 'seller"><script>'),
+        ("kind", None),
+        ("name", "\x1b[2J"),
+        ("name", "a\u202eb"),
+        ("name", ""),
+        ("name", 3),
+        ("seed", -1),
+        ("seed", True),
+        ("seed", "0"),
+        ("outcomes", "pwz"),
+        ("turns", -1),
+        ("turns", "4"),
+        ("conversations", 1.5),
+        ("train_seconds", None),
+        ("acceptance", 2),
+        ("acceptance95", [0.1]),
+    ],
+)
+def test_rows_with_a_wrong_field_are_named(tmp_path: Path, field: str, value: Any) -> None:
+    row = {**RESULT.to_row(), field: value}
+    (tmp_path / "results.jsonl").write_text(
+        json.dumps(RESULT.to_row()) + "\n" + json.dumps(row) + "\n"
+    )
+    with pytest.raises(ConvgymError, match=f"damaged at line 2: {field}"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../up", "/etc/passwd", "..", ".hidden", "a/b", "mine:Agent"])
+def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    for kind in ("agent", "start"):
+        job = Job(kind, name, 0)
+        assert "/" not in job.label and not job.label.startswith(".")
+        inside = (tmp_path / f"{job.label}.jsonl").resolve()
+        assert inside.parent == tmp_path.resolve()
+
+
 def test_rows_without_a_field_are_named(tmp_path: Path) -> None:
     (tmp_path / "results.jsonl").write_text('{"kind": "agent"}\n')
-    with pytest.raises(ConvgymError, match="without 'name'"):
+    with pytest.raises(ConvgymError, match="damaged at line 1: it has no name"):
         read_results(tmp_path)
 
 

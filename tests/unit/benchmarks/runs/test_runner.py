@@ -13,7 +13,7 @@ from convgym.benchmarks.report.write import write_report
 from convgym.benchmarks.runs.folder import read_manifest, read_results, read_rows
 from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.runner import Update, run_suite
-from convgym.benchmarks.runs.suites import Suite, jobs, select
+from convgym.benchmarks.runs.suites import START, Suite, jobs, select
 from convgym.errors import ConvgymError
 from convgym.seeds import EVALUATION_BASE, evaluation_seeds
 from tests.unit.benchmarks.conftest import World
@@ -97,11 +97,57 @@ def test_unknown_names_fail_before_anything_is_written(
 
 
 def test_a_finished_run_is_not_run_again(tmp_path: Path, suite: Suite, world: World) -> None:
-    run_suite(suite, tmp_path, parts=world)
+    results = run_suite(suite, tmp_path, parts=world)
     held = len(world.held)
-    with pytest.raises(ConvgymError, match="finished run"):
-        run_suite(suite, tmp_path, parts=world)
+    assert run_suite(suite, tmp_path, parts=world) == results
     assert len(world.held) == held
+    with pytest.raises(ConvgymError, match="never overwritten"):
+        run_suite(suite, tmp_path, seed=1, parts=world)
+
+
+def test_a_finished_run_that_lost_a_row_is_made_whole(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    results = run_suite(suite, tmp_path, parts=world)
+    rows = (tmp_path / "results.jsonl").read_bytes()
+    (tmp_path / "results.jsonl").write_bytes(rows[:-20])
+    assert any("online-ppo (seed 1) missing" in note for note in write_report(tmp_path).notes)
+    assert timeless(run_suite(suite, tmp_path, parts=world)) == timeless(results)
+    assert len(world.held) == 8 and read_manifest(tmp_path)["finished"]
+    assert not any("missing" in note for note in write_report(tmp_path).notes)
+
+
+def test_two_who_would_be_kept_in_one_file_are_refused(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    chosen = select(suite, sellers=["silent", START])
+    with pytest.raises(ConvgymError, match="'small-seller' would both be kept as 'small-seller'"):
+        run_suite(chosen, tmp_path / "out", parts=world)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nobody_to_compare_is_one_error(tmp_path: Path, suite: Suite, world: World) -> None:
+    with pytest.raises(ConvgymError, match="nobody to compare"):
+        run_suite(select(suite, agents=[], sellers=[]), tmp_path / "out", parts=world)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_shop_that_is_held_out_is_refused_before_anybody_is_judged(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    chosen = select(suite, environment={"catalog": "bicycles"})
+    with pytest.raises(ConvgymError, match="reserved for evaluation"):
+        run_suite(chosen, tmp_path / "out", parts=world)
+    assert not world.held and not (tmp_path / "out").exists()
+    run_suite(select(chosen, agents=[]), tmp_path / "out", parts=world)  # sellers learn nothing
+
+
+def test_a_file_that_ends_too_early_is_named(tmp_path: Path, suite: Suite) -> None:
+    def early(name: str, seed: int, step: int) -> None:
+        raise EOFError
+
+    with pytest.raises(ConvgymError, match=r"bc-seed0 ends too early; delete that folder"):
+        run_suite(suite, tmp_path, parts=World(early))
 
 
 class Killed(BaseException):

@@ -54,12 +54,16 @@ def test_a_start_is_named_after_its_settings() -> None:
         "b": config(model="/models/mine", max_new_tokens=40),
         "c": config(model="/others/mine", max_new_tokens=40),
         "d": config(system_message="You sell bicycles and are brief about it."),
+        "e": config(model="models/\x1b[2J" + 80 * "x"),
+        "f": config(system_message="\n"),
     }
     assert {agent: start.name for agent, start in starts_of(configs).items()} == {
         "a": "smollm2",
         "b": "mine max_new_tokens=40",
         "c": "mine max_new_tokens=40-of-c",
         "d": f"{START} other-system_message",
+        "e": "--2J" + 56 * "x",
+        "f": f"{START} other-system_message-of-f",
     }
 
 

@@ -86,9 +86,9 @@ def test_negative_seeds_are_refused(suite: Suite) -> None:
 
 def test_select_keeps_order_drops_doubles_and_merges_the_environment(suite: Suite) -> None:
     one = select(suite, environment={"max_turns": 5})
-    two = select(one, agents=["b", "a", "b"], sellers=[], environment={"catalog": "x"})
+    two = select(one, agents=["b", "a", "b"], sellers=[], environment={"catalog": "mobile"})
     assert two.agents == ("b", "a") and two.sellers == ()
-    assert two.environment == {"max_turns": 5, "catalog": "x"}
+    assert two.environment == {"max_turns": 5, "catalog": "mobile"}
     assert select(suite) == suite
 
 
