@@ -346,5 +346,5 @@ def test_rounding_hides_no_difference(
 
 def test_a_model_without_words_is_refused(format: ConversationFormat) -> None:
     body = T.LlamaModel(T.LlamaConfig(vocab_size=len(format.tokenizer), **ENDS, **SHAPE))
-    with pytest.raises(ConvgymError, match="'llama'.*no output layer"):
+    with pytest.raises(ConvgymError, match=r"'llama'.*no output layer"):
         LanguageModelPolicy(LanguageModel.of(body, format))
