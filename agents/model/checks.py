@@ -203,12 +203,12 @@ class _Trial:
             )
         of_head = model.word_logits(hidden).log_softmax(-1)
         forbidden = torch.tensor(model.format.forbidden_ids, dtype=torch.long, device=model.device)
-        found = []
+        logprobs = []
         for row, said in enumerate(responses):
             start, end = len(said.state), len(said.state) + len(said.token_ids)
             scores = token_logprobs(logits[row, start - 1 : end - 1], forbidden, 1.0)
-            found.append(scores.gather(1, ids[row, start:end, None])[:, 0])
-        return torch.cat(found), _apart(of_head, logits.float().log_softmax(-1))
+            logprobs.append(scores.gather(1, ids[row, start:end, None])[:, 0])
+        return torch.cat(logprobs), _apart(of_head, logits.float().log_softmax(-1))
 
 
 def _tokenised(turns: Sequence[_Said]) -> TokenisedEpisode:
@@ -228,5 +228,5 @@ def _logprobs(responses: Sequence[_Said], device: torch.device) -> Tensor:
     return torch.tensor(scores, device=device)
 
 
-def _apart(found: Tensor, plain: Tensor) -> float:
-    return float((found - plain).abs().max())
+def _apart(values: Tensor, plain: Tensor) -> float:
+    return float((values - plain).abs().max())

@@ -47,12 +47,12 @@ def _windows(config: Any) -> list[int]:
         return []
     if getattr(config, "use_sliding_window", None) is False:
         return []
-    found: list[int] = []
+    windows: list[int] = []
     for name in _WINDOWS:
         window = getattr(config, name, None)
         sizes = window if isinstance(window, list | tuple) else [window]
-        found += [size for size in sizes if type(size) is int and size > 0]
-    return found
+        windows += [size for size in sizes if type(size) is int and size > 0]
+    return windows
 
 
 def _stretched_from(config: Any) -> list[int]:
