@@ -67,13 +67,11 @@ def check(model: LanguageModel) -> None:
     Raises:
         ConvgymError: for a model of a kind that cannot be used, with its type and the reason.
     """
-    network = model.network.eval()
+    network = model.network
     if network in _tried:
         return
     kind = f"models of type {_type(model)!r} cannot be used"
     advice = "use a Llama-like model"
-    if network.get_output_embeddings() is None:
-        raise ConvgymError(f"{kind}: this one has no output layer over words; {advice}")
     if not network._can_set_attn_implementation():
         raise ConvgymError(
             f"{kind}: they do not let their attention be replaced (transformers' "
@@ -230,5 +228,5 @@ def _logprobs(responses: Sequence[_Said], device: torch.device) -> Tensor:
     return torch.tensor(scores, device=device)
 
 
-def _apart(logprobs: Tensor, plain: Tensor) -> float:
-    return float((logprobs - plain).abs().max())
+def _apart(values: Tensor, plain: Tensor) -> float:
+    return float((values - plain).abs().max())

@@ -73,8 +73,8 @@ class LanguageModel:
         layers = self.network.get_input_embeddings(), self.network.get_output_embeddings()
         weights = [getattr(layer, "weight", None) for layer in layers]
         sizes = [len(weight) for weight in weights if isinstance(weight, Tensor)]
-        smallest: int = min(sizes or [self.network.config.get_text_config().vocab_size])
-        return smallest
+        named: int = self.network.config.get_text_config().vocab_size
+        return min(sizes, default=named)
 
     @property
     def width(self) -> int:

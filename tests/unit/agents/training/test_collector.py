@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from convgym import logs
 from convgym.agents.protocol import Usage
 from convgym.agents.training.collector import Collector
 from convgym.conversation import Episode, Response, Turn
@@ -296,13 +297,19 @@ def test_the_folder_of_another_run_is_refused(tmp_path: Path) -> None:
 def test_an_interrupted_write_is_no_deployment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(path: Path, episodes: Sequence[Episode], **options: Any) -> int:
-        path.write_bytes(b"half a log")
-        raise KeyboardInterrupt
+    written: list[Episode] = []
+    line = logs._line
+
+    def interrupted(episode: Episode) -> bytes:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(episode)
+        return line(episode)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("convgym.agents.training.collector.write_log", interrupted)
+        patch.setattr(logs, "_line", interrupted)
         collector(folder=tmp_path).deploy(Word(), 4)
+    assert len(written) == 2
     episodes = collector(folder=tmp_path).deploy(Word(), 4)
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == [
         "deployment-000.jsonl.gz"
