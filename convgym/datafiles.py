@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from convgym.errors import ConvgymError, unknown
 
 _PACKAGE = Path(__file__).parent / "data"
+# What Windows or Unix alone have: bytes as they are, and pipes that nobody waits for.
+_BINARY, _AT_ONCE = getattr(os, "O_BINARY", 0), getattr(os, "O_NONBLOCK", 0)
 
 
 class Frozen(BaseModel):
@@ -49,14 +53,24 @@ def find(source: str | Path, folder: str, kind: str) -> Path:
 def read(model: type[Model], path: Path, kind: str) -> Model:
     """Read and validate a data file; raises ConvgymError for a bad file, with the place in it."""
     try:
-        # Windows tools put a byte order mark before UTF-8.
-        return model.model_validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+        return model.model_validate_json(read_whole(path))
     except OSError as error:
         raise ConvgymError(f"cannot read the {kind} {path}: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise ConvgymError(f"{kind} {path} is not valid at {where}: {first['msg']}") from None
+
+
+def read_whole(path: Path) -> bytes:
+    """Return what a file holds, without the byte order mark that Windows tools put before UTF-8.
+
+    Raises OSError when it cannot be read, and for a pipe or a device: those may never end.
+    """
+    with open(os.open(path, os.O_RDONLY | _BINARY | _AT_ONCE), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", str(path))
+        return file.read().removeprefix(codecs.BOM_UTF8)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

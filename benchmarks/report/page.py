@@ -17,6 +17,7 @@ from convgym.benchmarks.runs.scores import Score
 from convgym.benchmarks.runs.suites import Job
 from convgym.conversation import Episode, Message
 from convgym.datafiles import dumps
+from convgym.errors import ConvgymError
 from convgym.logs import read_log
 
 SHOWN = 4
@@ -110,10 +111,15 @@ def _bubble(message: Message) -> str:
 
 
 def read_samples(folder: Path, jobs: Sequence[Job]) -> list[tuple[Job, list[Episode]]]:
-    """Return the sample conversations that a results folder keeps of ``jobs``."""
+    """Return the sample conversations that a results folder keeps of ``jobs``.
+
+    Raises ConvgymError for a log that is damaged, or no plain file.
+    """
     samples = []
     for job in jobs:
         path = folder / "conversations" / f"{job.label}.jsonl"
-        if path.exists():
+        if path.is_file():
             samples.append((job, read_log(path).episodes))
+        elif path.exists():
+            raise ConvgymError(f"the log {path} is not a plain file")
     return samples

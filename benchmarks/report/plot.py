@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, simplefilter
 
 from convgym.benchmarks.runs.scores import Score
 
@@ -27,6 +28,17 @@ def learning_curves(scores: Sequence[Score], curves: Sequence[Mapping[str, Any]]
     Dashed lines are the reference sellers. Without any agent the sellers alone are shown with
     their intervals. Raises ModuleNotFoundError without matplotlib.
     """
+    from matplotlib import rc_context, rcdefaults, rcParams
+
+    # Whoever draws it, and in whatever folder, which may hold settings of its own; names are text.
+    with rc_context(), catch_warnings():
+        simplefilter("ignore")  # of letters that the font lacks, and names that take all the room
+        rcdefaults()
+        rcParams["text.parse_math"] = False
+        return _drawn(scores, curves)
+
+
+def _drawn(scores: Sequence[Score], curves: Sequence[Mapping[str, Any]]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine

@@ -17,8 +17,7 @@ from convgym.benchmarks.report.rows import columns
 from convgym.benchmarks.runs.reading import (
     missing_rows,
     read_curves,
-    read_manifest,
-    read_results,
+    read_run,
 )
 from convgym.benchmarks.runs.scores import Score, scores
 from convgym.datafiles import write_atomically
@@ -50,7 +49,7 @@ def write_report(folder: Path) -> Written:
 
 
 def _write(folder: Path) -> Written:
-    manifest, results = read_manifest(folder), read_results(folder)
+    manifest, results = read_run(folder)
     suite = manifest["run"]["suite"]
     ranking = scores(results)
     # Runs of earlier versions lack the evaluation's own conditions.

@@ -23,7 +23,13 @@ from typing import IO, Any, Self
 
 from convgym.benchmarks.provenance import now
 from convgym.benchmarks.runs.identity import first_difference
-from convgym.benchmarks.runs.reading import missing_rows, read_manifest, read_results, read_rows
+from convgym.benchmarks.runs.reading import (
+    missing_rows,
+    read_manifest,
+    read_results,
+    read_rows,
+    read_run,
+)
 from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.suites import Job
 from convgym.conversation import Episode
@@ -59,7 +65,7 @@ class ResultsFolder:
                 raise ConvgymError(
                     f"{path} is not empty and holds no results; give another --output"
                 )
-            _refuse_links(path)
+            _refuse_foreign(path)
             self._lock = _lock(path)
             try:
                 self._manifest = self._open(dict(manifest))
@@ -78,9 +84,9 @@ class ResultsFolder:
         if not (self.path / "manifest.json").exists():
             write_json(self.path / "manifest.json", manifest)
             return manifest
-        earlier = read_manifest(self.path)
+        earlier, results = read_run(self.path)
         finished = earlier["finished"]
-        whole = finished and not missing_rows(earlier, self.results())
+        whole = finished and not missing_rows(earlier, results)
         change = first_difference(earlier["run"], manifest["run"], settings_only=bool(whole))
         if change:
             state = f"a run that was finished at {finished}" if finished else "an unfinished run"
@@ -117,7 +123,7 @@ class ResultsFolder:
         Raises ConvgymError when the disk is full or the folder cannot be written any more.
         """
         job = result.job
-        with _told(self.path):
+        with _told(self.path, ConvgymError):  # of the log
             conversations = self.path / "conversations"
             conversations.mkdir(exist_ok=True)
             write_log(conversations / f"{job.label}.jsonl", samples, overwrite=True)
@@ -136,25 +142,32 @@ _GOES_ON = "rows that are done stay, and the same command goes on from there"
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Tell in one line why a folder cannot be written."""
+def _told(path: Path, *told: type[Exception]) -> Iterator[None]:
+    """Tell in one line why a folder cannot be written; errors that are ``told`` say so already."""
     try:
         yield
     except OSError as error:
         reason = f"cannot write to {path}: {error.strerror or type(error).__name__}"
         raise ConvgymError(f"{reason}; {_GOES_ON}") from None
-    except ConvgymError as error:  # of the log
+    except told as error:
         raise ConvgymError(f"{error}; {_GOES_ON}") from None
 
 
-def _refuse_links(folder: Path) -> None:
-    """Raise ConvgymError for a link inside a folder: writing would change what lies elsewhere."""
+def _refuse_foreign(folder: Path) -> None:
+    """Raise ConvgymError for links inside a folder, and pipes and the like.
+
+    Writing to a link would change what lies elsewhere, and reading a pipe might never end.
+    """
     for place, folders, names in os.walk(folder):
         for name in (*folders, *names):
             if (path := Path(place, name)).is_symlink():
                 raise ConvgymError(
                     f"{path} is a link to {os.readlink(path)}, and links inside a results folder"
                     " are not followed; replace it by what it leads to, or give another --output"
+                )
+            if name in names and not path.is_file():
+                raise ConvgymError(
+                    f"{path} is not a plain file: take it out, or give another --output"
                 )
 
 

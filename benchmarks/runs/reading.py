@@ -12,14 +12,17 @@ from pydantic_core import from_json
 from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.schema import FORMAT, MANIFEST, POINT, RESULT, explain
 from convgym.benchmarks.runs.suites import START
+from convgym.datafiles import read_whole
 from convgym.errors import ConvgymError
+
+_RESULTS = "results.jsonl"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return a run's manifest; raises ConvgymError when there is none or it is damaged."""
     path = folder / "manifest.json"
     try:
-        text = path.read_bytes()
+        text = read_whole(path)
     except FileNotFoundError:
         raise ConvgymError(f"{folder} holds no results: there is no {path.name}") from None
     except OSError as error:
@@ -37,13 +40,36 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ConvgymError(f"{path} is damaged: {explain(error)}") from None
 
 
+def read_run(folder: Path) -> tuple[dict[str, Any], list[Result]]:
+    """Return a run's manifest and its rows.
+
+    Raises ConvgymError for what ``read_manifest`` and ``read_results`` refuse, and for rows that
+    are none of this run's: of somebody whom the manifest does not name, or of other customers.
+    """
+    manifest, results = read_manifest(folder), read_results(folder)
+    promised, episodes = set(_promised(manifest)), manifest["run"]["suite"]["evaluation_episodes"]
+    for result in results:
+        job = result.job
+        if (job.kind, job.name, job.seed) not in promised:
+            raise ConvgymError(
+                f"{folder / _RESULTS} holds a row of {job.kind} {job.name!r}, seed {job.seed}, who"
+                " is not in this run's manifest: take it out"
+            )
+        if len(result.outcomes) != episodes:
+            raise ConvgymError(
+                f"{folder / _RESULTS} is damaged: the row of {job.label} holds"
+                f" {len(result.outcomes)} conversations, and everybody was judged on {episodes}"
+            )
+    return manifest, results
+
+
 def read_results(folder: Path) -> list[Result]:
     """Return the rows of ``results.jsonl``, none if there is no file.
 
     A row that stands there twice counts once. Raises ConvgymError for a damaged row, and for two
     rows of one job that differ.
     """
-    path = folder / "results.jsonl"
+    path = folder / _RESULTS
     results: dict[Any, Result] = {}
     for row in _valid_rows(path, RESULT):
         result = Result.from_row(row)
@@ -74,9 +100,18 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def missing_rows(manifest: dict[str, Any], results: Sequence[Result]) -> list[str]:
     """Return who has no row that the manifest promises, by the labels of ``Job``."""
+    done = {(result.job.kind, result.job.name, result.job.seed) for result in results}
+    return [
+        f"{name} (seed {number})" if kind == "agent" else name
+        for kind, name, number in _promised(manifest)
+        if (kind, name, number) not in done
+    ]
+
+
+def _promised(manifest: dict[str, Any]) -> list[tuple[str, str, int]]:
+    """Return kind, name and seed of each row of a whole run."""
     suite, seed = manifest["run"]["suite"], manifest["run"]["seed"]
     n = suite["training_seeds"]
-    done = {(result.job.kind, result.job.name, result.job.seed) for result in results}
     promised = [("seller", name, seed) for name in suite["sellers"]]
     promised += [("start", name, seed) for name in _starts(manifest)]
     promised += [
@@ -84,11 +119,7 @@ def missing_rows(manifest: dict[str, Any], results: Sequence[Result]) -> list[st
         for name in suite["agents"]
         for number in range(seed * n, (seed + 1) * n)
     ]
-    return [
-        f"{name} (seed {number})" if kind == "agent" else name
-        for kind, name, number in promised
-        if (kind, name, number) not in done
-    ]
+    return promised
 
 
 def _starts(manifest: dict[str, Any]) -> list[str]:
@@ -111,7 +142,7 @@ def _valid_rows(path: Path, kind: TypeAdapter[Any]) -> list[dict[str, Any]]:
 
 def _numbered_rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_whole(path).split(b"\n")
     except FileNotFoundError:
         return []
     except OSError as error:

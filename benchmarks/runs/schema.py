@@ -42,7 +42,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_reada
 Time = Annotated[str, AfterValidator(_time)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Number = Annotated[float, BeforeValidator(_number)]
-Positive = Annotated[float, BeforeValidator(_number), Field(ge=0)]
+Positive = Annotated[float, BeforeValidator(_number), Field(ge=0, lt=2**63)]
 Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
 
 
@@ -118,6 +118,9 @@ class _Result(TypedDict):
     acceptance95: NotRequired[Annotated[list[Share], Field(min_length=2, max_length=2)] | None]
     training_excluded: NotRequired[Count]
     start: NotRequired[Name | None]
+    training_turns: NotRequired[Count]
+    branches: NotRequired[Count]
+    notes: NotRequired[list[str]]
 
 
 @with_config(_OPEN)

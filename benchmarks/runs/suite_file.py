@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 from convgym.agents.registry import AGENTS
 from convgym.benchmarks.runs.suites import Suite
 from convgym.customers import CUSTOMERS
+from convgym.datafiles import read_whole
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, unknown
 from convgym.sellers import SELLERS
@@ -35,7 +36,7 @@ def read_suite(path: Path) -> Suite:
         ConvgymError: if the file cannot be read, or naming all that is wrong in it.
     """
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        fields = tomllib.loads(read_whole(path).decode())
     except OSError as error:
         raise ConvgymError(f"cannot read the suite {path}: {error.strerror}") from None
     except (

@@ -166,6 +166,24 @@ def test_pictures_are_png_for_any_run() -> None:
         assert learning_curves(scores(rows), curve)[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.mark.parametrize("name", ["$\\frac{1}{$ $x_$", "a" * 200, "\u4f60\U0001f600", "%", "\\"])
+def test_names_in_pictures_are_text(name: str) -> None:
+    pytest.importorskip("matplotlib")
+    curve = [{"name": name, "seed": 0, "conversations": 50, "conversion": 0.2}]
+    for kind in ("agent", "seller"):
+        assert learning_curves(scores([row(kind, name, 0, 1, 9)]), curve)[:4] == b"\x89PNG"
+
+
+def test_settings_of_the_folder_one_stands_in_change_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    usual = learning_curves(scores(ROWS), [])
+    with matplotlib.rc_context({"text.usetex": True, "lines.linewidth": 9, "font.size": 30}):
+        assert learning_curves(scores(ROWS), []) == usual
+        assert matplotlib.rcParams["text.usetex"]
+
+
 class Links(HTMLParser):
     """Collects the tags of a page, and whatever it would load or run."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import copy
 import errno
 import json
@@ -20,7 +21,13 @@ import pytest
 from convgym.benchmarks.provenance import commit, machine, versions
 from convgym.benchmarks.runs.folder import ResultsFolder
 from convgym.benchmarks.runs.manifest import make_manifest
-from convgym.benchmarks.runs.reading import missing_rows, read_manifest, read_results, read_rows
+from convgym.benchmarks.runs.reading import (
+    missing_rows,
+    read_manifest,
+    read_results,
+    read_rows,
+    read_run,
+)
 from convgym.benchmarks.runs.result import Evaluation, Result, evaluate
 from convgym.benchmarks.runs.suites import START, Job, Suite
 from convgym.conversation import Episode, Response, Turn
@@ -125,10 +132,10 @@ def whole(manifest: dict[str, Any]) -> list[Result]:
     """Return a row for each job that the manifest promises."""
     suite = manifest["run"]["suite"]
     return [
-        *(Result(Job("seller", name, 0), "pw", 2.0) for name in suite["sellers"]),
-        Result(Job("start", START, 0), "pw", 2.0),
+        *(Result(Job("seller", name, 0), "pw" * 25, 2.0) for name in suite["sellers"]),
+        Result(Job("start", START, 0), "pw" * 25, 2.0),
         *(
-            Result(Job("agent", name, seed), "pw", 2.0, start=START)
+            Result(Job("agent", name, seed), "pw" * 25, 2.0, start=START)
             for name in suite["agents"]
             for seed in range(suite["training_seeds"])
         ),
@@ -356,6 +363,12 @@ def test_a_manifest_without_a_part_is_named(tmp_path: Path, manifest: dict[str, 
         ("train_seconds", None),
         ("acceptance", 2),
         ("acceptance95", [0.1]),
+        ("training_turns", "3"),
+        ("training_turns", 10**400),
+        ("branches", None),
+        ("notes", "one"),
+        ("notes", None),
+        ("notes", [{"a": 1}]),
     ],
 )
 def test_rows_with_a_wrong_field_are_named(tmp_path: Path, field: str, value: Any) -> None:
@@ -365,6 +378,52 @@ def test_rows_with_a_wrong_field_are_named(tmp_path: Path, field: str, value: An
     )
     with pytest.raises(ConvgymError, match=f"damaged at line 2: {field}"):
         read_results(tmp_path)
+
+
+def test_rows_of_somebody_else_are_refused(tmp_path: Path, manifest: dict[str, Any]) -> None:
+    write_json(tmp_path / "manifest.json", manifest)
+    path, row = tmp_path / "results.jsonl", replace(RESULT, outcomes="p" * 50).to_row()
+    path.write_text(json.dumps(row) + "\n")
+    assert len(read_run(tmp_path)[1]) == 1
+    for change in ({"name": "stranger"}, {"seed": 77}, {"kind": "seller"}):
+        path.write_text(json.dumps(row | change) + "\n")
+        with pytest.raises(ConvgymError, match="who is not in this run's manifest"):
+            read_run(tmp_path)
+    path.write_text(json.dumps(row | {"outcomes": "p", "conversions": 1, "episodes": 1}) + "\n")
+    with pytest.raises(ConvgymError, match="holds 1 conversations, and everybody was judged on 50"):
+        read_run(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["manifest.json", "results.jsonl", "conversations/bc.jsonl"])
+def test_pipes_in_a_folder_are_not_waited_for(
+    tmp_path: Path, manifest: dict[str, Any], name: str
+) -> None:
+    with ResultsFolder(tmp_path, manifest):
+        pass
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ConvgymError, match="not a plain file"):
+        ResultsFolder(tmp_path, manifest)
+    if name != "conversations/bc.jsonl":
+        with pytest.raises(ConvgymError, match="not a plain file"):
+            read_run(tmp_path)
+
+
+def test_devices_are_not_read_to_their_end(tmp_path: Path, manifest: dict[str, Any]) -> None:
+    write_json(tmp_path / "manifest.json", manifest)
+    (tmp_path / "results.jsonl").symlink_to("/dev/zero")
+    with pytest.raises(ConvgymError, match="not a plain file"):
+        read_run(tmp_path)
+
+
+def test_a_byte_order_mark_is_no_damage(tmp_path: Path, manifest: dict[str, Any]) -> None:
+    write_json(tmp_path / "manifest.json", manifest)
+    for path, text in (("manifest.json", None), ("results.jsonl", json.dumps(RESULT.to_row()))):
+        text = text or (tmp_path / path).read_text()
+        (tmp_path / path).write_bytes(codecs.BOM_UTF8 + text.encode())
+    assert read_manifest(tmp_path) == manifest and read_results(tmp_path) == [RESULT]
 
 
 @pytest.mark.parametrize("name", ["../../up", "/etc/passwd", "..", ".hidden", "a/b", "mine:Agent"])
