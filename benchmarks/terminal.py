@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import sys
+import traceback
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
-from convgym.errors import ConvgymError, InfrastructureError
+from convgym.errors import ConvgymError, InfrastructureError, OwnError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,25 +76,42 @@ def _replace_unknown(stream: TextIO | None) -> None:
 def errors_in_one_line() -> Iterator[None]:
     """End the program with one line on stderr for whatever is not a fault of ours.
 
-    A user's mistake exits with 2, a failed backend with 1.
+    A user's mistake exits with 2, a failed backend with 1. Errors of somebody's own code come with
+    their traceback, and with 1.
     """
     try:
         yield
     except ConvgymError as error:
         _end(str(error))
+    except OwnError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError):
+            _end_for_disk(cause)
+        if isinstance(cause, ModuleNotFoundError):
+            _end_for_module(cause)
+        say("".join(traceback.format_exception(cause)), error=True)
+        _end(str(error), code=1)
     except InfrastructureError as error:  # nobody's mistake: the customer's backend is down
         _end(str(error), code=1)
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in _TRAIN:
-            raise
-        _end(f"this needs {missing}, which is not installed: pip install 'convgym[train]'")
+        _end_for_module(error)
+        raise
     except BrokenPipeError:  # the reader of our output, `head` say, went away
         sys.stdout = None
         raise SystemExit(0) from None
     except OSError as error:
-        if error.errno not in _OF_THE_DISK:
-            raise
+        _end_for_disk(error)
+        raise
+
+
+def _end_for_module(error: ModuleNotFoundError) -> None:
+    missing = (error.name or "").partition(".")[0]
+    if missing in _TRAIN:
+        _end(f"this needs {missing}, which is not installed: pip install 'convgym[train]'")
+
+
+def _end_for_disk(error: OSError) -> None:
+    if error.errno in _OF_THE_DISK:
         where = f": {error.filename}" if error.filename else ""
         _end(f"{error.strerror}{where}")
 

@@ -1,9 +1,12 @@
-"""The two ways things go wrong: the user's mistake, and the customer's backend."""
+"""How things go wrong: the user's mistake, the customer's backend, and somebody's own code."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class ConvgymError(ValueError):
@@ -15,6 +18,31 @@ class ConvgymError(ValueError):
 
 class InfrastructureError(RuntimeError):
     """The customer's backend failed. The episode counts neither as a sale nor as a loss."""
+
+
+class OwnError(RuntimeError):
+    """An agent, a seller or a customer raised an error of its own, which is the cause of this one.
+
+    The command line shows the traceback of the cause, and then says whose it is.
+    """
+
+
+@contextmanager
+def whose(who: str) -> Iterator[None]:
+    """Raise what other people's code raises inside as an ``OwnError``: who it was, what, where.
+
+    Errors that are told already, and Ctrl-C, pass. What would end the program otherwise, such as
+    SystemExit or the end of a file, does not end it in silence.
+    """
+    try:
+        yield
+    except (ConvgymError, InfrastructureError, OwnError):
+        raise
+    except (Exception, SystemExit) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}, line {place.lineno}, in {place.name}"
+        raise OwnError(f"{who} raised {reason} ({where})") from error
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConvgymError:

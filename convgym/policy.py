@@ -50,3 +50,6 @@ def check_policy(policy: object) -> None:
             f"{repr(policy)[:60]} is no policy: it lacks {', '.join(missing)} (what a policy is:"
             " convgym.policy.Policy)"
         )
+    name = getattr(policy, "name")  # noqa: B009 - mypy knows of none
+    if not isinstance(name, str):
+        raise ConvgymError(f"a policy's name is a text, got {name!r}")

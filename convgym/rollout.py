@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -175,4 +176,18 @@ def _ask(policy: Policy, live: Sequence[_Place]) -> list[Response]:
                 f"policy {policy.name!r} must return Response objects, got"
                 f" {type(response).__name__}: {repr(response)[:60]}"
             )
+        _check_tokens(policy, response)
     return responses
+
+
+def _check_tokens(policy: Policy, response: Response) -> None:
+    """Raise ConvgymError for log-probabilities that nobody could learn from."""
+    ids, logprobs = response.token_ids, response.token_logprobs
+    if logprobs is None:
+        return
+    whole = ids is None or len(ids) == len(logprobs)
+    if not whole or not all(map(math.isfinite, logprobs)):
+        raise ConvgymError(
+            f"policy {policy.name!r} must return a finite log-probability for each token, or none,"
+            f" got {len(ids or ())} tokens and {repr(list(logprobs))[:60]}"
+        )

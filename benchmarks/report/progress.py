@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from convgym.benchmarks.report.rows import percent
 from convgym.benchmarks.runs.runner import Update
 from convgym.benchmarks.runs.suites import Job, Suite, expected_seconds, time_left
+from convgym.benchmarks.terminal import printable
 from convgym.progress import Progress as Stage
 from convgym.progress import ProgressCallback
 from convgym.statistics import wilson_interval
@@ -82,8 +83,8 @@ class Display:
         current = 0.0 if news.result else now - self._job_start
         left = time_left(self._expected, self._finished, current)
         spent = sum(self._finished) + current
-        metrics = ", ".join(f"{name} {value:.3g}" for name, value in news.metrics.items())
-        text = f"{news.job.label}: {news.stage}"
+        metrics = ", ".join(_metric(name, value) for name, value in news.metrics.items())
+        text = printable(f"{news.job.label}: {news.stage}")
         self._bars.update(
             self._whole,
             completed=spent,
@@ -105,7 +106,9 @@ class Display:
             tail = f" ({metrics})" if metrics else ""
             place = min(over + 1, len(news.jobs))
             self._console.print(
-                f"[{place}/{len(news.jobs)}] {text}{share}{tail}, {duration(left)} left in all",
+                printable(
+                    f"[{place}/{len(news.jobs)}] {text}{share}{tail}, {duration(left)} left in all"
+                ),
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
@@ -146,6 +149,11 @@ def stages(console: Console) -> Iterator[ProgressCallback]:
     bars.disable = not console.is_terminal
     with bars:
         yield report
+
+
+def _metric(name: str, value: object) -> str:
+    """Return a metric for people; of an agent that is not ours it may be anything."""
+    return f"{name} {value:.3g}" if isinstance(value, float | int) else f"{name} {str(value)[:20]}"
 
 
 def duration(seconds: float) -> str:

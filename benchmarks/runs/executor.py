@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from convgym.agents.protocol import TrainingReport
 from convgym.benchmarks.runs.parts import Parts
+from convgym.benchmarks.runs.reports import checked
 from convgym.benchmarks.runs.result import Result, evaluate
 from convgym.benchmarks.runs.starts import Start
 from convgym.benchmarks.runs.suites import Job, Suite
-from convgym.contracts import described
 from convgym.conversation import Episode
-from convgym.errors import ConvgymError
 from convgym.policy import Policy
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.seeds import evaluation_seeds
@@ -62,7 +61,8 @@ class Outcome:
 def execute(task: Task, progress: ProgressCallback = no_progress) -> Outcome:
     """Do a job; an agent that was interrupted in training goes on from its checkpoints.
 
-    Raises ConvgymError for an agent that meets more customers than its budget.
+    Raises ConvgymError for an agent that meets more customers than its budget, or returns no right
+    report of its training.
     """
     if task.job.kind == "agent":
         return _train_and_evaluate(task, progress)
@@ -104,12 +104,7 @@ def train(agent: Agent, task: Task, progress: ProgressCallback) -> TrainingRepor
     )
     with collector.supervised(task.job.name):
         report = agent.train(collector, folder=task.folder, progress=progress)
-    if not isinstance(report, TrainingReport):
-        raise ConvgymError(
-            f"agent {task.job.name!r} must return a TrainingReport from train, got "
-            f"{described(report)}"
-        )
-    return replace(report, usage=collector.usage)
+    return replace(checked(report, f"agent {task.job.name!r}"), usage=collector.usage)
 
 
 def _train_and_evaluate(task: Task, progress: ProgressCallback) -> Outcome:

@@ -175,7 +175,7 @@ def _replace_rows(path: Path, job: Job, rows: Iterable[Mapping[str, Any]]) -> No
     """Write a job's rows in place of those that an interrupted attempt may have left."""
     key = {"kind": job.kind, "name": job.name, "seed": job.seed}
     others = [row for row in read_rows(path) if {name: row.get(name) for name in key} != key]
-    lines = [dumps(row) for row in others] + [dumps({**key, **row}) for row in rows]
+    lines = [dumps(row) for row in others] + [dumps({**row, **key}) for row in rows]
     write_atomically(path, "".join(f"{line}\n" for line in lines))
 
 

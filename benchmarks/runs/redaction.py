@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,18 @@ def redacted(data: Any) -> Any:
     return data if data is None or _is_plain(data) else _described(data)
 
 
+def settings_of(thing: Any) -> Any:
+    """Return a config as mappings and lists, dataclasses within included.
+
+    Other objects are left as they are; ``dataclasses.asdict`` would copy them, which not all bear.
+    """
+    if is_dataclass(thing) and not isinstance(thing, type):
+        return {field.name: settings_of(getattr(thing, field.name)) for field in fields(thing)}
+    if isinstance(thing, Mapping):
+        return {name: settings_of(value) for name, value in thing.items()}
+    return [settings_of(value) for value in thing] if isinstance(thing, list | tuple) else thing
+
+
 def _is_plain(data: Any) -> bool:
     return isinstance(data, str | int | float | Path) or hasattr(data, "tolist")
 
@@ -44,7 +56,7 @@ def _described(thing: Any) -> Any:
         options = dict(enumerate(map(redacted, thing.args))) | thing.keywords
         return {"factory": _described(thing.func), **redacted(options)}
     if is_dataclass(thing) and not isinstance(thing, type):
-        return redacted(asdict(thing))
+        return redacted(settings_of(thing))
     named = thing if hasattr(thing, "__qualname__") else type(thing)
     return f"{named.__module__}:{named.__qualname__}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from convgym.benchmarks.runs.folder import ResultsFolder
 from convgym.benchmarks.runs.identity import content
 from convgym.benchmarks.runs.manifest import make_manifest
 from convgym.benchmarks.runs.parts import Parts, default_parts
+from convgym.benchmarks.runs.redaction import settings_of
 from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.starts import Start, starts_of
 from convgym.benchmarks.runs.suites import Job, Suite, jobs
-from convgym.errors import ConvgymError
+from convgym.errors import ConvgymError, whose
 from convgym.progress import Progress, ProgressCallback
 from convgym.shop.catalog import refuse_held_out
 
@@ -109,22 +110,22 @@ def _check_labels(todo: Sequence[Job]) -> None:
 
 
 def _done(task: Task, execute: Executor, progress: ProgressCallback) -> Outcome:
-    """Have a job done."""
-    try:
+    """Have a job done; an error of its own is told as such."""
+    with whose(f"{task.job.kind} {task.job.name!r}, seed {task.job.seed},"):
         return execute(task, progress)
-    except EOFError:  # typer would take it for the end of somebody's input
-        raise ConvgymError(
-            f"a file in {task.folder} ends too early; delete that folder, and the same command"
-            " trains the agent anew"
-        ) from None
 
 
 def _configs(suite: Suite, parts: Parts) -> dict[str, dict[str, Any]]:
     """Return the agents' configs, having made everything once: a misspelt name fails at once."""
     for name in suite.sellers:
-        parts.make_seller(name, suite.evaluation_environment)
-    agents = {name: parts.make_agent(name, suite.overrides.get(name, {})) for name in suite.agents}
-    return {name: asdict(agent.config) for name, agent in agents.items()}
+        with whose(f"seller {name!r}"):
+            parts.make_seller(name, suite.evaluation_environment)
+    configs = {}
+    for name in suite.agents:
+        with whose(f"agent {name!r}"):
+            agent = parts.make_agent(name, suite.overrides.get(name, {}))
+            configs[name] = settings_of(agent.config)
+    return configs
 
 
 def _start(job: Job, own: Mapping[str, Start], by_name: Mapping[str, Start]) -> Start | None:

@@ -171,6 +171,20 @@ class Words(Coin):
         return "buy"
 
 
+class Unsure(Coin):
+    def say(self, conversation: Conversation) -> Any:
+        return Response("buy", (1, 2), (-0.5, float("nan")))
+
+
+class Short(Coin):
+    def say(self, conversation: Conversation) -> Any:
+        return Response("buy", (1, 2), (-0.5,))
+
+
+class Numbered(Coin):
+    name: Any = 3
+
+
 class JustText(Coin):
     def act(self, conversations: Sequence[Conversation]) -> Any:
         return "buy it, won't you"
@@ -183,6 +197,7 @@ class JustText(Coin):
         ("competent", "'competent' is no policy: it lacks name, reset, act"),
         (None, "None is no policy"),
         (Coin, "a policy is an object, got the class Coin"),
+        (Numbered(), "a policy's name is a text, got 3"),
         (JustText(), "must return a list of Response objects, got str"),
     ],
 )
@@ -219,6 +234,12 @@ def test_seeds_from_numpy_are_pythons_afterwards() -> None:
     [
         (TooFew(), {}, "a response for each of 2 conversations, got 0"),
         (Words(), {}, "must return Response objects, got str: 'buy'"),
+        (
+            Unsure(),
+            {},
+            r"a finite log-probability for each token, or none, got 2 tokens and \[-0.5",
+        ),
+        (Short(), {}, "a finite log-probability for each token, or none, got 2 tokens"),
         (Coin(), {"batch_size": 0}, "batch_size must be an integer from 1 upwards"),
         (Coin(), {"batch_size": "2"}, "batch_size must be an integer from 1 upwards, got '2'"),
         (Coin(), {"policy_seed": "2"}, "policy_seed must be an integer from 0 upwards, got '2'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convgym.benchmarks.terminal import printable, say
+from convgym.benchmarks.terminal import errors_in_one_line, printable, say
+from convgym.errors import OwnError, whose
 from convgym.terminal import tolerate_consoles
 
 
@@ -39,3 +41,38 @@ def test_any_text_is_shown_in_any_encoding(monkeypatch: pytest.MonkeyPatch, enco
 def test_a_closed_output_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     tolerate_consoles()
+
+
+@pytest.mark.parametrize("error", [KeyError("k"), EOFError(), SystemExit(0), BrokenPipeError()])
+def test_errors_of_others_code_come_with_their_traceback_and_whose_they_are(
+    capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    with pytest.raises(SystemExit) as caught, errors_in_one_line(), whose("seller 'mine:S'"):
+        raise error
+    *shown, last = capsys.readouterr().err.strip().splitlines()
+    assert caught.value.code == 1 and any("raise error" in line for line in shown)
+    assert last.startswith(f"convgym: error: seller 'mine:S' raised {type(error).__name__}")
+    assert "test_terminal.py, line" in last
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "f"), "No space left on device: f"),
+        (ModuleNotFoundError("no trl", name="trl.x"), "this needs trl, which is not installed"),
+    ],
+)
+def test_a_full_disk_and_a_missing_package_are_nobodys_error(
+    capsys: pytest.CaptureFixture[str], error: Exception, told: str
+) -> None:
+    with pytest.raises(SystemExit) as caught, errors_in_one_line(), whose("agent 'bc'"):
+        raise error
+    (line,) = capsys.readouterr().err.splitlines()
+    assert caught.value.code == 2 and line.startswith(f"convgym: error: {told}")
+
+
+def test_an_interruption_is_nobodys_error() -> None:
+    with pytest.raises(KeyboardInterrupt), whose("agent 'bc'"):
+        raise KeyboardInterrupt
+    with pytest.raises(OwnError, match=r"^a raised KeyError: 1"), whose("b"), whose("a"):
+        raise KeyError(1)

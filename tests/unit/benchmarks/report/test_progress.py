@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -84,6 +86,17 @@ def update(remaining: Sequence[Job], stage: str, done: int, total: int) -> Updat
         jobs=tuple(jobs(SUITE, 0)),
         remaining=tuple(remaining),
     )
+
+
+def test_metrics_of_any_kind_are_shown_harmlessly(suite: Suite) -> None:
+    console, file = plain()
+    todo = tuple(jobs(suite, 0))
+    metrics: Any = {"a": "b\x1b[31m", "c": float("nan"), "d": None, "e": 0.12345}
+    with Display(console, suite, Clock(step=30.0)) as display:
+        for _ in range(2):
+            display.update(replace(update(todo, "x\x1b[2J", -5, 0), metrics=metrics))
+    assert "(a b\\x1b[31m, c nan, d None, e 0.123)" in file.getvalue()
+    assert "\x1b" not in file.getvalue()
 
 
 def test_a_resumed_run_counts_what_was_done_before(suite: Suite) -> None:

@@ -236,10 +236,13 @@ def test_a_full_disk_is_one_error_and_leaves_no_part(
 
 
 def test_an_unfinished_run_is_resumed_and_says_so(tmp_path: Path, manifest: dict[str, Any]) -> None:
+    done = whole(manifest)[-1]
     with ResultsFolder(tmp_path, manifest) as first:
-        first.add(RESULT)
+        first.add(done, training=[{"loss": 1.0, "kind": "seller", "name": "x", "seed": 9}])
     with ResultsFolder(tmp_path, manifest) as second:
-        assert second.results() == [RESULT]
+        assert second.results() == [done]
+        key = {"kind": "agent", "name": done.job.name, "seed": done.job.seed}
+        assert read_rows(tmp_path / "training.jsonl") == [{"loss": 1.0, **key}]
         second.finish()
     stored = read_manifest(tmp_path)
     assert len(stored["starts"]) == 2 and stored["finished"]

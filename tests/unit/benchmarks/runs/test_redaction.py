@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convgym.benchmarks.runs.redaction import HIDDEN, redacted
+from convgym.benchmarks.runs.redaction import HIDDEN, redacted, settings_of
 from convgym.datafiles import dumps
 from convgym.secrets import is_secret_name
 
@@ -99,3 +100,14 @@ def test_code_and_objects_are_told_by_their_names() -> None:
 def test_whatever_is_left_can_be_stored_and_stays(data: Any) -> None:
     once = redacted(data)
     assert dumps(redacted(once)) == dumps(once)
+
+
+def test_settings_that_cannot_be_copied_are_settings_all_the_same() -> None:
+    @dataclass
+    class Inner:
+        lock: object
+
+    lock = threading.Lock()
+    settings = settings_of(Inner([Inner(lock), {"a": (Inner(1),)}]))
+    assert settings == {"lock": [{"lock": lock}, {"a": [{"lock": 1}]}]}
+    assert redacted(settings)["lock"][0] == {"lock": "_thread:lock"}

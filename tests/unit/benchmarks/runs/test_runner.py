@@ -7,14 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from convgym.agents.protocol import CurvePoint, TrainingReport, Usage
 from convgym.benchmarks.report.write import write_report
 from convgym.benchmarks.runs.folder import read_manifest, read_results, read_rows
+from convgym.benchmarks.runs.reports import checked
 from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.runner import Update, run_suite
 from convgym.benchmarks.runs.suites import START, Suite, jobs, select
-from convgym.errors import ConvgymError
+from convgym.errors import ConvgymError, OwnError
 from convgym.seeds import EVALUATION_BASE, evaluation_seeds
 from tests.unit.benchmarks.conftest import World
 
@@ -142,12 +145,55 @@ def test_a_shop_that_is_held_out_is_refused_before_anybody_is_judged(
     run_suite(select(chosen, agents=[]), tmp_path / "out", parts=world)  # sellers learn nothing
 
 
-def test_a_file_that_ends_too_early_is_named(tmp_path: Path, suite: Suite) -> None:
-    def early(name: str, seed: int, step: int) -> None:
-        raise EOFError
+@pytest.mark.parametrize(
+    "error", [KeyError("mine"), EOFError("mine"), SystemExit("mine"), BrokenPipeError("mine")]
+)
+def test_an_error_of_an_agents_own_is_told_as_its_own(
+    tmp_path: Path, suite: Suite, error: BaseException
+) -> None:
+    def breaks(name: str, seed: int, step: int) -> None:
+        raise error
 
-    with pytest.raises(ConvgymError, match=r"bc-seed0 ends too early; delete that folder"):
-        run_suite(suite, tmp_path, parts=World(early))
+    expected = (
+        rf"agent 'bc', seed 0, raised {type(error).__name__}: '?mine'? \(test_runner.py, .*in"
+    )
+    with pytest.raises(OwnError, match=expected) as caught:
+        run_suite(suite, tmp_path, parts=World(breaks))
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("seconds", "long"),
+        ("seconds", float("nan")),
+        ("seconds", -1.0),
+        ("curve", ({"conversion": 1},)),
+        ("curve", 3),
+        ("curve", (CurvePoint(-1, 0, 0.5, 1, 0.0),)),
+        ("curve", (CurvePoint(1, 0, 7.0, 1, 0.0),)),
+        ("rows", (3,)),
+        ("rows", None),
+        ("notes", "a text alone"),
+        ("notes", (3,)),
+        ("notes", None),
+    ],
+)
+def test_what_an_agent_reports_is_checked_before_it_is_stored(part: str, value: Any) -> None:
+    report = TrainingReport(Usage(), 1.0, (), ())
+    assert checked(report, "agent 'x'") == report
+    with pytest.raises(ConvgymError, match=rf"{part}.* agent 'x'|agent 'x'.* {part}"):
+        checked(replace(report, **{part: value}), "agent 'x'")
+    with pytest.raises(ConvgymError, match="must return a TrainingReport"):
+        checked(None, "agent 'x'")
+
+
+def test_what_an_agent_reports_may_come_as_numpy_has_it_and_piecemeal() -> None:
+    rows = ({"loss": np.float32(i)} for i in range(2))
+    report = TrainingReport(Usage(), np.float32(2.0), [], rows, notes=["n"])  # type: ignore[arg-type]
+    assert checked(report, "x") == TrainingReport(
+        Usage(), 2.0, (), ({"loss": 0.0}, {"loss": 1.0}), ("n",)
+    )
 
 
 class Killed(BaseException):
