@@ -98,12 +98,10 @@ def tokenise(
     ending: Tokens = ()
     for index, turn in enumerate(episode.turns):
         response = turn.response
-        if response.token_ids is not None and format.decode(response.token_ids) == response.text:
-            spelt = response.token_ids
-            scores = response.token_logprobs or (torch.nan,) * len(spelt)
-        else:
-            spelt = format.response(response.text)
-            scores = (torch.nan,) * len(spelt)
+        own = format.spelling(response)
+        spelt = format.response(response.text) if own is None else own
+        unknown = (torch.nan,) * len(spelt)
+        scores = unknown if own is None else response.token_logprobs or unknown
         needed = len(ids) + len(ending) + max(max_new_tokens, len(spelt))
         if context is not None and needed > context:
             break

@@ -8,6 +8,8 @@ from convgym.agents.model.lora import LoRA
 from convgym.errors import ConvgymError
 from convgym.llm.local.devices import Dtype, check_dtype
 
+_COLDEST = 1e-12
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyConfig:
@@ -40,6 +42,11 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise ConvgymError(f"temperature must be positive, got {self.temperature!r}")
+        if not _COLDEST <= self.temperature <= 1 / _COLDEST:
+            raise ConvgymError(
+                f"temperature must be from {_COLDEST} to {1 / _COLDEST}, between which numbers"
+                f" neither vanish nor overflow, got {self.temperature!r}"
+            )
         if self.max_new_tokens < 1:
             raise ConvgymError(f"max_new_tokens must be at least 1, got {self.max_new_tokens!r}")
         check_dtype(self.dtype)

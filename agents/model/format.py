@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from convgym.conversation import Message
+from convgym.conversation import Message, Response
 from convgym.errors import ConvgymError
 from convgym.llm.local.chat_template import named_template, read_frames
 from convgym.reasoning import heard, strip_reasoning
@@ -71,6 +71,7 @@ class ConversationFormat:
         self._specials = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
         # A response may hold no special token but the one that ends it.
         self.forbidden_ids: Tokens = tuple(sorted(self._specials - {self.end_id}))
+        self._sayable = set(self._vocabulary.values()) - set(self.forbidden_ids)
         self._special_text = re.compile(
             "|".join(re.escape(str(token)) for token in tokenizer.added_tokens_decoder.values())
             or "(?!)"
@@ -109,6 +110,7 @@ class ConversationFormat:
             return self
         format = copy.copy(self)
         format.forbidden_ids = tuple(sorted(forbidden))
+        format._sayable = {token for token in self._sayable if token < logits} - forbidden
         format.pad_id = self.pad_id if self.pad_id < logits else self.end_id
         return format
 
@@ -143,6 +145,16 @@ class ConversationFormat:
         if thought:
             ids = self.tokenizer.encode(said, add_special_tokens=False)
         return heard(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+    def spelling(self, response: Response) -> Tokens | None:
+        """Return a response's own ids where they spell its text in this format, else None.
+
+        Another model's ids may be none of this one's, or tokens that no response may hold.
+        """
+        ids = response.token_ids
+        if not ids or not self._sayable.issuperset(ids):
+            return None
+        return tuple(ids) if self.decode(ids) == response.text else None
 
     def prompt(self, messages: Sequence[Message]) -> Tokens:
         """Return the ids of a conversation in which it is the seller's turn."""

@@ -19,9 +19,10 @@ from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.lora import add_lora, merged
 from convgym.agents.model.sampling import SamplingConfig
 from convgym.conversation import Message, Response
+from convgym.datafiles import read_whole
 from convgym.errors import ConvgymError
 from convgym.llm.local.devices import find_device
-from convgym.llm.local.loading import load_folder
+from convgym.llm.local.loading import load_folder, refusing
 from convgym.llm.local.smollm2 import load_smollm2, without_progress_bars
 from convgym.policy import Conversation
 
@@ -82,7 +83,9 @@ class LanguageModelPolicy:
         system_message = config.system_message
         if system_message is None:
             kept = Path(path) / _SYSTEM_MESSAGE_FILE
-            system_message = kept.read_text(encoding="utf-8") if kept.is_file() else SYSTEM_MESSAGE
+            with refusing(f"the system message {kept} cannot be read"):
+                told = read_whole(kept).decode() if kept.exists() else SYSTEM_MESSAGE
+            system_message = told
         format = find_format(tokenizer, system_message)
         # While its weights are float32, and rounding hides nothing.
         check(LanguageModel.of(network, format))

@@ -45,6 +45,7 @@ class Collector:
         environment: as given.
         usage: what was used so far.
         curve: conversion, a point a deployment.
+        notes: what a reader of the result must know of the log that was read.
 
     Raises:
         ConvgymError: for a budget below 1, or customers that are reserved for evaluation.
@@ -68,6 +69,7 @@ class Collector:
         self.folder = folder
         self.usage = Usage()
         self.curve: list[CurvePoint] = []
+        self.notes: tuple[str, ...] = ()
         self._seeds = train_seeds(seed, conversations)
         self._held = 0  # conversations that this object has held live
         self._has_log = False
@@ -199,7 +201,12 @@ class Collector:
         return [episodes[i] for i in range(len(seeds))]
 
     def _read(self, path: Path) -> list[Episode]:
-        episodes = read_log(path).episodes[: self.budget]
+        log = read_log(path)
+        episodes = log.episodes[: self.budget]
+        self.notes = tuple(
+            f"line {problem.line} of the log {path} was left out, as {problem.message}"
+            for problem in log.report.problems
+        )
         if not episodes:
             raise ConvgymError(f"the log {path} holds no conversation to learn from")
         for episode in episodes:

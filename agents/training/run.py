@@ -84,7 +84,7 @@ class Run:
             seconds=collector.seconds,
             curve=tuple(collector.curve),
             rows=tuple(self.rows),
-            notes=notes,
+            notes=(*collector.notes, *notes),
         )
 
 

@@ -26,11 +26,5 @@ def token_pairs(
         prompt = tokens.ids[: tokens.turns.index(state.turn)]
         for response in candidates:
             prompts.append(prompt)
-            spelt.append(_spelt(response, format))
+            spelt.append(format.spelling(response) or format.response(response.text))
     return prompts, spelt
-
-
-def _spelt(response: Response, format: ConversationFormat) -> Tokens:
-    """Return a response's own tokens where they spell its text in this format, else others."""
-    ids = response.token_ids
-    return ids if ids and format.decode(ids) == response.text else format.response(response.text)

@@ -19,6 +19,9 @@ from typing_extensions import TypedDict
 FORMAT = 1
 """Version of the results folder's layout."""
 
+TRAINING_SEEDS = 10_000
+"""Fewer than these are in one run."""
+
 # Fields that are not named here are kept as they are: later versions may have more.
 _OPEN = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
@@ -53,7 +56,7 @@ class _Suite(TypedDict):
     sellers: list[Name]
     agents: list[Name]
     evaluation_episodes: Count
-    training_seeds: Annotated[int, Field(ge=1, lt=10_000)]
+    training_seeds: Annotated[int, Field(ge=1, lt=TRAINING_SEEDS)]
     environment: dict[str, Any]
     evaluation: NotRequired[dict[str, Any]]  # runs of earlier versions lack it
 

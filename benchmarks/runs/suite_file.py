@@ -21,12 +21,16 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from convgym.agents.registry import AGENTS
+from convgym.benchmarks.runs.schema import TRAINING_SEEDS
 from convgym.benchmarks.runs.suites import Suite
 from convgym.customers import CUSTOMERS
 from convgym.datafiles import read_whole
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, unknown
 from convgym.sellers import SELLERS
+
+_MOST = 10_000_000
+"""Conversations, of training and of evaluation: more are a slip."""
 
 
 def read_suite(path: Path) -> Suite:
@@ -85,16 +89,16 @@ class SuiteFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=100)] | None = None
     description: str = ""
     sellers: list[Annotated[str, AfterValidator(SELLERS.require_known)]] = []
     agents: Annotated[
         dict[Annotated[str, AfterValidator(AGENTS.require_known)], Settings],
         BeforeValidator(_tables),
     ] = {}
-    conversations: Annotated[StrictInt, Field(ge=0, validate_default=True)] = 0
-    evaluation_episodes: Annotated[StrictInt, Field(ge=1)]
-    training_seeds: Annotated[StrictInt, Field(ge=1)] = 1
+    conversations: Annotated[StrictInt, Field(ge=0, le=_MOST, validate_default=True)] = 0
+    evaluation_episodes: Annotated[StrictInt, Field(ge=1, le=_MOST)]
+    training_seeds: Annotated[StrictInt, Field(ge=1, lt=TRAINING_SEEDS)] = 1
     environment: Environment = {}
     evaluation: Environment = {}
     log: str | None = None

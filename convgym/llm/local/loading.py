@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,19 +15,37 @@ from convgym.llm.local.smollm2 import without_progress_bars
 def load_folder(folder: Path) -> tuple[Any, Any]:
     """Return network (float32, on the CPU) and tokenizer of a folder in Hugging Face format.
 
-    Code that comes with a model is not run.
+    Code that comes with a model is not run, and nothing is fetched that a folder may name.
 
     Raises:
-        ConvgymError: where the folder holds no causal language model, or an unreadable one.
+        ConvgymError: where the folder holds no causal language model, or an unreadable one, or one
+            without some of its weights, which would be made up.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with refusing(f"the model in {str(folder)!r} cannot be loaded"), without_progress_bars():
-        network = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, trust_remote_code=False
+        _refuse_kernels(json.loads((folder / "config.json").read_bytes()))
+        network, found = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
         )
-        return network, AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        if missing := sorted(found["missing_keys"]):
+            raise ValueError(f"its files lack {len(missing)} of its weights, such as {missing[0]}")
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+        return network, tokenizer
+
+
+def _refuse_kernels(config: Any) -> None:
+    """Raise ValueError for a config that names an attention which others have written."""
+    for name, value in config.items():
+        if "attn_implementation" in name and isinstance(value, str) and "/" in value:
+            raise ValueError(f"its config asks for code of others, {name} = {value!r}")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -35,6 +36,22 @@ def test_a_scripted_sellers_words_are_encoded(format: ConversationFormat) -> Non
     assert list(found.turns) == expected
     assert all(math.isnan(logprob) for logprob in found.logprobs)
     assert found.outcome == 1.0
+
+
+@pytest.mark.parametrize("ids", [(), (-1,), (10**6,), (2**70,), (0, 5, 1), "customer"])
+def test_tokens_that_no_response_may_hold_are_those_of_another_model(
+    format: ConversationFormat, ids: Any
+) -> None:
+    words = format.response("Hello.")
+    if ids == "customer":  # which is not heard, and could not be said
+        ids = (format.opening("")[0], *words)
+    for text in ("", "Hello."):
+        response = Response(text, ids, (-0.5,) * len(ids))
+        assert format.spelling(response) is None
+        found = tokenise(episode(Turn(response, "Bye.")), format)
+        assert found.ids == format.opening("Hi.") + format.response(text)
+        assert all(math.isnan(logprob) for logprob in found.logprobs)
+    assert format.spelling(Response("Hello.", words)) == words
 
 
 def test_sampled_tokens_are_kept_as_they_were_sampled(format: ConversationFormat) -> None:

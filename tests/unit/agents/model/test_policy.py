@@ -98,7 +98,11 @@ def test_dropout_is_off(make_model: MakeModel) -> None:
 
 @pytest.mark.parametrize("settings", [SamplingConfig, PolicyConfig])
 @pytest.mark.parametrize(
-    "options", [{"temperature": 0.0}, {"temperature": math.nan}, {"max_new_tokens": 0}]
+    "options",
+    [
+        *({"temperature": value} for value in (0.0, math.nan, -1.0, 1e-320, 1e-30, 1e30, math.inf)),
+        {"max_new_tokens": 0},
+    ],
 )
 def test_bad_settings_are_refused(settings: Callable[..., Any], options: dict[str, Any]) -> None:
     with pytest.raises(ConvgymError, match=next(iter(options))):

@@ -13,6 +13,7 @@ import pytest
 from convgym import logs
 from convgym.agents.protocol import Usage
 from convgym.agents.training.collector import Collector
+from convgym.agents.training.run import Run
 from convgym.conversation import Episode, Response, Turn
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.envs.sales import SalesEnv
@@ -185,6 +186,20 @@ def test_a_log_is_read_up_to_the_budget(tmp_path: Path, name: str, budget: int, 
     assert (door.usage.conversations, door.usage.deployments) == (used, 0)
     assert door.usage.turns == sum(len(episode.turns) for episode in episodes[:used])
     assert door.curve[0].episodes == used
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz"])
+def test_what_a_cut_off_log_lacks_is_told(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    write_log(path, rollout(make_seller("mediocre"), train_seeds(3, 8)))
+    whole = collector(100, log=path)
+    assert len(whole.logged(Word())) == 8 and not whole.notes
+    path.write_bytes(path.read_bytes()[:-20])
+    door = collector(100, log=path)
+    kept = door.logged(Word())
+    (note,) = door.notes
+    assert len(kept) < 8 and f"line {len(kept) + 1} of the log" in note and "no end" in note
+    assert Run(door, None).report(("else",)).notes == (note, "else")
 
 
 def some_episode(**changes: Any) -> Episode:

@@ -72,6 +72,9 @@ BASE = 'sellers = ["silent"]\nevaluation_episodes = 5\n'
     [
         ('sellers = ["silent"]', "evaluation_episodes is missing"),
         ("evaluation_episodes = 5", "there is nobody to compare"),
+        ("evaluation_episodes = 99999999999", "evaluation_episodes should be less than or equal"),
+        (BASE + "training_seeds = 9223372036854775807", "training_seeds should be less than 10000"),
+        (BASE + f"name = '{'a' * 300}'", "name String should have at most 100 characters"),
         (BASE + "agnts = 3", r"unknown field 'agnts'; known: .*did you mean 'agents'"),
         (BASE + 'agents = ["bc"]', "conversations: agents need a budget of at least 1"),
         (BASE + "agents = 3", "agents should be a valid dictionary, got 3"),
