@@ -26,7 +26,8 @@ def load_folder(folder: Path) -> tuple[Any, Any]:
 
     with refusing(f"the model in {str(folder)!r} cannot be loaded"), without_progress_bars():
         _refuse_kernels(json.loads((folder / "config.json").read_bytes()))
-        network, found = AutoModelForCausalLM.from_pretrained(
+        load: Any = AutoModelForCausalLM.from_pretrained  # whose types know of no loading info
+        network, found = load(
             folder,
             dtype=torch.float32,
             trust_remote_code=False,
