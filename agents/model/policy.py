@@ -30,7 +30,7 @@ SYSTEM_MESSAGE = (
     "answer their worries and ask whether they want to buy it. Say one short sentence at a time."
 )
 """The system message of chat models, where no other is given."""
-_SYSTEM_MESSAGE_FILE = "briefing.txt"
+_SYSTEM_MESSAGE_FILE = "system_message.txt"
 
 
 class LanguageModelPolicy:
