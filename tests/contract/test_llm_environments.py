@@ -11,8 +11,9 @@ from tests.unit.customers.chat_models import FakeModel
 
 def test_the_vector_environment_asks_the_model_once_a_round() -> None:
     model = FakeModel(lambda request: '{"decision": "continue", "say": "Hm."}')
-    options = {"customer": "llm", "customer_options": {"backend": model}}
-    envs = gymnasium.make_vec("convgym/Sales-v0", 6, **options)
+    envs = gymnasium.make_vec(
+        "convgym/Sales-v0", 6, customer="llm", customer_options={"backend": model}
+    )
     envs.reset(seed=0)
     envs.step(("Hello.",) * 6)
     assert [len(call) for call in model.calls] == [6, 6]
