@@ -40,7 +40,11 @@ class PolicyConfig:
     ``auto`` keeps frozen weights in bfloat16 where the device has instructions for it and computes
     with trained ones in float32; ``bfloat16`` and ``float32`` hold for both."""
     generation_batch: int | None = None
-    """Conversations that are held together; None suits the device."""
+    """Conversations that are held together; None suits the device (256 on a CPU, else 1,024)."""
+    reading_batch: int | None = None
+    """Conversations that are read in one forward pass where nothing is learned from it; half as
+    many when responses are sampled to their states, a quarter when many responses to each are
+    read. None suits the device (64 on a CPU, else 256). Fewer need less memory."""
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -48,7 +52,7 @@ class PolicyConfig:
         if self.max_new_tokens < 1:
             raise ConvgymError(f"max_new_tokens must be at least 1, got {self.max_new_tokens!r}")
         check_dtype(self.dtype)
-        if self.generation_batch is not None and self.generation_batch < 1:
-            raise ConvgymError(
-                f"generation_batch must be at least 1 or None, got {self.generation_batch!r}"
-            )
+        for name in ("generation_batch", "reading_batch"):
+            size = getattr(self, name)
+            if size is not None and size < 1:
+                raise ConvgymError(f"{name} must be at least 1 or None, got {size!r}")

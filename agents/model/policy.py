@@ -104,7 +104,7 @@ class LanguageModelPolicy:
             _on_device(network, device),
             format,
             SamplingConfig(config.temperature, config.max_new_tokens),
-            BatchSizes.of(device, config.generation_batch),
+            BatchSizes.of(device, config.generation_batch, config.reading_batch),
         )
         return cls(model, name=name)
 
