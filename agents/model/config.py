@@ -13,6 +13,11 @@ from convgym.llm.local.devices import Dtype, check_dtype
 class PolicyConfig:
     """A language model as a seller; every agent's config holds one as ``policy``.
 
+    ``model`` and ``temperature`` decide how it speaks, ``lora`` what of it is trained, ``device``
+    and ``dtype`` where and how exactly it is computed. As settings of an agent:
+    ``make_agent("online-ppo", policy={"lora": {"rank": 8}})``, on the command line
+    ``--set online-ppo.policy.lora.rank=8``.
+
     Raises:
         ConvgymError: for a value that cannot be.
     """

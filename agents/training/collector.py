@@ -29,7 +29,15 @@ from convgym.usage import Meter, metered
 
 
 class Collector:
-    """Meets customers for an agent, within a budget.
+    """Meets customers for an agent, within a budget: ``deploy`` live, ``logged`` on paper.
+
+    A deployment holds the next customers of the budget with a fixed policy::
+
+        episodes = collector.deploy(policy, 256)  # fewer where the budget ends
+        collector.remaining, collector.usage, collector.curve[-1].conversion
+
+    Equal seeds meet the same customers, none of them twice, and none that evaluation meets.
+    Conversations that failed count against the budget, and are in the list.
 
     Args:
         conversations: the budget, positive.
@@ -144,7 +152,7 @@ class Collector:
         if self.usage.deployments and not self._has_log:
             raise ConvgymError("a log takes the whole budget: ask for it before any deployment")
         if self.log is not None:
-            episodes = self._read(self.log)
+            episodes = read_training_log(self.log, self.budget)
         else:
             seeds = self._seeds
             kept = self._kept(0)
@@ -197,20 +205,6 @@ class Collector:
             episodes |= dict(zip(places, held, strict=True))
         self._held += len(seeds)
         return [episodes[i] for i in range(len(seeds))]
-
-    def _read(self, path: Path) -> list[Episode]:
-        episodes = read_log(path).episodes[: self.budget]
-        if not episodes:
-            raise ConvgymError(f"the log {path} holds no conversation to learn from")
-        for episode in episodes:
-            shops = held_out_names() & set(episode.customer.split(":"))
-            if shops or EVALUATION_BASE <= episode.seed < 2 * EVALUATION_BASE:
-                raise ConvgymError(
-                    f"the log {path} holds a conversation (episode seed {episode.seed}, customer "
-                    f"{episode.customer!r}) with a customer that is reserved for evaluation: seeds "
-                    f"from {EVALUATION_BASE} on and held-out shops are; learn from another log"
-                )
-        return episodes
 
     def _enter(self, episodes: list[Episode], deployments: int) -> list[Episode]:
         """Enter conversations into the books."""
@@ -290,6 +284,27 @@ class Collector:
         self.curve = [CurvePoint(**point) for point in state["curve"]]
         self._has_log = state["has_log"]
         self._seconds_before, self._started = state["seconds"], time.monotonic()
+
+
+def read_training_log(path: str | Path, budget: int) -> list[Episode]:
+    """Return the first ``budget`` conversations of a log that somebody wrote.
+
+    Raises:
+        ConvgymError: for a log that is damaged, empty or of customers that are reserved for
+            evaluation.
+    """
+    episodes = read_log(path).episodes[:budget]
+    if not episodes:
+        raise ConvgymError(f"the log {path} holds no conversation to learn from")
+    for episode in episodes:
+        shops = held_out_names() & set(episode.customer.split(":"))
+        if shops or EVALUATION_BASE <= episode.seed < 2 * EVALUATION_BASE:
+            raise ConvgymError(
+                f"the log {path} holds a conversation (episode seed {episode.seed}, customer "
+                f"{episode.customer!r}) with a customer that is reserved for evaluation: seeds "
+                f"from {EVALUATION_BASE} on and held-out shops are; learn from another log"
+            )
+    return episodes
 
 
 def _keep(path: Path | None, episodes: Sequence[Episode]) -> None:
