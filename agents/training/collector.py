@@ -9,6 +9,7 @@ is counted below the agent (``convgym.usage``).
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -267,6 +268,19 @@ class Collector:
             )
         self.usage = replace(self.usage, branches=self.usage.branches + meter.branches)
 
+    def identity(self) -> dict[str, Any]:
+        """Return what must be equal for conversations of two collectors to be of one run.
+
+        Files count by their content, not by where they lie: the log, and those that options of the
+        environment name, such as a catalogue.
+        """
+        return {
+            "seed": self.seed,
+            "conversations": self.budget,
+            "environment": {name: _content(value) for name, value in self.environment.items()},
+            "log": _content(self.log),
+        }
+
     def state(self) -> dict[str, Any]:
         """Return the books as plain data."""
         return {
@@ -322,3 +336,15 @@ def _read_kept(path: Path, seeds: Sequence[int]) -> list[Episode]:
             f"{path} holds other conversations than this run's: use another folder or delete it"
         )
     return episodes
+
+
+def _content(value: Any) -> Any:
+    """Return a digest of the file that a value names, within mappings too; else the value."""
+    if isinstance(value, Mapping):
+        return {name: _content(part) for name, part in value.items()}
+    if isinstance(value, str | Path):
+        try:
+            return hashlib.sha256(Path(value).read_bytes()).hexdigest()
+        except (OSError, ValueError):  # a name and no file, or what cannot be the name of one
+            return value
+    return value
