@@ -18,7 +18,7 @@ from convgym.agents.model.minibatches import shuffled
 from convgym.agents.protocol import TrainingReport
 from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
-from convgym.agents.training.optim import Optimiser, check_updates
+from convgym.agents.training.optim import Optimiser
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.sellers import make_seller
 
@@ -37,10 +37,6 @@ class BehaviourCloningConfig:
     """Conversations per optimiser step."""
     learning_rate: float = 3e-4
     max_gradient_norm: float = 1.0
-
-    def __post_init__(self) -> None:
-        counts = {"epochs": self.epochs, "minibatch": self.minibatch}
-        check_updates(counts, {"learning_rate": self.learning_rate})
 
 
 class BehaviourCloning(LanguageModelAgent):

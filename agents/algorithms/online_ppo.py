@@ -23,7 +23,7 @@ from convgym.agents.protocol import TrainingReport
 from convgym.agents.training import losses
 from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
-from convgym.agents.training.optim import Optimiser, check_updates
+from convgym.agents.training.optim import Optimiser
 from convgym.agents.values.critic import Critic
 from convgym.progress import Progress, ProgressCallback, no_progress
 
@@ -48,15 +48,6 @@ class OnlinePPOConfig:
     gae_lambda: float = 0.9
     """Trace decay per turn; within a response it is 1."""
     max_gradient_norm: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_updates(
-            {"deployment": self.deployment, "minibatch": self.minibatch, "epochs": self.epochs},
-            {
-                "learning_rate": self.learning_rate,
-                "critic_learning_rate": self.critic_learning_rate,
-            },
-        )
 
 
 class OnlinePPO(LanguageModelAgent):

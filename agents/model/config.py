@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convgym.agents.model.lora import LoRA
+from convgym.agents.model.sampling import check_temperature
 from convgym.errors import ConvgymError
 from convgym.llm.local.devices import Dtype, check_dtype
-
-_COLDEST = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyConfig:
     """A language model as a seller; every agent's config holds one as ``policy``.
+
+    ``model`` and ``temperature`` decide how it speaks, ``lora`` what of it is trained, ``device``
+    and ``dtype`` where and how exactly it is computed. As settings of an agent:
+    ``make_agent("online-ppo", policy={"lora": {"rank": 8}})``, on the command line
+    ``--set online-ppo.policy.lora.rank=8``.
 
     Raises:
         ConvgymError: for a value that cannot be.
@@ -37,20 +41,18 @@ class PolicyConfig:
     ``auto`` keeps frozen weights in bfloat16 where the device has instructions for it and computes
     with trained ones in float32; ``bfloat16`` and ``float32`` hold for both."""
     generation_batch: int | None = None
-    """Conversations that are held together; None suits the device."""
+    """Conversations that are held together; None suits the device (256 on a CPU, else 1,024)."""
+    reading_batch: int | None = None
+    """Conversations that are read in one forward pass where nothing is learned from it; half as
+    many when responses are sampled to their states, a quarter when many responses to each are
+    read. None suits the device (64 on a CPU, else 256). Fewer need less memory."""
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ConvgymError(f"temperature must be positive, got {self.temperature!r}")
-        if not _COLDEST <= self.temperature <= 1 / _COLDEST:
-            raise ConvgymError(
-                f"temperature must be from {_COLDEST} to {1 / _COLDEST}, between which numbers"
-                f" neither vanish nor overflow, got {self.temperature!r}"
-            )
+        check_temperature(self.temperature)
         if self.max_new_tokens < 1:
             raise ConvgymError(f"max_new_tokens must be at least 1, got {self.max_new_tokens!r}")
         check_dtype(self.dtype)
-        if self.generation_batch is not None and self.generation_batch < 1:
-            raise ConvgymError(
-                f"generation_batch must be at least 1 or None, got {self.generation_batch!r}"
-            )
+        for name in ("generation_batch", "reading_batch"):
+            size = getattr(self, name)
+            if size is not None and size < 1:
+                raise ConvgymError(f"{name} must be at least 1 or None, got {size!r}")

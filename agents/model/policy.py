@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from convgym.agents.model.checks import check, check_room
 from convgym.agents.model.config import PolicyConfig
@@ -32,11 +31,21 @@ SYSTEM_MESSAGE = (
     "answer their worries and ask whether they want to buy it. Say one short sentence at a time."
 )
 """The system message of chat models, where no other is given."""
-_SYSTEM_MESSAGE_FILE = "briefing.txt"
+_SYSTEM_MESSAGE_FILE = "system_message.txt"
 
 
 class LanguageModelPolicy:
-    """A seller that samples its words from a causal language model.
+    """A seller that samples its words from a causal language model: the ``policy`` of every agent.
+
+    Each turn it reads the conversation so far (``LanguageModel.prompt``) and draws a response::
+
+        token_t ~ softmax(logits(conversation, token_1 .. token_t-1) / temperature)
+
+    until the end token or ``max_new_tokens``. A ``Response`` holds the words, the token ids and the
+    log-probability of each under what it was drawn from, which is what training compares with.
+    One generator, which ``reset`` seeds, draws for all conversations of a batch: equal seeds and
+    equal batches say the same. Load one by ``from_pretrained``; ``PolicyConfig`` has the settings,
+    of which ``model``, ``temperature`` and ``max_new_tokens`` matter most.
 
     Args:
         model: the language model.
@@ -97,7 +106,7 @@ class LanguageModelPolicy:
             _on_device(network, device),
             format,
             SamplingConfig(config.temperature, config.max_new_tokens),
-            BatchSizes.of(device, config.generation_batch),
+            BatchSizes.of(device, config.generation_batch, config.reading_batch),
         )
         return cls(model, name=name)
 
@@ -178,7 +187,7 @@ class LanguageModelPolicy:
             (folder / _SYSTEM_MESSAGE_FILE).write_text(format.system_message, encoding="utf-8")
 
 
-def _load(path: str | Path) -> tuple[PreTrainedModel, Any]:
+def _load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return network (float32, on the CPU) and tokenizer."""
     if path == "smollm2":
         network, tokenizer = load_smollm2()

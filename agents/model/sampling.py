@@ -10,6 +10,18 @@ from torch import Tensor
 from convgym.agents.model.format import Tokens
 from convgym.errors import ConvgymError
 
+_COLDEST = 1e-12
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise ConvgymError for a temperature at which numbers vanish, overflow or change sign."""
+    if not temperature > 0:
+        raise ConvgymError(f"temperature must be positive, got {temperature!r}")
+    if not _COLDEST <= temperature <= 1 / _COLDEST:
+        raise ConvgymError(
+            f"temperature must be from {_COLDEST} to {1 / _COLDEST}, got {temperature!r}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingConfig:
@@ -24,8 +36,7 @@ class SamplingConfig:
     """Longest response in tokens, its end token included."""
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ConvgymError(f"temperature must be positive, got {self.temperature!r}")
+        check_temperature(self.temperature)
         if self.max_new_tokens < 1:
             raise ConvgymError(f"max_new_tokens must be at least 1, got {self.max_new_tokens!r}")
 

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from convgym.checks import check_integer, check_number
-from convgym.errors import ConvgymError
-
-
-def check_updates(counts: Mapping[str, int], learning_rates: Mapping[str, float]) -> None:
-    """Raise ConvgymError unless counts are at least 1, and learning rates are not below 0."""
-    for name, count in counts.items():
-        check_integer(name, count, 1)
-    for name, rate in learning_rates.items():
-        if check_number(name, rate) < 0:
-            raise ConvgymError(f"{name} must not be below 0, got {rate!r}")
 
 
 class Optimiser:
