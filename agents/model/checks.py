@@ -72,6 +72,8 @@ def check(model: LanguageModel) -> None:
         return
     kind = f"models of type {_type(model)!r} cannot be used"
     advice = "use a Llama-like model"
+    if network.get_output_embeddings() is None:
+        raise ConvgymError(f"{kind}: this one has no output layer over words; {advice}")
     if not network._can_set_attn_implementation():
         raise ConvgymError(
             f"{kind}: they do not let their attention be replaced (transformers' "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convgym.errors import ConvgymError
 from convgym.llm.local.smollm2 import without_progress_bars
@@ -45,7 +45,7 @@ def load_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
         return network, tokenizer
 
 
-def _refuse_kernels(config: Any) -> None:
+def _refuse_kernels(config: Mapping[str, object]) -> None:
     """Raise ValueError for a config that names an attention which others have written."""
     for name, value in config.items():
         if "attn_implementation" in name and isinstance(value, str) and "/" in value:

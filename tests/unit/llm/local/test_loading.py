@@ -61,7 +61,7 @@ def a_list(folder: Path) -> None:
 
 
 def no_text(folder: Path) -> None:
-    (folder / "briefing.txt").write_bytes(b"\xff\xfe")
+    (folder / "system_message.txt").write_bytes(b"\xff\xfe")
 
 
 @pytest.mark.parametrize(
