@@ -273,15 +273,16 @@ def test_a_missing_extra_is_told_with_its_remedy(run: Run, world: World) -> None
     assert "needs torch" in err and "pip install 'convgym[train]'" in err
 
 
-def test_other_failures_keep_their_traceback(
-    run: Run, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_failures_keep_their_traceback_and_are_told(run: Run, world: World) -> None:
     def broken(name: str) -> None:
         raise ZeroDivisionError
 
     world.before_rollout = broken
-    with pytest.raises(ZeroDivisionError):
-        main.main(["bench", "tiny"])
+    code, _, err = run("bench", "tiny")
+    assert code == 1 and "Traceback" in err and "raise ZeroDivisionError" in err
+    *_, last = err.strip().splitlines()
+    assert last.startswith("convgym: error: seller 'silent', seed 0, raised ZeroDivisionError")
+    assert "test_main.py" in last
 
 
 def test_version(run: Run) -> None:
