@@ -31,7 +31,7 @@ def check_number(name: str, value: object, expected: str = "a number") -> float:
     """Return a finite ``int`` or ``float`` as it is, NumPy's as Python's; else ConvgymError."""
     if isinstance(value, (np.integer, np.floating)):
         value = value.item()
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and _is_finite(value):
         return value
     raise ConvgymError(f"{name} must be {expected}, got {_show(value)}")
 
@@ -60,6 +60,13 @@ def check_flag(name: str, value: object) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ConvgymError(f"{name} must be True or False, got {_show(value)}")
     return bool(value)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def _show(value: object) -> str:

@@ -74,3 +74,8 @@ def test_seeds_of_a_run(draw: Any) -> None:
     for seed, n in (("1", 2), (-1, 2), (1, "2"), (1, -1), (1.0, 2)):
         with pytest.raises(ConvgymError, match="must be an integer from 0 upwards, got"):
             draw(seed, n)
+
+
+def test_an_integer_beyond_all_floats_is_no_number() -> None:
+    with pytest.raises(ConvgymError, match="patience must be a positive number"):
+        check_patience(10**400)
