@@ -156,10 +156,10 @@ class Dialogue:
             return None
         if isinstance(reply, Exception):
             return reply
-        if isinstance(reply, Reply) and isinstance(reply.text, str):
-            # Whatever stands in its place may not even be hashable.
-            if isinstance(reply.decision, str) and reply.decision in _ENDINGS:
-                return None
+        # What stands in place of a decision may not even be hashable.
+        whole = isinstance(reply, Reply) and isinstance(reply.text, str)
+        if whole and isinstance(reply.decision, str) and reply.decision in _ENDINGS:
+            return None
         return ConvgymError(
             f"customer {type(self.customer).__name__} must respond with a Reply that holds a"
             f" Decision, got {_shown(reply, 'respond')}"

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -273,7 +274,7 @@ def test_rollouts_in_a_pool_of_processes(method: str, tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("kind", [gymnasium.vector.SyncVectorEnv, gymnasium.vector.AsyncVectorEnv])
 def test_customers_that_differ_side_by_side(kind: Any) -> None:
-    envs = kind([lambda: gymnasium.make(name) for name in IDS], observation_mode="different")
+    envs = kind([partial(gymnasium.make, name) for name in IDS], observation_mode="different")
     try:
         assert envs.reset(seed=1)[0] in envs.observation_space
         assert envs.step((QUESTION,) * 2)[0] in envs.observation_space

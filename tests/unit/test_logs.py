@@ -506,5 +506,5 @@ def test_compressed_is_what_begins_so_whatever_its_name(tmp_path: Path, log: Pat
 @pytest.mark.parametrize("how", [{}, {"append": True}, {"overwrite": True}])
 def test_a_link_to_itself_is_told(tmp_path: Path, how: dict[str, bool]) -> None:
     (path := tmp_path / "loop.jsonl").symlink_to(path)
-    with pytest.raises(ConvgymError, match="cannot write the log .*"):
+    with pytest.raises(ConvgymError, match="cannot write the log"):
         write_log(path, [SPOKEN], **how)
