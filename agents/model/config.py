@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 
 from convgym.agents.model.lora import LoRA
+from convgym.checks import check_fields
 from convgym.errors import ConvgymError
-from convgym.llm.local.devices import Dtype, check_dtype
+from convgym.llm.local.devices import Dtype, check_device_name, check_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,16 @@ class PolicyConfig:
     """Conversations that are held together; None suits the device."""
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ConvgymError(f"temperature must be positive, got {self.temperature!r}")
-        if self.max_new_tokens < 1:
-            raise ConvgymError(f"max_new_tokens must be at least 1, got {self.max_new_tokens!r}")
+        check_fields(self, counts=("max_new_tokens",), positive=("temperature",))
         check_dtype(self.dtype)
-        if self.generation_batch is not None and self.generation_batch < 1:
-            raise ConvgymError(
-                f"generation_batch must be at least 1 or None, got {self.generation_batch!r}"
-            )
+        if not isinstance(self.model, (str, Path)) or not str(self.model):
+            raise ConvgymError(f"model must be a name or a folder, got {self.model!r}")
+        check_device_name(self.device)
+        if not isinstance(self.system_message, str | None):
+            raise ConvgymError(f"system_message must be a str or None, got {self.system_message!r}")
+        if not isinstance(self.lora, LoRA | None):
+            raise ConvgymError(f"lora must be a LoRA or None, got {self.lora!r}")
+        batch = self.generation_batch
+        is_count = isinstance(batch, (int, np.integer)) and not isinstance(batch, bool)
+        if batch is not None and not (is_count and batch >= 1):
+            raise ConvgymError(f"generation_batch must be at least 1 or None, got {batch!r}")
