@@ -130,8 +130,8 @@ class Collector:
                 f"the budget of {self.budget} conversations is spent: {self.remaining} are left, "
                 f"{conversations} were asked for"
             )
-        one = isinstance(policy, Policy) or not isinstance(policy, (list, tuple))
-        policies = [cast(Policy, policy)] if one else cast("Sequence[Policy]", policy)
+        alone = isinstance(policy, Policy) or not isinstance(policy, (list, tuple))
+        policies = [cast(Policy, policy)] if alone else cast("Sequence[Policy]", policy)
         if not policies:
             raise ConvgymError("a deployment needs a policy, got none")
         for each in policies:

@@ -414,4 +414,4 @@ def test_what_is_no_backend_is_told_at_once(backend: Any) -> None:
 @pytest.mark.parametrize("option", ["record", "replay"])
 def test_recordings_are_files(option: str) -> None:
     with pytest.raises(ConvgymError, match=f"{option} must be a file, got 5"):
-        LLMCustomer(model="x", base_url="http://127.0.0.1:1/v1", **{option: 5})
+        make_customer("llm", model="x", base_url="http://127.0.0.1:1/v1", **{option: 5})
