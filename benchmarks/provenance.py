@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 _PACKAGES = (
@@ -66,7 +67,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return the processor, cores this process may use, memory in GB, platform and threads."""
+    """Return processor, cores this process may use, memory in GB, platform, threads and GPU."""
     torch = sys.modules.get("torch")  # never loaded for this alone
     return {
         "platform": platform.platform(),
@@ -74,6 +75,7 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "memory_gb": _memory_gb(),
         "torch_threads": torch.get_num_threads() if torch else None,
+        "accelerator": _accelerator(torch),
     }
 
 
@@ -92,3 +94,12 @@ def _memory_gb() -> float | None:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def _accelerator(torch: ModuleType | None) -> str | None:
+    """Return the GPU that ``device="auto"`` would take; None without one, or without torch."""
+    if torch is None:
+        return None
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return "mps" if torch.backends.mps.is_available() else None

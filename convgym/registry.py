@@ -45,7 +45,17 @@ class Entry:
 
 
 class Registry(Generic[T]):
-    """The things of one kind, by name.
+    """The things of one kind, by name: nothing is imported before it is asked for.
+
+    ``resolve(spec)`` returns the class or factory, ``names`` and ``summary`` tell what there is,
+    ``register`` adds a name in this process::
+
+        CUSTOMERS.register("gardener", Gardener)  # or "my_package.customers:Gardener"
+        CUSTOMERS.resolve("gardener")
+
+    What ships is a line in the ``shipped`` of its registry: ``CUSTOMERS`` (``convgym.customers``),
+    ``BACKENDS`` (``convgym.llm.registry``), ``SELLERS`` (``convgym.sellers.registry``), ``AGENTS``
+    (``convgym.agents``), ``IMPROVEMENTS`` (``convgym.agents.improvement.registry``).
 
     Args:
         kind: what one is called, in messages.
@@ -54,6 +64,10 @@ class Registry(Generic[T]):
         check: given what was found and its spec, returns it if it is of this kind, or raises
             ConvgymError.
         extra: what to install for a package that something shipped lacks.
+
+    Raises:
+        ConvgymError: from its methods, for a name that is unknown or that two packages bring, for
+            what cannot be imported, and for what is not of this kind; in one line.
     """
 
     def __init__(

@@ -17,6 +17,11 @@ from convgym.llm.local.devices import Dtype, check_device_name, check_dtype
 class PolicyConfig:
     """A language model as a seller; every agent's config holds one as ``policy``.
 
+    ``model`` and ``temperature`` decide how it speaks, ``lora`` what of it is trained, ``device``
+    and ``dtype`` where and how exactly it is computed. As settings of an agent:
+    ``make_agent("online-ppo", policy={"lora": {"rank": 8}})``, on the command line
+    ``--set online-ppo.policy.lora.rank=8``.
+
     Raises:
         ConvgymError: for a value that cannot be.
     """
@@ -39,7 +44,11 @@ class PolicyConfig:
     ``auto`` keeps frozen weights in bfloat16 where the device has instructions for it and computes
     with trained ones in float32; ``bfloat16`` and ``float32`` hold for both."""
     generation_batch: int | None = None
-    """Conversations that are held together; None suits the device."""
+    """Conversations that are held together; None suits the device (256 on a CPU, else 1,024)."""
+    reading_batch: int | None = None
+    """Conversations that are read in one forward pass where nothing is learned from it; half as
+    many when responses are sampled to their states, a quarter when many responses to each are
+    read. None suits the device (64 on a CPU, else 256). Fewer need less memory."""
 
     def __post_init__(self) -> None:
         check_fields(self, counts=("max_new_tokens",), positive=("temperature",))
@@ -51,7 +60,8 @@ class PolicyConfig:
             raise ConvgymError(f"system_message must be a str or None, got {self.system_message!r}")
         if not isinstance(self.lora, LoRA | None):
             raise ConvgymError(f"lora must be a LoRA or None, got {self.lora!r}")
-        batch = self.generation_batch
-        is_count = isinstance(batch, (int, np.integer)) and not isinstance(batch, bool)
-        if batch is not None and not (is_count and batch >= 1):
-            raise ConvgymError(f"generation_batch must be at least 1 or None, got {batch!r}")
+        for name in ("generation_batch", "reading_batch"):
+            size = getattr(self, name)
+            is_count = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
+            if size is not None and not (is_count and size >= 1):
+                raise ConvgymError(f"{name} must be at least 1 or None, got {size!r}")

@@ -16,7 +16,11 @@ _COMPUTE_DTYPE = "convgym_compute_dtype"
 
 @dataclass(frozen=True, slots=True)
 class BatchSizes:
-    """How much is computed at once where nothing is learned from it; only speed depends on it."""
+    """How much is computed at once where nothing is learned from it.
+
+    Speed and memory depend on it, and rounding; what is drawn does too, since all conversations of
+    a batch share one stream of random numbers.
+    """
 
     generation: int
     """Conversations that are held together."""
@@ -28,10 +32,13 @@ class BatchSizes:
     """Conversations that are read, each with many responses, in one forward pass."""
 
     @classmethod
-    def of(cls, device: torch.device, generation: int | None = None) -> BatchSizes:
-        """Return the sizes that suit a device; ``generation`` as given."""
-        sizes = (256, 64, 32, 16) if device.type == "cpu" else (1024, 256, 256, 64)
-        return cls(generation or sizes[0], *sizes[1:])
+    def of(
+        cls, device: torch.device, generation: int | None = None, reading: int | None = None
+    ) -> BatchSizes:
+        """Return the sizes that suit a device, or as given; the smaller ones go by ``reading``."""
+        suitable = (256, 64) if device.type == "cpu" else (1024, 256)
+        reading = reading or suitable[1]
+        return cls(generation or suitable[0], reading, max(1, reading // 2), max(1, reading // 4))
 
 
 def frozen_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:

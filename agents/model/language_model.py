@@ -25,10 +25,22 @@ from convgym.conversation import Episode, Message
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A causal language model, its token format, and how it is sampled.
+    """A causal language model, its token format, and how it is sampled: what algorithms compute on.
 
-    Everything is computed on the device on which the network is; random numbers come from
-    generators on the CPU. N counts response tokens, B conversations, V the vocabulary.
+    From episodes to a loss it takes three steps::
+
+        log = model.tokenise(episodes)      # one row of token ids a conversation
+        batches = model.batches(log, 32)    # padded, on the model's device
+        loss = -model.logprobs(batch).mean()  # log pi(token | conversation so far), (N,)
+
+    ``distributions`` returns all of pi and not the tokens said alone, ``divergence`` an exact KL,
+    ``sample`` other responses to logged states, ``imagine`` a customer's replies. Everything is
+    computed on the device on which the network is; random numbers come from generators on the CPU.
+    N counts response tokens, B conversations, V the vocabulary. Log-probabilities are at the
+    temperature of ``sampling``, forbidden tokens left out.
+
+    Made by hand it is not checked; ``LanguageModelPolicy`` tries it out, and raises ConvgymError
+    for a model of a kind that cannot be used.
     """
 
     network: PreTrainedModel

@@ -35,7 +35,17 @@ _SYSTEM_MESSAGE_FILE = "briefing.txt"
 
 
 class LanguageModelPolicy:
-    """A seller that samples its words from a causal language model.
+    """A seller that samples its words from a causal language model: the ``policy`` of every agent.
+
+    Each turn it reads the conversation so far (``LanguageModel.prompt``) and draws a response::
+
+        token_t ~ softmax(logits(conversation, token_1 .. token_t-1) / temperature)
+
+    until the end token or ``max_new_tokens``. A ``Response`` holds the words, the token ids and the
+    log-probability of each under what it was drawn from, which is what training compares with.
+    One generator, which ``reset`` seeds, draws for all conversations of a batch: equal seeds and
+    equal batches say the same. Load one by ``from_pretrained``; ``PolicyConfig`` has the settings,
+    of which ``model``, ``temperature`` and ``max_new_tokens`` matter most.
 
     Args:
         model: the language model.
@@ -94,7 +104,7 @@ class LanguageModelPolicy:
             _on_device(network, device),
             format,
             SamplingConfig(config.temperature, config.max_new_tokens),
-            BatchSizes.of(device, config.generation_batch),
+            BatchSizes.of(device, config.generation_batch, config.reading_batch),
         )
         return cls(model, name=name)
 

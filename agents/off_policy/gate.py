@@ -35,7 +35,21 @@ from convgym.errors import ConvgymError
 
 @dataclass(frozen=True, slots=True)
 class GateConfig:
-    """When a new policy is deployed."""
+    """When a new policy is deployed: the gate of Iterative PPO, after its improvement step.
+
+    On the ``held_out`` share of a round's conversations the gain of the new policy is estimated
+    (``predicted_gain``, doubly robust; Schulman et al. 2015, arXiv 1502.05477, eq. 3), and it
+    passes if::
+
+        gain >= - standard_errors * (standard error of gain)   and   coverage >= min_coverage
+
+    where coverage is the mean capped ratio of its probabilities to those of what was sampled. A
+    policy that is turned down leaves the old one in place for the next round. ``held_out`` and
+    ``standard_errors`` matter most; ``held_out=0`` deploys everything.
+
+    Raises:
+        ConvgymError: for a share or a coverage that is none, or a cap that is not positive.
+    """
 
     held_out: float = 0.1
     """Share of every round's conversations that is kept from the improvement step; 0: no gate."""
@@ -49,6 +63,8 @@ class GateConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
             raise ConvgymError(f"the gate's held_out must be in [0, 1), got {self.held_out}")
+        if not self.max_ratio > 0:
+            raise ConvgymError(f"the gate's max_ratio must be positive, got {self.max_ratio}")
         if not 0 <= self.min_coverage <= 1:
             raise ConvgymError(
                 f"the gate's min_coverage must be in [0, 1], got {self.min_coverage}"

@@ -9,6 +9,7 @@ is counted below the agent (``convgym.usage``).
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,15 @@ from convgym.usage import Meter, metered
 
 
 class Collector:
-    """Meets customers for an agent, within a budget.
+    """Meets customers for an agent, within a budget: ``deploy`` live, ``logged`` on paper.
+
+    A deployment holds the next customers of the budget with a fixed policy::
+
+        episodes = collector.deploy(policy, 256)  # fewer where the budget ends
+        collector.remaining, collector.usage, collector.curve[-1].conversion
+
+    Equal seeds meet the same customers, none of them twice, and none that evaluation meets.
+    Conversations that failed count against the budget, and are in the list.
 
     Args:
         conversations: the budget, positive.
@@ -163,7 +172,7 @@ class Collector:
         if self.usage.deployments and not self._has_log:
             raise ConvgymError("a log takes the whole budget: ask for it before any deployment")
         if self.log is not None:
-            episodes = self._read(self.log)
+            episodes = read_training_log(self.log, self.budget)
         else:
             seeds = self._seeds
             kept = self._kept(0)
@@ -216,20 +225,6 @@ class Collector:
             episodes |= dict(zip(places, held, strict=True))
         self._held += len(seeds)
         return [episodes[i] for i in range(len(seeds))]
-
-    def _read(self, path: Path) -> list[Episode]:
-        episodes = read_log(path).episodes[: self.budget]
-        if not episodes:
-            raise ConvgymError(f"the log {path} holds no conversation to learn from")
-        for episode in episodes:
-            shops = held_out_names() & set(episode.customer.split(":"))
-            if shops or EVALUATION_BASE <= episode.seed < 2 * EVALUATION_BASE:
-                raise ConvgymError(
-                    f"the log {path} holds a conversation (episode seed {episode.seed}, customer "
-                    f"{episode.customer!r}) with a customer that is reserved for evaluation: seeds "
-                    f"from {EVALUATION_BASE} on and held-out shops are; learn from another log"
-                )
-        return episodes
 
     def _enter(self, episodes: list[Episode], deployments: int) -> list[Episode]:
         """Enter conversations into the books."""
@@ -292,6 +287,19 @@ class Collector:
             )
         self.usage = replace(self.usage, branches=self.usage.branches + meter.branches)
 
+    def identity(self) -> dict[str, Any]:
+        """Return what must be equal for conversations of two collectors to be of one run.
+
+        Files count by their content, not by where they lie: the log, and those that options of the
+        environment name, such as a catalogue.
+        """
+        return {
+            "seed": self.seed,
+            "conversations": self.budget,
+            "environment": {name: _content(value) for name, value in self.environment.items()},
+            "log": _content(self.log),
+        }
+
     def state(self) -> dict[str, Any]:
         """Return the books as plain data."""
         return {
@@ -311,6 +319,27 @@ class Collector:
         self._seconds_before, self._started = state["seconds"], time.monotonic()
 
 
+def read_training_log(path: str | Path, budget: int) -> list[Episode]:
+    """Return the first ``budget`` conversations of a log that somebody wrote.
+
+    Raises:
+        ConvgymError: for a log that is damaged, empty or of customers that are reserved for
+            evaluation.
+    """
+    episodes = read_log(path).episodes[:budget]
+    if not episodes:
+        raise ConvgymError(f"the log {path} holds no conversation to learn from")
+    for episode in episodes:
+        shops = held_out_names() & set(episode.customer.split(":"))
+        if shops or EVALUATION_BASE <= episode.seed < 2 * EVALUATION_BASE:
+            raise ConvgymError(
+                f"the log {path} holds a conversation (episode seed {episode.seed}, customer "
+                f"{episode.customer!r}) with a customer that is reserved for evaluation: seeds "
+                f"from {EVALUATION_BASE} on and held-out shops are; learn from another log"
+            )
+    return episodes
+
+
 def _keep(path: Path | None, episodes: Sequence[Episode]) -> None:
     """Write a deployment's log so that a reader finds all of it or nothing."""
     if path is None:
@@ -326,3 +355,15 @@ def _read_kept(path: Path, seeds: Sequence[int]) -> list[Episode]:
             f"{path} holds other conversations than this run's: use another folder or delete it"
         )
     return episodes
+
+
+def _content(value: Any) -> Any:
+    """Return a digest of the file that a value names, within mappings too; else the value."""
+    if isinstance(value, Mapping):
+        return {name: _content(part) for name, part in value.items()}
+    if isinstance(value, str | Path):
+        try:
+            return hashlib.sha256(Path(value).read_bytes()).hexdigest()
+        except (OSError, ValueError):  # a name and no file, or what cannot be the name of one
+            return value
+    return value

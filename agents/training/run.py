@@ -41,10 +41,7 @@ class Run:
         self._identity = json.dumps(
             {
                 **identity,
-                "seed": collector.seed,
-                "conversations": collector.budget,
-                "environment": collector.environment,
-                "log": collector.log,
+                **collector.identity(),
             },
             sort_keys=True,
             default=_plain,

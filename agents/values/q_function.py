@@ -228,11 +228,17 @@ class QEnsemble(nn.Module):
 
     Cross-fitted (Chernozhukov et al. 2018): a member is fitted to all folds but its own, so that
     what is logged is judged by one that has not seen how it ended. Opinions of responses that
-    nobody gave are combined (``QFunctionConfig.combine``). Fit it with ``fitting.fit``.
+    nobody gave are combined over members i (``QFunctionConfig.combine``)::
+
+        Q(s, a) = mean_i V_i(s) + combine_i A_i(s, a)
+
+    with each member's A the mixture of its direct and its imagined opinion that ``QFunctionConfig``
+    describes, less its V(s). Fit it with ``values.fitted.fit_q``, ask it by ``score``; unfitted
+    heads are zeros. ``imagined``, ``epochs``, ``folds`` and ``learning_rate`` matter most.
 
     Args:
         model: the language model that every member copies.
-        config: hyperparameters.
+        config: hyperparameters; settings that cannot be raise ConvgymError when it is made.
     """
 
     def __init__(self, model: LanguageModel, config: QFunctionConfig) -> None:

@@ -23,7 +23,7 @@ _MADE_BY = ("convgym", "commit", "versions")
 
 
 def content(suite: Suite, configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return digests of all that a run reads: customers, catalogues, personas, models and code.
+    """Return digests of all that a run reads: customers, catalogues, personas, models, log, code.
 
     Raises ConvgymError for a customer that cannot be made.
     """
@@ -37,6 +37,8 @@ def content(suite: Suite, configs: Mapping[str, Mapping[str, Any]]) -> dict[str,
             for name, config in configs.items()
             if (folder := Path(str(_policy(config).get("model")))).is_dir()
         },
+        # Runs without one are compared with those that were stored before logs were digested.
+        **({"log": _short(Path(suite.log).read_bytes())} if suite.agents and suite.log else {}),
     }
 
 
@@ -64,6 +66,8 @@ def _comparable(run: Mapping[str, Any], settings_only: bool) -> dict[str, Any]:
         options = _mapping(suite.get(place))
         for within in (options, _mapping(options.get("customer_options"))):
             within.update({name: "a file" for name in _FILES if _is_file(within.get(name))})
+    if "log" in digests:
+        suite["log"] = "a file"
     for name in _mapping(digests.get("models")):
         for settings in (plain["agents"].get(name), _mapping(suite.get("overrides")).get(name)):
             policy = _policy(_mapping(settings))

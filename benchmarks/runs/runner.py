@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from convgym.agents.training.collector import read_training_log
 from convgym.benchmarks.runs import executor
 from convgym.benchmarks.runs.executor import Outcome, Task
 from convgym.benchmarks.runs.folder import ResultsFolder
@@ -55,8 +56,9 @@ def run_suite(
     Of a run that is finished and whole nothing is done again.
 
     Returns the rows in the suite's order. Raises ConvgymError for names that are not known, nobody
-    to compare, a catalogue that agents must not train on, a folder that cannot take this run (see
-    ``ResultsFolder``) and an agent that reports more conversations than its budget.
+    to compare, a catalogue or a log that agents must not train on, a log that cannot be read, a
+    folder that cannot take this run (see ``ResultsFolder``) and an agent that reports more
+    conversations than its budget.
     """
     parts = parts or default_parts()
     _check(suite)
@@ -94,6 +96,8 @@ def _check(suite: Suite) -> None:
         raise ConvgymError("there is nobody to compare: name a seller or an agent")
     if suite.agents:
         refuse_held_out(suite.environment)
+        if suite.log is not None:
+            read_training_log(suite.log, suite.conversations)
 
 
 def _check_labels(todo: Sequence[Job]) -> None:

@@ -19,6 +19,7 @@ from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.pretrain import PretrainConfig, pretrain
 from convgym.agents.training.collector import Collector
 from convgym.conversation import Episode
+from convgym.customers import Decision, Reply
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
@@ -59,8 +60,23 @@ def make(model: Path) -> Make:
     return lambda name: make_agent(name, policy={"model": str(model)}, **SMALL.get(name, {}))
 
 
+class Easy(ScriptedCustomer):
+    """Every other one buys at its second answer: agents that learn from sales alone find some."""
+
+    def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
+        self.buys, self.answers = seed % 2 == 0, 0
+        return super().reset(seed, profile)
+
+    def respond(self, utterance: str) -> Reply:
+        self.answers += 1
+        reply = super().respond(utterance)
+        if self.buys and self.answers == 2:
+            return Reply("I will take it.", Decision.BUY)
+        return reply
+
+
 class Market:
-    """Counts the customers that are met, all in the patient persona's way."""
+    """Counts the customers that are met."""
 
     def __init__(self) -> None:
         self.seeds: list[int] = []
@@ -68,7 +84,7 @@ class Market:
     def __call__(self) -> ScriptedCustomer:
         market = self
 
-        class Counted(ScriptedCustomer):
+        class Counted(Easy):
             def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
                 market.seeds.append(seed)
                 return super().reset(seed, profile)
@@ -145,7 +161,7 @@ def test_the_same_seed_gives_the_same_agent(name: str, make: Make) -> None:
     found = []
     for seed in (1, 1, 2):
         agent = make(name)
-        agent.train(Collector(24, seed=seed))
+        agent.train(Collector(24, seed=seed, environment={"customer": Easy}))
         found.append(weights(agent))
     assert equal(found[0], found[1])
     assert not equal(found[0], found[2])
@@ -211,7 +227,7 @@ def test_failed_customers_are_neither_sales_nor_losses(name: str, make: Make) ->
     """A backend that is down now and then spoils no training."""
     from convgym.errors import InfrastructureError
 
-    class Flaky(ScriptedCustomer):
+    class Flaky(Easy):
         def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
             if seed % 3 == 0:
                 raise InfrastructureError("down")

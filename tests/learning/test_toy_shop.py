@@ -104,7 +104,8 @@ def test_iterative_ppo_finds_the_optimum_in_few_deployments(babbler: Path) -> No
     """With larger steps than its defaults, what earlier rounds tell, and all tokens counting alike.
 
     Without their logs some seeds stay below one sale in four: 512 conversations of which 1 in
-    16 ends in a purchase tell little.
+    16 ends in a purchase tell little. With the default weight of the KL penalty the policy goes
+    round in circles between its mistakes, and some seeds never get out (docs/log.md).
     """
     agent = make_agent(
         "iterative-ppo",
@@ -113,7 +114,7 @@ def test_iterative_ppo_finds_the_optimum_in_few_deployments(babbler: Path) -> No
         q_function=QFunctionConfig(
             epochs=12, minibatch=16, learning_rate=3e-3, reuse="importance", state_weight=1.0
         ),
-        improvement=TokenPPO(learning_rate=1e-3, fresh_steps=16),
+        improvement=TokenPPO(learning_rate=1e-3, fresh_steps=16, fresh_kl_coefficient=0.6),
     )
     assert conversion(agent) < 0.1
     report = agent.train(Collector(3584, seed=0, environment={"customer": ToyCustomer}))

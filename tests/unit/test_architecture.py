@@ -25,6 +25,7 @@ ENVIRONMENT = {
     "convgym.rollout": {GROUND, "convgym.envs"},
     "convgym.true_values": {GROUND, "convgym.envs", "convgym.customers", "convgym.rollout"},
 }
+DOORS = "convgym.integrations"
 ALL_OF_THE_ENVIRONMENT = {GROUND, *ENVIRONMENT}
 AGENTS = "convgym.agents"
 MODEL, TRAINING = {f"{AGENTS}.model"}, {f"{AGENTS}.model", f"{AGENTS}.training"}
@@ -37,6 +38,7 @@ BENCHMARKS = "convgym.benchmarks"
 ARROWS: dict[str, set[str]] = {
     GROUND: {GROUND},
     **ENVIRONMENT,
+    DOORS: ALL_OF_THE_ENVIRONMENT,
     AGENTS: ALL_OF_THE_ENVIRONMENT | {AGENTS},
     f"{AGENTS}.model": ALL_OF_THE_ENVIRONMENT | {AGENTS},
     f"{AGENTS}.training": ALL_OF_THE_ENVIRONMENT | {AGENTS} | MODEL,
@@ -49,7 +51,7 @@ ARROWS: dict[str, set[str]] = {
     # Makes a model, as an algorithm does.
     f"{AGENTS}.pretrain": ALL_OF_THE_ENVIRONMENT | {AGENTS} | TRAINING,
 }
-EVERYTHING_BELOW = set(ARROWS)
+EVERYTHING_BELOW = set(ARROWS) - {DOORS}
 ARROWS |= {
     BENCHMARKS: EVERYTHING_BELOW | {BENCHMARKS},
     f"{BENCHMARKS}.runs": EVERYTHING_BELOW | {BENCHMARKS},
@@ -168,6 +170,10 @@ def test_importing_convgym_costs_numpy_and_gymnasium_alone() -> None:
 
 def test_nothing_imports_tests_or_examples() -> None:
     assert not breaches(list(IMPORTS), ["tests", "examples"])
+
+
+def test_doors_are_opened_by_nobody_here() -> None:
+    assert not breaches([module for module in IMPORTS if not within(module, DOORS)], [DOORS])
 
 
 def test_mapped_folders_are_imported_by_their_installed_names() -> None:

@@ -19,21 +19,19 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from convgym.conversation import clean
 from convgym.customers.base import Decision, Reply
+from convgym.customers.llm.chat_customer import ChatCustomer
 from convgym.customers.llm.exchange import (
     Exchange,
     answer_of,
-    ask,
-    ask_together,
     call_seed,
     check_sampling,
-    open_backend,
 )
 from convgym.customers.llm.parsing import Said, UnreadableAnswer, plain, read_answer
 from convgym.customers.llm.prompts import (
@@ -80,7 +78,7 @@ class Talk:
     reasoning: tuple[str, ...] = ()
 
 
-class LLMCustomer:
+class LLMCustomer(ChatCustomer):
     """A chat model plays a drawn profile; see the module's text.
 
     Args:
@@ -121,8 +119,7 @@ class LLMCustomer:
         check_sampling(temperature, max_tokens, repairs=repairs)
         self.catalog = load_catalog(catalog)
         self.briefing = self.catalog.briefing()
-        self.backend = open_backend(backend, backend_options)
-        self._made = isinstance(backend, str)
+        super().__init__(backend, backend_options)
         self._persona, self._patience = persona, patience
         self._temperature, self._max_tokens, self._repairs = temperature, max_tokens, repairs
         self._talk: Talk | None = None
@@ -178,42 +175,6 @@ class LLMCustomer:
             record["reasoning"] = list(self._talk.reasoning)
         return record
 
-    def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
-        """Draw a new customer and return the opening that the model gives it.
-
-        Args:
-            seed: profile and sampling follow from it.
-            profile: fields of ``Profile`` to fix; the others are drawn.
-
-        Raises:
-            ConvgymError: for a field that is unknown or a value that it cannot have.
-            InfrastructureError: if the model fails.
-        """
-        return ask(self.backend, self._open(seed, profile))
-
-    def respond(self, utterance: str) -> Reply:
-        """Answer the seller.
-
-        Raises InfrastructureError if the model fails; the customer is as before the turn then.
-        """
-        return ask(self.backend, self._hear(utterance))
-
-    @classmethod
-    def reset_together(
-        cls, customers: Sequence[Self], seeds: Sequence[int]
-    ) -> list[str | InfrastructureError]:
-        """Do ``reset`` for each, with one call of the model for all."""
-        exchanges = [each._open(seed) for each, seed in zip(customers, seeds, strict=True)]
-        return ask_together([each.backend for each in customers], exchanges)
-
-    @classmethod
-    def respond_together(
-        cls, customers: Sequence[Self], utterances: Sequence[str]
-    ) -> list[Reply | InfrastructureError]:
-        """Do ``respond`` for each, with one call of the model for all."""
-        exchanges = [each._hear(said) for each, said in zip(customers, utterances, strict=True)]
-        return ask_together([each.backend for each in customers], exchanges)
-
     def snapshot(self) -> object:
         """Return a copy of the whole state."""
         return self.talk, dict(self._counts)
@@ -223,11 +184,6 @@ class LLMCustomer:
         talk, counts = cast("tuple[Talk, dict[str, int]]", state)
         self._talk = talk if seed is None else replace(talk, stream=f"llm/branch/{seed}")
         self._counts = Counter(counts)
-
-    def close(self) -> None:
-        """Close the chat model, unless it was brought along."""
-        if self._made:
-            self.backend.close()
 
     def _open(self, seed: int, profile: Mapping[str, Any] | None = None) -> Exchange[str]:
         fixed = None if profile is None else check_profile(profile, self.catalog, self.personas)

@@ -19,19 +19,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, cast
 
 from convgym.customers.base import Reply
+from convgym.customers.llm.chat_customer import ChatCustomer
 from convgym.customers.llm.exchange import (
     Exchange,
     answer_of,
-    ask,
-    ask_together,
     call_seed,
     check_sampling,
-    open_backend,
 )
 from convgym.customers.llm.likeness import likeness, written_out
 from convgym.customers.llm.parsing import read_words
@@ -47,7 +45,7 @@ VERSION = 1
 """Raised with every change of behaviour that the prompts do not show."""
 
 
-class HybridCustomer:
+class HybridCustomer(ChatCustomer):
     """A scripted customer in a chat model's words; see the module's text.
 
     Args:
@@ -89,8 +87,7 @@ class HybridCustomer:
             raise ConvgymError(f"on_failure must be 'fail' or 'template', got {on_failure!r}")
         self.inner = ScriptedCustomer(catalog, persona, patience, personas)
         self.catalog, self.briefing = self.inner.catalog, self.inner.briefing
-        self.backend = open_backend(backend, backend_options)
-        self._made = isinstance(backend, str)
+        super().__init__(backend, backend_options)
         self._temperature, self._max_tokens = temperature, max_tokens
         self._attempts, self._on_failure = attempts, on_failure
         self._likeness = likeness(self.catalog)
@@ -122,36 +119,6 @@ class HybridCustomer:
         reasons = dict(sorted(self._reasons.items()))
         return {"worded": self._worded, "template": sum(reasons.values()), "reasons": reasons}
 
-    def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
-        """Draw a new customer, as ``ScriptedCustomer.reset`` does, and return its opening.
-
-        Raises ConvgymError for a mistake in ``profile``, InfrastructureError if the model fails.
-        """
-        return ask(self.backend, self._open(seed, profile))
-
-    def respond(self, utterance: str) -> Reply:
-        """Answer the seller.
-
-        Raises InfrastructureError if the model fails; the customer is as before the turn then.
-        """
-        return ask(self.backend, self._hear(utterance))
-
-    @classmethod
-    def reset_together(
-        cls, customers: Sequence[Self], seeds: Sequence[int]
-    ) -> list[str | InfrastructureError]:
-        """Do ``reset`` for each, with one call of the model for all."""
-        exchanges = [each._open(seed) for each, seed in zip(customers, seeds, strict=True)]
-        return ask_together([each.backend for each in customers], exchanges)
-
-    @classmethod
-    def respond_together(
-        cls, customers: Sequence[Self], utterances: Sequence[str]
-    ) -> list[Reply | InfrastructureError]:
-        """Do ``respond`` for each, with one call of the model for all."""
-        exchanges = [each._hear(said) for each, said in zip(customers, utterances, strict=True)]
-        return ask_together([each.backend for each in customers], exchanges)
-
     def snapshot(self) -> object:
         """Return a copy of the whole state, randomness included."""
         own = (self._stream, self._turn, self._worded, dict(self._reasons))
@@ -165,11 +132,6 @@ class HybridCustomer:
         self._reasons = Counter(own[3])
         if seed is not None:
             self._stream = f"hybrid/branch/{seed}"
-
-    def close(self) -> None:
-        """Close the chat model, unless it was brought along."""
-        if self._made:
-            self.backend.close()
 
     def _open(self, seed: int, profile: Mapping[str, Any] | None = None) -> Exchange[str]:
         template = self.inner.reset(seed, profile)

@@ -110,6 +110,7 @@ def test_bad_settings_are_refused(settings: Callable[..., Any], options: dict[st
     [
         ({"dtype": "float16"}, "dtype must be one of auto, float32, bfloat16, got 'float16'"),
         ({"generation_batch": 0}, "generation_batch must be at least 1 or None, got 0"),
+        ({"reading_batch": -1}, "reading_batch must be at least 1 or None, got -1"),
     ],
 )
 def test_other_bad_settings_are_refused(options: dict[str, Any], message: str) -> None:

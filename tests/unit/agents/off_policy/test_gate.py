@@ -159,6 +159,12 @@ def test_the_share_is_checked(share: float) -> None:
         GateConfig(held_out=share)
 
 
+@pytest.mark.parametrize("cap", [0.0, -1.0, math.nan])
+def test_the_cap_is_checked(cap: float) -> None:
+    with pytest.raises(ConvgymError, match="max_ratio must be positive"):
+        GateConfig(max_ratio=cap)
+
+
 @pytest.mark.parametrize("coverage", [-0.1, 1.1])
 def test_the_coverage_is_checked(coverage: float) -> None:
     with pytest.raises(ConvgymError, match="min_coverage must be in"):

@@ -63,7 +63,7 @@ def collector(budget: int = BUDGET, **options: Any) -> Collector:
 
 @pytest.mark.parametrize("budget", [0, -5])
 def test_a_budget_must_be_positive(budget: int) -> None:
-    with pytest.raises(ConvgymError, match=rf"at least 1 conversation, got {budget}"):
+    with pytest.raises(ConvgymError, match=rf"must be an integer from 1 upwards, got {budget}"):
         collector(budget)
 
 

@@ -17,6 +17,7 @@ from convgym.agents.training.collector import Collector
 from convgym.agents.training.run import Run
 from convgym.conversation import Response
 from convgym.customers import Decision, Reply
+from convgym.datafiles import find
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.policy import Conversation
 from convgym.seeds import train_seeds
@@ -192,3 +193,36 @@ def test_an_interrupted_save_leaves_the_last_checkpoint(
         "checkpoint.safetensors",
         "conversations",
     ]
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_catalogue_counts_by_its_content(tmp_path: Path, moved: bool) -> None:
+    shop = tmp_path / "shop.json"
+    source = find("laptops", "catalogs", "catalog").read_text(encoding="utf-8")
+    shop.write_text(source, encoding="utf-8")
+    run = Run(Collector(8, seed=0, environment={"catalog": str(shop)}), tmp_path / "run")
+    run.save({})
+    other = tmp_path / "other.json"
+    other.write_text(source if moved else source.replace(": 750", ": 751"), encoding="utf-8")
+    again = Collector(8, seed=0, environment={"catalog": str(other)})
+    if moved:
+        assert Run(again, tmp_path / "run").state == {}
+    else:
+        with pytest.raises(ConvgymError, match="another run"):
+            Run(again, tmp_path / "run")
+
+
+def test_a_log_counts_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("1", encoding="utf-8")
+    Run(Collector(8, seed=0, log=tmp_path / "a.jsonl"), tmp_path / "run").save({})
+    (tmp_path / "a.jsonl").rename(tmp_path / "b.jsonl")
+    assert Run(Collector(8, seed=0, log=tmp_path / "b.jsonl"), tmp_path / "run").state == {}
+    (tmp_path / "b.jsonl").write_text("2", encoding="utf-8")
+    with pytest.raises(ConvgymError, match="another run"):
+        Run(Collector(8, seed=0, log=tmp_path / "b.jsonl"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("text", ["x" * 10_000, "nul\x00", ".", ""])
+def test_options_that_are_no_files_count_as_they_are(tmp_path: Path, text: str) -> None:
+    options = {"customer_options": {"prompt": text}}
+    assert Collector(8, seed=0, environment=options).identity()["environment"] == options

@@ -15,7 +15,10 @@ from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.runner import Update, run_suite
 from convgym.benchmarks.runs.suites import START, Suite, jobs, select
 from convgym.errors import ConvgymError
+from convgym.logs import write_log
+from convgym.rollout import rollout
 from convgym.seeds import EVALUATION_BASE, evaluation_seeds
+from convgym.sellers import make_seller
 from tests.unit.benchmarks.conftest import World
 
 
@@ -241,3 +244,29 @@ def test_the_report_is_made_from_the_stored_files_alone(
     assert second.page.read_bytes() == page and second.scores == first.scores
     assert (tmp_path / "learning_curves.png").read_bytes() == picture
     assert json.dumps(read_manifest(tmp_path)["run"]["seed"]) == "0"
+
+
+@pytest.mark.parametrize("content", [None, "", "{}\n"])
+def test_a_log_that_cannot_be_learnt_from_is_told_before_anything_runs(
+    tmp_path: Path, suite: Suite, world: World, content: str | None
+) -> None:
+    log, output = tmp_path / "log.jsonl", tmp_path / "out"
+    if content is not None:
+        log.write_text(content)
+    with pytest.raises(ConvgymError, match=r"log\.jsonl"):
+        run_suite(select(suite, log=str(log)), output, parts=world)
+    assert not world.held and not output.exists()
+
+
+def test_another_log_is_another_run_and_the_same_one_elsewhere_is_not(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    episodes = rollout(make_seller("mediocre"), [1, 2])
+    log, moved = tmp_path / "log.jsonl", tmp_path / "moved.jsonl"
+    write_log(log, episodes)
+    results = run_suite(select(suite, log=str(log)), tmp_path / "out", parts=world)
+    log.rename(moved)
+    assert run_suite(select(suite, log=str(moved)), tmp_path / "out", parts=world) == results
+    write_log(moved, episodes[:1], overwrite=True)
+    with pytest.raises(ConvgymError, match=r"content\.log"):
+        run_suite(select(suite, log=str(moved)), tmp_path / "out", parts=world)

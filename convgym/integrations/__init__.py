@@ -1,0 +1,1 @@
+"""Doors to other libraries, one thin file each; nothing else imports them."""
