@@ -7,7 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn
 
 from convgym.errors import ConvgymError, InfrastructureError
 
@@ -63,12 +63,6 @@ def _spelt(character: str) -> str:
 def say(text: str = "", *, error: bool = False) -> None:
     """Print plain text to the output, or to the error stream, harmlessly."""
     print(printable(text), file=sys.stderr if error else sys.stdout, flush=True)
-
-
-def _replace_unknown(stream: TextIO | None) -> None:
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="replace")
 
 
 @contextmanager

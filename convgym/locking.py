@@ -15,23 +15,21 @@ _POLL_SECONDS = 0.02
 
 
 @contextmanager
-def locked(file: IO[bytes], name: str, wait: float = 10.0) -> Iterator[None]:
+def locked(file: IO[bytes], refusal: str, wait: float = 10.0) -> Iterator[None]:
     """Hold the lock of an open file; readers do not notice.
 
     Args:
         file: the file, open for writing.
-        name: what the file is called in the error.
-        wait: seconds to wait for another writer.
+        refusal: the error's text.
+        wait: seconds to wait for another writer; 0 for none.
 
     Raises:
         ConvgymError: if another writer, in this process or another, holds the lock all that time.
     """
     until = time.monotonic() + wait
     while not _try_lock(file.fileno(), True):
-        if time.monotonic() > until:
-            raise ConvgymError(
-                f"{name} is being written by somebody else: wait for them, or choose another name"
-            )
+        if time.monotonic() >= until:
+            raise ConvgymError(refusal)
         time.sleep(_POLL_SECONDS)
     try:
         yield

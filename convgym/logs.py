@@ -30,7 +30,7 @@ import secrets
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal, NotRequired, cast
@@ -228,6 +228,12 @@ def _exists(path: Path) -> ConvgymError:
     return ConvgymError(f"log {path} exists: choose another name, or allow append or overwrite")
 
 
+def _locked(file: IO[bytes], path: Path) -> AbstractContextManager[None]:
+    return locked(
+        file, f"log {path} is being written by somebody else: wait for them, or choose another name"
+    )
+
+
 def _write(file: IO[bytes], path: Path, episodes: Iterable[Episode]) -> int:
     """Write episodes and return how many there were."""
     count = 0
@@ -251,7 +257,7 @@ def _write_whole(path: Path, episodes: Iterable[Episode], overwrite: bool) -> in
         with _told(path):
             if target.exists() and os.name != "nt":  # Windows replaces no file that is open
                 old = stack.enter_context(target.open("rb+"))
-                stack.enter_context(locked(old, f"log {path}"))
+                stack.enter_context(_locked(old, path))
             raw = stack.enter_context(_closed(part.open("wb")))
         stack.callback(part.unlink, missing_ok=True)
         if path.suffix == ".gz":
@@ -278,7 +284,7 @@ def _append(path: Path, episodes: Iterable[Episode]) -> int:
             with _told(path):
                 path.open("ab").close()  # there is a file now
                 file = stack.enter_context(_closed(path.open("rb+")))
-            stack.enter_context(locked(file, f"log {path}"))
+            stack.enter_context(_locked(file, path))
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break
             stack.close()  # the log was replaced while we waited

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from convgym.agents.model.checks import check, check_room
 from convgym.agents.model.config import PolicyConfig
@@ -31,7 +30,7 @@ SYSTEM_MESSAGE = (
     "answer their worries and ask whether they want to buy it. Say one short sentence at a time."
 )
 """The system message of chat models, where no other is given."""
-_SYSTEM_MESSAGE_FILE = "briefing.txt"
+_SYSTEM_MESSAGE_FILE = "system_message.txt"
 
 
 class LanguageModelPolicy:
@@ -185,7 +184,7 @@ class LanguageModelPolicy:
             (folder / _SYSTEM_MESSAGE_FILE).write_text(format.system_message, encoding="utf-8")
 
 
-def _load(path: str | Path) -> tuple[PreTrainedModel, Any]:
+def _load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return network (float32, on the CPU) and tokenizer."""
     if path == "smollm2":
         network, tokenizer = load_smollm2()

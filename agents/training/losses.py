@@ -1,8 +1,7 @@
 """The mathematics of token-level policy optimisation, as pure functions of tensors.
 
 Sources: PPO, Schulman et al. 2017 (arXiv 1707.06347); generalised advantage estimation, Schulman
-et al. 2016 (arXiv 1506.02438); the KL estimators k1, k2, k3, Schulman 2020, "Approximating KL
-divergence".
+et al. 2016 (arXiv 1506.02438); the KL estimator k2, Schulman 2020, "Approximating KL divergence".
 """
 
 from __future__ import annotations
@@ -97,37 +96,9 @@ def outcome_loss(logits: Tensor, outcomes: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, outcomes, reduction="none")
 
 
-def k1(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """Estimate KL(policy, reference) per sampled token: unbiased, of either sign."""
-    return logprobs - reference
-
-
 def k2(logprobs: Tensor, reference: Tensor) -> Tensor:
     """Estimate KL(policy, reference) per sampled token: half the squared log-ratio, biased.
 
     Its gradient, on the policy's own samples, is the gradient of the KL divergence.
     """
     return 0.5 * (logprobs - reference).square()
-
-
-def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """Estimate KL(policy, reference) per sampled token: unbiased and never negative."""
-    return torch.expm1(reference - logprobs) - (reference - logprobs)
-
-
-def entropy(logprobs: Tensor) -> Tensor:
-    """Return the entropy (...) in nats of distributions given by log-probabilities (..., V)."""
-    # Forbidden tokens have log-probability -inf, whose product with 0 is not a number.
-    return -(logprobs.exp() * logprobs.clamp(min=torch.finfo(logprobs.dtype).min)).sum(-1)
-
-
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of ``values`` where ``mask`` is True; 0 if it is nowhere True."""
-    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
-
-
-def normalise(values: Tensor, mask: Tensor) -> Tensor:
-    """Return values of mean 0 and standard deviation 1 where ``mask`` is True, 0 elsewhere."""
-    mean = masked_mean(values, mask)
-    variance = masked_mean((values - mean).square(), mask)
-    return torch.where(mask, (values - mean) / (variance + 1e-8).sqrt(), 0.0)

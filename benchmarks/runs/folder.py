@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from convgym.benchmarks.provenance import now
 from convgym.benchmarks.runs.identity import first_difference
@@ -29,6 +29,7 @@ from convgym.benchmarks.runs.suites import Job
 from convgym.conversation import Episode
 from convgym.datafiles import dumps, part_of, write_atomically, write_json
 from convgym.errors import ConvgymError
+from convgym.locking import locked
 from convgym.logs import write_log
 
 __all__ = ["ResultsFolder", "read_manifest", "read_results", "read_rows"]
@@ -166,19 +167,11 @@ def _replace_rows(path: Path, job: Job, rows: Iterable[Mapping[str, Any]]) -> No
     write_atomically(path, "".join(f"{line}\n" for line in lines))
 
 
-def _lock(folder: Path) -> IO[str]:
-    """Hold the folder for this process, where the system can; the lock ends with the process."""
+def _lock(folder: Path) -> ExitStack:
+    """Hold the folder for this process; closing what is returned gives it back."""
     flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    file = os.fdopen(os.open(folder / _LOCK, flags, 0o644), "w")
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # not on Windows
-        pass
-    except OSError:
-        file.close()
-        raise ConvgymError(
-            f"another run is writing to {folder}; wait for it or give another --output"
-        ) from None
-    return file
+    refusal = f"another run is writing to {folder}; wait for it or give another --output"
+    with ExitStack() as stack:
+        file = stack.enter_context(os.fdopen(os.open(folder / _LOCK, flags, 0o644), "wb"))
+        stack.enter_context(locked(file, refusal, wait=0))
+        return stack.pop_all()

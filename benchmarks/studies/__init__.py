@@ -1,4 +1,4 @@
-"""One-off measurements behind what the documentation says, each a program of its own."""
+"""One-off measurements behind the documentation, each a command: ``convgym study NAME``."""
 
 from __future__ import annotations
 

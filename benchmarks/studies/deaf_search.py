@@ -1,6 +1,6 @@
 """The best script of a seller that never listens, for each shop.
 
-    python -m convgym.benchmarks.studies.deaf_search FOLDER
+    convgym study deaf-search FOLDER
 
 Every product is tried with one plan, then the best products with every plan (which questions in
 which order, how the answers are spread), all on the same customers; the best few are told apart on
@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from convgym.benchmarks.studies.study import Study, run_study, show
+from convgym.benchmarks.studies.study import Study, show
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.sellers.deaf import ANSWERS, PITCH, Plan, Script, ask
@@ -131,7 +131,3 @@ def main(
 ) -> None:
     """Search for the best script of a seller that never listens."""
     measure(folder)
-
-
-if __name__ == "__main__":
-    run_study(main)

@@ -1,6 +1,6 @@
 """Solvers of Iterative PPO's improvement step side by side: one log, one fitted Q, every solver.
 
-    python -m convgym.benchmarks.studies.improvement_solvers FILE.json [--solvers a,b]
+    convgym study improvement-solvers FILE.json [--solvers a,b]
 
 One round of Iterative PPO: the shipped seller holds the conversations of a log, Q is fitted to it,
 and every solver improves the same seller with that Q. A solver is judged by its divergence from
@@ -33,7 +33,7 @@ from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.minibatches import shuffled
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.training.collector import Collector
-from convgym.benchmarks.studies.study import Study, run_study, show
+from convgym.benchmarks.studies.study import Study, show
 from convgym.errors import unknown
 from convgym.progress import ProgressCallback, no_progress
 from convgym.rollout import rollout
@@ -170,7 +170,3 @@ def main(
     # Of the round's own step nothing is to be told: it improved nothing.
     fitted = {name: value for name, value in report.rows[0].items() if name not in _OF_THE_STEP}
     study.store(config=config, q_function=fitted, rows=comparison.rows)
-
-
-if __name__ == "__main__":
-    run_study(main)

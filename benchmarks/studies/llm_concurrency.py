@@ -1,6 +1,6 @@
 """How well vectorised customers keep a chat endpoint busy.
 
-    python -m convgym.benchmarks.studies.llm_concurrency [FILE.json]
+    convgym study llm-concurrency [FILE.json]
 
 A server in a process of its own answers any number of requests at once, each after the same time.
 With as many conversations as requests may be under way, an ideal client takes that time for a step
@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import gymnasium
 import typer
 
-from convgym.benchmarks.studies.study import Study, run_study, show
+from convgym.benchmarks.studies.study import Study, show
 
 CASES = ((8, 0.5), (32, 0.5), (32, 1.0), (64, 1.0))
 """Conversations, all of them under way at once, and seconds that an answer takes."""
@@ -108,7 +108,3 @@ def main(output: Annotated[Path | None, typer.Argument(help="New file.")] = None
             f" median step), {case.client_cpu_seconds / case.answers * 1000:.1f} ms CPU an answer"
         )
     study.store(figures=[asdict(case) for case in figures])
-
-
-if __name__ == "__main__":
-    run_study(main)

@@ -1,6 +1,6 @@
 """Ways to fit Q, one by one: the same log, the same states, judged by true values.
 
-    python -m convgym.benchmarks.studies.q_variants FILE.json
+    convgym study q-variants FILE.json
 
 Every variant is fitted to the same conversations of the starting policy and scores the same
 responses to the same states of other conversations, whose true values come from branched copies of
@@ -29,7 +29,7 @@ from convgym.agents.values.fitting import ValueEstimates, corrected_advantages, 
 from convgym.agents.values.pairs import token_pairs
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
 from convgym.agents.values.report import q_report
-from convgym.benchmarks.studies.study import Study, run_study, show
+from convgym.benchmarks.studies.study import Study, show
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.true_values import branch, collect_states, sample_responses
@@ -182,7 +182,3 @@ def main(
 ) -> None:
     """Compare ways to fit Q on one log."""
     measure(path, conversations, states, seed)
-
-
-if __name__ == "__main__":
-    run_study(main)

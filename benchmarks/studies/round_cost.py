@@ -1,6 +1,6 @@
 """What a round of Iterative PPO costs, beside an update of online PPO, per response token.
 
-    python -m convgym.benchmarks.studies.round_cost FILE.json
+    convgym study round-cost FILE.json
 
 Both learn from the same conversations, in one process on one thread, by processor time. A response
 token counts once for every time that the policy or the Q-function is trained on it. Collecting
@@ -26,7 +26,7 @@ from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.training.collector import Collector
 from convgym.agents.values.fitting import corrected_advantages, fit
 from convgym.agents.values.q_function import QEnsemble
-from convgym.benchmarks.studies.study import Study, run_study, show
+from convgym.benchmarks.studies.study import Study, show
 from convgym.datafiles import dumps
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
@@ -101,7 +101,3 @@ def main(
     torch.set_num_threads(1)
     study.store(**measure(conversations, seed))
     show(dumps(study.facts, indent=1))
-
-
-if __name__ == "__main__":
-    run_study(main)

@@ -1,6 +1,6 @@
 """One run of Iterative PPO, seen from inside and judged by true values.
 
-    python -m convgym.benchmarks.studies.rounds FOLDER
+    convgym study rounds FOLDER
 
 After every round's improvement step, states of the round's log are branched on copies of the
 customer (``true_values``), with the deployed policy going on afterwards, which gives Q^pi and V^pi
@@ -38,7 +38,7 @@ from convgym.agents.training.collector import Collector
 from convgym.agents.values.diagnostics import action_shuffle, log_loss
 from convgym.agents.values.pairs import token_pairs
 from convgym.agents.values.report import q_report
-from convgym.benchmarks.studies.study import Study, run_study, show
+from convgym.benchmarks.studies.study import Study, show
 from convgym.conversation import Response
 from convgym.datafiles import dumps
 from convgym.policy import Policy
@@ -300,7 +300,3 @@ def main(
     )
     config = IterativePPOConfig(rounds=rounds, improvement=improvement)
     measure(folder, config, conversations, seed, Sizes(states=states))
-
-
-if __name__ == "__main__":
-    run_study(main)

@@ -1,6 +1,6 @@
 """Turns a second of the scripted customer, side by side with TextArena's step loop.
 
-    python -m convgym.benchmarks.studies.speed [FILE.json]
+    convgym study speed [FILE.json]
 
 All sides get the same seller utterances, recorded beforehand, so that only the environments are
 timed, each in turn on one core. A customer remembers what words mean, so ours is also measured on
@@ -25,7 +25,7 @@ from typing import Annotated
 import gymnasium
 import typer
 
-from convgym.benchmarks.studies.study import Study, run_study, show
+from convgym.benchmarks.studies.study import Study, show
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -129,7 +129,3 @@ def main(output: Annotated[Path | None, typer.Argument(help="New file.")] = None
     for name, speed in speeds.items():
         show(f"{name:46} {speed:>9,.0f} turns a second on one core")
     study.store(turns_per_second={name: round(speed) for name, speed in speeds.items()})
-
-
-if __name__ == "__main__":
-    run_study(main)

@@ -1,15 +1,12 @@
-"""The frame of every study: where it may write, what its file says of its making, how it is run."""
+"""The frame of every study: where it may write, and what its file says of its making."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from convgym.benchmarks.provenance import provenance
-from convgym.benchmarks.terminal import errors_in_one_line, say
+from convgym.benchmarks.terminal import say
 from convgym.datafiles import check_new_file, write_json
 
 
@@ -43,9 +40,3 @@ def show(*lines: str) -> None:
     """Print what was found so far."""
     for line in lines:
         say(line)
-
-
-def run_study(main: Callable[..., None]) -> None:
-    """Run a study as a program: its arguments by typer, a user's mistake in one line."""
-    with errors_in_one_line():
-        typer.run(main)

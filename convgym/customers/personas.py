@@ -106,11 +106,6 @@ class Personas(Frozen):
         )
 
 
-def personas_names() -> list[str]:
-    """Return the names of the populations that come with the package."""
-    return datafiles.names("personas")
-
-
 def load_personas(source: str | Path | Personas) -> Personas:
     """Return a population by name, from a JSON file, or as given.
 

@@ -112,7 +112,12 @@ class _Decided(NamedTuple):
 
 
 class SuggestedResponse:
-    """A business and the customer behind it, as one customer; see the module's text."""
+    """A business and the customer behind it, as one customer.
+
+    What the agent says is a suggestion. The business sends it ``verbatim``, ``edited``, sends one
+    of its own messages that was ``influenced`` by it, or has it ``ignored``; the customer hears
+    what was sent. ``suggested`` makes one, ``Business`` holds the probabilities.
+    """
 
     def __init__(
         self, inner: Customer, business: Business, speaker: Speaker, speaker_name: str

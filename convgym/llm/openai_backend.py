@@ -89,7 +89,10 @@ class _Call:
 
 
 class OpenAIBackend:
-    """A chat model behind an OpenAI-compatible endpoint, see the module's text.
+    """A chat model behind an OpenAI-compatible endpoint.
+
+    All requests of one call are under way at once, up to ``concurrency``; what may pass is tried
+    again, what is refused for its content fails alone, what nobody could get is a ConvgymError.
 
     What the server does not take is asked in another way or left out, now and later
     (``convgym.llm.forms``). Connections are opened with the first request, and again after

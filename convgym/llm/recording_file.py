@@ -3,8 +3,7 @@
 A recording may hold answers that were paid for, and its path may be mistyped. So a file is never
 shortened unless what is cut off is the beginning of a row of ours, left by a program that was
 stopped while it wrote; a last row that is whole is kept, with or without its line feed; and a file
-that is no recording is refused as it is. Whoever writes holds a lock beside the file
-(``FILE.lock``); readers need none.
+that is no recording is refused as it is. Whoever writes holds the file's lock; readers need none.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
-from filelock import FileLock, Timeout
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.jsonl import whole_rows, without_byte_order_mark
 from convgym.llm.base import ChatAnswer, ChatRequest, ChatResult
+from convgym.locking import locked
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _Count: TypeAlias = Annotated[int, Field(ge=0)]
@@ -234,20 +233,13 @@ class RecordingFile:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Keep other processes from writing, and tell what keeps us from it."""
+        refusal = f"{self.path} is kept locked by another process: record to another file"
         try:
-            # Of the file itself, so that two names of it have one lock.
-            path = Path(os.path.realpath(self.path))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{path}.lock", timeout=_LOCK_TIMEOUT):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists():
+                self._end = 0  # it is begun, or begun anew
+            with self.path.open("ab", buffering=0) as file, locked(file, refusal, _LOCK_TIMEOUT):
                 yield
-        except Timeout:
-            raise ConvgymError(
-                f"{self.path} is kept locked by another process: record to another file"
-            ) from None
-        except NotImplementedError:
-            raise ConvgymError(
-                f"the file system of {self.path} has no locks: record to another folder"
-            ) from None
         except OSError as error:
             raise ConvgymError(f"cannot write {self.path}: {error.strerror}") from None
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from convgym import datafiles
 from convgym.benchmarks.report.rows import columns, percent
 from convgym.benchmarks.runs.folder import read_manifest, read_results
 from convgym.benchmarks.runs.scores import scores
 from convgym.customers import CUSTOMERS
-from convgym.customers.personas import Persona, load_personas, personas_names
+from convgym.customers.personas import Persona, load_personas
 from convgym.customers.suggested import Business
 from convgym.registry import Registry
 from convgym.sellers import REFERENCE_SELLERS
@@ -93,14 +94,14 @@ def test_every_shop_is_described(name: str) -> None:
     assert shop_line(name) in document("customer.md"), shop_line(name)
 
 
-@pytest.mark.parametrize("population", personas_names())
+@pytest.mark.parametrize("population", datafiles.names("personas"))
 def test_every_persona_is_described(population: str) -> None:
     text = document("customer.md").split(f"\n`{population}`:")[1].split("\n\n`")[0]
     for name, persona in load_personas(population).personas.items():
         assert persona_line(name, persona) in text, persona_line(name, persona)
 
 
-@pytest.mark.parametrize("population", personas_names())
+@pytest.mark.parametrize("population", datafiles.names("personas"))
 @pytest.mark.parametrize("shop", catalog_names())
 def test_how_hard_they_are_comes_from_stored_runs(shop: str, population: str) -> None:
     assert family_line(shop, population) in document("customer.md"), family_line(shop, population)

@@ -79,7 +79,12 @@ class Talk:
 
 
 class LLMCustomer(ChatCustomer):
-    """A chat model plays a drawn profile; see the module's text.
+    """A chat model plays a drawn profile: it decides, and it speaks.
+
+    Equal seeds give equal profiles. A prompt tells the model whom it plays and how to decide;
+    whether it keeps to that, ``convgym validate`` measures. An answer without a readable decision
+    is sent back ``repairs`` times a turn, then the customer has failed
+    (``InfrastructureError``): no decision is ever made up.
 
     Args:
         catalog: a catalogue's name, JSON file or object.

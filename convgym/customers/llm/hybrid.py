@@ -46,7 +46,11 @@ VERSION = 1
 
 
 class HybridCustomer(ChatCustomer):
-    """A scripted customer in a chat model's words; see the module's text.
+    """A scripted customer in a chat model's words.
+
+    Profile, hidden state and decisions are the scripted customer's, seed by seed. The model rewords
+    its replies and never reads the seller; a wording that says something else is asked for again,
+    ``attempts`` times in all, and then the scripted reply itself is spoken and counted.
 
     Args:
         catalog: a catalogue's name, JSON file or object.

@@ -15,7 +15,7 @@ from convgym.shop.language import TOPICS
 
 @dataclass(frozen=True, slots=True)
 class Utility:
-    """Weights of the purchase utility, in log-odds (see the module's text)."""
+    """Weights of the purchase utility, in log-odds; ``utility`` adds them up."""
 
     base: float = -7.6
     need: float = 3.5
@@ -131,7 +131,7 @@ def _softplus(x: float) -> float:
 def utility(
     profile: Profile, state: State, product: Product, weights: Utility | None = None
 ) -> float:
-    """Return the log-odds of buying ``product`` in this state (formula in the module's text)."""
+    """Return the log-odds of buying ``product`` in this state (formula: see ``customer``)."""
     w = weights or Utility()
     ratio = product.price / profile.budget
     price_term = w.over * max(0.0, ratio - 1) + w.cheap * max(0.0, 0.6 - ratio)

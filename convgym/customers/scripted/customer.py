@@ -121,7 +121,12 @@ def _fingerprint(
 
 
 class ScriptedCustomer:
-    """A shopper with a hidden profile; see the module's text for how it decides.
+    """A shopper with a hidden profile, by rules: no model, no network.
+
+    Every turn it reads the utterance, is annoyed or pleased, and answers what it was asked. Asked
+    to buy, it does so with probability ``sigmoid(u)`` the first time, u the utility of what is on
+    offer; asked again it buys only what is better than all that it refused. It leaves when its
+    patience is used up. ``help(convgym.customers.scripted.customer)`` has the formulas.
 
     Args:
         catalog: a catalogue's name, JSON file or object.

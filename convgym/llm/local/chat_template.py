@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convgym.errors import ConvgymError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _NAMES = ("aardvark", "bumblebee", "chinchilla", "dragonfly", "echidna")
 
@@ -30,7 +33,7 @@ class ChatFrames:
     """The token that ends an answer."""
 
 
-def named_template(tokenizer: Any) -> str | None:
+def named_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
     """Return a tokenizer's chat template, of several the one called ``default``; None without.
 
     Raises:
@@ -50,7 +53,9 @@ def named_template(tokenizer: Any) -> str | None:
     return str(template) if template else None
 
 
-def render(tokenizer: Any, messages: Sequence[Mapping[str, str]], **options: Any) -> str:
+def render(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]], **options: Any
+) -> str:
     """Return what a model is to read before it answers; any error is the template's."""
     return str(
         tokenizer.apply_chat_template(
@@ -78,7 +83,7 @@ def system_in_first(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str
     return [{"role": "user", "content": f"{system}\n\n{rest[0]['content']}"}, *rest[1:]]
 
 
-def read_frames(tokenizer: Any, system_message: str = "") -> ChatFrames:
+def read_frames(tokenizer: PreTrainedTokenizerBase, system_message: str = "") -> ChatFrames:
     """Return the frames of a tokenizer's chat template.
 
     A system message goes in front of the first user's words where the template takes no system
@@ -153,7 +158,7 @@ def _stand_ins(text: str) -> tuple[str, ...]:
     return words
 
 
-def _token_texts(tokenizer: Any) -> list[str]:
+def _token_texts(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Return the texts that are tokens of their own, the longest first."""
     texts = {str(token) for token in tokenizer.added_tokens_decoder.values()}
     return sorted({text for text in texts if text.strip()}, key=len, reverse=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from convgym.errors import ConvgymError
 from convgym.llm.local.smollm2 import without_progress_bars
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-def load_folder(folder: Path) -> tuple[Any, Any]:
+
+def load_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return network (float32, on the CPU) and tokenizer of a folder in Hugging Face format.
 
     Code that comes with a model is not run.

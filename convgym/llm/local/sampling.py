@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, PreTrainedModel
 
 MIN_P = 0.05
 """Tokens less likely than this share of the likeliest are never sampled: small models lose the
@@ -78,7 +78,7 @@ class Sampler:
         end_ids: tokens that end an answer.
     """
 
-    def __init__(self, model: Any, end_ids: Collection[int]) -> None:
+    def __init__(self, model: PreTrainedModel, end_ids: Collection[int]) -> None:
         self._model, self._end_ids = model, frozenset(end_ids)
         self._device: torch.device = model.device
         # Windows of attention are counted in slots, pads included: such models start afresh.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from convgym.errors import ConvgymError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 try:
     import llguidance
@@ -56,7 +59,7 @@ class SchemaGuide:
             has tokens.
     """
 
-    def __init__(self, tokenizer: Any, vocabulary: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, vocabulary: int) -> None:
         self._vocabulary, n = vocabulary, max(vocabulary, len(tokenizer))
         self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=n)
         self._grammars: dict[str, str] = {}

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convgym.errors import ConvgymError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 NAME = "smollm2"
 
@@ -27,7 +30,7 @@ def gguf_file() -> Path:
     return next(Path(spec.origin).parent.glob("*.gguf"))
 
 
-def load_smollm2() -> tuple[Any, Any]:
+def load_smollm2() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return model (float32) and tokenizer for ``transformers``, in about 15 seconds.
 
     Raises:

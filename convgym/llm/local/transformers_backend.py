@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import torch
+from torch import nn
 
 from convgym.errors import ConvgymError
 from convgym.llm.base import ChatAnswer, ChatMessage, ChatRequest, ChatResult
@@ -27,6 +28,13 @@ from convgym.llm.local.sampling import MIN_P, Row, Sampler, Tokens
 from convgym.llm.local.schema import ENFORCED, SchemaGuide
 from convgym.llm.local.smollm2 import NAME, gguf_file, load_smollm2
 from convgym.reasoning import strip_reasoning
+
+if TYPE_CHECKING:
+    from transformers import (
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        PreTrainedTokenizerFast,
+    )
 
 CUT = " ... "
 """Stands where a message was cut to fit the model's context."""
@@ -104,7 +112,9 @@ class TransformersBackend:
 class _ChatModel:
     """A model with its tokenizer, shared by all backends of this process."""
 
-    def __init__(self, name: str, digest: str, model: Any, tokenizer: Any) -> None:
+    def __init__(
+        self, name: str, digest: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
         self.name, self.digest, self.dtype = name, digest, model.dtype
         self._tokenizer = tokenizer
         self._context = _context(model, tokenizer)
@@ -112,7 +122,8 @@ class _ChatModel:
         logits = len(model.get_output_embeddings().weight)
         # Grammars need the letters of every token, which only fast tokenizers tell.
         enforced = ENFORCED and tokenizer.is_fast
-        self._guide = SchemaGuide(tokenizer, logits) if enforced else None
+        fast = cast("PreTrainedTokenizerFast", tokenizer)
+        self._guide = SchemaGuide(fast, logits) if enforced else None
         # A seller who says "<|im_end|>" says nothing by it.
         specials = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special]
         self._special = re.compile("|".join(map(re.escape, specials)) or "(?!)")
@@ -126,8 +137,8 @@ class _ChatModel:
 
     def _read(self, row: Row) -> ChatAnswer:
         # The marks of thinking are special tokens of some models.
-        found = strip_reasoning(self._tokenizer.decode(row.answer))
-        text = self._tokenizer.decode(row.answer, skip_special_tokens=True)
+        found = strip_reasoning(self._text(row.answer))
+        text = self._text(row.answer, skip_special_tokens=True)
         if found.reasoning:
             text = self._special.sub("", found.text)
         return ChatAnswer(
@@ -161,11 +172,14 @@ class _ChatModel:
                     f"an instruction and an answer do not fit the context of {self._context}"
                     f" tokens of model {self.name!r}: use another model"
                 )
-            head, tail = (self._tokenizer.decode(part) for part in (words[:keep], words[-keep:]))
+            head, tail = (self._text(part) for part in (words[:keep], words[-keep:]))
             messages[-1] = {**messages[-1], "content": head + CUT + tail}
             words = words[:keep] + words[-keep:]
             ids = self._ids(messages)
         return ids
+
+    def _text(self, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens))
 
     def _ids(self, messages: Sequence[ChatMessage]) -> Tokens:
         plain = [
@@ -208,11 +222,11 @@ def _load(path: str, device: torch.device, dtype: torch.dtype) -> _ChatModel:
     if not template:
         raise ConvgymError(f"model {path!r} has no chat template: use an instruction-tuned model")
     _check(path, model)
-    model = model.to(device=device, dtype=dtype)
+    nn.Module.to(model, device=device, dtype=dtype)
     return _ChatModel(name, _digest(template, files), model, tokenizer)
 
 
-def _context(model: Any, tokenizer: Any) -> int:
+def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """Return the most tokens that a model reads, as far as anything says it."""
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     # Tokenizers say 10^30 for "not known".
@@ -220,7 +234,7 @@ def _context(model: Any, tokenizer: Any) -> int:
     return int(limits[0]) if limits else _UNKNOWN_CONTEXT
 
 
-def _ends(model: Any, tokenizer: Any) -> set[int]:
+def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Return the tokens that end an answer: those of the model, and the chat template's own."""
     ends = getattr(model.generation_config, "eos_token_id", None)
     found = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
@@ -230,7 +244,7 @@ def _ends(model: Any, tokenizer: Any) -> set[int]:
 
 
 @torch.inference_mode()
-def _check(path: str, model: Any) -> None:
+def _check(path: str, model: PreTrainedModel) -> None:
     """Refuse a model that does not answer in a batch, with a cache, as it does alone."""
     kind = f"model {path!r} of type {model.config.model_type!r} cannot be used as a customer"
     with refusing(kind, "; use a Llama-like model"):
@@ -249,7 +263,7 @@ def _check(path: str, model: Any) -> None:
                 )
 
 
-def _short_of_greedy(model: Any, row: Row) -> float:
+def _short_of_greedy(model: PreTrainedModel, row: Row) -> float:
     """Return by how much a row's tokens are not the likeliest, in a plain forward pass."""
     ids = torch.tensor([[*row.prompt, *row.answer]], device=model.device)
     logits = model(input_ids=ids, use_cache=False).logits[0].float()

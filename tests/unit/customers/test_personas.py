@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from convgym import datafiles
 from convgym.customers.base import Decision
-from convgym.customers.personas import load_personas, personas_names
+from convgym.customers.personas import load_personas
 from convgym.customers.profile import PERSONAS
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.customers.scripted.wording import EVASIONS
@@ -31,7 +32,7 @@ def difficult(persona: str, **options: Any) -> ScriptedCustomer:
 
 
 def test_the_populations_of_the_package() -> None:
-    assert personas_names() == ["default", "difficult"]
+    assert datafiles.names("personas") == ["default", "difficult"]
     assert load_personas("default").personas == PERSONAS
     assert not load_personas("default").mannered
     assert load_personas("difficult").mannered
@@ -40,7 +41,7 @@ def test_the_populations_of_the_package() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", personas_names())
+@pytest.mark.parametrize("name", datafiles.names("personas"))
 def test_the_distribution_is_the_published_one(name: str) -> None:
     customer, n = ScriptedCustomer(personas=name), 2000
     met = []

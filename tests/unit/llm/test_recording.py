@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import io
 import json
-import multiprocessing
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +19,7 @@ from convgym.llm import ChatAnswer, ChatBackend, ChatRequest, ChatResult
 from convgym.llm.fake_server import Action, ChatServer, Script
 from convgym.llm.openai_backend import OpenAIBackend
 from convgym.llm.recording import RecordingBackend, ReplayBackend, request_key
+from convgym.locking import locked
 
 Serve = Callable[[Script], ChatServer]
 Connect = Callable[..., OpenAIBackend]
@@ -158,23 +159,29 @@ def test_threads_share_one_recording(path: Path, request_: Make) -> None:
     assert len(path.read_text().splitlines()) == 40
 
 
-def write_answers(path: Path, name: str, count: int) -> None:
-    """Record ``count`` answers, in a process of its own."""
-    backend = RecordingBackend(Counter(), path)
-    for i in range(count):
-        request = ChatRequest(({"role": "user", "content": f"{name} {i}"},), i)
-        backend.complete([request])
+WRITER = """
+import sys
+from convgym.llm import ChatAnswer, ChatRequest
+from convgym.llm.recording import RecordingBackend
+
+class Echo:
+    fingerprint = "counter"
+    def complete(self, requests):
+        return [ChatAnswer(request.messages[0]["content"], 3, 2) for request in requests]
+
+backend = RecordingBackend(Echo(), sys.argv[1])
+for i in range(60):
+    backend.complete([ChatRequest(({"role": "user", "content": f"{sys.argv[2]} {i}"},), i)])
+"""
 
 
 def test_processes_share_one_recording(path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=write_answers, args=(path, name, 60)) for name in "ab"]
-    for writer in writers:
-        writer.start()
-    while any(writer.is_alive() for writer in writers):
+    command = [sys.executable, "-c", WRITER, str(path)]
+    writers = [subprocess.Popen([*command, name]) for name in "ab"]
+    while any(writer.poll() is None for writer in writers):
         RecordingBackend(Counter(), path)  # opened again and again
         ReplayBackend(path, "counter")
-    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert [writer.returncode for writer in writers] == [0, 0]
     assert len(path.read_bytes().splitlines()) == 120
     requests = [
         ChatRequest(({"role": "user", "content": f"{name} {i}"},), i)
@@ -190,7 +197,8 @@ def test_a_lock_that_nobody_gives_back(
     backend = RecordingBackend(Counter(), path)
     monkeypatch.setattr("convgym.llm.recording_file._LOCK_TIMEOUT", 0.05)
     with (
-        FileLock(f"{path.resolve()}.lock"),
+        path.open("ab") as other,
+        locked(other, ""),
         pytest.raises(ConvgymError, match="kept locked by another process"),
     ):
         backend.complete([request_()])

@@ -48,7 +48,11 @@ class PhrasebookConfig:
 
 
 class Phrasebook:
-    """Monte Carlo control over kinds of phrases; see the module's text."""
+    """Monte Carlo control over kinds of phrases.
+
+    A table Q(s, a) holds the share of purchases among the conversations in which the phrase a was
+    said in the state s; see Sutton & Barto 2018, section 5.3. It explores by Thompson sampling.
+    """
 
     Config = PhrasebookConfig
 

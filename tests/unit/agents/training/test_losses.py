@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
@@ -155,24 +154,20 @@ def test_the_outcome_loss_is_the_binary_cross_entropy() -> None:
     torch.testing.assert_close(losses.outcome_loss(logits, outcomes), expected)
 
 
-@pytest.mark.parametrize(
-    ("estimator", "bias"), [(losses.k1, 0.0), (losses.k3, 0.0), (losses.k2, 0.1)]
-)
-def test_kl_estimators_average_to_the_divergence(estimator: Any, bias: float) -> None:
-    """Exactly, as an expectation over all tokens; k2 is biased, but little for near policies."""
+def test_k2_averages_to_the_divergence_of_near_policies() -> None:
+    """As an expectation over all tokens."""
     policy = torch.tensor([0.5, 0.2, 0.3])
     reference = torch.tensor([0.4, 0.3, 0.3])
     divergence = (policy * (policy / reference).log()).sum()
-    expectation = (policy * estimator(policy.log(), reference.log())).sum()
-    assert expectation.item() == pytest.approx(divergence.item(), rel=bias, abs=1e-7)
-    torch.testing.assert_close(estimator(policy.log(), policy.log()), torch.zeros(3))
+    expectation = (policy * losses.k2(policy.log(), reference.log())).sum()
+    assert expectation.item() == pytest.approx(divergence.item(), rel=0.1)
+    torch.testing.assert_close(losses.k2(policy.log(), policy.log()), torch.zeros(3))
 
 
 @given(st.lists(st.tuples(st.floats(-5, 0), st.floats(-5, 0)), min_size=1))
-def test_k2_and_k3_are_never_negative(pairs: list[tuple[float, float]]) -> None:
+def test_k2_is_never_negative(pairs: list[tuple[float, float]]) -> None:
     logprobs, reference = torch.tensor(pairs).T
     assert (losses.k2(logprobs, reference) >= 0).all()
-    assert (losses.k3(logprobs, reference) >= -1e-6).all()
 
 
 def test_the_gradient_of_k2_is_that_of_the_divergence() -> None:
@@ -184,35 +179,6 @@ def test_the_gradient_of_k2_is_that_of_the_divergence() -> None:
     sampled = (logprobs.exp().detach() * losses.k2(logprobs, reference)).sum()
     [estimated] = torch.autograd.grad(sampled, logits)
     torch.testing.assert_close(estimated, exact)
-
-
-def test_entropy_knows_forbidden_tokens() -> None:
-    logprobs = torch.tensor([[0.25] * 4 + [0.0], [1.0, 0.0, 0.0, 0.0, 0.0]]).log()
-    logprobs.requires_grad_()
-    found = losses.entropy(logprobs)
-    assert found.tolist() == pytest.approx([math.log(4), 0.0])
-    found[:1].sum().backward()
-    assert logprobs.grad is not None
-    assert logprobs.grad[0].isfinite().all()
-
-
-@given(st.lists(st.tuples(st.floats(-9, 9), st.booleans()), min_size=1, max_size=9))
-def test_normalised_values_have_mean_0_and_deviation_1(pairs: list[tuple[float, bool]]) -> None:
-    values = torch.tensor([value for value, _ in pairs], dtype=torch.float64)
-    mask = torch.tensor([kept for _, kept in pairs])
-    mean = losses.masked_mean(values, mask)
-    assert mean.item() == pytest.approx(values[mask].mean().nan_to_num().item())
-    normal = losses.normalise(values, mask)
-    assert (normal[~mask] == 0).all()
-    if mask.any() and values[mask].std(correction=0) > 1e-2:
-        assert normal[mask].mean().item() == pytest.approx(0.0, abs=1e-6)
-        assert normal[mask].std(correction=0).item() == pytest.approx(1.0, abs=1e-3)
-
-
-def test_what_is_masked_out_may_be_anything() -> None:
-    values, mask = torch.tensor([1.0, math.nan, 3.0]), torch.tensor([True, False, True])
-    assert losses.masked_mean(values, mask).item() == 2.0
-    assert losses.normalise(values, mask).tolist() == pytest.approx([-1.0, 0.0, 1.0])
 
 
 def test_discounted_outcomes_in_closed_form() -> None:

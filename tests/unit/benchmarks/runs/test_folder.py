@@ -8,7 +8,6 @@ import json
 import math
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -275,7 +274,6 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path, manifest: dict[
         ResultsFolder(tmp_path / "thesis.tex", manifest)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="folders are not locked there")
 def test_two_runs_cannot_write_to_one_folder(tmp_path: Path, manifest: dict[str, Any]) -> None:
     refused = pytest.raises(ConvgymError, match="another run is writing")
     with ResultsFolder(tmp_path, manifest), refused:

@@ -78,7 +78,7 @@ def answers(folder: Path, messages: tuple[ChatMessage, ...] = MESSAGES) -> list[
 def read(folder: Path, messages: tuple[ChatMessage, ...] = MESSAGES) -> str:
     """Return what the model reads of some messages."""
     model = TransformersBackend(folder)._model
-    return str(model._tokenizer.decode(model._row(ChatRequest(messages, 0)).prompt))
+    return model._text(model._row(ChatRequest(messages, 0)).prompt)
 
 
 @pytest.mark.parametrize("name", GOOD)
