@@ -8,15 +8,14 @@ import torch
 from torch import Tensor
 
 from convgym.agents.model.format import Tokens
+from convgym.checks import check_fields
 from convgym.errors import ConvgymError
 
 _COLDEST = 1e-12
 
 
 def check_temperature(temperature: float) -> None:
-    """Raise ConvgymError for a temperature at which numbers vanish, overflow or change sign."""
-    if not temperature > 0:
-        raise ConvgymError(f"temperature must be positive, got {temperature!r}")
+    """Raise ConvgymError for a temperature, positive, at which numbers vanish or overflow."""
     if not _COLDEST <= temperature <= 1 / _COLDEST:
         raise ConvgymError(
             f"temperature must be from {_COLDEST} to {1 / _COLDEST}, got {temperature!r}"
@@ -36,9 +35,8 @@ class SamplingConfig:
     """Longest response in tokens, its end token included."""
 
     def __post_init__(self) -> None:
+        check_fields(self, counts=("max_new_tokens",), positive=("temperature",))
         check_temperature(self.temperature)
-        if self.max_new_tokens < 1:
-            raise ConvgymError(f"max_new_tokens must be at least 1, got {self.max_new_tokens!r}")
 
 
 @dataclass(frozen=True, slots=True)

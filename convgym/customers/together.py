@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from convgym.customers.base import Customer, Reply
@@ -54,17 +54,18 @@ def _ask(
         except Exception as error:  # the others are asked all the same
             answers[i] = error
     for kind, members in batches.items():
-        found: Sequence[Any]
+        found: Any
         # Other errors go straight out: kept in a list, they would keep what their frames hold, such
         # as a chat model, alive.
         try:
             found = together(kind)([customers[i] for i in members], [inputs[i] for i in members])
         except InfrastructureError as error:  # of all of them
             found = [error] * len(members)
-        if len(found) != len(members):
+        if not isinstance(found, (list, tuple)) or len(found) != len(members):
+            count = f" of length {len(found)}" if isinstance(found, Sized) else ""
             raise ConvgymError(
                 f"customer {kind.__name__} must return an answer for each of {len(members)}"
-                f" customers, got {len(found)}"
+                f" customers, in a list, got {type(found).__name__}{count}"
             )
         for i, answer in zip(members, found, strict=True):
             answers[i] = answer
