@@ -98,8 +98,8 @@ def strip_reasoning(text: str) -> Stripped:
         return Stripped(text, "")
     said, thoughts = text, list[str]()
     for split in (_channels, _unmarked_channels, _blocks, _prefaces, _marks):
-        said, found = split(said)
-        thoughts += found
+        said, split_off = split(said)
+        thoughts += split_off
     if said == text:
         return Stripped(text, "")
     reasoning = "\n".join(thought.strip() for thought in thoughts if thought.strip())
@@ -172,8 +172,8 @@ def _unmarked_channels(text: str) -> _Parts:
     before, final, after = text.rpartition(_UNMARKED_FINAL)
     if final:
         return after, [_UNMARKED_CHANNEL.sub("", before, count=1)]
-    found = _UNMARKED_CHANNEL.match(text)
-    return ("", [text[found.end() :]]) if found else (text, [])
+    match = _UNMARKED_CHANNEL.match(text)
+    return ("", [text[match.end() :]]) if match else (text, [])
 
 
 def _blocks(text: str) -> _Parts:
@@ -184,5 +184,5 @@ def _blocks(text: str) -> _Parts:
 
 
 def _prefaces(text: str) -> _Parts:
-    found = _PREFACES.match(text)
-    return (text[found.end() :], [found[1] or found[2] or ""]) if found else (text, [])
+    match = _PREFACES.match(text)
+    return (text[match.end() :], [match[1] or match[2] or ""]) if match else (text, [])

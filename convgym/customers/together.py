@@ -54,18 +54,18 @@ def _ask(
         except Exception as error:  # the others are asked all the same
             answers[i] = error
     for kind, members in batches.items():
-        found: Sequence[Any]
+        results: Sequence[Any]
         # Other errors go straight out: kept in a list, they would keep what their frames hold, such
         # as a chat model, alive.
         try:
-            found = together(kind)([customers[i] for i in members], [inputs[i] for i in members])
+            results = together(kind)([customers[i] for i in members], [inputs[i] for i in members])
         except InfrastructureError as error:  # of all of them
-            found = [error] * len(members)
-        if len(found) != len(members):
+            results = [error] * len(members)
+        if len(results) != len(members):
             raise ConvgymError(
                 f"customer {kind.__name__} must return an answer for each of {len(members)}"
-                f" customers, got {len(found)}"
+                f" customers, got {len(results)}"
             )
-        for i, answer in zip(members, found, strict=True):
+        for i, answer in zip(members, results, strict=True):
             answers[i] = answer
     return answers
