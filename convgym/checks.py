@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def check_number(name: str, value: object, expected: str = "a number") -> float:
     """Return a finite ``int`` or ``float`` as it is, NumPy's as Python's; else ConvgymError."""
     if isinstance(value, (np.integer, np.floating)):
         value = value.item()
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and _is_finite(value):
         return value
     raise ConvgymError(f"{name} must be {expected}, got {_show(value)}")
 
@@ -60,6 +61,49 @@ def check_flag(name: str, value: object) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise ConvgymError(f"{name} must be True or False, got {_show(value)}")
     return bool(value)
+
+
+def check_fields(
+    settings: object,
+    *,
+    counts: Sequence[str] = (),
+    counts_from_zero: Sequence[str] = (),
+    positive: Sequence[str] = (),
+    from_zero: Sequence[str] = (),
+    shares: Sequence[str] = (),
+) -> None:
+    """Check the numbers of a frozen dataclass, and make NumPy's Python's in place.
+
+    Args:
+        settings: the dataclass, in its ``__post_init__``.
+        counts: fields that are integers from 1 upwards.
+        counts_from_zero: integers from 0 upwards.
+        positive: finite numbers above 0.
+        from_zero: finite numbers from 0 upwards.
+        shares: numbers in [0, 1].
+
+    Raises:
+        ConvgymError: for the first field that is something else.
+    """
+    for names, least in ((counts, 1), (counts_from_zero, 0)):
+        for name in names:
+            value: float = check_integer(name, getattr(settings, name), least)
+            object.__setattr__(settings, name, value)
+    for name in (*positive, *from_zero, *shares):
+        given = getattr(settings, name)
+        expected = f"a number {'above 0' if name in positive else 'from 0 upwards'}"
+        expected = "a number in [0, 1]" if name in shares else expected
+        value = check_number(name, given, expected)
+        if value < 0 or (name in positive and not value) or (name in shares and value > 1):
+            raise ConvgymError(f"{name} must be {expected}, got {_show(given)}")
+        object.__setattr__(settings, name, value)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def _show(value: object) -> str:

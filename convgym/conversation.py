@@ -119,9 +119,14 @@ def clean(text: str) -> str:
         size *= 4
 
 
+def without_invisible(text: str) -> str:
+    """Return ``text`` without the characters that nobody sees but programs read."""
+    return _STRAY_SELECTOR.sub("", _INVISIBLE.sub("", text))
+
+
 def _one_line(text: str) -> str:
     if not (text.isascii() and text.isprintable()):
-        text = _LOOKS_BLANK.sub(" ", _STRAY_SELECTOR.sub("", _INVISIBLE.sub("", text)))
+        text = _LOOKS_BLANK.sub(" ", without_invisible(text))
     return " ".join(text.split())
 
 

@@ -24,7 +24,7 @@ def mend(file: IO[bytes], name: str, mark: bytes) -> None:
     """
     start, last, known = 0, b"", False
     for line in file:
-        text = line if start or last else without_byte_order_mark(line)
+        text = without_byte_order_mark(line)
         if not known and text.strip():
             known = begins_as_row(text, mark)
             if not known:
@@ -34,7 +34,7 @@ def mend(file: IO[bytes], name: str, mark: bytes) -> None:
                 )
         start, last = start + len(last), line
     if last.strip() and not last.endswith(b"\n"):
-        rest = last if start else without_byte_order_mark(last)
+        rest = without_byte_order_mark(last)
         whole = whole_rows(rest)
         if not is_cut_off(rest[whole:], mark):
             raise ConvgymError(
@@ -79,5 +79,8 @@ def whole_rows(text: bytes) -> int:
 
 
 def without_byte_order_mark(line: bytes) -> bytes:
-    """Return a file's first line without the mark that Windows tools put before it."""
+    """Return a line without the mark that Windows tools put before a file.
+
+    Where files were joined, it stands before other lines than the first as well.
+    """
     return line.removeprefix(codecs.BOM_UTF8)

@@ -21,6 +21,7 @@ is an error, and a file that does not begin as a log is not touched.
 from __future__ import annotations
 
 import codecs
+import errno
 import gzip
 import json
 import math
@@ -48,6 +49,9 @@ SCHEMA = "convgym.episode"
 VERSION = 1
 _ROW_MARK = b'{"schema":"convgym.episode"'
 """How every row begins that was written here, without white space."""
+
+_GZIP = b"\x1f\x8b"
+"""How compressed files begin."""
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -245,7 +249,9 @@ def _write(file: IO[bytes], path: Path, episodes: Iterable[Episode]) -> int:
 
 def _write_whole(path: Path, episodes: Iterable[Episode], overwrite: bool) -> int:
     """Write a log beside its place, then put it there."""
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise ConvgymError(f"cannot write the log {path}: {os.strerror(errno.ELOOP)}")
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     with ExitStack() as stack:
         with _told(path):
@@ -338,7 +344,7 @@ def _parse(path: Path) -> Iterator[tuple[int, Episode | _Malformed]]:
         with _open_to_read(path) as file:
             for line in file:
                 number += 1
-                line = without_byte_order_mark(line) if number == 1 else line
+                line = without_byte_order_mark(line)
                 if not line.strip():
                     continue
                 try:
@@ -358,8 +364,16 @@ def _cut_off(line: bytes) -> bool:
     return not line.endswith(b"\n") and is_cut_off(line, _ROW_MARK) and not whole_rows(line)
 
 
-def _open_to_read(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+@contextmanager
+def _open_to_read(path: Path) -> Iterator[IO[bytes]]:
+    with path.open("rb") as file:
+        # By what it holds: downloads lose the ending, or keep it when they have been unpacked.
+        head = file.peek(2)[:2]
+        if head != _GZIP and (path.suffix != ".gz" or head[:1] == b"{"):
+            yield file
+        else:
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield cast("IO[bytes]", unpacked)
 
 
 def _episode(line: bytes) -> Episode:

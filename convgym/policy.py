@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from convgym.contracts import require
 from convgym.conversation import Message, Response
 from convgym.errors import ConvgymError
 
@@ -50,3 +51,7 @@ def check_policy(policy: object) -> None:
             f"{repr(policy)[:60]} is no policy: it lacks {', '.join(missing)} (what a policy is:"
             " convgym.policy.Policy)"
         )
+    require(policy, Policy, f"{repr(policy)[:60]} is no policy")
+    name = policy.name  # type: ignore[attr-defined]
+    if not isinstance(name, str):
+        raise ConvgymError(f"a policy's name must be a str, got {repr(name)[:60]}")

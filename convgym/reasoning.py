@@ -7,11 +7,11 @@ considered it. Recognised are
 - tags of any name that speaks of thinking: ``<think>``, ``<thinking>``, ``<reasoning>``,
   ``<seed:think>``, ``<|START_THINKING|>``, ``<|begin_of_thought|>``, ``[THINK]``, ``◁think▷``,
   ``<details type="reasoning">``, a fenced block of the kind ``thinking``, also escaped as HTML or
-  JSON;
+  JSON, and in other brackets (``【think】``, ``{think}``) where they are closed;
 - the channels of Harmony (``<|channel|>analysis<|message|>``), of which only ``final`` is said,
   also where a tokenizer has dropped the marks (``analysisWe need ...assistantfinalHello.``);
-- two prefaces without tags: ``Here is my thought process: ... Here is my response:`` and
-  ``Thinking... done thinking.``
+- prefaces without tags: ``Here is my thought process: ... Here is my response:``,
+  ``Thinking... done thinking.``, and ``**Reasoning:** ...`` before a line ``**Answer:** ...``.
 
 A closing mark without an opening one ends thoughts that began in the prompt; an opening one
 without a closing one begins thoughts that were cut off, and all that follows is thought.
@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from convgym.conversation import clean
+from convgym.conversation import clean, without_invisible
 
 
 class Stripped(NamedTuple):
@@ -42,31 +42,47 @@ _HINTS = (
     "◁",
     "```",
     "&lt;",
+    "&#",
+    "\uff1c",
+    "~~~",
+    *("/think", "/Think", "/THINK", "/thought", "/Thought", "/THOUGHT"),
+    *("/reasoning", "/Reasoning", "/REASONING"),
     "\\u003",
     "analysis",
+    "commentary",
     "assistantfinal",
     "rocess:",
-    "hinking...",
+    *("hinking...", "hinking…", "HINKING...", "HINKING…"),
 )
 
 _NAME = (
-    r"(?:[\w:▁-]{0,24}?(?:think|thought|reasoning|reflection|scratchpad|monologue)[\w:▁-]{0,48}"
-    r"|reason|reflect|analysis|cot|chain[_-]of[_-]thought)"
+    r"(?:(?:(?:my|inner|internal|hidden|private)\ )?[\w:▁-]{0,24}?"
+    r"(?:think|thought|reasoning|reflection|reflexion|rationale|scratch[_-]?pad|monologue"
+    r"|deliberat|ponder|brainstorm|planning|seed:cot)[\w:▁-]{0,48}"
+    r"|reason|reflect|analysis|cot|chain[\ _-]of[\ _-]thought)"
 )
 _BAR = r"[|\uff5c]"
-_LESS, _GREATER = r"(?:<|&lt;|\\u003c)", r"(?:>|&gt;|\\u003e)"
+_LESS = r"(?:[<\uff1c]|&(?:lt|\#0*60|\#x0*3c);|\\u003c)"
+_GREATER = r"(?:[>\uff1e]|&(?:gt|\#0*62|\#x0*3e);|\\u003e)"
+_OPEN, _CLOSE = r"[\[〈《【«\u2039⟨{(]", r"[\]〉》】»\u203a⟩})]"
+"""Brackets that have other uses too."""
 _MARK = re.compile(
-    rf"""{_LESS}\s{{0,4}}(?P<close_tag>\\?/)?\s{{0,4}}(?P<tag>{_NAME})
+    rf"""{_LESS}\s{{0,4}}(?P<close_tag>\\?[/\uff0f]|\\)?\s{{0,4}}(?P<tag>{_NAME})
         (?:\s[^<>]{{0,200}}?)?(?P<empty>/)?\s{{0,4}}{_GREATER}
       | <{_BAR}(?P<close_token>/)?(?P<token>{_NAME}){_BAR}>
       | (?P<response><{_BAR}(?:start_response|begin_of_(?:solution|response|answer)){_BAR}>)
       | ◁(?P<close_triangle>/)?{_NAME}▷
       | <\|channel>\s*(?:thought|thinking|analysis)\b | (?P<close_channel><channel\|>)
-      | (?P<square>\[(?P<close_square>/)?(?:think|thinking|thought|thoughts|reasoning)\])
+      | <unused94> | (?P<close_unused><unused95>)
+      | (?P<square>{_OPEN}(?P<close_square>/)?(?:think|thinking|thought|thoughts|reasoning){_CLOSE})
     """,
     re.I | re.X,
 )
-_CLOSINGS = ("close_tag", "close_token", "close_triangle", "close_channel", "close_square")
+_CLOSINGS = (
+    *("close_tag", "close_token", "close_triangle", "close_channel", "close_square"),
+    "close_unused",
+)
+_CLOSES_BRACKETS = re.compile(rf"{_OPEN}/")
 _ENDS = re.compile(r"(?:^|[_:▁-])end(?:$|[_:▁-])", re.I)
 """In names such as ``end_of_thought`` and ``think_end``."""
 _WRAPPERS = re.compile(
@@ -75,33 +91,48 @@ _WRAPPERS = re.compile(
     re.I,
 )
 _DETAILS = re.compile(
-    r"<details\b[^>]{0,200}\btype=[\"']reasoning[\"'][^>]{0,200}>(.*?)(?:</details>|\Z)",
+    r"<details\b(?:[^>]{0,200}\btype=[\"']?reasoning\b[^>]{0,200}>"
+    r"|[^>]{0,200}>\s{0,9}<summary>[^<]{0,60}(?:think|thought|reasoning)[^<]{0,60}</summary>)"
+    r"(.*?)(?:</details>|\Z)",
     re.S | re.I,
 )
 _FENCES = re.compile(
-    r"```[ ]?(?:think|thinking|thoughts?|reasoning)[ ]*\n(.*?)(?:```|\Z)", re.S | re.I
+    r"(`{3,9}|~{3,9})[ ]?(?:think|thought|reason)\w{0,20}[ ]*\n(.*?)(?:\1|\Z)", re.S | re.I
 )
 _PREFACES = re.compile(
-    r"\A\s*(?:here(?:'s| is) my (?:thought|thinking|reasoning) process:(.*?)"
-    r"(?:here(?:'s| is) my (?:response|answer):|\Z)"
-    r"|thinking\.\.\.\s*\n(.*?)\n\.\.\.\s*done thinking\.)",
+    r"\A\W{0,8}(?:here(?:['’]s| is) (?:my|a|the) (?:thought|thinking|reasoning) process:(.*?)"
+    r"(?:here(?:['’]s| is) (?:my|the)(?: final)? (?:response|answer|reply):|\Z)"
+    r"|thinking(?:\.\.\.|…)\s*\n(.*?)\n(?:\.\.\.|…)\s*done thinking\.)",
     re.S | re.I,
 )
+_HEADED = re.compile(
+    r"\A\W{0,8}(?:thinking|thoughts?|reasoning|analysis)(?: process)?[*_]{0,3}(?::|\s*\n)(.*?)"
+    r"\n[#*_ ]{0,6}(?:(?:final )?(?:answer|output)|final (?:response|reply))"
+    r"[*_]{0,3}(?::[*_]{0,3}|[ ]*\n)",
+    re.S | re.I,
+)
+_DECIDED = re.compile(r"^\W{0,6}(?:decision|action)\W{0,6}[:=]", re.M | re.I)
+"""Fields of an answer that was asked for: then thoughts are one of them, and no preface."""
 _HARMONY = re.compile(r"<\|(start|channel|constrain|message|end|return|call)\|>")
 _UNMARKED_CHANNEL = re.compile(r"\s*analysis(?=[A-Z])")
 _UNMARKED_FINAL = "assistantfinal"
+_SPACED_CHANNELS = re.compile(
+    r"\s*(?:assistant\s{0,3})?(?:analysis|commentary)\s(.*)\bassistant\s{0,3}final\b(.*)", re.S
+)
 
 
 def strip_reasoning(text: str) -> Stripped:
     """Return what a model's text says and what it only thought; text without marks is unchanged."""
     if not _hinted(text):
         return Stripped(text, "")
+    given = text
+    text = without_invisible(text)  # a mark may be parted by what nobody sees
     said, thoughts = text, list[str]()
     for split in (_channels, _unmarked_channels, _blocks, _prefaces, _marks):
         said, split_off = split(said)
         thoughts += split_off
     if said == text:
-        return Stripped(text, "")
+        return Stripped(given, "")
     reasoning = "\n".join(thought.strip() for thought in thoughts if thought.strip())
     return Stripped(_WRAPPERS.sub("", said).strip(), reasoning)
 
@@ -116,25 +147,27 @@ def heard(utterance: str) -> str:
 
 
 def _hinted(text: str) -> bool:
-    return any(hint in text for hint in _HINTS)
+    return any(hint in text for hint in _HINTS) or ("\n" in text and bool(_HEADED.match(text)))
 
 
 def _marks(text: str) -> _Parts:
     """Split at the tags of thinking."""
     said: list[str] = []
     thoughts: list[str] = []
-    thinking, at, closed = False, 0, "[/" in text
+    thinking, at, closed = False, 0, bool(_CLOSES_BRACKETS.search(text))
     for mark in _MARK.finditer(text):
-        if mark["square"] and not (closed or mark["square"].isupper()):
+        square = mark["square"]
+        if square and not (closed or (square[0] == "[" and square.isupper())):
             continue  # a stage direction, such as "[thinking]", which nobody closes
         (thoughts if thinking else said).append(text[at : mark.start()])
         at = mark.end()
         if _closes(mark):
             if not thinking:  # it began in the prompt
-                thoughts, said = thoughts + said, []
+                thoughts += said
+                said = []
             thinking = False
         else:
-            thinking = thinking or not mark["empty"]
+            thinking = not mark["empty"]  # an empty one within thoughts is meant to close them
     (thoughts if thinking else said).append(text[at:])
     return " ".join(said) if thoughts or at else text, thoughts
 
@@ -169,6 +202,8 @@ def _channels(text: str) -> _Parts:
 
 def _unmarked_channels(text: str) -> _Parts:
     """Split Harmony's messages whose marks were dropped in decoding."""
+    if spaced := _SPACED_CHANNELS.fullmatch(text):
+        return spaced[2], [spaced[1]]
     before, final, after = text.rpartition(_UNMARKED_FINAL)
     if final:
         return after, [_UNMARKED_CHANNEL.sub("", before, count=1)]
@@ -180,9 +215,17 @@ def _blocks(text: str) -> _Parts:
     """Take out folded details and fenced blocks of thoughts."""
     thoughts = _DETAILS.findall(text)
     text = _DETAILS.sub(" ", text)
-    return _FENCES.sub(" ", text), thoughts + _FENCES.findall(text)
+    thoughts += [fence[2] for fence in _FENCES.finditer(text)]
+    return _FENCES.sub(" ", text), thoughts
 
 
 def _prefaces(text: str) -> _Parts:
     match = _PREFACES.match(text)
-    return (text[match.end() :], [match[1] or match[2] or ""]) if match else (text, [])
+    if match:
+        return text[match.end() :], [match[1] or match[2] or ""]
+    headed = _HEADED.match(text)
+    return (
+        (text[headed.end() :], [headed[1]])
+        if headed and not _DECIDED.search(headed[1])
+        else (text, [])
+    )

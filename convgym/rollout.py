@@ -25,7 +25,12 @@ class _Place:
     def __init__(self, dialogue: Dialogue, reveal_latent: bool) -> None:
         self.dialogue = dialogue
         self.reveal_latent = reveal_latent
-        self.fingerprint = dialogue.customer.fingerprint
+        kind, fingerprint = type(dialogue.customer).__name__, dialogue.customer.fingerprint
+        if not isinstance(fingerprint, str):
+            raise ConvgymError(
+                f"customer {kind}'s fingerprint must be a str, got {repr(fingerprint)[:60]}"
+            )
+        self.fingerprint = fingerprint
 
     def begin(self, index: int, seed: int, policy_seed: int) -> None:
         """Take up the conversation that the dialogue was just reset to."""
@@ -52,7 +57,13 @@ class _Place:
     def episode(self, policy: str) -> Episode:
         dialogue = self.dialogue
         assert dialogue.outcome is not None
-        metadata = dict(getattr(dialogue.customer, "record", {}))
+        record = getattr(dialogue.customer, "record", {})
+        if not isinstance(record, Mapping):
+            raise ConvgymError(
+                f"customer {type(dialogue.customer).__name__}'s record must be data by name, got"
+                f" {repr(record)[:60]}"
+            )
+        metadata = dict(record)
         if dialogue.failure is not None:
             metadata["failure"] = dialogue.failure
         return Episode(
@@ -104,6 +115,8 @@ def rollout(
             ``Response`` for each conversation.
     """
     check_policy(policy)
+    if not callable(progress):
+        raise ConvgymError(f"progress must be a function, got {repr(progress)[:60]}")
     if batch_size is None:
         batch_size = getattr(policy, "batch_size", _BATCH_SIZE)
     batch_size = check_integer("batch_size", batch_size, 1)

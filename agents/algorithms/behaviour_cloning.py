@@ -18,6 +18,7 @@ from convgym.agents.protocol import TrainingReport
 from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.optim import Optimiser
+from convgym.checks import check_fields
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.sellers import make_seller
 from convgym.shop.catalog import Catalog
@@ -37,6 +38,16 @@ class BehaviourCloningConfig:
     """Conversations per optimiser step."""
     learning_rate: float = 3e-4
     max_gradient_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            counts=("minibatch",),
+            counts_from_zero=("epochs",),
+            positive=("max_gradient_norm",),
+            from_zero=("learning_rate",),
+            shares=("epsilon",),
+        )
 
 
 class BehaviourCloning(LanguageModelAgent):

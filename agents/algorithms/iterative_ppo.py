@@ -47,6 +47,7 @@ from convgym.agents.training.collector import Collector
 from convgym.agents.values.fitted import FittedQ, fit_q
 from convgym.agents.values.fitting import corrected_advantages
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
+from convgym.checks import check_fields
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
 from convgym.progress import Progress, ProgressCallback, no_progress
@@ -73,8 +74,7 @@ class IterativePPOConfig:
     gate: GateConfig = field(default_factory=GateConfig)
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise ConvgymError(f"iterative PPO needs at least 1 round, got {self.rounds}")
+        check_fields(self, counts=("rounds",))
         if not self.exploration or min(self.exploration) <= 0:
             raise ConvgymError(
                 f"exploration must be one or more factors above 0, got {self.exploration}"

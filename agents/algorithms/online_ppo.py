@@ -25,6 +25,7 @@ from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.optim import Optimiser
 from convgym.agents.values.critic import Critic
+from convgym.checks import check_fields
 from convgym.progress import Progress, ProgressCallback, no_progress
 
 
@@ -48,6 +49,16 @@ class OnlinePPOConfig:
     gae_lambda: float = 0.9
     """Trace decay per turn; within a response it is 1."""
     max_gradient_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            counts=("deployment", "minibatch"),
+            counts_from_zero=("epochs",),
+            positive=("clip", "max_gradient_norm"),
+            from_zero=("learning_rate", "critic_learning_rate", "kl_coefficient"),
+            shares=("gamma", "gae_lambda"),
+        )
 
 
 class OnlinePPO(LanguageModelAgent):

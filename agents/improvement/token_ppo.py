@@ -21,6 +21,7 @@ from convgym.agents.model.minibatches import neighbours, shuffled
 from convgym.agents.model.packing import Candidate, Packed
 from convgym.agents.training import losses
 from convgym.agents.training.optim import Optimiser
+from convgym.checks import check_fields
 from convgym.errors import ConvgymError
 from convgym.progress import Progress, ProgressCallback, no_progress
 
@@ -73,6 +74,13 @@ class TokenPPO:
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(
+            self,
+            counts=("minibatch", "fresh_conversations", "fresh_samples"),
+            counts_from_zero=("epochs", "fresh_steps", "fresh_epochs"),
+            positive=("clip", "max_gradient_norm", "target_kl"),
+            from_zero=("learning_rate", "kl_coefficient", "fresh_kl_coefficient"),
+        )
         if self.fresh_samples < 2:
             raise ConvgymError(
                 "fresh_samples must be at least 2, as scores are compared within a state, "

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 
 from convgym.agents.model.lora import LoRA
+from convgym.checks import check_fields
 from convgym.errors import ConvgymError
-from convgym.llm.local.devices import Dtype, check_dtype
+from convgym.llm.local.devices import Dtype, check_device_name, check_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +51,17 @@ class PolicyConfig:
     read. None suits the device (64 on a CPU, else 256). Fewer need less memory."""
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ConvgymError(f"temperature must be positive, got {self.temperature!r}")
-        if self.max_new_tokens < 1:
-            raise ConvgymError(f"max_new_tokens must be at least 1, got {self.max_new_tokens!r}")
+        check_fields(self, counts=("max_new_tokens",), positive=("temperature",))
         check_dtype(self.dtype)
+        if not isinstance(self.model, (str, Path)) or not str(self.model):
+            raise ConvgymError(f"model must be a name or a folder, got {self.model!r}")
+        check_device_name(self.device)
+        if not isinstance(self.system_message, str | None):
+            raise ConvgymError(f"system_message must be a str or None, got {self.system_message!r}")
+        if not isinstance(self.lora, LoRA | None):
+            raise ConvgymError(f"lora must be a LoRA or None, got {self.lora!r}")
         for name in ("generation_batch", "reading_batch"):
             size = getattr(self, name)
-            if size is not None and size < 1:
+            is_count = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
+            if size is not None and not (is_count and size >= 1):
                 raise ConvgymError(f"{name} must be at least 1 or None, got {size!r}")

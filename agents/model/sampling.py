@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from convgym.agents.model.format import Tokens
-from convgym.errors import ConvgymError
+from convgym.checks import check_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,7 @@ class SamplingConfig:
     """Longest response in tokens, its end token included."""
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ConvgymError(f"temperature must be positive, got {self.temperature!r}")
-        if self.max_new_tokens < 1:
-            raise ConvgymError(f"max_new_tokens must be at least 1, got {self.max_new_tokens!r}")
+        check_fields(self, counts=("max_new_tokens",), positive=("temperature",))
 
 
 @dataclass(frozen=True, slots=True)

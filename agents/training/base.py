@@ -13,6 +13,7 @@ from convgym.agents.ranges import check_numbers
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.run import Run
 from convgym.conversation import Response
+from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 
 
@@ -75,4 +76,9 @@ class LanguageModelAgent:
 
     def start_run(self, collector: Collector, folder: Path | None) -> Run:
         """Open the books of ``train``'s run; ConvgymError for a folder of another run."""
+        if not isinstance(collector, Collector):
+            raise ConvgymError(f"train takes a Collector, got {repr(collector)[:60]}")
+        if not isinstance(folder, str | Path | None):
+            raise ConvgymError(f"folder must be a path, got {repr(folder)[:60]}")
+        folder = None if folder is None else Path(folder)
         return Run(collector, folder, agent=self.name, config=self.config)

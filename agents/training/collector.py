@@ -15,13 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from convgym.agents.protocol import CurvePoint, Usage
+from convgym.checks import check_integer, check_seed
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.logs import read_log, write_log
-from convgym.policy import Policy
+from convgym.policy import Policy, check_policy
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.rollout import rollout
 from convgym.seeds import EVALUATION_BASE, train_seeds
@@ -68,13 +69,25 @@ class Collector:
         log: str | Path | None = None,
         folder: Path | None = None,
     ) -> None:
-        if conversations < 1:
-            raise ConvgymError(f"the budget must be at least 1 conversation, got {conversations}")
+        conversations = check_integer("the budget of conversations", conversations, 1)
+        if conversations > EVALUATION_BASE:
+            raise ConvgymError(
+                f"the budget of conversations must be at most {EVALUATION_BASE}, as many customers"
+                f" as there are, got {conversations}"
+            )
+        seed = check_seed(seed, "seed")
+        if environment is not None and not isinstance(environment, Mapping):
+            raise ConvgymError(
+                f"an environment must be options by name, got {repr(environment)[:60]}"
+            )
+        for name, path in (("log", log), ("folder", folder)):
+            if not isinstance(path, str | Path | None):
+                raise ConvgymError(f"{name} must be a path, got {repr(path)[:60]}")
         refuse_held_out(environment)
         self.seed = seed
         self.environment: Mapping[str, Any] = dict(environment or {})
         self.log = None if log is None else Path(log)
-        self.folder = folder
+        self.folder = None if folder is None else Path(folder)
         self.usage = Usage()
         self.curve: list[CurvePoint] = []
         self._seeds = train_seeds(seed, conversations)
@@ -120,12 +133,18 @@ class Collector:
             ConvgymError: when the budget is spent, or the folder holds other conversations.
             InfrastructureError: when the customer failed in every conversation.
         """
+        conversations = check_integer("conversations to deploy", conversations, 0)
         if conversations < 1 or self.remaining < 1:
             raise ConvgymError(
                 f"the budget of {self.budget} conversations is spent: {self.remaining} are left, "
                 f"{conversations} were asked for"
             )
-        policies = [policy] if isinstance(policy, Policy) else policy
+        alone = isinstance(policy, Policy) or not isinstance(policy, (list, tuple))
+        policies = [cast(Policy, policy)] if alone else cast("Sequence[Policy]", policy)
+        if not policies:
+            raise ConvgymError("a deployment needs a policy, got none")
+        for each in policies:
+            check_policy(each)
         start = self.usage.conversations
         seeds = self._seeds[start : start + conversations]
         kept = self._kept(self.usage.deployments)

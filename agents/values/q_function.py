@@ -32,6 +32,7 @@ from convgym.agents.model.batch import Batch, first_tokens, last_tokens
 from convgym.agents.model.format import Tokens
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.packing import hidden_states, pack_pairs
+from convgym.checks import check_fields
 from convgym.errors import ConvgymError
 
 
@@ -92,6 +93,14 @@ class QFunctionConfig:
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(
+            self,
+            counts=("minibatch", "max_reply_tokens"),
+            counts_from_zero=("epochs", "folds", "replies"),
+            positive=("max_gradient_norm",),
+            from_zero=("learning_rate", "pessimism", "reply_weight"),
+            shares=("gamma", "return_lambda", "recency"),
+        )
         if self.folds < 1:
             raise ConvgymError(f"Q needs at least 1 fold, got {self.folds}")
         if not 0 <= self.imagined <= 1:

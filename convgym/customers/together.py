@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from convgym.customers.base import Customer, Reply
@@ -54,17 +54,18 @@ def _ask(
         except Exception as error:  # the others are asked all the same
             answers[i] = error
     for kind, members in batches.items():
-        results: Sequence[Any]
+        results: Any
         # Other errors go straight out: kept in a list, they would keep what their frames hold, such
         # as a chat model, alive.
         try:
             results = together(kind)([customers[i] for i in members], [inputs[i] for i in members])
         except InfrastructureError as error:  # of all of them
             results = [error] * len(members)
-        if len(results) != len(members):
+        if not isinstance(results, (list, tuple)) or len(results) != len(members):
+            count = f" of length {len(results)}" if isinstance(results, Sized) else ""
             raise ConvgymError(
                 f"customer {kind.__name__} must return an answer for each of {len(members)}"
-                f" customers, got {len(results)}"
+                f" customers, in a list, got {type(results).__name__}{count}"
             )
         for i, answer in zip(members, results, strict=True):
             answers[i] = answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -127,14 +128,15 @@ class Dialogue:
         ResetNeeded if there is no conversation to continue.
         """
         said = self._say(utterance)
-        answer: Answer | None = None
-        if self.failure is None:
-            try:
-                answer = self.customer.respond(said)
-            except InfrastructureError as error:
-                answer = error
-            if wrong := self._wrong_reply(answer):
-                raise wrong
+        if self.failure is not None:
+            return self._fail(self.failure)
+        answer: Answer
+        try:
+            answer = self.customer.respond(said)
+        except InfrastructureError as error:
+            answer = error
+        if wrong := self._wrong_reply(answer):
+            raise wrong
         self._hear(said, answer)
 
     def _wrong_opening(self, opening: Opening) -> Exception | None:
@@ -144,20 +146,23 @@ class Dialogue:
         if isinstance(opening, Exception):
             return opening
         return ConvgymError(
-            f"customer {type(self.customer).__name__} must open with a str, got {opening!r}"
+            f"customer {type(self.customer).__name__} must open with a str, got"
+            f" {_shown(opening, 'reset')}"
         )
 
-    def _wrong_reply(self, reply: Answer | None) -> Exception | None:
+    def _wrong_reply(self, reply: Answer) -> Exception | None:
         """Return what the customer raised, or what is to be raised for no reply at all."""
-        if reply is None or isinstance(reply, InfrastructureError):
+        if isinstance(reply, InfrastructureError):
             return None
         if isinstance(reply, Exception):
             return reply
-        if isinstance(reply, Reply) and isinstance(reply.text, str) and reply.decision in _ENDINGS:
+        # What stands in place of a decision may not even be hashable.
+        whole = isinstance(reply, Reply) and isinstance(reply.text, str)
+        if whole and isinstance(reply.decision, str) and reply.decision in _ENDINGS:
             return None
         return ConvgymError(
             f"customer {type(self.customer).__name__} must respond with a Reply that holds a"
-            f" Decision, got {reply!r}"
+            f" Decision, got {_shown(reply, 'respond')}"
         )
 
     def mark(self) -> Callable[[], None] | None:
@@ -197,13 +202,13 @@ class Dialogue:
             raise ResetNeeded("there is no conversation to continue: call reset() before step()")
         return heard(utterance)
 
-    def _hear(self, said: str, reply: Answer | None) -> None:
-        """Go on with the customer's answer, or end: None is for one that failed already."""
+    def _fail(self, reason: str) -> None:
+        self.failure, self.outcome = reason, "infrastructure_failure"
+
+    def _hear(self, said: str, reply: Answer) -> None:
+        """Go on with the customer's answer, or end."""
         if not isinstance(reply, Reply):
-            if reply is not None:
-                self.failure = str(reply)
-            self.outcome = "infrastructure_failure"
-            return
+            return self._fail(str(reply))
         ending = _ENDINGS[reply.decision]
         new: list[Message] = [
             {"role": "assistant", "content": said},
@@ -280,12 +285,26 @@ def step_together(dialogues: Sequence[Dialogue], utterances: Iterable[str]) -> N
     answers = iter(respond_customers([d.customer for d, _ in asked], [text for _, text in asked]))
     wrong: list[Exception] = []
     for dialogue, text in zip(dialogues, said, strict=True):
-        answer = next(answers) if dialogue.failure is None else None
+        if dialogue.failure is not None:
+            dialogue._fail(dialogue.failure)
+            continue
+        answer = next(answers)
         if problem := dialogue._wrong_reply(answer):
             wrong.append(problem)
         else:
             dialogue._hear(text, answer)
     _raise_first(wrong)
+
+
+def _shown(given: object, method: str) -> str:
+    """Return what a customer gave where something else was expected, with the likely reason."""
+    shown = repr(given)[:100]
+    if given is None:
+        return f"{shown}: {method} has no return"
+    if inspect.iscoroutine(given):
+        given.close()  # nobody is going to wait for it
+        return f"{shown}: {method} must not be async"
+    return shown
 
 
 def _raise_first(errors: list[Exception]) -> None:

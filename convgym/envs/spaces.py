@@ -14,6 +14,7 @@ from typing import Any, overload
 import numpy as np
 from gymnasium import Space, spaces
 from gymnasium.spaces import flatdim, flatten, flatten_space, unflatten
+from gymnasium.spaces.utils import is_space_dtype_shape_equiv
 from gymnasium.vector.utils import (
     batch_differing_spaces,
     create_empty_array,
@@ -88,6 +89,11 @@ batch_differing_spaces.register(Utterance, _batch_differing)
 @create_zero_array.register(Utterance)
 def _no_text(space: Utterance) -> str:  # type: ignore[misc]
     return ""
+
+
+@is_space_dtype_shape_equiv.register(Utterance)
+def _is_text_too(space: Utterance, other: Space[Any]) -> bool:
+    return isinstance(other, Utterance)
 
 
 # Gymnasium leaves what cannot be an array (Graph, Sequence) as it is when it flattens.

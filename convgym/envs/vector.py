@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import gymnasium
@@ -242,10 +242,12 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
         return self._texts(), rewards, terminations, truncations, batch
 
     def _check(self, actions: Sequence[str]) -> None:
-        if isinstance(actions, (str, bytes)) or len(actions) != self.num_envs:
+        one_by_one = hasattr(actions, "__getitem__") and not isinstance(actions, Mapping)
+        count = len(actions) if isinstance(actions, Sized) else None
+        if isinstance(actions, (str, bytes)) or not one_by_one or count != self.num_envs:
             raise ConvgymError(
                 f"expected {self.num_envs} actions, one str for each conversation;"
-                f" got {type(actions).__name__} of length {len(actions)}"
+                f" got {type(actions).__name__}" + ("" if count is None else f" of length {count}")
             )
         for dialogue, action in zip(self._dialogues, actions, strict=True):
             if dialogue.seed is None:

@@ -9,23 +9,39 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from convgym.llm.base import ChatAnswer
 from convgym.llm.errors import NoAnswer
 from convgym.llm.ledger import Usage
+from convgym.llm.refusals import words_in
+from convgym.llm.streams import read_stream
 from convgym.reasoning import strip_reasoning
 
 Fields: TypeAlias = Mapping[str, Any]
 
-_ASSISTANTS = frozenset({"", "assistant", "model", "ai", "bot"})
-_REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking", "thoughts")
-"""Where servers put what a model thought."""
+_OTHERS = frozenset({"user", "human", "system", "developer", "tool", "function"})
+"""Roles that are not the model's."""
+_THOUGHTS = re.compile(r"reason|think|thought", re.I)
+"""In the names under which servers put what a model thought."""
+_CUT = re.compile(r"length|max_?\w*tokens|context_window|token_limit", re.I)
+_FILTERED = re.compile(
+    r"filter|refus|safety|recitation|prohibited|block|spii|sensitive|moderation|violation|guardrail",
+    re.I,
+)
+_BROKEN_OFF = re.compile(r"error|abort|cancel|insufficient|malformed|overload|timeout", re.I)
+"""What servers call an answer's end where it is not the model's own."""
+_MOST_TOKENS = 2**31
+"""No request takes more: what reports more does not count."""
 _WORDS = ("text", "output_text", "content", "value", "summary", "thinking", "reasoning")
 """Where the words of a part stand."""
 _SPOKEN = ("", "text", "output_text")
 """Types of parts that are the answer."""
+_THINKING = ("think", "reason")
+"""In types of parts that are none."""
+_COMMENTS = re.compile(r"\A(?:\s*:[^\n]*\n)+")
+"""By which relays keep a connection open."""
 _DEEPEST = 8
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -33,9 +49,15 @@ _HALF = re.compile("[\ud800-\udfff]")
 def read_body(body: bytes) -> Fields:
     """Return the JSON object that a response holds. Raises NoAnswer where there is none."""
     try:
-        data = json.loads(body)
+        text = body.decode(json.detect_encoding(body), "surrogatepass").removeprefix("\ufeff")
+        # Not strict: some servers leave line feeds in strings as they are.
+        data = json.loads(_COMMENTS.sub("", text), strict=False)
     except (ValueError, RecursionError):
-        raise _no_json(body) from None
+        data = read_stream(body)
+        if data is None:
+            raise _no_json(body) from None
+    if isinstance(data, list) and len(data) == 1:  # as some wrap their errors
+        data = data[0]
     if not isinstance(data, dict):
         raise NoAnswer(f"malformed answer: JSON of another kind: {_shown(body)}", reseed=True)
     return data
@@ -62,23 +84,40 @@ def error_in(data: Fields) -> Fields | None:
     """Return the error object that stands in place of an answer, None if there is none."""
     error = data.get("error") or _choice(data).get("error")
     if isinstance(error, str):
-        return {"message": error}
-    return error if isinstance(error, dict) else None
+        codes = ("code", "status", "status_code")
+        return {"message": error, **{name: data[name] for name in codes if name in data}}
+    if isinstance(error, dict):
+        return error
+    # A relay's own body, such as {"detail": "..."}: of whatever kind, if it has words for people.
+    return data if "choices" not in data and words_in(data) else _status_in(data)
+
+
+def _status_in(data: Fields) -> Fields | None:
+    """Return an error beside choices that are none, as some put it under ``base_resp``."""
+    status = _mapping(data.get("base_resp"))
+    words = status.get("status_msg")
+    return {"message": words} if not data.get("choices") and isinstance(words, str) else None
 
 
 def read_usage(data: Fields) -> Usage | None:
     """Return the tokens that the server reports, None if what it reports cannot be."""
     usage = _mapping(data.get("usage"))
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not (type(prompt) is int and type(completion) is int and prompt > 0 and completion >= 0):
+    prompt = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
+    completion = _count(usage.get("completion_tokens", usage.get("output_tokens")))
+    if not prompt or completion is None:
         return None
     # No words come for nothing: a 0 is a server that does not count.
     return None if completion == 0 and _holds_words(data) else Usage(1, prompt, completion)
 
 
+def _count(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value < _MOST_TOKENS else None
+
+
 def _holds_words(data: Fields) -> bool:
-    message = _mapping(_choice(data).get("message"))
-    return any(_words(message.get(name)) for name in ("content", "refusal", *_REASONING))
+    message = _message(_choice(data))
+    names = ("content", "refusal", *filter(_THOUGHTS.search, message))
+    return any(_words(message.get(name)) for name in names)
 
 
 def read_completion(data: Fields, max_tokens: int) -> ChatAnswer:
@@ -92,22 +131,28 @@ def read_completion(data: Fields, max_tokens: int) -> ChatAnswer:
         NoAnswer: where there is none, with what there is instead.
     """
     choice = _choice(data)
-    message = choice.get("message")
-    if not isinstance(message, dict):
-        raise NoAnswer("malformed answer: no message in it", reseed=True)
+    message, finish = _message(choice), _finish(choice)
+    if _FILTERED.search(finish):
+        named = "" if finish == "content_filter" else f" ({finish})"
+        raise NoAnswer(f"a content filter took the answer away{named}", reseed=True)
+    if not message:
+        # Another interface altogether is a mistake; a lone answer without a message is none.
+        raise NoAnswer(_no_message(data), reseed=True, doubtful="choices" not in data)
+    if _BROKEN_OFF.search(finish):
+        raise NoAnswer(f"the server broke the answer off ({finish})", reseed=True)
     role = message.get("role")
-    if not (role is None or (isinstance(role, str) and role.lower() in _ASSISTANTS)):
+    if not (role is None or (isinstance(role, str) and role.strip().lower() not in _OTHERS)):
         raise NoAnswer(f"malformed answer: in the role {str(role)[:40]!r}", reseed=True)
-    text = _said(message.get("content")).strip()
-    reasoning = "\n".join(filter(None, (_words(message.get(name)) for name in _REASONING)))
-    thoughts = "\n".join(filter(None, [reasoning, _thought(message.get("content"))]))
-    finish = choice.get("finish_reason")
-    refusal = _words(message.get("refusal")) or _refused(message.get("content"))
-    if finish == "content_filter":
-        raise NoAnswer("a content filter took the answer away", reseed=True)
+    content = message.get("content")
+    text = _said(content).strip()
+    thoughts = "\n".join(dict.fromkeys(filter(None, [*_kept_apart(message), _thought(content)])))
+    refusal = _words(message.get("refusal")) or _refused(content)
     inline = strip_reasoning(text)
+    cut = _CUT.search(finish) is not None
     if not inline.text.strip():
-        why = _why_empty(bool(thoughts or inline.reasoning), finish, refusal, max_tokens)
+        if message.get("tool_calls") or message.get("function_call"):
+            raise NoAnswer("the model called a tool in place of answering", reseed=True)
+        why = _why_empty(bool(thoughts or inline.reasoning), cut, refusal, max_tokens)
         raise NoAnswer(why, reseed=True)
     usage = read_usage(data) or Usage()
     return ChatAnswer(
@@ -115,19 +160,19 @@ def read_completion(data: Fields, max_tokens: int) -> ChatAnswer:
         usage.prompt_tokens,
         usage.completion_tokens,
         reasoning=_unicode(thoughts),
-        cut=finish == "length",
+        cut=cut,
     )
 
 
-def _why_empty(thought: bool, finish: object, refusal: str, max_tokens: int) -> str:
+def _why_empty(thought: bool, cut: bool, refusal: str, max_tokens: int) -> str:
     if refusal:
         return f"the model refused: {' '.join(refusal.split())[:200]}"
-    if finish == "length" and thought:
+    if cut and thought:
         return (
             f"empty answer: all of max_tokens={max_tokens} went to reasoning before the answer"
             " began: raise max_tokens, or have the model reason less"
         )
-    if finish == "length":
+    if cut:
         return f"empty answer: it was cut off at max_tokens={max_tokens}: raise max_tokens"
     return "empty answer: nothing but reasoning" if thought else "empty answer"
 
@@ -135,6 +180,38 @@ def _why_empty(thought: bool, finish: object, refusal: str, max_tokens: int) -> 
 def _choice(data: Fields) -> Fields:
     choices = data.get("choices")
     return _mapping(choices[0]) if isinstance(choices, list) and choices else {}
+
+
+def _message(choice: Fields) -> Fields:
+    """Return a choice's message, under whatever name; nothing where there is none."""
+    message = choice.get("message") or choice.get("delta")
+    if message is None and isinstance(choice.get("text"), str):  # of the older interface
+        return {"content": choice["text"]}
+    return _mapping(message)
+
+
+def _finish(choice: Fields) -> str:
+    finish = choice.get("finish_reason")
+    return finish[:60] if isinstance(finish, str) else ""
+
+
+def _no_message(data: Fields) -> str:
+    if "choices" in data:
+        return "malformed answer: no message in it"
+    fields = ", ".join(map(str, data))[:60]
+    return (
+        f"malformed answer: no message in it, but {fields or 'nothing'}: base_url may be that of"
+        " another interface than OpenAI's (mostly it ends with /v1)"
+    )
+
+
+def _kept_apart(message: Fields) -> Iterator[str]:
+    """Yield the thoughts that stand beside a message's content."""
+    for name, value in message.items():
+        if _THOUGHTS.search(name):
+            yield _words(value).strip()
+        elif isinstance(value, dict) and name != "content":
+            yield from (_words(value[each]).strip() for each in value if _THOUGHTS.search(each))
 
 
 def _mapping(value: object) -> Fields:
@@ -152,14 +229,18 @@ def _kind(part: object) -> str:
 
 def _said(content: object) -> str:
     """Return the words of a message's content, a text or typed parts, without its thoughts."""
-    return "".join(_words(part) for part in _parts(content) if _kind(part) in _SPOKEN)
+    if isinstance(content, dict) and not _words(content):  # JSON that was asked for, as it is
+        return json.dumps(content)
+    parts = [part for part in _parts(content) if _kind(part) in _SPOKEN]
+    return "".join(_words(part) for part in parts if not _is_thought(part))
+
+
+def _is_thought(part: object) -> bool:
+    return _mapping(part).get("thought") is True or any(w in _kind(part) for w in _THINKING)
 
 
 def _thought(content: object) -> str:
-    kinds = ("think", "reason")
-    return "\n".join(
-        _words(part) for part in _parts(content) if any(kind in _kind(part) for kind in kinds)
-    )
+    return "\n".join(_words(part).strip() for part in _parts(content) if _is_thought(part))
 
 
 def _refused(content: object) -> str:

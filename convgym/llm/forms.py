@@ -45,13 +45,14 @@ _WORDS: Mapping[str, re.Pattern[str]] = {
     "system": re.compile(
         r"\bsystem[ _]?(?:role|message|prompt|instruction)|\brole\W{1,4}system\b|[\"']system[\"']"
         r"|developer instruction|roles must alternate|messages\W{0,2}0\W{1,2}role"
+        r"|\bgot\W{1,4}system\b"
         r"|(?:must (?:start|begin) with|first message must be|only)\W.{0,12}\buser\b"
     ),
 }
 """What servers name when they refuse a part of the request."""
 _COMPLAINT = re.compile(
     r"un(?:supported|expected|known|recogni[sz]ed|available|able)|not |n't |invalid|extra|forbid"
-    r"|deprecat|must |should |only |instead|support|disallow"
+    r"|deprecat|must |should |only |instead|support|disallow|fail|illegal|不支持|不合法|无效|错误"
 )
 
 

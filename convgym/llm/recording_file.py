@@ -21,6 +21,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from typing_extensions import TypedDict
 
 from convgym.errors import ConvgymError, InfrastructureError
+from convgym.jsonl import whole_rows, without_byte_order_mark
 from convgym.llm.base import ChatAnswer, ChatRequest, ChatResult
 from convgym.locking import locked
 
@@ -113,7 +114,7 @@ def _row(backend: str, request: ChatRequest, result: ChatResult) -> Row:
 def _parse(line: bytes) -> Row | None:
     """Return the row that a line is, None if it is none."""
     try:
-        row = _ROW.validate_python(json.loads(line))
+        row = _ROW.validate_python(json.loads(without_byte_order_mark(line)))
     except (ValueError, RecursionError, ValidationError):
         return None
     return row if ("answer" in row) != ("failure" in row) else None
@@ -204,11 +205,12 @@ class RecordingFile:
         return rest
 
     def _is_torn(self, rest: bytes) -> bool:
-        """Tell whether the end of the file is the beginning of a row of ours."""
+        """Tell whether the end of the file is the beginning of one row of ours, and no more."""
         if self._end == 0 and len(rest) < len(_OURS):  # it could be anybody's
             return False
         shared = min(len(rest), len(_BEGINNING))
-        return rest[:shared] == _BEGINNING[:shared] and not _is_json(rest)
+        begins = rest[:shared] == _BEGINNING[:shared]
+        return begins and _OURS not in rest[1:] and not whole_rows(rest)
 
     def _take(self, line: bytes) -> None:
         row = _parse(line)
@@ -260,11 +262,3 @@ class RecordingFile:
                 file.truncate(self._end)
                 raise
         self._end += len(line)
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True

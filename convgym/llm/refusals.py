@@ -44,10 +44,18 @@ _CONVERSATION = re.compile(
     r" ?(?:too|longer|exceed)|too many (?:input |prompt )?tokens|token limit"
     r"|reduce (?:the (?:length|prompt|number of)|your (?:prompt|messages|input))"
     r"|must have (?:less|fewer) than \d+ tokens|inputs?\W{0,2} tokens"
+    r"|context shift|guard ?rail|legal reasons|shorten (?:your|the)|max(?:imum)? length of"
+    r"|敏感|不安全|违规|风险|过长|超出.{0,12}长度"
     r"|exceed\w* .{0,40}(?:tokens|context|length|window)"
     r"|(?:tokens|length) .{0,40}exceed"
 )
-_MAY_PASS = (408, 409, 425, 429)
+_BUSY = re.compile(
+    r"\bbusy\b|overload|pending requests|queue (?:is )?full|capacity exceeded|crashed"
+    r"|try again (?:later|shortly)"
+)
+_WEB_PAGE = re.compile(r"\s*<(?:!doctype|html|head)")
+"""Of a firewall before the endpoint, which may have stopped at what a conversation says."""
+_MAY_PASS = (408, 409, 425, 429, 498, 499)
 _TOO_LONG = (413, 414, 431)
 
 
@@ -92,13 +100,13 @@ class Refusal:
             return "account"
         if _SAMPLE.search(text):
             return "sample"
-        if status in _MAY_PASS:
+        if status in _MAY_PASS or (status not in (401, 403) and _BUSY.search(text)):
             return "passing"
         if status != 401 and (status in _TOO_LONG or _CONVERSATION.search(text)):
             return "conversation"
         if status >= 500:
             return "passing"
-        if status in (401, 403):
+        if status == 401 or (status == 403 and not _WEB_PAGE.match(text)):
             return "key"
         return "address" if status in (404, 405) or status < 400 else "other"
 
@@ -157,6 +165,11 @@ def _inner_json(text: str) -> Any:
     return value if isinstance(value, (dict, list)) else None
 
 
+def words_in(data: Any) -> str:
+    """Return the words of a body that are meant for people, "" where there are none."""
+    return _message(data)
+
+
 def _message(data: Any, depth: int = 0) -> str:
     """Return the words of a body that are meant for people."""
     if depth > 12:
@@ -168,7 +181,18 @@ def _message(data: Any, depth: int = 0) -> str:
         return "; ".join(filter(None, (_message(each, depth + 1) for each in data[:3])))
     if not isinstance(data, dict):
         return ""
-    names = ("error", "message", "msg", "detail", "errors", "error_description", "reason", "title")
+    names = (
+        "error",
+        "message",
+        "msg",
+        "error_msg",
+        "status_msg",
+        "detail",
+        "errors",
+        "error_description",
+        "reason",
+        "title",
+    )
     words = next(filter(None, (_message(data.get(name), depth + 1) for name in names)), "")
     place = data.get("loc")
     if words and isinstance(place, list):

@@ -79,6 +79,9 @@ def make_backend(
     BACKENDS.require_known(name)
     if record is not None and replay is not None:
         raise ConvgymError("record and replay exclude each other: drop one")
+    for what, file in (("record", record), ("replay", replay)):
+        if not isinstance(file, str | Path | None):
+            raise ConvgymError(f"{what} must be a file, got {repr(file)[:60]}")
     key = (os.getpid(), name, _frozen(options))
     if replay is not None:
         path = Path(replay).absolute()

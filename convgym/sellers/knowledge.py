@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from convgym.conversation import Message, as_said
+from convgym.errors import ConvgymError
 from convgym.shop.catalog import Catalog, Product
 from convgym.shop.language import TOPICS, lexicon, numbers, tokens
 
@@ -117,6 +118,10 @@ class SellerKnowledge:
         self.catalog = catalog
         self._lexicon = lexicon(catalog)
         wording = catalog.wording
+        if not isinstance(phrases, Mapping | None):
+            raise ConvgymError(
+                f"phrases must be lists of sentences by kind of act, got {repr(phrases)[:60]}"
+            )
         self._phrases = {
             **PHRASES,
             **{f"ask_{topic}": phrases for topic, phrases in wording.questions.items()},

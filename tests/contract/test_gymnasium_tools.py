@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -269,3 +270,13 @@ def test_rollouts_in_a_pool_of_processes(method: str, tmp_path: Any) -> None:
     program.write_text(POOL.replace("METHOD", method))
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True)
     assert done.stdout.strip() == "equal", done.stderr
+
+
+@pytest.mark.parametrize("kind", [gymnasium.vector.SyncVectorEnv, gymnasium.vector.AsyncVectorEnv])
+def test_customers_that_differ_side_by_side(kind: Any) -> None:
+    envs = kind([partial(gymnasium.make, name) for name in IDS], observation_mode="different")
+    try:
+        assert envs.reset(seed=1)[0] in envs.observation_space
+        assert envs.step((QUESTION,) * 2)[0] in envs.observation_space
+    finally:
+        envs.close()

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
 from convgym.checks import (
+    check_fields,
     check_flag,
     check_integer,
     check_number,
@@ -74,3 +76,48 @@ def test_seeds_of_a_run(draw: Any) -> None:
     for seed, n in (("1", 2), (-1, 2), (1, "2"), (1, -1), (1.0, 2)):
         with pytest.raises(ConvgymError, match="must be an integer from 0 upwards, got"):
             draw(seed, n)
+
+
+def test_an_integer_beyond_all_floats_is_no_number() -> None:
+    with pytest.raises(ConvgymError, match="patience must be a positive number"):
+        check_patience(10**400)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    count: Any = 1
+    steps: Any = 0
+    rate: Any = 0.5
+    weight: Any = 0.0
+    share: Any = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            counts=("count",),
+            counts_from_zero=("steps",),
+            positive=("rate",),
+            from_zero=("weight",),
+            shares=("share",),
+        )
+
+
+def test_numbers_of_settings_become_pythons() -> None:
+    given = Settings(np.int64(3), np.int32(0), np.float32(0.5), np.float64(0), np.int8(1))
+    kinds = [type(getattr(given, name)) for name in Settings.__slots__]
+    assert kinds == [int, int, float, float, int]
+
+
+@pytest.mark.parametrize("value", ["hot", None, True, math.nan, math.inf, -1, [], 10**400])
+@pytest.mark.parametrize("name", ["count", "steps", "rate", "weight", "share"])
+def test_settings_that_cannot_be(name: str, value: Any) -> None:
+    if value == 10**400 and name in ("count", "steps"):
+        pytest.skip("an integer like others")
+    with pytest.raises(ConvgymError, match=f"^{name} must be a"):
+        Settings(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("count", 0), ("rate", 0), ("share", 1.01)])
+def test_limits_of_settings(name: str, value: float) -> None:
+    with pytest.raises(ConvgymError, match=f"^{name} must be a"):
+        Settings(**{name: value})

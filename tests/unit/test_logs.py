@@ -477,3 +477,34 @@ def test_a_second_writer_is_refused_in_the_end(log: Path, monkeypatch: pytest.Mo
 
     write_log(log, episodes(), append=True)
     assert read_log(log).episodes == [SPOKEN, SILENT, SPOKEN]
+
+
+def test_files_that_were_joined_keep_their_marks(log: Path) -> None:
+    rows = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(before := b"".join(codecs.BOM_UTF8 + row for row in rows))
+    assert read_log(log).episodes == [SPOKEN, SILENT]
+    write_log(log, [SPOKEN], append=True)
+    assert log.read_bytes().startswith(before)
+    assert len(read_log(log).episodes) == 3
+
+
+def test_a_mark_before_a_row_that_was_cut_off_goes_with_it(log: Path) -> None:
+    rows = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(rows[0] + codecs.BOM_UTF8 + rows[1][:50])
+    assert read_log(log).episodes == [SPOKEN]
+    write_log(log, [SILENT], append=True)
+    assert read_log(log).episodes == [SPOKEN, SILENT]
+
+
+def test_compressed_is_what_begins_so_whatever_its_name(tmp_path: Path, log: Path) -> None:
+    plain = log.read_bytes()
+    (unpacked := tmp_path / "unpacked.jsonl.gz").write_bytes(plain)
+    (packed := tmp_path / "packed.jsonl").write_bytes(gzip.compress(plain))
+    assert read_log(unpacked).episodes == read_log(packed).episodes == [SPOKEN, SILENT]
+
+
+@pytest.mark.parametrize("how", [{}, {"append": True}, {"overwrite": True}])
+def test_a_link_to_itself_is_told(tmp_path: Path, how: dict[str, bool]) -> None:
+    (path := tmp_path / "loop.jsonl").symlink_to(path)
+    with pytest.raises(ConvgymError, match="cannot write the log"):
+        write_log(path, [SPOKEN], **how)

@@ -120,3 +120,69 @@ def test_endless_marks_are_read_quickly(piece: str) -> None:
     started = time.process_time()
     heard(piece * 20_000)
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<planning>Hm.</planning>Hello.",
+        "<scratch_pad>Hm.</scratch_pad>Hello.",
+        "<rationale>Hm.</rationale>Hello.",
+        "<my thinking>Hm.</my thinking>Hello.",
+        "<Chain of Thought>Hm.</Chain of Thought>Hello.",
+        "<unused94>thought\nHm.<unused95>Hello.",
+        "<thi\u200bnk>Hm.</thi\u200bnk>Hello.",
+        "<think>Hm.<\\think>Hello.",
+        "<think>Hm.<think/>Hello.",
+        "<think>Hm.<think>Hm.</think>Hm.</think>Hello.",
+        "\uff1cthink\uff1eHm.\uff1c\uff0fthink\uff1eHello.",
+        "&#60;think&#62;Hm.&#60;/think&#62;Hello.",
+        "&#x3C;think&#x3E;Hm.&#x3C;/think&#x3E;Hello.",
+        "【think】Hm.【/think】Hello.",
+        "{think}Hm.{/think}Hello.",
+        "(thinking) Hm. (/thinking) Hello.",
+        "«Think»Hm.«/Think»Hello.",
+        "<details><summary>Thought for 3 seconds</summary>\nHm.\n</details>\nHello.",
+        "<details type=reasoning done=true><summary>x</summary>Hm.</details>Hello.",
+        "~~~thinking\nHm.\n~~~\nHello.",
+        "````thinking\nHm.\n```\nHm.\n````\nHello.",
+        "```thought_process\nHm.\n```\nHello.",
+        "THINKING...\nHm.\n...DONE THINKING.\nHello.",
+        "\U0001f914 Thinking\u2026\nHm.\n\u2026done thinking.\nHello.",
+        "Here's a thinking process:\nHm.\n\nHere is my response: Hello.",
+        "**Thinking:** Hm.\n\n**Answer:** Hello.",
+        "### Reasoning\nHm.\n### Answer\nHello.",
+        "Thought: Hm.\nFinal Answer: Hello.",
+        "analysis\nHm.\nassistant\nfinal\nHello.",
+        "commentary Hm. assistantfinal Hello.",
+    ],
+)
+def test_thoughts_under_other_marks(text: str) -> None:
+    said, reasoning = strip_reasoning(text)
+    assert clean(said) == heard(text) == "Hello."
+    assert "Hm." in reasoning
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(thinking) Well, the Kestrel.",
+        "{think} of it as a gift.",
+        "My reasoning: it is light.\nThe answer: yes.",
+        "Thoughts:\nit is light.\nIt is yours.",
+        "Our analysis says so. The assistant final check is free.",
+        "Thinking... ok, the Kestrel.",
+        "<details><summary>The price</summary>It is 5.</details>",
+    ],
+)
+def test_words_that_only_look_like_marks_are_said(text: str) -> None:
+    assert strip_reasoning(text) == (text, "")
+
+
+@pytest.mark.parametrize(
+    "mark", ["</think>", "<think>", "<think></think>", "[/THINK]", "<details "]
+)
+def test_a_flood_of_marks_takes_no_time(mark: str) -> None:
+    start = time.perf_counter()
+    heard(mark * 100_000)
+    assert time.perf_counter() - start < 5

@@ -235,3 +235,58 @@ def test_mistakes(policy: Coin, options: dict[str, Any], message: str) -> None:
 def test_with_the_real_customer_and_seller() -> None:
     episodes: list[Episode] = rollout(make_seller("competent"), range(40))
     assert sum(episode.converted for episode in episodes) > 20
+
+
+class Mistaken(Coin):
+    """A policy with one member that is wrong."""
+
+    def __init__(self, **members: Any) -> None:
+        super().__init__()
+        for name, member in members.items():
+            setattr(self, name, member)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"reset": lambda: None}, r"has reset\(\), where reset\(seed\) is called"),
+        ({"reset": None}, "has reset = 'None'"),
+        ({"act": lambda: []}, r"has act\(\), where act\(conversations\) is called"),
+        ({"name": None}, "a policy's name must be a str, got None"),
+        ({"name": 5}, "a policy's name must be a str, got 5"),
+    ],
+)
+def test_a_policy_with_wrong_members_is_told_before_anybody_speaks(
+    members: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConvgymError, match=message):
+        rollout(Mistaken(**members), [1])
+
+
+@pytest.mark.parametrize("progress", [5, "x", None])
+def test_progress_is_a_function(progress: Any) -> None:
+    with pytest.raises(ConvgymError, match="progress must be a function"):
+        rollout(Coin(), [1], progress=progress)
+
+
+@pytest.mark.parametrize("value", [5, None, ["x"]])
+@pytest.mark.parametrize("name", ["fingerprint", "record"])
+def test_what_a_customer_says_of_itself_can_be_kept(
+    puppet: PuppetFactory, name: str, value: Any
+) -> None:
+    def make() -> Customer:
+        customer = puppet()
+        mine = type("Mine", (type(customer),), {name: value})
+        customer.__class__ = mine
+        return customer
+
+    with pytest.raises(ConvgymError, match=f"customer Mine's {name} must be"):
+        rollout(Coin(), [1, 2], environment={"customer": make})
+
+
+def test_what_a_policy_raises_is_its_own() -> None:
+    def broken(conversations: Sequence[Conversation]) -> list[Response]:
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        rollout(Mistaken(act=broken), [1])

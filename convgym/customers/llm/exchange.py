@@ -8,10 +8,11 @@ of ``ChatBackend.complete`` a round.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+from convgym.checks import check_number
+from convgym.contracts import described, require
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatAnswer, ChatBackend, ChatRequest, ChatResult, make_backend
 
@@ -39,6 +40,7 @@ def open_backend(backend: str | ChatBackend, options: Mapping[str, Any]) -> Chat
         raise ConvgymError(
             f"a chat backend object takes no options, got {', '.join(options)}: give its name"
         )
+    require(backend, ChatBackend, f"{described(backend)} is no chat backend")
     return backend
 
 
@@ -95,9 +97,9 @@ def check_sampling(temperature: float, max_tokens: int, **counts: int) -> None:
         max_tokens: an integer from 1 upwards.
         **counts: further integers by name, from 0 upwards.
     """
-    number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
-    if not (number and 0 <= temperature < math.inf):
-        raise ConvgymError(f"temperature must be a number from 0 upwards, got {temperature!r}")
+    expected = "a number from 0 upwards"
+    if check_number("temperature", temperature, expected) < 0:
+        raise ConvgymError(f"temperature must be {expected}, got {temperature!r}")
     for name, value, least in (
         ("max_tokens", max_tokens, 1),
         *((name, value, 0) for name, value in counts.items()),

@@ -58,6 +58,8 @@ _FIELD = re.compile(
 )
 # Of a decision without quotes: what comes after it, such as another field.
 _AFTER_DECISION = re.compile(r"""[,;]\s*["'“]?\w+["'”]?\s*[:=]|["“\[]""")
+_NOTHING = ("null", "none", "nil", "undefined")
+"""How a field without a value is written."""
 _TOKENS = re.compile(r"<\|[^<>]{0,40}\|>|</?[a-z_]{1,24}>|\[/?[A-Z_]{2,24}\]|<</?SYS>>", re.I)
 _BRACKETS = re.compile(r"[<>\[\]{}|`\\]+|#{2,}")
 _ROLE = re.compile(
@@ -211,16 +213,26 @@ def _loose_fields(text: str) -> Iterator[tuple[str, str]]:
         value = match["bare"] if match["quoted"] is None else match["quoted"]
         if kind == "decision" and match["quoted"] is None:
             value = _AFTER_DECISION.split(value)[0]
+        elif match["quoted"] is None and value.strip(" ,").lower() in _NOTHING:
+            value = ""
         yield kind, value.strip().replace("\\n", " ").replace("\\", "")
 
 
 def _holds(fields: Mapping[str, Any], names: tuple[str, ...]) -> bool:
-    return any(isinstance(fields.get(name), str) for name in names)
+    return any(_text(name, fields) is not None for name in names)
 
 
 def _find(fields: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    values = (fields[name] for name in names if isinstance(fields.get(name), str))
-    return next((value for value in values if value.strip()), "")
+    values = (_text(name, fields) for name in names)
+    return next((value for value in values if value and value.strip()), "")
+
+
+def _text(name: str, fields: Mapping[str, Any]) -> str | None:
+    """Return a field's text, of words also a list of sentences; None for anything else."""
+    value = fields.get(name)
+    if isinstance(value, list) and name in _SAY and all(isinstance(each, str) for each in value):
+        return " ".join(value)
+    return value if isinstance(value, str) else None
 
 
 def _decision(fields: Mapping[str, Any]) -> Decision:
@@ -239,4 +251,5 @@ def _meaning(decision: str) -> Decision | str:
 
 
 def _word(decision: str) -> str:
-    return " ".join(re.findall(r"[^\W_]+", decision.lower()))
+    words = " ".join(re.findall(r"[^\W_]+", decision.lower()))
+    return f"{words}?" if "?" in decision else words  # who asks has not decided

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from convgym.errors import ConvgymError
 
 Dtype = Literal["auto", "float32", "bfloat16"]
+_NAME = re.compile(r"auto|(?:cpu|cuda|mps)(?::\d{1,3})?")
 DTYPES: tuple[Dtype, ...] = ("auto", "float32", "bfloat16")
 
 
@@ -38,6 +40,12 @@ def find_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise ConvgymError(f"device {name!r} is not supported: use auto, cpu, cuda, cuda:1 or mps")
     return device
+
+
+def check_device_name(name: object) -> None:
+    """Raise ConvgymError unless this is the name of a device, here or on another machine."""
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        raise ConvgymError(f"unknown device {name!r}: expected auto, cpu, cuda, cuda:1 or mps")
 
 
 def has_bfloat16(device: torch.device) -> bool:

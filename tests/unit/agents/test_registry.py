@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from convgym.agents import AGENTS, make_agent
+from convgym.agents.model.config import PolicyConfig
 from convgym.errors import ConvgymError
 
 OWN = '''
@@ -132,3 +134,43 @@ def test_names_and_summaries_load_no_algorithm() -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert len(AGENTS.shipped) >= 4
+
+
+@pytest.mark.parametrize("value", [-1, -0.5, math.nan, math.inf])
+@pytest.mark.parametrize(
+    ("agent", "setting"),
+    [
+        ("bc", "learning_rate"),
+        ("filtered-bc", "epochs"),
+        ("online-ppo", "learning_rate"),
+        ("online-ppo", "clip"),
+        ("online-ppo", "gamma"),
+        ("iterative-ppo", "rounds"),
+    ],
+)
+def test_hyperparameters_that_cannot_be(agent: str, setting: str, value: float) -> None:
+    with pytest.raises(ConvgymError, match=setting):
+        make_agent(agent, **{setting: value})
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"device": "gpu0"},
+        {"device": None},
+        {"temperature": "hot"},
+        {"temperature": math.inf},
+        {"max_new_tokens": "5"},
+        {"max_new_tokens": 5.5},
+        {"generation_batch": "5"},
+        {"generation_batch": True},
+        {"model": 5},
+        {"model": ""},
+        {"system_message": 5},
+        {"lora": "yes"},
+    ],
+)
+def test_policies_that_cannot_be(policy: dict[str, Any]) -> None:
+    (name,) = policy
+    with pytest.raises(ConvgymError, match=name):
+        PolicyConfig(**policy)

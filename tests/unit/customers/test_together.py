@@ -195,3 +195,14 @@ def test_options_of_the_customer_by_name() -> None:
     assert infos["latent"]["persona"].tolist() == ["sceptic"] * 3
     (episode,) = rollout(make_seller("silent"), [1], environment={"customer_options": options})
     assert len(episode.turns) == 1
+
+
+@pytest.mark.parametrize("answers", [None, 5, "abc", {0: "a"}, iter(["a"])])
+def test_answers_come_in_a_list(answers: Any) -> None:
+    class Mistaken(Choir):
+        @classmethod
+        def reset_together(cls, customers: Any, seeds: Any) -> Any:
+            return answers
+
+    with pytest.raises(ConvgymError, match="Mistaken must return an answer for each of 2"):
+        reset_customers([Mistaken(), Mistaken()], [1, 2])

@@ -8,8 +8,8 @@ import pytest
 from gymnasium.error import ResetNeeded
 
 from convgym.conversation import MAX_UTTERANCE_CHARS, render
-from convgym.customers import Customer, Reply
-from convgym.envs.dialogue import Dialogue, draw_episode_seed
+from convgym.customers import Customer, Decision, Reply
+from convgym.envs.dialogue import Dialogue, draw_episode_seed, step_together
 from convgym.errors import ConvgymError
 from convgym.seeds import EVALUATION_BASE
 
@@ -167,3 +167,61 @@ def test_a_sellers_thoughts_are_not_heard(dialogue: Dialogue) -> None:
     dialogue.step("<think>I never come to the point")
     assert dialogue.messages[-2]["content"] == ""
     assert dialogue.outcome == "turn_limit"
+
+
+class Odd:
+    """Answers with whatever it was made with."""
+
+    fingerprint = "odd"
+    latent: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, reply: Any = None, opening: Any = "Hi.") -> None:
+        self.reply, self.opening = reply, opening
+
+    def reset(self, seed: int) -> Any:
+        return self.opening() if callable(self.opening) else self.opening
+
+    def respond(self, utterance: str) -> Any:
+        return self.reply() if callable(self.reply) else self.reply
+
+
+async def no_answer() -> Reply:
+    return Reply("Hm.", Decision.BUY)
+
+
+@pytest.mark.parametrize(
+    ("reply", "hint"),
+    [
+        (None, "got None: respond has no return"),
+        ("Hm.", "got 'Hm.'"),
+        (no_answer, "respond must not be async"),
+        (("Hm.", Decision.BUY), "got"),
+        (Reply("Hm.", ["buy"]), "got"),  # type: ignore[arg-type]
+        (Reply("Hm.", None), "got"),  # type: ignore[arg-type]
+        (Reply("Hm.", {}), "got"),  # type: ignore[arg-type]
+        (Reply(None, Decision.BUY), "got"),  # type: ignore[arg-type]
+    ],
+)
+@pytest.mark.parametrize("together", [False, True])
+def test_no_reply_is_the_customers_mistake_and_no_failure(
+    reply: Any, hint: str, together: bool
+) -> None:
+    dialogue = Dialogue(Odd(reply), max_turns=3)
+    dialogue.reset(0)
+    with pytest.raises(ConvgymError, match=f"customer Odd must respond .*{hint}"):
+        step_together([dialogue], ["a"]) if together else dialogue.step("a")
+    assert dialogue.outcome is None
+
+
+@pytest.mark.parametrize(
+    ("opening", "hint"),
+    [
+        (lambda: None, "reset has no return"),
+        (no_answer, "reset must not be async"),
+        (5, "got 5"),
+        (("Hi.", {}), "got"),
+    ],
+)
+def test_no_opening_is_the_customers_mistake(opening: Any, hint: str) -> None:
+    with pytest.raises(ConvgymError, match=f"customer Odd must open with a str, .*{hint}"):
+        Dialogue(Odd(opening=opening), max_turns=3).reset(0)

@@ -244,3 +244,11 @@ def test_seeds_from_numpy() -> None:
 def test_bad_seeds(reset: dict[str, Any], message: str) -> None:
     with pytest.raises(ConvgymError, match=message):
         SalesVectorEnv(2).reset(**reset)
+
+
+@pytest.mark.parametrize("actions", [None, 5, "ab", {0: "a", 1: "b"}, {"a", "b"}, iter(["a", "b"])])
+def test_actions_that_are_no_sequence_of_texts(actions: Any) -> None:
+    envs = SalesVectorEnv(2)
+    envs.reset(seed=1)
+    with pytest.raises(ConvgymError, match="expected 2 actions, one str for each"):
+        envs.step(actions)

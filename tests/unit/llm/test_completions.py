@@ -13,6 +13,7 @@ from convgym.llm.base import ChatAnswer
 from convgym.llm.completions import error_in, read_body, read_completion, read_usage
 from convgym.llm.errors import NoAnswer
 from convgym.llm.ledger import Usage
+from convgym.llm.refusals import refusal_in
 
 
 def completion(content: Any, finish: Any = "stop", **message: Any) -> dict[str, Any]:
@@ -212,3 +213,149 @@ def test_whatever_comes_it_is_an_answer_or_none(message: Any, usage: Any, whole:
         else:
             assert answer.text.strip()
             assert answer.prompt_tokens >= 0 and answer.completion_tokens >= 0
+
+
+@pytest.mark.parametrize(
+    "finish",
+    ["length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_length",
+     "model_context_window_exceeded", "max_length"],
+)  # fmt: skip
+def test_an_answer_that_was_cut_whatever_that_is_called(finish: str) -> None:
+    assert read(completion("I would li", finish)).cut
+    with pytest.raises(NoAnswer, match="raise max_tokens"):
+        read(completion("", finish))
+
+
+@pytest.mark.parametrize(
+    "finish",
+    ["content_filter", "SAFETY", "recitation", "content_filter: RECITATION", "PROHIBITED_CONTENT",
+     "BLOCKLIST", "SPII", "sensitive", "refusal", "guardrail_intervened"],
+)  # fmt: skip
+def test_an_answer_that_was_filtered_is_none(finish: str) -> None:
+    for data in (completion("I would li", finish), {"choices": [{"finish_reason": finish}]}):
+        with pytest.raises(NoAnswer, match="a content filter took the answer away"):
+            read(data)
+
+
+@pytest.mark.parametrize(
+    "finish", ["error", "network_error", "abort", "insufficient_system_resource", "cancelled"]
+)
+def test_an_answer_that_was_broken_off_is_none(finish: str) -> None:
+    with pytest.raises(NoAnswer, match=f"the server broke the answer off .{finish}"):
+        read(completion("I would li", finish))
+
+
+@pytest.mark.parametrize("finish", ["stop", "STOP", "eos", "end_turn", None, 5, ["stop"], {"a": 1}])
+def test_an_answer_that_ended_by_itself(finish: Any) -> None:
+    assert read(completion("Hello.", finish)) == ChatAnswer("Hello.", 9, 4)
+
+
+@pytest.mark.parametrize("name", ["tool_calls", "function_call"])
+def test_tools_that_were_called_are_named(name: str) -> None:
+    call = {"name": "answer", "arguments": '{"decision": "buy", "say": "Yes."}'}
+    with pytest.raises(NoAnswer, match="called a tool"):
+        read(completion(None, "tool_calls", **{name: call}))
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"reasoning_text": "Hm."},
+        {"thought": "Hm."},
+        {"thinking_blocks": [{"type": "thinking", "thinking": "Hm.", "signature": "x"}]},
+        {"reasoning_summary": [{"text": "Hm."}]},
+        {"provider_specific_fields": {"reasoning_content": "Hm."}},
+        {"reasoning": "Hm.", "reasoning_content": "Hm.", "reasoning_details": [{"text": "Hm."}]},
+    ],
+)
+def test_thoughts_under_other_names(beside: dict[str, Any]) -> None:
+    assert read(completion("Hello.", **beside)) == ChatAnswer("Hello.", 9, 4, reasoning="Hm.")
+
+
+def test_parts_that_are_marked_as_thoughts() -> None:
+    parts = [{"text": "I might buy.", "thought": True}, {"text": "Hello."}]
+    assert read(completion(parts)) == ChatAnswer("Hello.", 9, 4, reasoning="I might buy.")
+
+
+def test_json_that_came_as_an_object() -> None:
+    assert json.loads(read(completion({"decision": "leave", "say": "Bye."})).text) == {
+        "decision": "leave",
+        "say": "Bye.",
+    }
+
+
+@pytest.mark.parametrize("role", ["chatbot", "Assistant ", "gpt", "MODEL", "bot", None])
+def test_roles_of_the_model(role: Any) -> None:
+    assert read(completion("Hello.", role=role)).text == "Hello."
+
+
+@pytest.mark.parametrize("role", ["user", "System", "tool", "human", "developer", 5])
+def test_roles_of_others(role: Any) -> None:
+    with pytest.raises(NoAnswer, match="in the role"):
+        read(completion("Hello.", role=role))
+
+
+@pytest.mark.parametrize("part", ["delta", "message"])
+def test_a_piece_of_a_stream_is_an_answer(part: str) -> None:
+    data = {"choices": [{part: {"content": "Hello."}, "finish_reason": "stop"}]}
+    assert read(data).text == "Hello."
+    assert read({"choices": [{"text": "Hello.", "finish_reason": "stop"}]}).text == "Hello."
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"model": "x", "message": {"role": "assistant", "content": "Hello."}, "done": True},
+        {"type": "message", "content": [{"type": "text", "text": "Hello."}]},
+        {"candidates": [{"content": {"parts": [{"text": "Hello."}]}}]},
+        {"object": "response", "output": []},
+    ],
+)
+def test_another_interface_is_a_mistake_if_nobody_is_ever_answered(data: dict[str, Any]) -> None:
+    assert error_in(data) is None
+    with pytest.raises(NoAnswer, match="another interface than OpenAI's") as found:
+        read(data)
+    assert found.value.doubtful
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"object": "error", "message": "Sorry", "code": 400}, "Sorry"),
+        ({"errors": [{"message": "Sorry"}]}, "Sorry"),
+        ({"detail": "Sorry"}, "Sorry"),
+        ({"error": True, "message": "Sorry"}, "Sorry"),
+        ({"error": ["Sorry"]}, "Sorry"),
+        ({"code": 50505, "message": "Sorry", "data": None}, "Sorry"),
+        ({"error_code": 336, "error_msg": "Sorry"}, "Sorry"),
+        ({"choices": None, "base_resp": {"status_code": 1002, "status_msg": "Sorry"}}, "Sorry"),
+    ],
+)
+def test_errors_in_the_place_of_choices(data: dict[str, Any], words: str) -> None:
+    error = error_in(data)
+    assert error is not None
+    assert words in refusal_in(error).reason
+
+
+def test_an_error_in_a_list_of_one() -> None:
+    data = read_body(b'[{"error": {"code": 429, "message": "Slow down"}}]')
+    assert refusal_in(error_in(data) or {}).status == 429
+
+
+def test_the_code_beside_an_error_in_words_counts() -> None:
+    assert refusal_in(error_in({"error": "Sorry", "code": 429}) or {}).status == 429
+
+
+def test_tokens_by_other_names_and_beyond_reason() -> None:
+    assert read_usage({"usage": {"input_tokens": 3, "output_tokens": 2}}) == Usage(1, 3, 2)
+    huge = {"prompt_tokens": 10**30, "completion_tokens": 1}
+    assert read_usage({"usage": huge}) is None
+
+
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\n\n", b": ALIVE\n\n", b"\n: A\n\n: B\n"])
+def test_what_comes_before_an_answer_is_passed_over(before: bytes) -> None:
+    assert read_body(before + json.dumps(completion("Hello.")).encode()) == completion("Hello.")
+
+
+def test_line_feeds_in_strings() -> None:
+    assert read_body(b'{"a": "one\ntwo"}') == {"a": "one\ntwo"}

@@ -9,7 +9,7 @@ import pytest
 
 from convgym.llm.base import ChatRequest
 from convgym.llm.forms import Forms, without_system
-from convgym.llm.refusals import read_refusal
+from convgym.llm.refusals import Refusal, read_refusal
 
 SCHEMA = {"type": "object"}
 REQUEST = ChatRequest(
@@ -138,3 +138,20 @@ def test_instructions_go_into_the_first_message() -> None:
     assert without_system(REQUEST.messages[:1]) == ({"role": "user", "content": "Be brief."},)
     answered = (REQUEST.messages[0], {"role": "assistant", "content": "Hi."})
     assert [m["role"] for m in without_system(answered)] == ["user", "assistant"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ("Key: 'Req.Seed' Error:Field validation for 'Seed' failed on the 'max' tag", "seed"),
+        ("failed to parse grammar", "response_format"),
+        ("参数 temperature 不合法", "temperature"),
+        ("First content should be with role 'user', got system", "system"),
+    ],
+)
+def test_complaints_in_other_words(words: str, part: str) -> None:
+    messages = ({"role": "system", "content": "s"}, {"role": "user", "content": "u"})
+    request = ChatRequest(messages, 5, 200, 0.7, {"type": "object"})  # type: ignore[arg-type]
+    body = Forms().body(request, "m", 5, {})
+    refusal = Refusal(400, {"error": {"message": words}})
+    assert Forms()._refused(refusal, body) == part

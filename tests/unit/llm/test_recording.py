@@ -454,3 +454,48 @@ def test_a_budget_that_is_raised_goes_on_where_it_stopped(
     answers = rich.complete(requests)
     assert [getattr(answer, "text", None) for answer in answers] == [str(i) for i in range(10)]
     assert len(server.requests) == 10
+
+
+def damaged(whole: bytes) -> dict[str, bytes]:
+    """Return files that begin as recordings do, each with the last of its lines not ended."""
+    first, second, *_ = whole.splitlines()
+    return {
+        "Macintosh line ends": whole.replace(b"\n", b"\r"),
+        "a note behind the last row": first + b"\n" + second + b" my note",
+        "two rows in a line": first + second,
+        "a row within a row": first[:60] + second,
+        "an object behind a row": first + b'{"a": 1}',
+        "zeros behind the last row": whole + b"\0" * 40,
+    }
+
+
+@pytest.mark.parametrize("case", damaged(b"1\n2\n"))
+def test_no_row_is_lost_with_an_end_that_is_not_ours(
+    tmp_path: Path, request_: Make, case: str
+) -> None:
+    path = tmp_path / "r.jsonl"
+    RecordingBackend(Counter(), path).complete([request_(text) for text in ("a", "b")])
+    path.write_bytes(before := damaged(path.read_bytes())[case])
+    with pytest.raises(ConvgymError, match="no recording"):
+        RecordingBackend(Counter(), path)
+    assert path.read_bytes() == before
+
+
+def test_files_that_were_joined_keep_their_marks(tmp_path: Path, request_: Make) -> None:
+    path = tmp_path / "r.jsonl"
+    RecordingBackend(Counter(), path).complete([request_(text) for text in ("a", "b")])
+    rows = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(before := b"".join(b"\xef\xbb\xbf" + row for row in rows))
+    (first,) = ReplayBackend(path).complete([request_("b")])
+    counter = Counter()
+    second, third = RecordingBackend(counter, path).complete([request_("b"), request_("c")])
+    assert first == second
+    assert len(counter.asked) == 1
+    assert path.read_bytes().startswith(before)
+    assert ReplayBackend(path).complete([request_("c")]) == [third]
+
+
+def test_a_link_to_itself_is_no_recording(tmp_path: Path) -> None:
+    (path := tmp_path / "r.jsonl").symlink_to(path)
+    with pytest.raises(ConvgymError, match="cannot read"):
+        RecordingBackend(Counter(), path)

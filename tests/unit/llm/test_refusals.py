@@ -165,3 +165,27 @@ def test_a_body_nested_without_end() -> None:
         deep = {"error": [deep]}
     assert refusal(400, deep).kind == "other"
     assert refusal(400, b"[" * 100_000).kind == "other"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (503, error("server busy, please try again.  maximum pending requests exceeded"),
+         "passing"),
+        (500, error("Engine overloaded: request queue full"), "passing"),
+        (498, error("Flex capacity exceeded"), "passing"),
+        (400, {"error": "The model has crashed without additional information."}, "passing"),
+        (500, error("context shift is disabled"), "conversation"),
+        (400, {"detail": "Guardrail intervened"}, "conversation"),
+        (446, error("The guardrail checks defined in the config failed."), "conversation"),
+        (451, error("Unavailable for legal reasons"), "conversation"),
+        (400, error("系统检测到输入或生成内容可能包含不安全或敏感内容"), "conversation"),
+        (403, b"<!DOCTYPE html><html><title>Attention Required!</title>", "other"),
+        (403, b"\n<html><h1>403 Forbidden</h1>", "other"),
+        (403, error("Your key may not use this model"), "key"),
+        (403, b"", "key"),
+        (401, b"<html>", "key"),
+    ],
+)  # fmt: skip
+def test_whose_matter_else(status: int, body: Any, kind: str) -> None:
+    assert refusal(status, body).kind == kind

@@ -63,7 +63,7 @@ def collector(budget: int = BUDGET, **options: Any) -> Collector:
 
 @pytest.mark.parametrize("budget", [0, -5])
 def test_a_budget_must_be_positive(budget: int) -> None:
-    with pytest.raises(ConvgymError, match=rf"at least 1 conversation, got {budget}"):
+    with pytest.raises(ConvgymError, match=rf"must be an integer from 1 upwards, got {budget}"):
         collector(budget)
 
 
@@ -446,3 +446,35 @@ def test_branches_are_counted() -> None:
 def door_branches(states: Sequence[Any], responses: Sequence[Sequence[Any]], rollouts: int) -> int:
     """R rollouts of every response, and as many of the policy's own at every state."""
     return rollouts * (sum(map(len, responses)) + len(states))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"conversations": "5"}, "budget of conversations must be an integer"),
+        ({"conversations": None}, "budget of conversations must be an integer"),
+        ({"conversations": 2**70}, "budget of conversations must be at most"),
+        ({"seed": "x"}, "seed must be an integer"),
+        ({"environment": 5}, "an environment must be options by name, got 5"),
+        ({"environment": "laptops"}, "an environment must be options by name"),
+        ({"log": 5}, "log must be a path, got 5"),
+        ({"folder": 5}, "folder must be a path, got 5"),
+    ],
+)
+def test_arguments_of_the_wrong_kind(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConvgymError, match=message):
+        Collector(**{"conversations": 5, "seed": 0, **arguments})
+
+
+@pytest.mark.parametrize("policy", [5, None, "silent", [], [5], Word])
+def test_what_is_no_policy_is_not_deployed(policy: Any) -> None:
+    collector = Collector(5, seed=0)
+    with pytest.raises(ConvgymError, match="policy"):
+        collector.deploy(policy, 1)
+    assert collector.remaining == 5
+
+
+@pytest.mark.parametrize("conversations", ["1", 1.5, None, True])
+def test_conversations_are_a_number(conversations: Any) -> None:
+    with pytest.raises(ConvgymError, match="conversations to deploy must be an integer"):
+        Collector(5, seed=0).deploy(Word(), conversations)

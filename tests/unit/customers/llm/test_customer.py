@@ -403,3 +403,15 @@ def test_the_model_does_not_read_what_a_seller_thinks() -> None:
     customer.respond("<think>The Kestrel? " + "Hm. " * 3000 + "</think>What is your budget?")
     last = contents(model.requests[-1])[-1]
     assert "<<<What is your budget?>>>" in last and "Kestrel" not in last
+
+
+@pytest.mark.parametrize("backend", [5, None, object()])
+def test_what_is_no_backend_is_told_at_once(backend: Any) -> None:
+    with pytest.raises(ConvgymError, match="is no chat backend"):
+        LLMCustomer(backend=backend)
+
+
+@pytest.mark.parametrize("option", ["record", "replay"])
+def test_recordings_are_files(option: str) -> None:
+    with pytest.raises(ConvgymError, match=f"{option} must be a file, got 5"):
+        make_customer("llm", model="x", base_url="http://127.0.0.1:1/v1", **{option: 5})

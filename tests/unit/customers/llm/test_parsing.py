@@ -209,3 +209,25 @@ def test_plain_text_holds_no_structure(hostile: str) -> None:
 def test_plain_text_keeps_words_and_prices() -> None:
     text = "The Kestrel (study, battery) costs $1,000: 20% off - isn't it good?"
     assert plain(text) == text
+
+
+def test_thoughts_before_plain_fields_are_one_of_them() -> None:
+    said = read_answer("**Thought:** Hm.\n**Decision:** buy\n**Answer:** x\n**Say:** I take it.")
+    assert (said.decision, said.say) == (Decision.BUY, "I take it.")
+
+
+@pytest.mark.parametrize("nothing", ["null", "None", "undefined"])
+def test_words_that_are_nothing_are_none(nothing: str) -> None:
+    with pytest.raises(UnreadableAnswer, match='"say" was missing'):
+        read_answer(f'{{"decision": "continue", "say": {nothing}}}')
+
+
+def test_words_in_a_list() -> None:
+    said = read_answer('{"decision": "continue", "say": ["Hm.", "Tell me more."]}')
+    assert said.say == "Hm. Tell me more."
+
+
+@pytest.mark.parametrize("decision", ["buy?", "Buy ?", "should I buy?"])
+def test_who_asks_has_not_decided(decision: str) -> None:
+    with pytest.raises(UnreadableAnswer, match="must be"):
+        read_answer(f'{{"decision": "{decision}", "say": "Hm."}}')
