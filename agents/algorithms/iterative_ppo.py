@@ -74,7 +74,9 @@ class IterativePPOConfig:
     gate: GateConfig = field(default_factory=GateConfig)
 
     def __post_init__(self) -> None:
-        check_fields(self, counts=("rounds",))
+        check_fields(self, counts_from_zero=("rounds",))
+        if self.rounds < 1:
+            raise ConvgymError(f"iterative PPO needs at least 1 round, got {self.rounds}")
         if not self.exploration or min(self.exploration) <= 0:
             raise ConvgymError(
                 f"exploration must be one or more factors above 0, got {self.exploration}"
