@@ -31,6 +31,7 @@ SYSTEM_MESSAGE = (
 )
 """The system message of chat models, where no other is given."""
 _SYSTEM_MESSAGE_FILE = "system_message.txt"
+_OLDER_SYSTEM_MESSAGE_FILE = "briefing.txt"  # of policies that earlier versions saved
 
 
 class LanguageModelPolicy:
@@ -90,8 +91,7 @@ class LanguageModelPolicy:
         network, tokenizer = _load(path)
         system_message = config.system_message
         if system_message is None:
-            kept = Path(path) / _SYSTEM_MESSAGE_FILE
-            system_message = kept.read_text(encoding="utf-8") if kept.is_file() else SYSTEM_MESSAGE
+            system_message = _saved_system_message(Path(path))
         format = find_format(tokenizer, system_message)
         # While its weights are float32, and rounding hides nothing.
         check(LanguageModel.of(network, format))
@@ -196,6 +196,14 @@ def _load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             f"Hugging Face format{_below(folder)}"
         )
     return load_folder(folder)
+
+
+def _saved_system_message(folder: Path) -> str:
+    """Return the system message that was saved with a model, or else ``SYSTEM_MESSAGE``."""
+    for name in (_SYSTEM_MESSAGE_FILE, _OLDER_SYSTEM_MESSAGE_FILE):
+        if (folder / name).is_file():
+            return (folder / name).read_text(encoding="utf-8")
+    return SYSTEM_MESSAGE
 
 
 def _on_device(network: PreTrainedModel, device: torch.device) -> PreTrainedModel:
