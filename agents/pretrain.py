@@ -37,6 +37,7 @@ from convgym.errors import ConvgymError
 from convgym.llm.local.smollm2 import without_progress_bars
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.sellers import make_seller
+from convgym.shop.catalog import Catalog
 
 HELD_OUT = 0.05
 """Share of the conversations on which the final loss is measured."""
@@ -141,7 +142,7 @@ def pretrain(
     if conversations < 20:
         raise ConvgymError(f"pretraining needs at least 20 conversations, got {conversations}")
     collector = Collector(conversations, seed=seed, environment=environment)
-    shop: Any = collector.environment.get("catalog") or "laptops"
+    shop: str | Path | Catalog = collector.environment.get("catalog") or "laptops"
     episodes = collector.logged(make_seller("mediocre", shop), progress=progress)
     texts = [message["content"] for episode in episodes for message in episode.messages()]
     tokenizer = build_tokenizer(texts, config.vocabulary)

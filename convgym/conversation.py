@@ -146,10 +146,10 @@ def as_said(messages: Sequence[Message]) -> Sequence[Message]:
         return messages
     said: list[Message] = []
     for message in messages:
-        found = _SENT.match(message["content"]) if message["role"] == "user" else None
-        if found and said:
-            said[-1] = {"role": "assistant", "content": found[1]}
-            message = {"role": "user", "content": message["content"][found.end() :]}
+        sent = _SENT.match(message["content"]) if message["role"] == "user" else None
+        if sent and said:
+            said[-1] = {"role": "assistant", "content": sent[1]}
+            message = {"role": "user", "content": message["content"][sent.end() :]}
         said.append(message)
     return said
 

@@ -70,10 +70,10 @@ def whole_rows(text: bytes) -> int:
     while True:
         begin = end + len(words[end:]) - len(words[end:].lstrip())
         try:
-            found, after = decoder.raw_decode(words, begin)
+            value, after = decoder.raw_decode(words, begin)
         except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
+            value = None
+        if not isinstance(value, dict):
             return len(words[:end].encode(errors="surrogateescape"))
         end = after
 

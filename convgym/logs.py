@@ -173,13 +173,13 @@ def read_log(path: str | Path) -> Log:
     naming file, line, field, what was expected and what came.
     """
     episodes, problems = [], []
-    for number, found in _parse(Path(path)):
-        if isinstance(found, Episode):
-            episodes.append(found)
-        elif isinstance(found, _CutOff):
-            problems.append(Problem(number, str(found)))
+    for number, parsed in _parse(Path(path)):
+        if isinstance(parsed, Episode):
+            episodes.append(parsed)
+        elif isinstance(parsed, _CutOff):
+            problems.append(Problem(number, str(parsed)))
         else:
-            raise ConvgymError(f"log {path}, line {number}: {found}")
+            raise ConvgymError(f"log {path}, line {number}: {parsed}")
     return Log(episodes, _report(episodes, problems))
 
 
@@ -189,11 +189,11 @@ def validate_log(path: str | Path) -> LogReport:
     Raises ConvgymError only if the file cannot be read at all.
     """
     episodes, problems = [], []
-    for number, found in _parse(Path(path)):
-        if isinstance(found, Episode):
-            episodes.append(found)
+    for number, parsed in _parse(Path(path)):
+        if isinstance(parsed, Episode):
+            episodes.append(parsed)
         else:
-            problems.append(Problem(number, str(found)))
+            problems.append(Problem(number, str(parsed)))
     return _report(episodes, problems)
 
 

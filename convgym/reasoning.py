@@ -129,8 +129,8 @@ def strip_reasoning(text: str) -> Stripped:
     text = without_invisible(text)  # a mark may be parted by what nobody sees
     said, thoughts = text, list[str]()
     for split in (_channels, _unmarked_channels, _blocks, _prefaces, _marks):
-        said, found = split(said)
-        thoughts += found
+        said, split_off = split(said)
+        thoughts += split_off
     if said == text:
         return Stripped(given, "")
     reasoning = "\n".join(thought.strip() for thought in thoughts if thought.strip())
@@ -207,8 +207,8 @@ def _unmarked_channels(text: str) -> _Parts:
     before, final, after = text.rpartition(_UNMARKED_FINAL)
     if final:
         return after, [_UNMARKED_CHANNEL.sub("", before, count=1)]
-    found = _UNMARKED_CHANNEL.match(text)
-    return ("", [text[found.end() :]]) if found else (text, [])
+    match = _UNMARKED_CHANNEL.match(text)
+    return ("", [text[match.end() :]]) if match else (text, [])
 
 
 def _blocks(text: str) -> _Parts:
@@ -220,9 +220,9 @@ def _blocks(text: str) -> _Parts:
 
 
 def _prefaces(text: str) -> _Parts:
-    found = _PREFACES.match(text)
-    if found:
-        return text[found.end() :], [found[1] or found[2] or ""]
+    match = _PREFACES.match(text)
+    if match:
+        return text[match.end() :], [match[1] or match[2] or ""]
     headed = _HEADED.match(text)
     return (
         (text[headed.end() :], [headed[1]])

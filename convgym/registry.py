@@ -99,15 +99,15 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Return all known names in order, having warned of packages that claim one of ours."""
-        found = self._plugins()
-        for name in sorted(found.keys() & self.shipped.keys()):
-            for plugin in found[name]:
+        plugins = self._plugins()
+        for name in sorted(plugins.keys() & self.shipped.keys()):
+            for plugin in plugins[name]:
                 warnings.warn(
                     f"{_package(plugin)} brings {self._a_kind()} {name!r}, a name of convgym's own:"
                     f" it is left out, ask for it as {plugin.value!r}",
                     stacklevel=2,
                 )
-        return sorted({*self._registered, *self.shipped, *found})
+        return sorted({*self._registered, *self.shipped, *plugins})
 
     def summary(self, name: str) -> str:
         """Return one line on what ``name`` is, without importing it; ConvgymError if unknown."""
@@ -170,9 +170,9 @@ class Registry(Generic[T]):
     def _import(self, spec: str, path: str) -> object:
         module, _, attribute = path.partition(":")
         try:
-            found = importlib.import_module(module)
+            imported = importlib.import_module(module)
             try:
-                return reduce(getattr, attribute.split("."), cast(object, found))
+                return reduce(getattr, attribute.split("."), cast(object, imported))
             except AttributeError:
                 raise ConvgymError(f"module {module!r} has no {self.kind} {attribute!r}") from None
         except ConvgymError:
@@ -204,10 +204,10 @@ class Registry(Generic[T]):
     def _plugins(self) -> dict[str, list[EntryPoint]]:
         from importlib.metadata import entry_points  # costs more than the rest of the import
 
-        found: dict[str, list[EntryPoint]] = {}
+        plugins: dict[str, list[EntryPoint]] = {}
         for plugin in entry_points(group=self.group):
-            found.setdefault(plugin.name, []).append(plugin)
-        return found
+            plugins.setdefault(plugin.name, []).append(plugin)
+        return plugins
 
     def _twins(self, name: str, plugins: list[EntryPoint]) -> ConvgymError:
         packages = " and ".join(sorted(map(_package, plugins)))

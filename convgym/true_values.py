@@ -228,7 +228,7 @@ def branch(
     Raises:
         ConvgymError: for a mistake in the arguments or a customer that cannot be copied.
     """
-    sizes = {len(ones) for ones in responses}
+    sizes = {len(alternatives) for alternatives in responses}
     if not states or len(responses) != len(states) or len(sizes) != 1:
         raise ConvgymError(
             f"branch needs the same number of responses for each state, got {len(states)} states "
@@ -242,8 +242,8 @@ def branch(
         )
     # One state after another: branches of one beginning are read by the model together.
     plans: list[tuple[BranchState, Response | None]] = []
-    for state, ones in zip(states, responses, strict=True):
-        plans += [(state, one) for one in ones for _ in range(rollouts)]
+    for state, alternatives in zip(states, responses, strict=True):
+        plans += [(state, response) for response in alternatives for _ in range(rollouts)]
         plans += [(state, None)] * value_rollouts
     returns = np.empty(len(plans))
     reveal = Scenario.of(environment or {}).reveal_latent

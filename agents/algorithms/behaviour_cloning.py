@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,6 +21,7 @@ from convgym.agents.training.optim import Optimiser
 from convgym.checks import check_fields
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.sellers import make_seller
+from convgym.shop.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class BehaviourCloning(LanguageModelAgent):
 
     def collect(self, collector: Collector, progress: ProgressCallback) -> list[TokenisedEpisode]:
         """Return the log's conversations that are to be imitated, as tokens."""
-        shop: Any = collector.environment.get("catalog") or "laptops"
+        shop: str | Path | Catalog = collector.environment.get("catalog") or "laptops"
         seller = make_seller("mediocre", shop, epsilon=self.config.epsilon)
         episodes = collector.logged(seller, progress=progress)
         return self.model.tokenise(

@@ -32,6 +32,7 @@ SYSTEM_MESSAGE = (
 )
 """The system message of chat models, where no other is given."""
 _SYSTEM_MESSAGE_FILE = "system_message.txt"
+_OLDER_SYSTEM_MESSAGE_FILE = "briefing.txt"  # of policies that earlier versions saved
 
 
 class LanguageModelPolicy:
@@ -91,10 +92,7 @@ class LanguageModelPolicy:
         network, tokenizer = _load(path)
         system_message = config.system_message
         if system_message is None:
-            kept = Path(path) / _SYSTEM_MESSAGE_FILE
-            with refusing(f"the system message {kept} cannot be read"):
-                told = read_whole(kept).decode() if kept.exists() else SYSTEM_MESSAGE
-            system_message = told
+            system_message = _saved_system_message(Path(path))
         format = find_format(tokenizer, system_message)
         # While its weights are float32, and rounding hides nothing.
         check(LanguageModel.of(network, format))
@@ -199,6 +197,15 @@ def _load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             f"Hugging Face format{_below(folder)}"
         )
     return load_folder(folder)
+
+
+def _saved_system_message(folder: Path) -> str:
+    """Return the system message that was saved with a model, or else ``SYSTEM_MESSAGE``."""
+    for name in (_SYSTEM_MESSAGE_FILE, _OLDER_SYSTEM_MESSAGE_FILE):
+        if (folder / name).exists():
+            with refusing(f"the system message {folder / name} cannot be read"):
+                return read_whole(folder / name).decode()
+    return SYSTEM_MESSAGE
 
 
 def _on_device(network: PreTrainedModel, device: torch.device) -> PreTrainedModel:

@@ -71,14 +71,14 @@ class ReplayCustomer:
         if self._index is not None:
             self._episode = self._episodes[self._index]
         else:
-            found = next((e for e in self._episodes if e.seed == seed), None)
-            if found is None:
+            episode = next((e for e in self._episodes if e.seed == seed), None)
+            if episode is None:
                 known = ", ".join(str(e.seed) for e in self._episodes[:5])
                 raise ConvgymError(
                     f"the log holds no episode of seed {seed}; its {len(self._episodes)} seeds"
                     f" begin {known}: use one of them as the episode seed, or give index="
                 )
-            self._episode = found
+            self._episode = episode
         self._turn, self._departures = 0, []
         return self._episode.opening
 

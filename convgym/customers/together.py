@@ -54,19 +54,19 @@ def _ask(
         except Exception as error:  # the others are asked all the same
             answers[i] = error
     for kind, members in batches.items():
-        found: Any
+        results: Any
         # Other errors go straight out: kept in a list, they would keep what their frames hold, such
         # as a chat model, alive.
         try:
-            found = together(kind)([customers[i] for i in members], [inputs[i] for i in members])
+            results = together(kind)([customers[i] for i in members], [inputs[i] for i in members])
         except InfrastructureError as error:  # of all of them
-            found = [error] * len(members)
-        if not isinstance(found, (list, tuple)) or len(found) != len(members):
-            count = f" of length {len(found)}" if isinstance(found, Sized) else ""
+            results = [error] * len(members)
+        if not isinstance(results, (list, tuple)) or len(results) != len(members):
+            count = f" of length {len(results)}" if isinstance(results, Sized) else ""
             raise ConvgymError(
                 f"customer {kind.__name__} must return an answer for each of {len(members)}"
-                f" customers, in a list, got {type(found).__name__}{count}"
+                f" customers, in a list, got {type(results).__name__}{count}"
             )
-        for i, answer in zip(members, found, strict=True):
+        for i, answer in zip(members, results, strict=True):
             answers[i] = answer
     return answers

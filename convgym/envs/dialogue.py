@@ -171,9 +171,9 @@ class Dialogue:
             return None
         customer = cast("Snapshottable", self.customer)
         # A customer that was never met, or whose backend failed, has no state worth keeping.
-        met = self.seed is not None and self.failure is None
+        has_state = self.seed is not None and self.failure is None
         # Copies cost more than a turn of a scripted customer, turns of a chat model more than that.
-        kept = customer.snapshot() if met and is_batched(customer) else None
+        kept = customer.snapshot() if has_state and is_batched(customer) else None
         fields = (self.seed, self.turn, self.outcome, self.failure, self.text)
         messages, n = self.messages, len(self.messages)
 
@@ -183,7 +183,7 @@ class Dialogue:
             del messages[n:]
             if kept is not None:
                 customer.restore(kept)
-            elif met:
+            elif has_state:
                 self._relive()
 
         return go_back

@@ -257,8 +257,8 @@ def _words(value: object, depth: int = 0) -> str:
     if isinstance(value, list):
         return "".join(_words(each, depth + 1) for each in value)
     if isinstance(value, dict):
-        found = (_words(value.get(name), depth + 1) for name in _WORDS)
-        return next(filter(None, found), "")
+        texts = (_words(value.get(name), depth + 1) for name in _WORDS)
+        return next(filter(None, texts), "")
     return ""
 
 

@@ -125,9 +125,9 @@ class Forms:
         if not _COMPLAINT.search(refusal.text):
             return None
         mentions = [
-            (refusal.text[: found.start()][-1:] not in ("'", '"', "`"), found.start(), name)
+            (refusal.text[: match.start()][-1:] not in ("'", '"', "`"), match.start(), name)
             for name, pattern in words.items()
-            if (found := pattern.search(refusal.text))
+            if (match := pattern.search(refusal.text))
         ]
         return min(mentions)[2] if mentions else None
 

@@ -56,15 +56,15 @@ class RecordingBackend:
         backend = self.fingerprint
         keys = [request_key(backend, request) for request in requests]
         self._recording.read()
-        found = self._recording.answers(keys)
+        answers = self._recording.answers(keys)
         unknown = {
-            key: request for key, request in zip(keys, requests, strict=True) if key not in found
+            key: request for key, request in zip(keys, requests, strict=True) if key not in answers
         }
         asked = list(unknown.items())
         for i, result in _as_answered(self.inner, [request for _, request in asked]):
             key, request = asked[i]
-            found[key] = self._recording.add(key, backend, request, result)
-        return [found[key] for key in keys]
+            answers[key] = self._recording.add(key, backend, request, result)
+        return [answers[key] for key in keys]
 
     def close(self) -> None:
         """Close the backend which answers."""
@@ -167,15 +167,17 @@ def _parts(row: Row) -> list[tuple[str, str]]:
     ]
 
 
-def _agreement(one: Sequence[tuple[str, str]], other: Sequence[tuple[str, str]]) -> tuple[int, int]:
+def _agreement(
+    parts: Sequence[tuple[str, str]], other_parts: Sequence[tuple[str, str]]
+) -> tuple[int, int]:
     """Return how many parts agree, and how many letters of the first that does not."""
-    same = _prefix(one, other)
-    if same >= min(len(one), len(other)):
+    same = _prefix(parts, other_parts)
+    if same >= min(len(parts), len(other_parts)):
         return same, 0
-    return same, _prefix(one[same][1], other[same][1])
+    return same, _prefix(parts[same][1], other_parts[same][1])
 
 
-def _prefix(one: Sequence[object], other: Sequence[object]) -> int:
+def _prefix(items: Sequence[object], other_items: Sequence[object]) -> int:
     """Return how many items two sequences have in common from their beginnings on."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+    pairs = enumerate(zip(items, other_items, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(items), len(other_items)))

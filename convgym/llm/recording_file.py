@@ -151,8 +151,8 @@ class RecordingFile:
     def answers(self, keys: Sequence[str]) -> dict[str, ChatResult]:
         """Return the answers that there are; failures are none."""
         with self.lock:
-            found = {key: self.results.get(key) for key in keys}
-        return {key: result for key, result in found.items() if isinstance(result, ChatAnswer)}
+            results = {key: self.results.get(key) for key in keys}
+        return {key: result for key, result in results.items() if isinstance(result, ChatAnswer)}
 
     def make_ready(self) -> None:
         """Make ready for writing: begin the file, or mend its end.

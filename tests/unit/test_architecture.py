@@ -226,7 +226,7 @@ def test_imports_are_read_at_every_level(source: str, expected: set[str]) -> Non
 VAGUE = {"one", "ones", "some", "met", "found"}
 
 
-@pytest.mark.parametrize("folder", ["agents", "benchmarks"])
+@pytest.mark.parametrize("folder", ["convgym", "agents", "benchmarks"])
 def test_variables_say_what_they_hold(folder: str) -> None:
     vague = [
         f"{path.relative_to(ROOT)}:{node.lineno}"

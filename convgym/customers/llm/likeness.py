@@ -199,17 +199,17 @@ class Likeness:
 
     def _facts(self, text: str) -> dict[str, frozenset[str]]:
         """Return the numbers, products, needs, features, item and negation in a text."""
-        found = tokens(text)
+        words = tokens(text)
         union = 0
-        for token in found:
+        for token in words:
             union |= self._lexicon.concepts(token) or 0
         return {
-            "numbers": frozenset(token for token in found if token[0].isdigit()),
+            "numbers": frozenset(token for token in words if token[0].isdigit()),
             "products": self._labels(union, "product:"),
             "needs": self._labels(union, "need:"),
             "features": self._labels(union, "feature:"),
-            "item": frozenset(self._item & set(found)),
-            "negation": frozenset(["negated"] if _NEGATIONS & set(found) else []),
+            "item": frozenset(self._item & set(words)),
+            "negation": frozenset(["negated"] if _NEGATIONS & set(words) else []),
         }
 
     def _labels(self, union: int, prefix: str) -> frozenset[str]:
@@ -218,14 +218,14 @@ class Likeness:
     def acts(self, text: str) -> frozenset[str]:
         """Return which ``ACTS`` a text does."""
         words = re.findall(r"[\w'?-]+", written_out(text).lower())
-        found = {act for act, pattern in _COMPILED.items() if pattern.search(" ".join(words))}
+        acts = {act for act, pattern in _COMPILED.items() if pattern.search(" ".join(words))}
         if not _NEGATIONS & set(words):
-            found -= {"unfit", "beside"}
+            acts -= {"unfit", "beside"}
         if any(word.isdigit() for word in words):  # a budget, not a complaint
-            found -= {"cost"}
-        if "accept" in found:
-            found -= {"like"}
-        return frozenset(found)
+            acts -= {"cost"}
+        if "accept" in acts:
+            acts -= {"like"}
+        return frozenset(acts)
 
     def kept(self, template: str) -> list[str]:
         """Return the words of ``template`` that carry what is compared, to tell the model."""

@@ -93,14 +93,14 @@ def read_answer(text: str) -> Said:
     answer = answer[:MAX_CHARS].strip()
     if not answer:
         raise UnreadableAnswer("it was empty" + (", but for thoughts" if reasoning else ""))
-    found = _read_objects(answer)
-    whole = [f for f in found.objects if _holds(f, _SAY) and _holds(f, _DECISION)]
+    parsed = _read_objects(answer)
+    whole = [f for f in parsed.objects if _holds(f, _SAY) and _holds(f, _DECISION)]
     fields = next((f for f in whole if _find(f, _SAY) and _find(f, _DECISION)), None)
     fields = fields or next(iter(whole), None)  # one that says nothing, in so many words
     if fields is None:
         fields = _loose(answer)
     else:
-        _check_agreement([*found.decisions, *_loose_decisions(found.rest)])
+        _check_agreement([*parsed.decisions, *_loose_decisions(parsed.rest)])
     decision = _decision(fields)
     say = spoken(_find(fields, _SAY))
     if not say:
@@ -202,18 +202,18 @@ def _loose(text: str) -> Mapping[str, Any]:
 
 def _loose_decisions(text: str) -> list[str]:
     """Return the decisions that stand in a text by name, if they are ones."""
-    found = [value for kind, value in _loose_fields(text) if kind == "decision"]
-    return [value for value in found if isinstance(_meaning(value), Decision)]
+    decisions = [value for kind, value in _loose_fields(text) if kind == "decision"]
+    return [value for value in decisions if isinstance(_meaning(value), Decision)]
 
 
 def _loose_fields(text: str) -> Iterator[tuple[str, str]]:
-    for found in _FIELD.finditer(_FENCE.sub("", text)):
-        name = found[1].lower()
+    for match in _FIELD.finditer(_FENCE.sub("", text)):
+        name = match[1].lower()
         kind = "decision" if name in _DECISION else "say" if name in _SAY else name
-        value = found["bare"] if found["quoted"] is None else found["quoted"]
-        if kind == "decision" and found["quoted"] is None:
+        value = match["bare"] if match["quoted"] is None else match["quoted"]
+        if kind == "decision" and match["quoted"] is None:
             value = _AFTER_DECISION.split(value)[0]
-        elif found["quoted"] is None and value.strip(" ,").lower() in _NOTHING:
+        elif match["quoted"] is None and value.strip(" ,").lower() in _NOTHING:
             value = ""
         yield kind, value.strip().replace("\\n", " ").replace("\\", "")
 

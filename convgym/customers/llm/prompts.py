@@ -122,27 +122,27 @@ def system_prompt(catalog: Catalog, persona: Persona, profile: Profile) -> str:
 
 def manner(persona: Persona, profile: Profile) -> list[str]:
     """Return a profile's temper in words."""
-    found = []
+    traits = []
     if persona.fragments:
-        found.append("you speak in fragments of one to three words")
+        traits.append("you speak in fragments of one to three words")
     elif profile.talkativeness < 0.3:
-        found.append("you say little")
+        traits.append("you say little")
     else:
-        found.append(
+        traits.append(
             "you like to chat" if profile.talkativeness > 0.7 else "you are matter-of-fact"
         )
     if persona.evades:
         how = "changing the subject" if persona.evasion == "tangent" else 'saying only "Hm."'
-        found.append(f"the first time you are asked something you often evade by {how}")
+        traits.append(f"the first time you are asked something you often evade by {how}")
     if profile.trust < 0.35:
-        found.append("you distrust sellers")
+        traits.append("you distrust sellers")
     elif profile.trust > 0.65:
-        found.append("you trust people easily")
+        traits.append("you trust people easily")
     if profile.price_sensitivity > 1.3:
-        found.append("you look for a bargain")
+        traits.append("you look for a bargain")
     if profile.patience < 6:
-        found.append("you are in a hurry")
-    return found
+        traits.append("you are in a hurry")
+    return traits
 
 
 def opening_prompt(catalog: Catalog, profile: Profile) -> str:

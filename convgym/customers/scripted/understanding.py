@@ -116,12 +116,12 @@ class Understanding:
         spoken = _CHECK_OUT.sub("checkout", _REASSURANCE.sub("", text))
         spoken = _PERCENT.sub(" percent", _DECIMALS.sub("", spoken))
         for sentence in _SENTENCE.findall(spoken):
-            found = tokens(sentence)
+            words = tokens(sentence)
             room = max(0, MAX_WORDS - heard.words)
-            heard.words += len(found)
-            found = found[:room]
-            if found:
-                self._sentence(sentence, found, heard)
+            heard.words += len(words)
+            words = words[:room]
+            if words:
+                self._sentence(sentence, words, heard)
         return Meaning(
             words=heard.words,
             garbled=heard.garbled or (heard.words == 0 and bool(spoken.strip())),
@@ -137,22 +137,22 @@ class Understanding:
             claimed_features=tuple(sorted(heard.features)),
         )
 
-    def _sentence(self, sentence: str, found: list[str], heard: _Heard) -> None:
+    def _sentence(self, sentence: str, words: list[str], heard: _Heard) -> None:
         """Add what one sentence says, given its words, to what was heard before."""
         lexicon, bit = self.lexicon, self.lexicon.bit
-        masks = [lexicon.concepts(token) for token in found]
+        masks = [lexicon.concepts(token) for token in words]
         known = [mask or 0 for mask in masks]
         union = 0
         for mask in known:
             union |= mask
-        if self._is_garbled(found, masks):
+        if self._is_garbled(words, masks):
             heard.garbled = True
             return
         question = "?" in sentence or bool(known[0] & bit["ask"])
         negated = bool(union & bit["not"])
         named = lexicon.labels(union, "product:") if union & self._any_product else ()
         heard.products += [name for name in named if name not in heard.products]
-        if self._proposes_to_buy(found, known) and not negated:
+        if self._proposes_to_buy(words, known) and not negated:
             heard.closes = True
             if not question:
                 heard.pushy = heard.pushy or not self._offers(known)
@@ -161,13 +161,13 @@ class Understanding:
         if "!" in sentence and union & bit["push"]:
             heard.pushy = True
         if not question or named:
-            self._claims(union, found, named, question, negated, heard)
+            self._claims(union, words, named, question, negated, heard)
         heard.courtesy = heard.courtesy or bool(union & (bit["greet"] | bit["thanks"]))
 
     def _claims(
         self,
         union: int,
-        found: list[str],
+        words: list[str],
         named: Sequence[str],
         question: bool,
         negated: bool,
@@ -181,7 +181,7 @@ class Understanding:
             if heard.recommends is None and not negated:
                 heard.recommends = named[0]
             if not union & bit["budget"]:
-                heard.prices += self._prices(found)
+                heard.prices += self._prices(words)
         # "You need it for gaming" tells what was heard, "it is for gaming" is a claim.
         if not negated and not question and (named or not union & bit["you"]):
             if union & self._any_need:
@@ -205,15 +205,15 @@ class Understanding:
             asks.append("open")
         return asks
 
-    def _prices(self, found: list[str]) -> list[int]:
-        return [number for number in numbers(found) if number >= self._smallest_price]
+    def _prices(self, words: list[str]) -> list[int]:
+        return [number for number in numbers(words) if number >= self._smallest_price]
 
-    def _proposes_to_buy(self, found: list[str], known: list[int]) -> bool:
+    def _proposes_to_buy(self, words: list[str], known: list[int]) -> bool:
         """Tell whether a proposing word comes at most six words before "buy" or "take it"."""
         bit = self.lexicon.bit
         for i, mask in enumerate(known):
             buys = mask & bit["buy"] or (
-                mask & bit["get"] and found[i + 1 : i + 2] in (["it"], ["one"], ["this"], ["that"])
+                mask & bit["get"] and words[i + 1 : i + 2] in (["it"], ["one"], ["this"], ["that"])
             )
             if buys and (i == 0 or any(known[j] & bit["propose"] for j in range(max(0, i - 6), i))):
                 return True
@@ -222,12 +222,12 @@ class Understanding:
     def _offers(self, known: list[int]) -> bool:
         return any(mask & self.lexicon.bit["propose"] for mask in known)
 
-    def _is_garbled(self, found: list[str], masks: list[int | None]) -> bool:
+    def _is_garbled(self, words: list[str], masks: list[int | None]) -> bool:
         """Tell whether a sentence is mostly non-words, or the same words over and over."""
         unknown = sum(mask is None for mask in masks)
-        if len(found) >= 3 and unknown > 0.6 * len(found):
+        if len(words) >= 3 and unknown > 0.6 * len(words):
             return True
-        return len(found) >= 6 and len(set(found)) < 0.6 * len(found)
+        return len(words) >= 6 and len(set(words)) < 0.6 * len(words)
 
 
 @lru_cache(maxsize=8)

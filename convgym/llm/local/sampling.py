@@ -201,8 +201,8 @@ def _common(first: Tokens, second: Tokens) -> int:
 
 def _fill(cache: Any, starts: Sequence[tuple[int, _Entry | None]], width: int) -> None:
     """Put the known part of every row at the right end of ``width`` slots."""
-    some = next(entry for _, entry in starts if entry is not None)
-    for layer, example in enumerate(zip(some.keys, some.values, strict=True)):
+    known_entry = next(entry for _, entry in starts if entry is not None)
+    for layer, example in enumerate(zip(known_entry.keys, known_entry.values, strict=True)):
         filled = []
         for kind, states in zip(("keys", "values"), example, strict=True):
             heads, _, dim = states.shape
@@ -240,17 +240,17 @@ class _Kept:
         The last token never is: somebody must read it to know what comes next.
         """
         ids = np.array(prompt[:-1], dtype=np.int64)
-        best, found = 0, None
+        best, best_key = 0, None
         for key, entry in self._entries.items():
             size = min(len(ids), len(entry.ids))
             differs = entry.ids[:size] != ids[:size]
             length = int(differs.argmax()) if differs.any() else size
             if length > best:
-                best, found = length, key
-        if found is None:
+                best, best_key = length, key
+        if best_key is None:
             return 0, None
-        self._entries[found] = self._entries.pop(found)  # the last to go
-        return best, self._entries[found]
+        self._entries[best_key] = self._entries.pop(best_key)  # the last to go
+        return best, self._entries[best_key]
 
     def known(self, prompt: Tokens) -> int:
         return self.longest(prompt)[0]

@@ -209,5 +209,5 @@ def _free_port(port: int) -> int:
             probe.bind((HOST, port))
         except (OSError, OverflowError):
             raise ConvgymError(f"port {port} is not free: give another, or 0 for any") from None
-        found: int = probe.getsockname()[1]
-        return found
+        free_port: int = probe.getsockname()[1]
+        return free_port

@@ -137,15 +137,15 @@ class _ChatModel:
 
     def _read(self, row: Row) -> ChatAnswer:
         # The marks of thinking are special tokens of some models.
-        found = strip_reasoning(self._text(row.answer))
+        stripped = strip_reasoning(self._text(row.answer))
         text = self._text(row.answer, skip_special_tokens=True)
-        if found.reasoning:
-            text = self._special.sub("", found.text)
+        if stripped.reasoning:
+            text = self._special.sub("", stripped.text)
         return ChatAnswer(
             text.strip(),
             prompt_tokens=len(row.prompt),
             completion_tokens=len(row.answer),
-            reasoning=found.reasoning,
+            reasoning=stripped.reasoning,
             cut=len(row.answer) >= row.max_tokens,
         )
 
@@ -237,10 +237,10 @@ def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
 def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Return the tokens that end an answer: those of the model, and the chat template's own."""
     ends = getattr(model.generation_config, "eos_token_id", None)
-    found = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+    tokens = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
     with suppress(ConvgymError):  # a template need not keep prefixes to be of use here
-        found.add(tokenizer.convert_tokens_to_ids(read_frames(tokenizer).end))
-    return found - {None}
+        tokens.add(tokenizer.convert_tokens_to_ids(read_frames(tokenizer).end))
+    return tokens - {None}
 
 
 @torch.inference_mode()

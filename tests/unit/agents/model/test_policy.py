@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.format import ConversationFormat
 from convgym.agents.model.language_model import LanguageModel
-from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.model.policy import SYSTEM_MESSAGE, LanguageModelPolicy
 from convgym.agents.model.sampling import SamplingConfig
 from convgym.conversation import Episode, Message
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation, Policy
+from tests.unit.llm.local.templates import CHATML, make_tokenizer
 
 Hold = Callable[..., list[Episode]]
 MakeModel = Callable[..., LanguageModel]
@@ -50,6 +52,41 @@ def test_a_saved_policy_says_the_same(
     policy.save(tmp_path)
     loaded = LanguageModelPolicy.from_pretrained(tmp_path, config=PolicyConfig(max_new_tokens=12))
     assert hold(loaded, range(8)) == hold(policy, range(8))
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, SYSTEM_MESSAGE),
+        ({"briefing.txt": "Sell."}, "Sell."),  # as earlier versions saved it
+        ({"briefing.txt": ""}, ""),
+        ({"briefing.txt": "Sell.", "system_message.txt": "Sell more."}, "Sell more."),
+        ({"briefing.txt": "Sell.", "system_message.txt": ""}, ""),
+    ],
+)
+def test_a_chat_model_keeps_the_system_message_it_was_saved_with(
+    files: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    tokenizer = make_tokenizer(CHATML)
+    tokenizer.save_pretrained(tmp_path)
+    shape = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        max_position_embeddings=1024,
+    )
+    LlamaForCausalLM(shape).save_pretrained(tmp_path)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    policy = LanguageModelPolicy.from_pretrained(tmp_path)
+    assert policy.model.format.system_message == expected
+    policy.save(tmp_path / "again")
+    again = LanguageModelPolicy.from_pretrained(tmp_path / "again")
+    assert again.model.format.system_message == expected
+    told = LanguageModelPolicy.from_pretrained(tmp_path, config=PolicyConfig(system_message="Hi."))
+    assert told.model.format.system_message == "Hi."
 
 
 def test_text_is_what_the_tokens_spell(policy: LanguageModelPolicy) -> None:
