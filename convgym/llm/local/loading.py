@@ -30,14 +30,14 @@ def load_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     with refusing(f"the model in {str(folder)!r} cannot be loaded"), without_progress_bars():
         _refuse_kernels(json.loads((folder / "config.json").read_bytes()))
         load: Any = AutoModelForCausalLM.from_pretrained  # whose types know of no loading info
-        network, found = load(
+        network, loading = load(
             folder,
             dtype=torch.float32,
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
         )
-        if missing := sorted(found["missing_keys"]):
+        if missing := sorted(loading["missing_keys"]):
             raise ValueError(f"its files lack {len(missing)} of its weights, such as {missing[0]}")
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
