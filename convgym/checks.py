@@ -71,6 +71,7 @@ def check_fields(
     positive: Sequence[str] = (),
     from_zero: Sequence[str] = (),
     shares: Sequence[str] = (),
+    bounds: Sequence[str] = (),
 ) -> None:
     """Check the numbers of a frozen dataclass, and make NumPy's Python's in place.
 
@@ -81,6 +82,7 @@ def check_fields(
         positive: finite numbers above 0.
         from_zero: finite numbers from 0 upwards.
         shares: numbers in [0, 1].
+        bounds: numbers above 0, infinity for no bound at all.
 
     Raises:
         ConvgymError: for the first field that is something else.
@@ -89,6 +91,8 @@ def check_fields(
         for name in names:
             value: float = check_integer(name, getattr(settings, name), least)
             object.__setattr__(settings, name, value)
+    finite_bounds = [name for name in bounds if not _no_bound(getattr(settings, name))]
+    positive = (*positive, *finite_bounds)
     for name in (*positive, *from_zero, *shares):
         given = getattr(settings, name)
         expected = f"a number {'above 0' if name in positive else 'from 0 upwards'}"
@@ -97,6 +101,10 @@ def check_fields(
         if value < 0 or (name in positive and not value) or (name in shares and value > 1):
             raise ConvgymError(f"{name} must be {expected}, got {_show(given)}")
         object.__setattr__(settings, name, value)
+
+
+def _no_bound(value: object) -> bool:
+    return isinstance(value, (float, np.floating)) and float(value) == math.inf
 
 
 def _is_finite(value: float) -> bool:

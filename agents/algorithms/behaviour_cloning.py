@@ -44,7 +44,7 @@ class BehaviourCloningConfig:
             self,
             counts=("minibatch",),
             counts_from_zero=("epochs",),
-            positive=("max_gradient_norm",),
+            bounds=("max_gradient_norm",),
             from_zero=("learning_rate",),
             shares=("epsilon",),
         )

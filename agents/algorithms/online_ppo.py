@@ -55,7 +55,7 @@ class OnlinePPOConfig:
             self,
             counts=("deployment", "minibatch"),
             counts_from_zero=("epochs",),
-            positive=("clip", "max_gradient_norm"),
+            bounds=("clip", "max_gradient_norm"),
             from_zero=("learning_rate", "critic_learning_rate", "kl_coefficient"),
             shares=("gamma", "gae_lambda"),
         )

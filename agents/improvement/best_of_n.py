@@ -16,6 +16,7 @@ from convgym.agents.improvement.problem import PolicyWatch, SingleTurnProblem, w
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.minibatches import neighbours, shuffled
 from convgym.agents.training.optim import Optimiser
+from convgym.checks import check_fields
 from convgym.errors import ConvgymError
 from convgym.progress import Progress, ProgressCallback, no_progress
 
@@ -44,6 +45,13 @@ class BestOfN:
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(
+            self,
+            counts=("samples", "minibatch"),
+            counts_from_zero=("epochs",),
+            from_zero=("learning_rate",),
+            bounds=("max_gradient_norm",),
+        )
         if self.samples < 2:
             raise ConvgymError(f"best-of-n needs at least 2 samples, got {self.samples}")
 

@@ -78,7 +78,7 @@ class TokenPPO:
             self,
             counts=("minibatch", "fresh_conversations", "fresh_samples"),
             counts_from_zero=("epochs", "fresh_steps", "fresh_epochs"),
-            positive=("clip", "max_gradient_norm", "target_kl"),
+            bounds=("clip", "max_gradient_norm", "target_kl"),
             from_zero=("learning_rate", "kl_coefficient", "fresh_kl_coefficient"),
         )
         if self.fresh_samples < 2:

@@ -36,6 +36,7 @@ from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.lora import merged
 from convgym.agents.model.minibatches import shuffled
 from convgym.agents.model.weights import trained_weights
+from convgym.checks import check_fields, check_number
 from convgym.errors import ConvgymError
 from convgym.llm.local.smollm2 import without_progress_bars
 from convgym.progress import Progress, ProgressCallback, no_progress
@@ -85,6 +86,13 @@ class _TRL(ABC):
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(
+            self,
+            counts=("steps", "prompts", "samples", "minibatches"),
+            from_zero=("learning_rate",),
+            bounds=("clip", "target_kl", "max_gradient_norm"),
+        )
+        check_number("kl_coefficient", self.kl_coefficient)
         if self.samples < 2:
             raise ConvgymError(
                 "samples must be at least 2, as scores are compared within a state, "

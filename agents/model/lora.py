@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from convgym.checks import check_number
 from convgym.errors import ConvgymError
 
 
@@ -28,6 +29,8 @@ class LoRA:
     """Names of the layers that get adapters; by default all but the output layer."""
 
     def __post_init__(self) -> None:
+        check_number("rank", self.rank)
+        check_number("alpha", self.alpha)
         if self.rank < 1 or not self.alpha > 0:
             raise ConvgymError(
                 "LoRA needs rank >= 1 and a positive alpha, got "

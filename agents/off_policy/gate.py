@@ -30,6 +30,7 @@ from torch import Tensor
 from convgym.agents.model.batch import Batch, TokenisedEpisode, first_tokens
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.values.fitting import ValueEstimates
+from convgym.checks import check_number
 from convgym.errors import ConvgymError
 
 
@@ -61,6 +62,12 @@ class GateConfig:
     """A policy is turned down if its ratios have a smaller mean than this."""
 
     def __post_init__(self) -> None:
+        check_number("held_out", self.held_out)
+        check_number("min_coverage", self.min_coverage)
+        if math.isnan(self.standard_errors) or self.standard_errors == -math.inf:
+            raise ConvgymError(
+                f"the gate's standard_errors must be a number, got {self.standard_errors}"
+            )
         if not 0 <= self.held_out < 1:
             raise ConvgymError(f"the gate's held_out must be in [0, 1), got {self.held_out}")
         if not self.max_ratio > 0:

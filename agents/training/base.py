@@ -9,7 +9,6 @@ from typing import Protocol
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
-from convgym.agents.ranges import check_numbers
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.run import Run
 from convgym.conversation import Response
@@ -32,12 +31,10 @@ class LanguageModelAgent:
         policy: the language model as a seller.
 
     Raises:
-        ConvgymError: for a number that cannot be, or when the model that ``config.policy`` names
-            cannot be loaded.
+        ConvgymError: when the model that ``config.policy`` names cannot be loaded.
     """
 
     def __init__(self, config: AgentConfig, name: str) -> None:
-        check_numbers(config, f"agent {name!r}")
         self.config = config
         self._name = name
         self.load(config.policy.model)

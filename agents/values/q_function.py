@@ -97,8 +97,14 @@ class QFunctionConfig:
             self,
             counts=("minibatch", "max_reply_tokens"),
             counts_from_zero=("epochs", "folds", "replies"),
-            positive=("max_gradient_norm",),
-            from_zero=("learning_rate", "pessimism", "reply_weight"),
+            bounds=("max_gradient_norm",),
+            from_zero=(
+                "learning_rate",
+                "pessimism",
+                "reply_weight",
+                "state_weight",
+                "advantage_weight",
+            ),
             shares=("gamma", "return_lambda", "recency"),
         )
         if self.folds < 1:
