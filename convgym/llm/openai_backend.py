@@ -194,6 +194,9 @@ class OpenAIBackend:
                     problem = error
                 except _Failed as error:
                     return InfrastructureError(f"{self.fingerprint}: {error}")
+                except ConvgymError:
+                    call.stop.set()  # before the place is free for another
+                    raise
             if attempt < config.retries:
                 seed += problem.reseed
                 wait = config.first_wait * 2**attempt * rng.uniform(0.5, 1)
