@@ -55,7 +55,8 @@ class OnlinePPOConfig:
             self,
             counts=("deployment", "minibatch"),
             counts_from_zero=("epochs",),
-            bounds=("clip", "max_gradient_norm"),
+            positive=("clip",),
+            bounds=("max_gradient_norm",),
             from_zero=("learning_rate", "critic_learning_rate", "kl_coefficient"),
             shares=("gamma", "gae_lambda"),
         )

@@ -78,7 +78,8 @@ class TokenPPO:
             self,
             counts=("minibatch", "fresh_conversations", "fresh_samples"),
             counts_from_zero=("epochs", "fresh_steps", "fresh_epochs"),
-            bounds=("clip", "max_gradient_norm", "target_kl"),
+            positive=("clip",),
+            bounds=("max_gradient_norm", "target_kl"),
             from_zero=("learning_rate", "kl_coefficient", "fresh_kl_coefficient"),
         )
         if self.fresh_samples < 2:

@@ -90,7 +90,8 @@ class _TRL(ABC):
             self,
             counts=("steps", "prompts", "samples", "minibatches"),
             from_zero=("learning_rate",),
-            bounds=("clip", "target_kl", "max_gradient_norm"),
+            positive=("clip",),
+            bounds=("target_kl", "max_gradient_norm"),
         )
         check_number("kl_coefficient", self.kl_coefficient)
         if self.samples < 2:
