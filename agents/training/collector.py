@@ -150,13 +150,9 @@ class Collector:
             check_policy(each)
         start = self.usage.conversations
         seeds = self._seeds[start : start + conversations]
-        kept = self._kept(self.usage.deployments)
-        if kept is not None and kept.exists():
-            episodes = _read_kept(kept, seeds)
-        else:
-            policy_seed = self.seed * 1_000_003 + self.usage.deployments
-            episodes = self._hold(policies, seeds, policy_seed, progress)
-            _keep(kept, episodes)
+        number = self.usage.deployments
+        policy_seed = self.seed * 1_000_003 + number
+        episodes = self._hold_once(number, policies, seeds, policy_seed, progress)
         return self._enter(episodes, deployments=1)
 
     def logged(
@@ -182,13 +178,7 @@ class Collector:
                 for problem in log.report.problems
             )
         else:
-            seeds = self._seeds
-            kept = self._kept(0)
-            if kept is not None and kept.exists():
-                episodes = _read_kept(kept, seeds)
-            else:
-                episodes = self._hold([behaviour], seeds, self.seed, progress)
-                _keep(kept, episodes)
+            episodes = self._hold_once(0, [behaviour], self._seeds, self.seed, progress)
         if self._has_log:  # a run that goes on has it in its books
             return episodes
         self._has_log = True
@@ -207,6 +197,22 @@ class Collector:
                 "go on: give a folder, or start anew in another one"
             )
         return read_log(kept).episodes
+
+    def _hold_once(
+        self,
+        number: int,
+        policies: Sequence[Policy],
+        seeds: Sequence[int],
+        policy_seed: int,
+        progress: ProgressCallback,
+    ) -> list[Episode]:
+        """Return a deployment's conversations: those that the folder keeps, or held and kept."""
+        kept = self._kept(number)
+        if kept is not None and kept.exists():
+            return _read_kept(kept, seeds)
+        episodes = self._hold(policies, seeds, policy_seed, progress)
+        _keep(kept, episodes)
+        return episodes
 
     def _hold(
         self,

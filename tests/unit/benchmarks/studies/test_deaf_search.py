@@ -11,6 +11,7 @@ from convgym.benchmarks.studies.deaf_search import best, extend, measure, plans,
 from convgym.seeds import train_seeds
 from convgym.sellers.deaf import SCRIPTS, Script, ask, script_for
 from convgym.shop.catalog import catalog_names, load_catalog
+from convgym.statistics import wilson_interval
 
 STORED = Path(__file__).resolve().parents[4] / "benchmarks" / "results" / "deaf" / "scripts.json"
 LAPTOPS = load_catalog("laptops")
@@ -70,3 +71,22 @@ def test_what_is_stored_comes_out_again() -> None:
     seeds = train_seeds(stored["seed"], stored["customers"])
     found = stored["shops"]["laptops"]["three_products"]
     assert sales(SCRIPTS["laptops"], LAPTOPS, seeds) == found["sales"]
+
+
+@pytest.mark.parametrize("shop", catalog_names())
+def test_the_documentation_shows_what_is_stored(shop: str) -> None:
+    found = json.loads(STORED.read_text())["shops"][shop]
+    row = f"| `{shop}` "
+    for script in (found["three_products"], found["one_product"][0]):
+        rate = wilson_interval(script["sales"], 2000)
+        value, low, high = (f"{100 * part:.1f}" for part in (rate.value, rate.low, rate.high))
+        row += f"| {', '.join(script['products'])} | {value} [{low}, {high}] "
+    customers = STORED.parents[3] / "docs" / "customer.md"
+    assert f"{row}|" in customers.read_text(encoding="utf-8")
+
+
+def test_the_readme_names_the_range_that_is_stored() -> None:
+    stored = json.loads(STORED.read_text())["shops"].values()
+    rates = [100 * shop["three_products"]["conversion"][0] for shop in stored]
+    told = f"sells to {min(rates):.0f} to {max(rates):.0f}% in the four shops"
+    assert told in (STORED.parents[3] / "README.md").read_text(encoding="utf-8")
