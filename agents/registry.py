@@ -49,6 +49,10 @@ AGENTS: Registry[AgentClass] = Registry(
             "behaviour cloning of the conversations that ended in a purchase",
             {"filter_converted": True, "epochs": 2},
         ),
+        "expert-iteration": Entry(
+            f"{_ALGORITHMS}.expert_iteration:ExpertIteration",
+            "expert iteration: imitates its own conversations that sold, again and again",
+        ),
         "online-ppo": Entry(
             f"{_ALGORITHMS}.online_ppo:OnlinePPO",
             "fully online PPO: a deployment for every update",

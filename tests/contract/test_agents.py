@@ -28,6 +28,7 @@ from convgym.seeds import EVALUATION_BASE, evaluation_seeds
 BUDGET = 36
 SMALL: dict[str, dict[str, Any]] = {
     "bc": {"epochs": 2},
+    "expert-iteration": {"rounds": 3, "minibatch": 4},
     "online-ppo": {"deployment": 16, "minibatch": 8},
     "iterative-ppo": {
         "rounds": 3,

@@ -120,3 +120,17 @@ def test_iterative_ppo_finds_the_optimum_in_few_deployments(babbler: Path) -> No
     report = agent.train(Collector(3584, seed=0, environment={"customer": ToyCustomer}))
     assert report.usage.deployments == 7
     assert conversion(agent) > 0.9
+
+
+def test_expert_iteration_finds_the_optimum(babbler: Path) -> None:
+    agent = make_agent(
+        "expert-iteration",
+        policy={"model": str(babbler), "max_new_tokens": 4},
+        rounds=8,
+        learning_rate=3e-3,
+        minibatch=8,
+        earlier="all",
+    )
+    assert conversion(agent) < 0.1
+    agent.train(Collector(2048, seed=0, environment={"customer": ToyCustomer}))
+    assert conversion(agent) > 0.95
