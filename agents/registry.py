@@ -57,6 +57,15 @@ AGENTS: Registry[AgentClass] = Registry(
             f"{_ALGORITHMS}.online_ppo:OnlinePPO",
             "fully online PPO: a deployment for every update",
         ),
+        "trajectory-grpo": Entry(
+            f"{_ALGORITHMS}.trajectory_groups:TrajectoryGroups",
+            "GRPO on whole conversations, several with every customer",
+        ),
+        "trajectory-rloo": Entry(
+            f"{_ALGORITHMS}.trajectory_groups:TrajectoryGroups",
+            "REINFORCE leave-one-out on whole conversations, several with every customer",
+            {"advantage": "rloo", "clip": None, "epochs": 1},
+        ),
         "iterative-ppo": Entry(
             f"{_ALGORITHMS}.iterative_ppo:IterativePPO",
             "Iterative PPO: few deployments, a fitted Q as the reward in between",

@@ -98,7 +98,7 @@ class ExpertIteration(LanguageModelAgent):
 
         for k in range(collector.usage.deployments, rounds):
             told = partial(_in_round, progress, k)
-            share = collector.budget * (k + 1) // rounds - collector.usage.conversations
+            share = collector.share(rounds)
             sold = self._sold(collector.deploy(self.policy, share, progress=told))
             sales = [*sales, *sold] if config.earlier == "all" else sold
             loss = self._imitate(sales, generator, told)

@@ -160,9 +160,7 @@ class _Learner:
                 )[batch.response]
                 for batch in batches
             ]
-        everything = torch.cat(advantages)
-        mean, deviation = everything.mean(), everything.std(correction=0) + 1e-8
-        return [(of_batch - mean) / deviation for of_batch in advantages]
+        return losses.normalised(advantages)
 
     def _actor_step(self, batch: Batch, advantages: Tensor, anchor: Tensor) -> dict[str, Tensor]:
         clip = self.config.clip

@@ -134,3 +134,17 @@ def test_expert_iteration_finds_the_optimum(babbler: Path) -> None:
     assert conversion(agent) < 0.1
     agent.train(Collector(2048, seed=0, environment={"customer": ToyCustomer}))
     assert conversion(agent) > 0.95
+
+
+@pytest.mark.parametrize("name", ["trajectory-grpo", "trajectory-rloo"])
+def test_groups_of_whole_conversations_find_the_optimum(babbler: Path, name: str) -> None:
+    agent = make_agent(
+        name,
+        policy={"model": str(babbler), "max_new_tokens": 4},
+        learning_rate=1e-3,
+        deployment=256,
+        minibatch=16,
+    )
+    assert conversion(agent) < 0.1
+    agent.train(Collector(4096, seed=0, environment={"customer": ToyCustomer}))
+    assert conversion(agent) > 0.95
