@@ -168,10 +168,10 @@ def _streams(seeds: Sequence[int], policy_seed: int) -> Iterator[random.Random]:
 
     Of the two seeds alone, so that the batch's size and order do not matter.
     """
-    met: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     for seed in seeds:
-        again = f"/{met[seed]}" if met[seed] else ""
-        met[seed] += 1
+        again = f"/{counts[seed]}" if counts[seed] else ""
+        counts[seed] += 1
         yield random.Random(f"{policy_seed}/{seed}{again}")
 
 
