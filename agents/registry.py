@@ -57,6 +57,10 @@ AGENTS: Registry[AgentClass] = Registry(
             f"{_ALGORITHMS}.online_ppo:OnlinePPO",
             "fully online PPO: a deployment for every update",
         ),
+        "turn-level-ppo": Entry(
+            f"{_ALGORITHMS}.turn_level_ppo:TurnLevelPPO",
+            "online PPO whose steps are turns: a whole response has one advantage",
+        ),
         "trajectory-grpo": Entry(
             f"{_ALGORITHMS}.trajectory_groups:TrajectoryGroups",
             "GRPO on whole conversations, several with every customer",

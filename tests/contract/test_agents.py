@@ -31,6 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "bc": {"epochs": 2},
     "expert-iteration": {"rounds": 3, "minibatch": 4},
     "online-ppo": {"deployment": 16, "minibatch": 8},
+    "turn-level-ppo": {"rounds": 2, "minibatch": 8},
     "trajectory-grpo": {"rounds": 2, "minibatch": 8, "group_size": 3},
     "trajectory-rloo": {"rounds": 2, "minibatch": 8, "group_size": 3, "learning_rate": 1e-3},
     "iterative-ppo": {

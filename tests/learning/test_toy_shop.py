@@ -86,9 +86,10 @@ def conversion(policy: Policy) -> float:
     return sum(episode.converted for episode in episodes) / len(episodes)
 
 
-def test_online_ppo_finds_the_optimum(babbler: Path) -> None:
+@pytest.mark.parametrize("name", ["online-ppo", "turn-level-ppo"])
+def test_online_ppo_finds_the_optimum(babbler: Path, name: str) -> None:
     agent = make_agent(
-        "online-ppo",
+        name,
         policy={"model": str(babbler), "max_new_tokens": 4},
         learning_rate=1e-3,
         deployment=128,

@@ -193,6 +193,12 @@ def test_a_group_meets_the_same_customer() -> None:
     assert [point.episodes for point in door.curve] == [6, 5, 1]
 
 
+def test_a_groups_conversations_draw_their_own_words() -> None:
+    episodes = collector().deploy(Counting(), BUDGET, group_size=4)
+    said = {episode.turns[0].response.text for episode in episodes}
+    assert len(said) == BUDGET
+
+
 def test_groups_of_one_are_no_groups() -> None:
     plain, grouped = (
         collector().deploy(make_seller("mediocre"), BUDGET, **options)
