@@ -16,11 +16,10 @@ import torch
 
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.config import PolicyConfig
-from convgym.agents.model.minibatches import shuffled
 from convgym.agents.protocol import TrainingReport
 from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
-from convgym.agents.training.optim import Optimiser
+from convgym.agents.training.imitation import Imitation
 from convgym.checks import check_fields
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
@@ -36,23 +35,11 @@ class ExpertIterationConfig:
     """Deployments; the budget is split evenly among them."""
     earlier: Literal["none", "all"] = "none"
     """Whether the sales of earlier deployments are imitated again, beside the last one's."""
-    epochs: int = 2
-    """Passes over what is imitated, after each deployment."""
-    minibatch: int = 32
-    """Conversations per optimiser step."""
-    learning_rate: float = 3e-4
-    linear_decay: bool = True
-    """Whether the learning rate falls linearly to 0 within each deployment's training."""
-    max_gradient_norm: float = 1.0
+    imitation: Imitation = field(default_factory=Imitation)
+    """How the sales are imitated, after each deployment."""
 
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            counts=("rounds", "minibatch"),
-            counts_from_zero=("epochs",),
-            bounds=("max_gradient_norm",),
-            from_zero=("learning_rate",),
-        )
+        check_fields(self, counts=("rounds",))
         if self.earlier not in ("none", "all"):
             raise ConvgymError(f"earlier must be 'none' or 'all', got {self.earlier!r}")
 
@@ -101,7 +88,7 @@ class ExpertIteration(LanguageModelAgent):
             share = collector.share(rounds)
             sold = self._sold(collector.deploy(self.policy, share, progress=told))
             sales = [*sales, *sold] if config.earlier == "all" else sold
-            loss = self._imitate(sales, generator, told)
+            loss = config.imitation.imitate(model, sales, generator=generator, progress=told)
             metrics = {
                 "conversion": collector.curve[-1].conversion,
                 "sales": len(sold),
@@ -123,36 +110,6 @@ class ExpertIteration(LanguageModelAgent):
             return []
         numbers = range(collector.usage.deployments)
         return [sale for number in numbers for sale in self._sold(collector.deployed(number))]
-
-    def _imitate(
-        self,
-        sales: Sequence[TokenisedEpisode],
-        generator: torch.Generator,
-        progress: ProgressCallback,
-    ) -> float | None:
-        """Take ``epochs`` passes of maximum likelihood; return the last pass's mean loss.
-
-        None where nothing is learned. Every round has an optimiser of its own: the moments of
-        the last one's belong to other conversations.
-        """
-        config, model = self.config, self.model
-        optimiser = Optimiser(
-            model.trained_parameters(), config.learning_rate, config.max_gradient_norm
-        )
-        batches = model.batches(sales, config.minibatch)
-        total, done, mean = config.epochs * len(batches), 0, None
-        for _ in range(config.epochs if batches else 0):
-            loss_sum = 0.0
-            for i in shuffled(len(batches), generator):
-                if config.linear_decay:
-                    optimiser.schedule(1 - done / total)
-                loss = -model.logprobs(batches[i]).mean()
-                optimiser.step(loss)
-                loss_sum += loss.item()
-                done += 1
-                progress(Progress("imitate", done, total, {"loss": loss.item()}))
-            mean = loss_sum / len(batches)
-        return mean
 
 
 def _idle(rounds: Sequence[str], of: int) -> str:

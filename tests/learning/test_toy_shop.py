@@ -128,8 +128,7 @@ def test_expert_iteration_finds_the_optimum(babbler: Path) -> None:
         "expert-iteration",
         policy={"model": str(babbler), "max_new_tokens": 4},
         rounds=8,
-        learning_rate=3e-3,
-        minibatch=8,
+        imitation={"learning_rate": 3e-3, "minibatch": 8},
         earlier="all",
     )
     assert conversion(agent) < 0.1

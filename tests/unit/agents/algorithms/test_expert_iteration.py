@@ -15,6 +15,7 @@ from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.minibatches import shuffled
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.training.collector import Collector
+from convgym.agents.training.imitation import Imitation
 from convgym.agents.training.run import Run
 from convgym.customers import Decision, Reply
 from convgym.customers.scripted.customer import ScriptedCustomer
@@ -45,6 +46,10 @@ class Never(Easy):
         return Reply("Bye.", Decision.LEAVE)
 
 
+def imitation(**settings: Any) -> Imitation:
+    return Imitation(minibatch=2, learning_rate=3e-3, **settings)
+
+
 @pytest.fixture
 def make_agent(make_model: Callable[..., LanguageModel], tmp_path: Path) -> MakeAgent:
     folder = tmp_path / "model"
@@ -53,7 +58,7 @@ def make_agent(make_model: Callable[..., LanguageModel], tmp_path: Path) -> Make
     def make(**settings: Any) -> ExpertIteration:
         config = ExpertIterationConfig(
             policy=PolicyConfig(model=str(folder), max_new_tokens=8),
-            **{"rounds": 2, "minibatch": 2, "learning_rate": 3e-3} | settings,
+            **{"rounds": 2, "imitation": imitation()} | settings,
         )
         return ExpertIteration(config, "expert-iteration")
 
@@ -84,7 +89,7 @@ def naive(agent: ExpertIteration, door: Collector) -> dict[str, torch.Tensor]:
                 order = shuffled(len(batches), generator)
             batch = batches[order[step % len(batches)]]
             adamw.param_groups[0]["lr"] = 3e-3
-            if config.linear_decay:
+            if config.imitation.linear_decay:
                 adamw.param_groups[0]["lr"] *= (steps - step) / steps
             adamw.zero_grad()
             total, count = torch.tensor(0.0), 0
@@ -107,9 +112,10 @@ def naive(agent: ExpertIteration, door: Collector) -> dict[str, torch.Tensor]:
 def test_it_is_plain_imitation_of_the_sales(
     make_agent: MakeAgent, earlier: str, linear_decay: bool
 ) -> None:
-    agent = make_agent(earlier=earlier, linear_decay=linear_decay)
+    settings = {"earlier": earlier, "imitation": imitation(linear_decay=linear_decay)}
+    agent = make_agent(**settings)
     report = agent.train(collector())
-    expected = naive(make_agent(earlier=earlier, linear_decay=linear_decay), collector())
+    expected = naive(make_agent(**settings), collector())
     for name, found in weights(agent).items():
         torch.testing.assert_close(found, expected[name], rtol=1e-3, atol=1e-4)
     first, last = report.rows
