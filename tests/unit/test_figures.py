@@ -1,0 +1,242 @@
+"""Every figure in README and docs, tables included, is what a stored file says.
+
+A figure (a decimal, a percentage, a number of points, nats, seconds and so on) is held in one of
+three ways:
+
+- by an invisible comment below its paragraph, list or table, figures on the left and on the right
+  an expression in Python over what is stored; a name on the left is kept for the expressions below::
+
+    <!--
+    q = stored("lab/2026-11-25-q-variants.json")
+    36.7 = percent(q["start_conversion"])
+    -->
+
+- a table, or a list, by ``<!-- held by tests/unit/test_readme.py -->``, the test that holds it;
+- as a setting that is no result, in ``SETTINGS`` here, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convgym.benchmarks.runs.folder import read_results, read_rows
+from convgym.benchmarks.runs.scores import Score, scores
+from convgym.statistics import Estimate, paired_difference, wilson_interval
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+
+SETTINGS: list[tuple[str, str, str]] = [
+    ("README.md", "3.11", "the oldest Python"),
+    ("README.md", "25", "minutes of the first command, rounded: they depend on the machine"),
+    ("docs/agents.md", "0.66", "millions of parameters of the small seller"),
+    ("docs/agents.md", "1e-3 0.1 3", "the tolerance of a model's trial, and about how long it takes"),
+    ("docs/agents.md", "50", "what no information gives"),
+    ("docs/customer.md", "0.95 1.35 2.5", "the customer's own law"),
+    ("docs/customer.md", "85", "follows from the share of window-shoppers"),
+    ("docs/environment.md", "0.0 1.0", "rewards"),
+    ("docs/llm_backends.md", "0.5", "a default"),
+    ("docs/llm_backends.md", "5", "the share of failures that makes a row invalid"),
+    ("docs/local_models.md", "28", "minutes of one compilation: they depend on the machine"),
+    ("docs/local_models.md", "5 120", "defaults"),
+    ("docs/suggested_responses.md", "0.60 0.15 0.10 0.25 0.6 0.1", "defaults of the business"),
+    ("docs/validation.md", "5 10 15 20 30 0.8 1 1.3 2 1.5", "limits of the checks"),
+    ("docs/validation.md", "3.5", "the customer's own law"),
+    ("docs/log.md", "80", "a rate that is spoken of in general"),
+]
+"""Document, figures, and why they need no stored file."""
+
+
+# What expressions may say.
+
+
+def stored(name: str) -> Any:
+    """Return a file below ``benchmarks/results``; of JSON Lines, a list of rows."""
+    path = RESULTS / name
+    if path.suffix == ".jsonl":
+        return read_rows(path)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def score(run: str, name: str) -> Score:
+    """Return the score of a seller or an agent in a run."""
+    return {each.name: each for each in scores(read_results(RESULTS / run))}[name]
+
+
+def by_seed(run: str, name: str) -> list[list[float]]:
+    """Return, seed by seed, the conversion of each deployment and the final evaluation."""
+    rows = [row for row in read_results(RESULTS / run) if row.job.name == name]
+    return [
+        [
+            *(r["conversion"] for r in stored(f"{run}/curves.jsonl") if _is(r, name, row.job.seed)),
+            row.conversions / row.episodes,
+        ]
+        for row in rows
+    ]
+
+
+def _is(row: Mapping[str, Any], name: str, seed: int) -> bool:
+    return bool(row["name"] == name and row["seed"] == seed)
+
+
+def outcomes(run: str, name: str) -> np.ndarray:
+    """Return who bought, (S, N) seeds and customers."""
+    rows = [row for row in read_results(RESULTS / run) if row.job.name == name]
+    assert not any(row.excluded for row in rows)
+    return np.array([[letter == "p" for letter in row.outcomes] for row in rows])
+
+
+def gap(run: str, name: str, other_run: str, other: str) -> Estimate:
+    """Return how much more the first sells to the customers that both met."""
+    return paired_difference(outcomes(run, name), outcomes(other_run, other))
+
+
+def flat(value: Any) -> list[float]:
+    """Return the numbers in a nest of sequences; an estimate is value, low, high."""
+    if isinstance(value, Estimate):
+        return [value.value, value.low, value.high]
+    if isinstance(value, (list, tuple)):
+        return [number for inner in value for number in flat(inner)]
+    return [float(value)]
+
+
+def percent(*values: Any) -> list[float]:
+    return [100 * number for number in flat(values)]
+
+
+WORDS: dict[str, Any] = {
+    "stored": stored,
+    "score": score,
+    "by_seed": by_seed,
+    "gap": gap,
+    "flat": flat,
+    "percent": percent,
+    "wilson": wilson_interval,
+    "mean": lambda values: float(np.mean(values)),
+    **{word.__name__: word for word in (abs, dict, len, list, max, min, round, sorted, sum, zip)},
+}
+
+
+# How documents are read.
+
+COMMENT = re.compile(r"<!--(.*?)-->", flags=re.DOTALL)
+FENCE = re.compile(r"^```.*?^```", flags=re.DOTALL | re.MULTILINE)
+LEFT_OUT = re.compile(
+    r"`[^`\n]*`|\]\([^)]*\)|https?://\S+|\d{4}-\d\d-\d\d|arXiv \d+\.\d+"
+    r"|95% (?:CI|intervals?|Wilson)"
+)
+NUMBER = re.compile(
+    r"(?<![\w.,])(?<![A-Za-z]-)[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e-?\d+)?(?![\w]|\.\d)"
+)
+UNIT = re.compile(
+    r"\s*%|\s+(?:percent|points?|nats?|seconds?|s|ms|minutes?|times|(?:processor|CPU|core) seconds"
+    r"|of \d+ rounds)\b"
+)
+AND = re.compile(r"(?:,| and| to| or|,? then|-| to some|, and) ?\[?\(?|\s?\[|\s\(")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A paragraph, list or table, and the comments below it."""
+
+    line: int
+    text: str
+    comments: tuple[str, ...]
+
+
+def blocks(document: str) -> Iterator[Block]:
+    """Return a document's blocks in order; text in code, links and dates is left out."""
+    text = FENCE.sub(lambda found: "\n" * found.group().count("\n"), document)
+    pieces = re.split(r"(<!--.*?-->|\n\s*\n)", text, flags=re.DOTALL)
+    start = line = 1
+    current: str = ""
+    comments: list[str] = []
+    for piece in pieces:
+        if (comment := COMMENT.fullmatch(piece)) is not None:
+            comments.append(comment.group(1))
+        elif piece.strip():
+            if current:
+                yield Block(start, current, tuple(comments))
+            start = line + piece[: len(piece) - len(piece.lstrip())].count("\n")
+            current, comments = LEFT_OUT.sub(" ", piece), []
+        line += piece.count("\n")
+    if current:
+        yield Block(start, current, tuple(comments))
+
+
+def figures(text: str) -> list[str]:
+    """Return the numbers in a text that look like results, without their unit."""
+    numbers = list(NUMBER.finditer(text))
+    found: list[str] = []
+    after: re.Match[str] | None = None  # the next figure, when the number right before is looked at
+    for number in reversed(numbers):
+        chained = after and AND.fullmatch(text[number.end() : after.start()])
+        if "." in number.group() or UNIT.match(text, number.end()) or chained:
+            found.append(number.group())
+            after = number
+        else:
+            after = None
+    return found[::-1]
+
+
+def statements(comment: str) -> list[tuple[str, str]]:
+    """Return left and right sides of a comment's statements; indented lines go on."""
+    joined = re.sub(r"\n[ \t]+", " ", comment.strip())
+    return [
+        (left.strip(), right.strip())
+        for left, right in (line.split("=", 1) for line in joined.splitlines() if "=" in line)
+    ]
+
+
+def shows(shown: str, value: float) -> bool:
+    """Tell whether a number, rounded as it is shown, is the value."""
+    digits = re.sub(r"e-?\d+", "", shown).partition(".")[2]
+    unit = 10.0 ** -len(digits) if "e" not in shown else 10.0 ** int(shown.partition("e")[2])
+    return abs(float(shown.replace(",", "")) - value) <= unit / 2 + 1e-9
+
+
+def mistakes(document: str, settings: Iterable[str] = ()) -> list[str]:
+    """Return a line for each figure of a document that nothing holds, or that is wrong."""
+    found, names = [], dict(WORDS)
+    for block in blocks(document):
+        there, held = set(NUMBER.findall(block.text)), set(settings)
+        for comment in block.comments:
+            if (test := re.fullmatch(r"\s*held by (\S+)\s*", comment)) is not None:
+                assert (ROOT / test[1]).exists(), test[1]
+                rows = re.findall(r"^(?:\||- ).*$", block.text, flags=re.MULTILINE)
+                held |= {figure for row in rows for figure in figures(row)}
+            for left, right in statements(comment):
+                if left.isidentifier():
+                    names[left] = eval(right, names)
+                    continue
+                shown, values = NUMBER.findall(left), flat(eval(right, names))
+                held |= set(shown)
+                if len(shown) != len(values) or not all(map(shows, shown, values)):
+                    found.append(f"line {block.line}: {left} should be {values} ({right})")
+                found += [
+                    f"line {block.line}: {number} is not in the text, but in the comment below"
+                    for number in shown
+                    if number not in there
+                ]
+        found += [
+            f"line {block.line}: nothing holds {figure}"
+            for figure in dict.fromkeys(figures(block.text))
+            if figure not in held
+        ]
+    return found
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_figure_is_that_of_a_stored_file(name: str) -> None:
+    allowed = {n for document, some, _ in SETTINGS if document == name for n in some.split()}
+    found = mistakes((ROOT / name).read_text(encoding="utf-8"), allowed)
+    assert not found, "\n".join([f"{name} (CONTRIBUTING.md says how figures are quoted):", *found])
