@@ -3,8 +3,8 @@
 A figure (a decimal, a percentage, a number of points, nats, seconds and so on) is held in one of
 three ways:
 
-- by an invisible comment below its paragraph, list or table, figures on the left and on the right
-  an expression in Python over what is stored; a name on the left is kept for the expressions below::
+- by an invisible comment below its paragraph, list or table: figures on the left, on the right an
+  expression in Python over what is stored; a name on the left is kept for expressions below::
 
     <!--
     q = stored("lab/2026-11-25-q-variants.json")
@@ -21,6 +21,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +40,24 @@ SETTINGS: list[tuple[str, str, str]] = [
     ("README.md", "3.11", "the oldest Python"),
     ("README.md", "25", "minutes of the first command, rounded: they depend on the machine"),
     ("docs/agents.md", "0.66", "millions of parameters of the small seller"),
-    ("docs/agents.md", "1e-3 0.1 3", "the tolerance of a model's trial, and about how long it takes"),
+    (
+        "docs/agents.md",
+        "1e-3 0.1 3",
+        "a model's trial: its tolerance, about how long it takes",
+    ),
     ("docs/agents.md", "50", "what no information gives"),
     ("docs/customer.md", "0.95 1.35 2.5", "the customer's own law"),
     ("docs/customer.md", "85", "follows from the share of window-shoppers"),
     ("docs/environment.md", "0.0 1.0", "rewards"),
     ("docs/llm_backends.md", "0.5", "a default"),
     ("docs/llm_backends.md", "5", "the share of failures that makes a row invalid"),
+    ("docs/llm_customers.md", "60 1.5", "bounds of tests/unit/customers/llm/test_likeness.py"),
     ("docs/local_models.md", "28", "minutes of one compilation: they depend on the machine"),
     ("docs/local_models.md", "5 120", "defaults"),
     ("docs/suggested_responses.md", "0.60 0.15 0.10 0.25 0.6 0.1", "defaults of the business"),
     ("docs/validation.md", "5 10 15 20 30 0.8 1 1.3 2 1.5", "limits of the checks"),
     ("docs/validation.md", "3.5", "the customer's own law"),
+    ("docs/log.md", "3e-4", "a learning rate"),
     ("docs/log.md", "80", "a rate that is spoken of in general"),
 ]
 """Document, figures, and why they need no stored file."""
@@ -82,6 +89,11 @@ def by_seed(run: str, name: str) -> list[list[float]]:
         ]
         for row in rows
     ]
+
+
+def rises(rates: list[list[float]]) -> int:
+    """Return in how many rounds of all seeds conversion rose."""
+    return sum(after > before for each in rates for before, after in pairwise(each))
 
 
 def _is(row: Mapping[str, Any], name: str, seed: int) -> bool:
@@ -117,6 +129,7 @@ WORDS: dict[str, Any] = {
     "stored": stored,
     "score": score,
     "by_seed": by_seed,
+    "rises": rises,
     "gap": gap,
     "flat": flat,
     "percent": percent,
@@ -180,7 +193,7 @@ def figures(text: str) -> list[str]:
     after: re.Match[str] | None = None  # the next figure, when the number right before is looked at
     for number in reversed(numbers):
         chained = after and AND.fullmatch(text[number.end() : after.start()])
-        if "." in number.group() or UNIT.match(text, number.end()) or chained:
+        if set(".e") & set(number.group()) or UNIT.match(text, number.end()) or chained:
             found.append(number.group())
             after = number
         else:
@@ -240,3 +253,85 @@ def test_every_figure_is_that_of_a_stored_file(name: str) -> None:
     allowed = {n for document, some, _ in SETTINGS if document == name for n in some.split()}
     found = mistakes((ROOT / name).read_text(encoding="utf-8"), allowed)
     assert not found, "\n".join([f"{name} (CONTRIBUTING.md says how figures are quoted):", *found])
+
+
+@pytest.mark.parametrize(("name", "some", "reason"), SETTINGS)
+def test_no_setting_is_excused_that_is_not_there(name: str, some: str, reason: str) -> None:
+    there = {f for block in blocks((ROOT / name).read_text("utf-8")) for f in figures(block.text)}
+    assert set(some.split()) <= there, reason
+
+
+# The test can fail.
+
+SPEED = """It says 120,714 turns a second, 1.5 times as many.
+<!--
+speed = stored("speed.json")["turns_per_second"]
+120,714 = speed["TextArena SimpleNegotiation-v0-raw"]
+1.5 = speed["TextArena SimpleNegotiation-v0-raw"]
+  / speed["TextArena SimpleNegotiation-v0"]
+-->
+"""
+
+
+def test_a_document_that_is_right() -> None:
+    assert mistakes(SPEED) == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        ("1.5 times", "1.6 times", ["1.5 is not in the text", "nothing holds 1.6"]),
+        ("120,714 turns", "120,715 turns", ["120,714 is not in the text"]),
+        ("1.5", "1.4", ["1.4 should be [1.47"]),
+        ("a second", "a second [1.2, 1.9]", ["nothing holds 1.2", "nothing holds 1.9"]),
+        ("120,714 = speed", "120,714, 1.5 = speed", ["should be [120714.0]"]),
+    ],
+)
+def test_a_figure_that_was_changed_is_told(right: str, wrong: str, told: list[str]) -> None:
+    found = mistakes(SPEED.replace(right, wrong))
+    assert all(any(part in line for line in found) for part in told), found
+    assert all(line.startswith("line 1: ") for line in found)
+
+
+def test_a_comment_holds_the_paragraph_above_it_alone() -> None:
+    assert mistakes(f"It is 1.5.\n\n{SPEED}\nIt is 1.5.\n") == [
+        "line 1: nothing holds 1.5",
+        "line 11: nothing holds 1.5",
+    ]
+
+
+def test_a_test_holds_rows_and_not_what_is_said_about_them() -> None:
+    table = "| a | 1.5 |\n<!-- held by tests/unit/test_readme.py -->\n\nSo it is 1.5.\n"
+    assert mistakes(table) == ["line 4: nothing holds 1.5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("rose from 37-38% to 74.5%", ["37", "38", "74.5"]),
+        ("24 to 34 points in 15 of 20 rounds", ["24", "34", "15"]),
+        ("+1.9 [-0.8, +4.7] for 4,096 conversations", ["+1.9", "-0.8", "+4.7"]),
+        ("5%, 21%, then 3 nats", ["5", "21", "3"]),
+        ("two deployments of 2,048, seeds 0 to 4", []),
+        ("SmolLM2-135M at 3e-4, 95% intervals, `0.5`, 2026-11-25", ["3e-4"]),
+    ],
+)
+def test_what_a_figure_is(text: str, found: list[str]) -> None:
+    assert figures(LEFT_OUT.sub(" ", text)) == found
+
+
+@pytest.mark.parametrize(
+    ("shown", "value", "right"),
+    [
+        ("80.3", 80.34, True),
+        ("80.3", 80.36, False),
+        ("38", 37.5, True),
+        ("94,437", 94437, True),
+        ("-0.8", -0.82, True),
+        ("0.8", -0.82, False),
+        ("1e-5", 1.3e-5, True),
+        ("1e-5", 1.6e-5, False),
+    ],
+)
+def test_rounding(shown: str, value: float, right: bool) -> None:
+    assert shows(shown, value) is right
