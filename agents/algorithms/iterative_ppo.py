@@ -11,9 +11,9 @@ Every round
 5. ``deploy``: it replaces the old one if the estimate does not speak against it.
 
 The responses that step 3 learns from are fresh ones, sampled to the logged states from the policy
-as it changes, and nothing but the fitted Q judges them. That works since a member of Q learns the
-customer's words too, and imagines replies (``values.q_function``); with a plain regression of the
-outcome it did not (docs/log.md). Solvers may also learn from the logged responses themselves, whose
+as it changes, and nothing but the fitted Q judges them. A member of Q learns the customer's words
+too, and imagines replies (``values.q_function``); with a plain regression of the outcome, the letter
+of the paper, a first step gained less, and earlier versions collapsed (docs/log.md). Solvers may also learn from the logged responses themselves, whose
 scores the log corrects by what really followed (``values.fitting.corrected_advantages``).
 """
 
