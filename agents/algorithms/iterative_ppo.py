@@ -16,10 +16,12 @@ conversation cannot say, so the two make a larger step than either (docs/log.md)
 ``imitation={"epochs": 0}`` leaves it out.
 
 The responses that PPO learns from are fresh ones, sampled to the logged states from the policy
-as it changes, and nothing but the fitted Q judges them. That works since a member of Q learns the
-customer's words too, and imagines replies (``values.q_function``); with a plain regression of the
-outcome it did not (docs/log.md). Solvers may also learn from the logged responses themselves, whose
-scores the log corrects by what really followed (``values.fitting.corrected_advantages``).
+as it changes, and nothing but the fitted Q judges them. A member of Q learns the customer's words
+too, and imagines replies (``values.q_function``). With a plain regression of the outcome, the
+letter of the paper, a first step gained less, and earlier versions collapsed (docs/log.md); what
+else differs from the paper is a table in docs/agents.md. Solvers may also learn from the logged
+responses themselves, whose scores the log corrects by what really followed
+(``values.fitting.corrected_advantages``).
 """
 
 from __future__ import annotations
