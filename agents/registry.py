@@ -74,6 +74,11 @@ AGENTS: Registry[AgentClass] = Registry(
             f"{_ALGORITHMS}.iterative_ppo:IterativePPO",
             "Iterative PPO: few deployments, a fitted Q as the reward in between",
         ),
+        "iterative-grpo": Entry(
+            f"{_ALGORITHMS}.iterative_ppo:IterativePPO",
+            "Iterative PPO whose improvement step is GRPO on the fitted Q",
+            {"improvement": {"name": "token-grpo"}},
+        ),
     },
     _agent_class,
 )

@@ -38,6 +38,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "rounds": 3,
         "improvement": {"name": "token-ppo", "fresh_steps": 2, "fresh_conversations": 4},
     },
+    "iterative-grpo": {"rounds": 2, "improvement": {"steps": 2, "conversations": 4}},
 }
 """Settings under which a run of a few conversations has several updates."""
 
