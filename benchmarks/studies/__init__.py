@@ -32,6 +32,7 @@ STUDIES: Registry[Study] = Registry(
             "round-cost": "what a round of Iterative PPO costs beside an update of online PPO",
             "rounds": "one run of Iterative PPO, round by round, judged by true values",
             "speed": "turns a second of the scripted customer",
+            "temperature": "what colder sampling alone is worth",
         }.items()
     },
     _study,
