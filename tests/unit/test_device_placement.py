@@ -98,7 +98,17 @@ ROUNDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bc": ("bc", {"minibatch": 4}),
     "filtered-bc": ("filtered-bc", {"minibatch": 4}),
     "online-ppo": ("online-ppo", {"deployment": 4, "minibatch": 2}),
+    "turn-level-ppo": ("turn-level-ppo", {"rounds": 2, "minibatch": 2}),
+    "trajectory-grpo": ("trajectory-grpo", {"rounds": 2, "minibatch": 2, "group_size": 2}),
+    "expert-iteration": ("expert-iteration", {"rounds": 1, "minibatch": 4}),
     "token-ppo": ("iterative-ppo", {"improvement": STEP, "q_function": Q}),
+    "token-grpo": (
+        "iterative-grpo",
+        {
+            "improvement": {"name": "token-grpo", "steps": 2, "conversations": 4, "samples": 2},
+            "q_function": Q,
+        },
+    ),
     "logged epochs": ("iterative-ppo", {"improvement": {**STEP, "epochs": 1}, "q_function": Q}),
     "dueling, cross-fitted": (
         "iterative-ppo",
@@ -153,7 +163,8 @@ def agent_of(
 
 
 def train_and_speak(agent: Any) -> tuple[dict[str, Tensor], list[Episode], Any]:
-    filtered = getattr(agent.config, "filter_converted", False)  # needs customers who buy
+    # They learn from sales alone: they need customers who buy.
+    filtered = getattr(agent.config, "filter_converted", agent.name == "expert-iteration")
     environment = {"max_turns": 12 if filtered else 3}
     report = agent.train(Collector(BUDGET, seed=0, environment=environment))
     said = rollout(agent, train_seeds(1, 4), environment=environment, policy_seed=1)
