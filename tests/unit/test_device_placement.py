@@ -21,6 +21,8 @@ from convgym.agents.pretrain import PretrainConfig, build_model, pretrain
 from convgym.agents.training.collector import Collector
 from convgym.agents.values.q_function import QFunctionConfig
 from convgym.conversation import Episode
+from convgym.customers import Decision, Reply
+from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
 from convgym.llm.base import ChatAnswer, ChatMessage, ChatRequest
 from convgym.llm.local.transformers_backend import TransformersBackend
@@ -162,10 +164,19 @@ def agent_of(
     return make_agent(agent, policy={"dtype": "float32", **chosen}, **settings)
 
 
+class Fickle(ScriptedCustomer):
+    """Buys at once what it is offered in an odd number of letters."""
+
+    def respond(self, utterance: str) -> Reply:
+        reply = super().respond(utterance)
+        return Reply("I will take it.", Decision.BUY) if len(utterance) % 2 else reply
+
+
 def train_and_speak(agent: Any) -> tuple[dict[str, Tensor], list[Episode], Any]:
-    # They learn from sales alone: they need customers who buy.
-    filtered = getattr(agent.config, "filter_converted", agent.name == "expert-iteration")
-    environment = {"max_turns": 12 if filtered else 3}
+    filtered = getattr(agent.config, "filter_converted", False)  # needs customers who buy
+    environment: dict[str, Any] = {"max_turns": 12 if filtered else 3}
+    if agent.name in ("expert-iteration", "trajectory-grpo"):  # their own sales teach them
+        environment["customer"] = Fickle
     report = agent.train(Collector(BUDGET, seed=0, environment=environment))
     said = rollout(agent, train_seeds(1, 4), environment=environment, policy_seed=1)
     return agent.model.weights(), said, report
