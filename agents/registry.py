@@ -68,7 +68,7 @@ AGENTS: Registry[AgentClass] = Registry(
         "trajectory-rloo": Entry(
             f"{_ALGORITHMS}.trajectory_groups:TrajectoryGroups",
             "REINFORCE leave-one-out on whole conversations, several with every customer",
-            {"advantage": "rloo", "clip": None, "epochs": 1},
+            {"advantage": "rloo"},
         ),
         "iterative-ppo": Entry(
             f"{_ALGORITHMS}.iterative_ppo:IterativePPO",

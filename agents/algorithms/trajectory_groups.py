@@ -47,7 +47,7 @@ class TrajectoryGroupsConfig:
     """Passes over a deployment."""
     learning_rate: float = 3e-4
     clip: float | None = 0.2
-    """Of the probability ratio; None for REINFORCE without a ratio, for one pass."""
+    """Of the probability ratio; None for REINFORCE without a ratio, which suits a step or two."""
     kl_coefficient: float = 0.002
     """Weight per token of the KL divergence to the starting policy."""
     max_gradient_norm: float = 1.0
@@ -88,10 +88,10 @@ class TrajectoryGroups(LanguageModelAgent):
         A_i = r_i - mean of the others' r
         maximise  E_i A_i sum over t of log pi_t
 
-    The latter's paper does without ratios and clipping, as a fine-tuned model's updates are small,
-    and so does ``trajectory-rloo``, which therefore takes one pass over a deployment, in
-    minibatches; for more, give it a ``clip``. A group of which everybody or nobody bought teaches
-    nothing (but to stay near the start).
+    The latter's paper does without ratios and clipping, one step a batch. A deployment is many
+    steps here, and REINFORCE without a ratio came to ruin in them; so its gradient is that of the
+    clipped ratio, which is the same at the first step (``clip=None`` is the paper's). A group of
+    which everybody or nobody bought teaches nothing (but to stay near the start).
 
     Needs customers for every update; the budget counts conversations, not customers.
     ``learning_rate``, ``rounds`` or ``deployment``, and ``group_size`` matter most.
@@ -217,8 +217,8 @@ class _Learner:
             token_losses = -of_token * logprobs
         else:
             token_losses = losses.clipped_surrogate(logprobs, old, of_token, config.clip)
-        kl = losses.k3(logprobs, minibatch.anchor)
         if config.advantage == "grpo":
+            kl = losses.k3(logprobs, minibatch.anchor)
             token_losses = token_losses + config.kl_coefficient * kl
             lengths = minibatch.per_row(torch.ones_like(logprobs))
             loss = (minibatch.per_row(token_losses) / lengths).mean()
@@ -226,7 +226,7 @@ class _Learner:
             # A sum over each conversation, but for the scale: AdamW's steps do not depend on it.
             loss = token_losses.mean()
         self.optimiser.step(loss)
-        metrics = {"kl_to_start": kl.detach().mean()}
+        metrics = {"kl_to_start": losses.k2(logprobs, minibatch.anchor).detach().mean()}
         if config.clip is not None:
             clipped = losses.clip_fraction(logprobs, old, config.clip)
             metrics["clip_fraction"] = clipped.detach()

@@ -21,6 +21,8 @@ from convgym.agents.pretrain import PretrainConfig, build_model, pretrain
 from convgym.agents.training.collector import Collector
 from convgym.agents.values.q_function import QFunctionConfig
 from convgym.conversation import Episode
+from convgym.customers import Decision, Reply
+from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
 from convgym.llm.base import ChatAnswer, ChatMessage, ChatRequest
 from convgym.llm.local.transformers_backend import TransformersBackend
@@ -98,7 +100,17 @@ ROUNDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bc": ("bc", {"minibatch": 4}),
     "filtered-bc": ("filtered-bc", {"minibatch": 4}),
     "online-ppo": ("online-ppo", {"deployment": 4, "minibatch": 2}),
+    "turn-level-ppo": ("turn-level-ppo", {"rounds": 2, "minibatch": 2}),
+    "trajectory-grpo": ("trajectory-grpo", {"rounds": 2, "minibatch": 2, "group_size": 2}),
+    "expert-iteration": ("expert-iteration", {"rounds": 1, "minibatch": 4}),
     "token-ppo": ("iterative-ppo", {"improvement": STEP, "q_function": Q}),
+    "token-grpo": (
+        "iterative-grpo",
+        {
+            "improvement": {"name": "token-grpo", "steps": 2, "conversations": 4, "samples": 2},
+            "q_function": Q,
+        },
+    ),
     "logged epochs": ("iterative-ppo", {"improvement": {**STEP, "epochs": 1}, "q_function": Q}),
     "dueling, cross-fitted": (
         "iterative-ppo",
@@ -152,9 +164,19 @@ def agent_of(
     return make_agent(agent, policy={"dtype": "float32", **chosen}, **settings)
 
 
+class Fickle(ScriptedCustomer):
+    """Buys at once what it is offered in an odd number of letters."""
+
+    def respond(self, utterance: str) -> Reply:
+        reply = super().respond(utterance)
+        return Reply("I will take it.", Decision.BUY) if len(utterance) % 2 else reply
+
+
 def train_and_speak(agent: Any) -> tuple[dict[str, Tensor], list[Episode], Any]:
     filtered = getattr(agent.config, "filter_converted", False)  # needs customers who buy
-    environment = {"max_turns": 12 if filtered else 3}
+    environment: dict[str, Any] = {"max_turns": 12 if filtered else 3}
+    if agent.name in ("expert-iteration", "trajectory-grpo"):  # their own sales teach them
+        environment["customer"] = Fickle
     report = agent.train(Collector(BUDGET, seed=0, environment=environment))
     said = rollout(agent, train_seeds(1, 4), environment=environment, policy_seed=1)
     return agent.model.weights(), said, report
