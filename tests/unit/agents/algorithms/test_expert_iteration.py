@@ -56,11 +56,9 @@ def make_agent(make_model: Callable[..., LanguageModel], tmp_path: Path) -> Make
     LanguageModelPolicy(make_model(layers=1)).save(folder)
 
     def make(**settings: Any) -> ExpertIteration:
-        config = ExpertIterationConfig(
-            policy=PolicyConfig(model=str(folder), max_new_tokens=8),
-            **{"rounds": 2, "imitation": imitation()} | settings,
-        )
-        return ExpertIteration(config, "expert-iteration")
+        chosen: dict[str, Any] = {"rounds": 2, "imitation": imitation()} | settings
+        policy = PolicyConfig(model=str(folder), max_new_tokens=8)
+        return ExpertIteration(ExpertIterationConfig(policy=policy, **chosen), "expert-iteration")
 
     return make
 
@@ -112,7 +110,10 @@ def naive(agent: ExpertIteration, door: Collector) -> dict[str, torch.Tensor]:
 def test_it_is_plain_imitation_of_the_sales(
     make_agent: MakeAgent, earlier: str, linear_decay: bool
 ) -> None:
-    settings = {"earlier": earlier, "imitation": imitation(linear_decay=linear_decay)}
+    settings: dict[str, Any] = {
+        "earlier": earlier,
+        "imitation": imitation(linear_decay=linear_decay),
+    }
     agent = make_agent(**settings)
     report = agent.train(collector())
     expected = naive(make_agent(**settings), collector())
