@@ -19,6 +19,7 @@ HEADINGS = (
     "branches",
     "turns",
     "seconds",
+    "CPU seconds",
     "failed",
 )
 
@@ -40,6 +41,7 @@ def cells(score: Score) -> tuple[str, ...]:
         number(score.branches) if score.branches else "",
         number(score.turns, 1),
         number(score.seconds, 1 if score.seconds < 10 else 0),
+        number(score.cpu_seconds, 1 if score.cpu_seconds < 10 else 0),
         number(score.excluded) if score.excluded else "",
     )
 

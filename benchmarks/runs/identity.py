@@ -17,6 +17,8 @@ from convgym.envs.scenario import Scenario
 
 _FILES = ("catalog", "personas")
 """Options of the environment that may name a file."""
+_LATER: Mapping[str, object] = {"seeds": {}, "keep": []}
+"""Fields of a suite that runs of earlier versions lack, which is as if they said nothing."""
 _SOURCES = {".py", ".json", ".html", ".safetensors"}
 _MADE_BY = ("convgym", "commit", "versions")
 """What a run was made by, beside its settings."""
@@ -62,6 +64,9 @@ def _comparable(run: Mapping[str, Any], settings_only: bool) -> dict[str, Any]:
     """Return a run without paths, whose content is compared, as JSON knows it."""
     plain: dict[str, Any] = json.loads(dumps(run))
     suite, digests = plain["suite"], _mapping(plain.get("content"))
+    for name, nothing in _LATER.items():
+        if suite.get(name) == nothing:
+            del suite[name]
     for place in ("environment", "evaluation"):
         options = _mapping(suite.get(place))
         for within in (options, _mapping(options.get("customer_options"))):

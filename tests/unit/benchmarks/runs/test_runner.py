@@ -26,7 +26,7 @@ from tests.unit.benchmarks.conftest import World
 
 
 def timeless(results: list[Result]) -> list[Result]:
-    return [replace(result, evaluation_seconds=0.0) for result in results]
+    return [replace(result, evaluation_seconds=0.0, cpu_seconds=None) for result in results]
 
 
 def stored(folder: Path) -> dict[str, Any]:
