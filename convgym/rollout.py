@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,12 +34,10 @@ class _Place:
             )
         self.fingerprint = fingerprint
 
-    def begin(self, index: int, seed: int, policy_seed: int) -> None:
+    def begin(self, index: int, seed: int, rng: random.Random) -> None:
         """Take up the conversation that the dialogue was just reset to."""
         self.index = index
         self.turns: list[Turn] = []
-        # Of these two seeds alone, so that the batch's size and order do not matter.
-        rng = random.Random(f"{policy_seed}/{seed}")
         self.conversation = Conversation(seed, self.dialogue.messages, rng, self._latent())
 
     def note(self, response: Response) -> None:
@@ -92,8 +91,9 @@ def rollout(
     Up to ``batch_size`` conversations advance together; when one ends, the next seed takes its
     place, so that batches stay full and the others keep their order. ``policy.reset(policy_seed)``
     is called once, before the first turn. Every conversation's ``rng`` depends on ``policy_seed``
-    and its episode seed alone, and ``latent`` is set if the environment reveals it. The message
-    lists that the policy sees are the live ones: they are to be read only.
+    and its episode seed alone; where a seed comes again, also on how often it came before, so that
+    the same customer hears other things. ``latent`` is set if the environment reveals it. The
+    message lists that the policy sees are the live ones: they are to be read only.
 
     The recorded text of a response is what the customer heard (``convgym.conversation.clean``);
     its tokens and log-probabilities are kept as they came. An episode whose customer failed has
@@ -144,8 +144,8 @@ def _hold(
     progress: ProgressCallback,
 ) -> list[Episode]:
     policy.reset(policy_seed)
-    waiting = iter(enumerate(seeds))
-    _begin(places, waiting, policy_seed)
+    waiting = iter(enumerate(zip(seeds, _streams(seeds, policy_seed), strict=True)))
+    _begin(places, waiting)
     episodes: dict[int, Episode] = {}
     live = places
     while live:
@@ -157,18 +157,32 @@ def _hold(
             if place.dialogue.outcome is not None:
                 episodes[place.index] = place.episode(policy.name)
                 ended.append(place)
-        _begin(ended, waiting, policy_seed)
+        _begin(ended, waiting)
         live = [place for place in live if place.dialogue.outcome is None]
         progress(Progress("conversations", len(episodes), len(seeds)))
     return [episodes[index] for index in range(len(seeds))]
 
 
-def _begin(places: Sequence[_Place], waiting: Iterator[tuple[int, int]], policy_seed: int) -> None:
+def _streams(seeds: Sequence[int], policy_seed: int) -> Iterator[random.Random]:
+    """Return the policy's random stream in every conversation.
+
+    Of the two seeds alone, so that the batch's size and order do not matter.
+    """
+    counts: Counter[int] = Counter()
+    for seed in seeds:
+        again = f"/{counts[seed]}" if counts[seed] else ""
+        counts[seed] += 1
+        yield random.Random(f"{policy_seed}/{seed}{again}")
+
+
+def _begin(
+    places: Sequence[_Place], waiting: Iterator[tuple[int, tuple[int, random.Random]]]
+) -> None:
     """Begin the next conversations in these places, as far as there are more."""
     begun = list(zip(places, waiting, strict=False))
-    reset_together([place.dialogue for place, _ in begun], [seed for _, (_, seed) in begun])
-    for place, (index, seed) in begun:
-        place.begin(index, seed, policy_seed)
+    reset_together([place.dialogue for place, _ in begun], [seed for _, (_, (seed, _)) in begun])
+    for place, (index, (seed, rng)) in begun:
+        place.begin(index, seed, rng)
 
 
 def _ask(policy: Policy, live: Sequence[_Place]) -> list[Response]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from random import Random
 from typing import Protocol
 from weakref import WeakSet
 
@@ -177,8 +178,9 @@ class _Trial:
         replies = [ids[half : self._length - spoken], ids[half // 2 : half - spoken]]
         told: list[list[_Said]] = [[], []]
         prompts = [Prompt((), beginning) for beginning in beginnings]
+        streams = [Random(0), Random(1)]
         for _ in range(_TURNS):
-            samples = sampler.sample(prompts, self._random)
+            samples = sampler.sample(prompts, streams)
             for turns, prompt, sample in zip(told, prompts, samples, strict=True):
                 turns.append(_Said.of(prompt.ids, sample))
             prompts = [

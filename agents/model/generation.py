@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 
 import torch
 from torch import Tensor
@@ -77,8 +78,11 @@ class ResponseSampler:
         return RaggedCache(self._layers, rows, capacity, self._device)
 
     @torch.inference_mode()
-    def sample(self, prompts: Sequence[Prompt], generator: torch.Generator) -> list[Sample]:
-        """Sample a response to every prompt.
+    def sample(self, prompts: Sequence[Prompt], streams: Sequence[Random]) -> list[Sample]:
+        """Sample a response to every prompt, each from the prompt's own stream of random numbers.
+
+        What is drawn for a prompt depends on its stream alone, and not on what else is in the
+        batch; log-probabilities do in their last digits.
 
         Prompts that continue a conversation of the last call are read from where it ended.
         Among the others, histories that begin one another are read only once, and so are whole
@@ -103,7 +107,7 @@ class ResponseSampler:
         blocks = [tokens[length:] for tokens, length in zip(ids, known, strict=True)]
         hidden = self._read(self._cache, blocks, known)
         lengths = torch.tensor([len(tokens) for tokens in ids], device=self._device)
-        sampled = self._decode(hidden, lengths, generator)
+        sampled = self._decode(hidden, lengths, self._numbers(streams))
         # The last token of a response has been sampled but not read.
         self._rows = {
             (tokens + sample.token_ids)[:-1]: row
@@ -183,8 +187,20 @@ class ResponseSampler:
         hidden: Tensor = output.last_hidden_state
         return hidden
 
-    def _decode(self, hidden: Tensor, lengths: Tensor, generator: torch.Generator) -> list[Sample]:
-        """Sample token after token until every row has ended, from its hidden state (B, width)."""
+    def _numbers(self, streams: Sequence[Random]) -> Tensor:
+        """Return a random number (B, max_new_tokens) for every token that a row could have."""
+        length = range(self._max_new_tokens)
+        numbers = [[stream.random() for _ in length] for stream in streams]
+        return torch.tensor(numbers, dtype=torch.float64, device="cpu")
+
+    def _decode(self, hidden: Tensor, lengths: Tensor, numbers: Tensor) -> list[Sample]:
+        """Sample token after token until every row has ended.
+
+        Args:
+            hidden: (B, width), every row's last hidden state.
+            lengths: (B,) tokens read so far.
+            numbers: (B, max_new_tokens) uniform random numbers, on the CPU.
+        """
         n = len(lengths)
         device = self._device
         tokens = torch.zeros(n, self._max_new_tokens, dtype=torch.long, device=device)
@@ -196,7 +212,7 @@ class ResponseSampler:
         for step in range(self._max_new_tokens):
             logits = word_logits(self._network, hidden)
             scores = token_logprobs(logits, self._forbidden, self._temperature)
-            token = draw(scores, generator)
+            token = draw(scores, numbers[rows.cpu(), step])
             tokens[rows, step] = token
             logprobs[rows, step] = scores.gather(1, token[:, None])[:, 0]
             ends = (token == self._end_id) & ~ended

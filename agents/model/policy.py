@@ -44,9 +44,10 @@ class LanguageModelPolicy:
 
     until the end token or ``max_new_tokens``. A ``Response`` holds the words, the token ids and the
     log-probability of each under what it was drawn from, which is what training compares with.
-    One generator, which ``reset`` seeds, draws for all conversations of a batch: equal seeds and
-    equal batches say the same. Load one by ``from_pretrained``; ``PolicyConfig`` has the settings,
-    of which ``model``, ``temperature`` and ``max_new_tokens`` matter most.
+    Every conversation brings its own random stream (``Conversation.rng``): what is said in it does
+    not depend on which others are held beside it. Load one by ``from_pretrained``;
+    ``PolicyConfig`` has the settings, of which ``model``, ``temperature`` and ``max_new_tokens``
+    matter most.
 
     Args:
         model: the language model.
@@ -136,8 +137,10 @@ class LanguageModelPolicy:
         )
 
     def reset(self, seed: int) -> None:
-        """Seed the sampling and forget all conversations, as after every change of weights."""
-        self._random = torch.Generator().manual_seed(seed)
+        """Forget all conversations, as after every change of weights.
+
+        Nothing is seeded: conversations bring their random numbers.
+        """
         self._spoken: dict[tuple[int, tuple[str, ...]], Tokens] = {}
         self._sampler.forget()
 
@@ -149,7 +152,8 @@ class LanguageModelPolicy:
         context the oldest turns are no longer read (``LanguageModel.prompt``).
         """
         prompts = [self._prompt(conversation) for conversation in conversations]
-        samples = self._sampler.sample(prompts, self._random)
+        streams = [conversation.rng for conversation in conversations]
+        samples = self._sampler.sample(prompts, streams)
         responses = []
         for conversation, prompt, sample in zip(conversations, prompts, samples, strict=True):
             text = self.model.format.decode(sample.token_ids)

@@ -61,19 +61,24 @@ def token_logprobs(logits: Tensor, forbidden: Tensor, temperature: float) -> Ten
     return torch.log_softmax(logits.index_fill(-1, forbidden, -torch.inf), dim=-1)
 
 
-def draw(logprobs: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw one id (B,) per row of log-probabilities (B, V), by inversion of the distribution.
+def draw(logprobs: Tensor, uniform: Tensor) -> Tensor:
+    """Return one id (B,) per row of log-probabilities (B, V), by inversion of the distribution.
 
-    Random numbers come from the generator's own device, the CPU: the same on every machine.
+    Args:
+        logprobs: of the ids.
+        uniform: (B,) random numbers in [0, 1), float64.
     """
     # There are no such numbers on Apple's GPUs.
     precise = torch.float32 if logprobs.device.type == "mps" else torch.float64
     cumulative = logprobs.to(precise).exp().cumsum(-1)
-    uniform = torch.rand(
-        len(logprobs), 1, dtype=torch.float64, generator=generator, device=generator.device
-    ).to(logprobs.device, precise)
+    height = uniform[:, None].to(logprobs.device, precise) * cumulative[:, -1:]
     # The first entry above the drawn number: never one of zero width, hence never a forbidden one.
-    return torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)[:, 0]
+    return torch.searchsorted(cumulative, height, right=True)[:, 0]
+
+
+def uniforms(n: int, generator: torch.Generator) -> Tensor:
+    """Return ``n`` random numbers in [0, 1), float64, from the generator's own device, the CPU."""
+    return torch.rand(n, dtype=torch.float64, generator=generator, device=generator.device)
 
 
 def samples(tokens: Tensor, logprobs: Tensor, counts: Tensor) -> list[Sample]:

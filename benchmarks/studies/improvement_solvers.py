@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from random import Random
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -112,11 +113,12 @@ class SideBySide:
 
     def _judge(self, model: LanguageModel, problem: SingleTurnProblem) -> dict[str, Any]:
         """Return what Q thinks of a policy's responses, and what customers do."""
-        random = torch.Generator().manual_seed(self.seed)
         states = problem.prompts()
-        chosen = [states[i] for i in shuffled(len(states), random)[:JUDGED_STATES]]
+        order = shuffled(len(states), torch.Generator().manual_seed(self.seed))
+        chosen = [states[i] for i in order[:JUDGED_STATES]]
         sampler = ResponseSampler(model.network, model.format, model.sampling)
-        samples = sampler.sample([Prompt((), state) for state in chosen], random)
+        streams = [Random(i) for i in range(len(chosen))]
+        samples = sampler.sample([Prompt((), state) for state in chosen], streams)
         scores = problem.score(chosen, [sample.token_ids for sample in samples])
         policy = LanguageModelPolicy(model)
         episodes = rollout(policy, train_seeds(EVALUATION_STREAM, self.customers), policy_seed=9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,7 +91,8 @@ def share_of_even(response: Tokens) -> float:
 
 def spoken(model: LanguageModel, states: Sequence[Tokens]) -> list[Tokens]:
     sampler = ResponseSampler(model.network, model.format, model.sampling)
-    samples = sampler.sample([Prompt((), s) for s in states], torch.Generator().manual_seed(9))
+    streams = [random.Random(i) for i in range(len(states))]
+    samples = sampler.sample([Prompt((), state) for state in states], streams)
     return [sample.token_ids for sample in samples]
 
 

@@ -44,6 +44,15 @@ def play(policy: Coin, seeds: Sequence[int], puppet: PuppetFactory, **options: A
     return rollout(policy, seeds, environment=environment, **options)
 
 
+def test_a_customer_that_is_met_again_hears_other_things(puppet: PuppetFactory) -> None:
+    seeds = [5, 6, *[5] * 20]
+    episodes = play(Coin(), seeds, puppet, batch_size=2)
+    assert episodes == play(Coin(), seeds, puppet, batch_size=5)
+    assert episodes[:2] == play(Coin(), [5, 6], puppet)
+    said = {tuple(turn.response.text for turn in episode.turns) for episode in episodes[2:]}
+    assert len(said) > 5
+
+
 def test_episodes_come_in_the_order_of_the_seeds(puppet: PuppetFactory) -> None:
     seeds = [9, 3, 3, 2**31, 0, *range(100, 140)]
     policy = Coin()

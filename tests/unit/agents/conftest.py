@@ -69,7 +69,7 @@ def hold() -> Callable[..., list[Episode]]:
     ) -> list[Episode]:
         policy.reset(policy_seed)
         customers = {seed: random.Random(seed) for seed in seeds}
-        live = [_start(seed, customers[seed]) for seed in seeds]
+        live = [_start(seed, customers[seed], policy_seed) for seed in seeds]
         turns: dict[int, list[Turn]] = {seed: [] for seed in seeds}
         while live:
             for conversation, response in zip(live, policy.act(live), strict=True):
@@ -82,7 +82,7 @@ def hold() -> Callable[..., list[Episode]]:
         return [
             Episode(
                 seed=seed,
-                opening=_start(seed, random.Random(seed)).messages[0]["content"],
+                opening=_start(seed, random.Random(seed), policy_seed).messages[0]["content"],
                 turns=tuple(turns[seed]),
                 outcome="purchase" if seed % 2 else "walk_away",
                 customer="random",
@@ -94,9 +94,9 @@ def hold() -> Callable[..., list[Episode]]:
     return hold
 
 
-def _start(seed: int, customer: random.Random) -> Conversation:
+def _start(seed: int, customer: random.Random, policy_seed: int) -> Conversation:
     opening: Message = {"role": "user", "content": customer.choice(TEXTS)}
-    return Conversation(seed, [opening], random.Random(0))
+    return Conversation(seed, [opening], random.Random(f"{policy_seed}/{seed}"))
 
 
 def _exchange(response: Response, reply: str) -> list[Message]:

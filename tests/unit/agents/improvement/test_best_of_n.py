@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -130,7 +131,7 @@ def test_the_policy_comes_to_say_what_scores_more(
     def mean(model: LanguageModel) -> float:
         sampler = ResponseSampler(model.network, model.format, model.sampling)
         prompts = [Prompt((), episode.ids[: episode.response_starts()[0]]) for episode in log * 8]
-        samples = sampler.sample(prompts, torch.Generator().manual_seed(1))
+        samples = sampler.sample(prompts, [random.Random(i) for i in range(len(prompts))])
         return float(liked([sample.token_ids for sample in samples]).mean())
 
     assert mean(improved) > mean(model) + 0.1

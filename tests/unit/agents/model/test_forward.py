@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_generation_reads_a_common_beginning_once(
 ) -> None:
     def sample(prompts: list[Prompt]) -> list[Any]:
         sampler = ResponseSampler(model, format, SamplingConfig(0.01, 3))
-        return sampler.sample(prompts, torch.Generator().manual_seed(0))
+        return sampler.sample(prompts, [random.Random(i) for i in range(len(prompts))])
 
     prompts = [Prompt((), tuple(row)) for row in rows(4).tolist()]
     together = sample(prompts)

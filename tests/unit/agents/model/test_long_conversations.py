@@ -91,9 +91,9 @@ class Watched(LanguageModelPolicy):
         sampler = self._sampler
         original = sampler.sample
 
-        def sample(prompts: Sequence[Prompt], generator: torch.Generator) -> Any:
+        def sample(prompts: Sequence[Prompt], streams: Sequence[random.Random]) -> Any:
             self.prompts = [prompt.ids for prompt in prompts]
-            return original(prompts, generator)
+            return original(prompts, streams)
 
         sampler.sample = sample  # type: ignore[method-assign]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from convgym.agents.model.config import PolicyConfig
@@ -106,9 +105,9 @@ def test_a_conversation_led_by_others_is_read_from_its_words(
     policy = LanguageModelPolicy(make_model(max_new_tokens=4))
     original = policy._sampler.sample
 
-    def spy(prompts: Any, generator: torch.Generator) -> Any:
+    def spy(prompts: Any, streams: Any) -> Any:
         read.append([prompt.ids for prompt in prompts])
-        return original(prompts, generator)
+        return original(prompts, streams)
 
     policy._sampler.sample = spy  # type: ignore[method-assign]
     [response] = policy.act([conversation(1, "Hi.")])
