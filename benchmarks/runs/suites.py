@@ -278,7 +278,11 @@ def jobs(suite: Suite, seed: int, starts: Sequence[str] = (START,)) -> list[Job]
     return [
         *(Job("seller", name, seed) for name in suite.sellers),
         *(Job("start", name, seed) for name in starts if suite.agents),
-        *(Job("agent", name, number) for name in suite.agents for number in suite.seeds_of(name, seed)),
+        *(
+            Job("agent", name, number)
+            for name in suite.agents
+            for number in suite.seeds_of(name, seed)
+        ),
     ]
 
 

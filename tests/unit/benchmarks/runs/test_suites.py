@@ -208,7 +208,12 @@ def test_settings_are_of_one_variant(suite: Suite) -> None:
 
 def test_a_pattern_stands_for_the_suites_agents_that_it_fits(suite: Suite) -> None:
     suite = replace(suite, agents=("bc@1", "bc@2", "online-ppo@2"), seeds={"bc@1": 1, "bc@2": 4})
-    assert select(suite, agents=["*@2", "x", "bc@*"]).agents == ("bc@2", "online-ppo@2", "x", "bc@1")
+    assert select(suite, agents=["*@2", "x", "bc@*"]).agents == (
+        "bc@2",
+        "online-ppo@2",
+        "x",
+        "bc@1",
+    )
     assert select(suite, agents=["*@2"]).seeds == {"bc@2": 4}
     with pytest.raises(ConvgymError, match=r"'x@\*' fits none .* which are bc@1, bc@2, online"):
         select(suite, agents=["x@*"])
