@@ -21,7 +21,6 @@ from convgym.benchmarks.runs.scores import Score, scores
 from convgym.datafiles import write_atomically, write_json
 from convgym.errors import ConvgymError
 
-
 SHOWN_PAIRS = 5
 """Comparisons with the best row that the terminal shows; page and file hold all."""
 

@@ -35,9 +35,9 @@ class Family:
 
 
 METHOD = (
-    "Differences of conversion on the same customers, Welch intervals of 95% over training seeds and"
-    " customers (convgym/comparisons.py); p_holm is corrected within the family (Holm 1979). Rows of"
-    " one seed are compared as they are, not as another training run would end."
+    "Differences of conversion on the same customers, Welch intervals of 95% over training seeds"
+    " and customers (convgym/comparisons.py); p_holm is corrected within the family (Holm 1979)."
+    " Rows of one seed are compared as they are, not as another training run would end."
 )
 
 
