@@ -19,33 +19,25 @@ BUDGET = 4096
 SEEDS, SEEDS_AT_THE_ENDS = 5, 1
 """Training seeds at 2, 4 and 8 deployments, and at 1 and 16."""
 
-_LETTER: Mapping[str, Any] = {"q_function": {"imagined": 0, "reply_weight": 0.0}}
+_LETTER: Mapping[str, Any] = {"q_function": {"imagined": 0.0, "reply_weight": 0.0}}
 """The paper to the letter: Q is fitted to the outcomes alone."""
-# What comes before the number in a variant's name, and settings beside it.
-_BY_ROUNDS: Mapping[str, Mapping[str, Any]] = {
+_FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "iterative-ppo@": {},
     "iterative-ppo@letter-": _LETTER,
     "iterative-grpo@": {},
     "expert-iteration@": {},
+    "online-ppo@": {},
+    "turn-level-ppo@": {},
+    "trajectory-grpo@": {},
+    "trajectory-rloo@": {},
 }
-_BY_SIZE = ("online-ppo@", "turn-level-ppo@", "trajectory-grpo@", "trajectory-rloo@")
+"""What comes before the number in a variant's name, and its settings beside ``rounds``."""
 
-
-def _variants() -> dict[str, dict[str, Any]]:
-    """Return settings by the name of each variant, a family after the other."""
-    variants = {
-        f"{family}{number}": {"rounds": number, **settings}
-        for family, settings in _BY_ROUNDS.items()
-        for number in DEPLOYMENTS
-    }
-    return variants | {
-        f"{family}{number}": {"deployment": BUDGET // number}
-        for family in _BY_SIZE
-        for number in DEPLOYMENTS
-    }
-
-
-_VARIANTS = _variants()
+_VARIANTS = {
+    f"{family}{number}": {"rounds": number, **settings}
+    for family, settings in _FAMILIES.items()
+    for number in DEPLOYMENTS
+}
 
 FRONTIER = Suite(
     "frontier",
@@ -58,7 +50,7 @@ FRONTIER = Suite(
     overrides=_VARIANTS,
     seeds={
         f"{family}{number}": SEEDS_AT_THE_ENDS
-        for family in (*_BY_ROUNDS, *_BY_SIZE)
+        for family in _FAMILIES
         for number in (DEPLOYMENTS[0], DEPLOYMENTS[-1])
     },
     keep=("*@4-seed0",),

@@ -118,7 +118,7 @@ def test_other_evaluation_seeds_are_other_customers(
     parts: Path, suite: Suite, world: World
 ) -> None:
     run_suite(select(suite, agents=["bc"]), parts / "again", seed=1, parts=world)
-    with pytest.raises(ConvgymError, match="on other customers .* seed = 1, not 0"):
+    with pytest.raises(ConvgymError, match=r"on other customers .* seed = 1, not 0"):
         gather([parts], mixed=True)
 
 

@@ -49,7 +49,7 @@ def test_what_cannot_be_kept_is_named(tmp_path: Path) -> None:
     save_file({"w": torch.tensor([1e6])}, policy / "model.safetensors")
     with pytest.raises(ConvgymError, match="half precision cannot hold the weights w"):
         keep_policy(policy, tmp_path / "policies" / "a")
-    with pytest.raises(ConvgymError, match="'b' fits no trained policy .* there are a-seed0"):
+    with pytest.raises(ConvgymError, match=r"'b' fits no trained policy .* there are a-seed0"):
         keep_policies(tmp_path, ["b"])
     assert not (tmp_path / "policies").exists()
 

@@ -235,9 +235,7 @@ def test_the_frontier_spends_one_budget_on_every_number_of_deployments() -> None
     for name in suite.agents:
         family, _, deployments = re.fullmatch(r"(.*@(.*-)?)(\d+)", name).groups()  # type: ignore[union-attr]
         families.setdefault(family, set()).add(int(deployments))
-        settings = suite.overrides[name]
-        rounds = settings.get("rounds") or 4096 // settings["deployment"]
-        assert rounds == int(deployments)
+        assert suite.overrides[name]["rounds"] == int(deployments)
         assert len(suite.seeds_of(name, 0)) == (5 if int(deployments) in (2, 4, 8) else 1)
     assert len(families) == 8 and set(map(frozenset, families.values())) == {
         frozenset({1, 2, 4, 8, 16})
