@@ -117,7 +117,7 @@ def test_runs_on_other_customers_are_never_read_together(
 def test_other_evaluation_seeds_are_other_customers(
     parts: Path, suite: Suite, world: World
 ) -> None:
-    run_suite(select(suite, agents=["bc"]), parts / "again", seed=1, parts=world)
+    run_suite(select(suite, agents=["bc"]), parts / "z", seed=1, parts=world)
     with pytest.raises(ConvgymError, match=r"on other customers .* seed = 1, not 0"):
         gather([parts], mixed=True)
 
