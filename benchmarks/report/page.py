@@ -12,7 +12,7 @@ from string import Template
 from typing import Any
 
 from convgym.benchmarks.report.rows import PAIR_HEADINGS, columns, pair_cells
-from convgym.benchmarks.runs.pairs import Family
+from convgym.benchmarks.runs.pairs import METHOD, Family
 from convgym.benchmarks.runs.redaction import redacted
 from convgym.benchmarks.runs.scores import Score
 from convgym.benchmarks.runs.suites import Job
@@ -59,7 +59,7 @@ def page(
         picture=_picture(picture),
         table=_table(scores),
         notes="\n".join(f"<p>{escape(note)}</p>" for note in notes),
-        comparisons="\n".join(_comparisons(family) for family in families),
+        comparisons=_comparisons(families),
         samples=SHOWN,
         conversations="\n".join(_conversations(job, episodes) for job, episodes in samples),
         machine=escape(
@@ -90,7 +90,14 @@ def _table(scores: Sequence[Score]) -> str:
     return _rows(headings, [score.kind for score in scores], rows)
 
 
-def _comparisons(family: Family) -> str:
+def _comparisons(families: Sequence[Family]) -> str:
+    if not families:
+        return ""
+    tables = "\n".join(map(_family, families))
+    return f"<h2>Paired differences</h2>\n<p>{escape(METHOD)}</p>\n{tables}"
+
+
+def _family(family: Family) -> str:
     table = _rows(PAIR_HEADINGS, ["seller"] * len(family.pairs), map(pair_cells, family.pairs))
     title = f"{escape(family.name)}: {len(family.pairs)} comparisons"
     return f'<details><summary>{title}</summary>\n<div class="wide">\n{table}\n</div>\n</details>'
