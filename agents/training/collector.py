@@ -100,6 +100,7 @@ class Collector:
         self._has_log = False
         self._meter = Meter()
         self._seconds_before, self._started = 0.0, time.monotonic()
+        self._cpu_seconds_before, self._cpu_started = 0.0, time.process_time()
 
     @property
     def budget(self) -> int:
@@ -115,6 +116,11 @@ class Collector:
     def seconds(self) -> float:
         """Seconds since the run began, over all interruptions."""
         return self._seconds_before + time.monotonic() - self._started
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Seconds of processors that this process used meanwhile, all threads together."""
+        return self._cpu_seconds_before + time.process_time() - self._cpu_started
 
     def share(self, rounds: int) -> int:
         """Return the next deployment's conversations where ``rounds`` of them share the budget.
@@ -343,6 +349,7 @@ class Collector:
             ),
             "curve": [asdict(point) for point in self.curve],
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
             "has_log": self._has_log,
             "repeats": self._repeats,
         }
@@ -354,6 +361,8 @@ class Collector:
         self._has_log = state["has_log"]
         self._repeats = state.get("repeats", 0)  # earlier versions knew of none
         self._seconds_before, self._started = state["seconds"], time.monotonic()
+        self._cpu_seconds_before = state.get("cpu_seconds", 0.0)  # earlier versions lack it
+        self._cpu_started = time.process_time()
 
 
 def read_training_log(path: str | Path, budget: int) -> Log:

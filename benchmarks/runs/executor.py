@@ -92,7 +92,8 @@ def make_agent(task: Task, name: str) -> Agent:
 def train(agent: Agent, task: Task, progress: ProgressCallback) -> TrainingReport:
     """Let an agent learn at the suite's budget, in the suite's environment.
 
-    What it used of customers is what the collector has counted, whatever the agent reports.
+    What it used of customers and of processors is what the collector has counted, whatever the
+    agent reports.
     """
     from convgym.agents.training.collector import Collector
 
@@ -104,7 +105,8 @@ def train(agent: Agent, task: Task, progress: ProgressCallback) -> TrainingRepor
     )
     with collector.supervised(task.job.name):
         report = agent.train(collector, folder=task.folder, progress=progress)
-    return replace(checked(report, f"agent {task.job.name!r}"), usage=collector.usage)
+    report = checked(report, f"agent {task.job.name!r}")
+    return replace(report, usage=collector.usage, cpu_seconds=collector.cpu_seconds)
 
 
 def _train_and_evaluate(task: Task, progress: ProgressCallback) -> Outcome:
@@ -130,6 +132,7 @@ def _train_and_evaluate(task: Task, progress: ProgressCallback) -> Outcome:
         training_turns=training.usage.turns,
         branches=training.usage.branches,
         notes=training.notes,
+        cpu_seconds=training.cpu_seconds,
     )
     return Outcome(
         result,
@@ -154,6 +157,6 @@ def _judge(
         progress=lambda news: progress(replace(news, stage="evaluate")),
     )
     seconds = time.perf_counter() - started
-    if task.job.kind == "start":  # a start is known by its own name, not by its agent's
+    if task.job.kind != "seller":  # starts and variants are known by their own names
         episodes = [replace(episode, policy=task.job.name) for episode in episodes]
     return episodes, seconds

@@ -34,7 +34,8 @@ class Result:
     ``start`` is the name of the row that an agent is compared with, its own start; None for
     others, and in rows of earlier versions, which had one start for all. ``training_turns`` are
     the customers' answers in training, ``branches`` the conversations there that went on from a
-    copied customer, and ``notes`` what the agent says that a reader must know.
+    copied customer, and ``notes`` what the agent says that a reader must know. ``cpu_seconds`` are
+    those of processors in training, all threads together; None in rows of earlier versions.
     """
 
     job: Job
@@ -50,6 +51,7 @@ class Result:
     training_turns: int = 0
     branches: int = 0
     notes: tuple[str, ...] = ()
+    cpu_seconds: float | None = None
 
     @property
     def conversions(self) -> int:
@@ -99,12 +101,13 @@ class Result:
             "training_turns": self.training_turns,
             "branches": self.branches,
             "notes": list(self.notes),
+            **({} if self.cpu_seconds is None else {"cpu_seconds": self.cpu_seconds}),
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Result:
         """Return a result from its row; what follows from the outcomes is computed anew."""
-        acceptance = row.get("acceptance")  # rows of earlier versions lack the last six
+        acceptance = row.get("acceptance")  # rows of earlier versions lack the last seven
         return cls(
             Job(row["kind"], row["name"], row["seed"]),
             row["outcomes"],
@@ -119,6 +122,7 @@ class Result:
             row.get("training_turns", 0),
             row.get("branches", 0),
             tuple(row.get("notes", ())),
+            row.get("cpu_seconds"),
         )
 
 

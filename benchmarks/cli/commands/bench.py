@@ -34,13 +34,16 @@ def bench(
     suite: Annotated[
         str,
         typer.Argument(
-            help="smoke, quick, standard, ladder, or a TOML file of your own.", callback=findable
+            help="smoke, quick, standard, frontier, ladder, or a TOML file of your own.",
+            callback=findable,
         ),
     ] = "quick",
     seed: Seed = 0,
     agents: Annotated[
         str | None,
-        typer.Option(help="Agents in place of the suite's: a,b or none; package.module:Class."),
+        typer.Option(
+            help="Agents in place of the suite's: a,b, 'a@*' or none; package.module:Class."
+        ),
     ] = None,
     sellers: Annotated[
         str | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -409,6 +410,16 @@ def test_an_interrupted_write_is_no_deployment(
     assert read_log(tmp_path / "deployment-000.jsonl.gz").episodes == episodes
 
 
+def test_processor_seconds_are_those_of_work_and_go_on_after_an_interruption() -> None:
+    door = collector()
+    before = door.cpu_seconds
+    time.sleep(0.2)
+    assert door.cpu_seconds - before < 0.1  # waiting costs nothing
+    other = collector()
+    other.load_state({**door.state(), "cpu_seconds": 100.0})
+    assert 100 <= other.cpu_seconds < 110
+
+
 def test_the_books_go_on_where_they_stood() -> None:
     door = collector()
     door.deploy(Word(), 5)
@@ -416,6 +427,9 @@ def test_the_books_go_on_where_they_stood() -> None:
     other.load_state(door.state())
     assert (other.usage, other.curve, other.remaining) == (door.usage, door.curve, 7)
     assert other.seconds >= door.curve[0].seconds
+    assert other.cpu_seconds > 0
+    older = {name: value for name, value in door.state().items() if name != "cpu_seconds"}
+    collector().load_state(older)
     assert [episode.seed for episode in other.deploy(Word(), 7)] == train_seeds(0, BUDGET)[5:]
 
 

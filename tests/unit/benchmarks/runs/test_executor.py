@@ -24,7 +24,7 @@ from tests.unit.benchmarks.conftest import World
 
 
 def timeless(outcome: Outcome) -> Outcome:
-    result = replace(outcome.result, evaluation_seconds=0.0, train_seconds=0.0)
+    result = replace(outcome.result, evaluation_seconds=0.0, train_seconds=0.0, cpu_seconds=None)
     curve = tuple({**point, "seconds": 0.0} for point in outcome.curve)
     return replace(outcome, result=result, curve=curve)
 
@@ -75,7 +75,7 @@ def test_another_executor_needs_no_change_of_the_runner(
         return outcome
 
     def rows(results: list[Result]) -> list[Result]:
-        return [replace(result, evaluation_seconds=0.0) for result in results]
+        return [replace(result, evaluation_seconds=0.0, cpu_seconds=None) for result in results]
 
     there = run_suite(suite, tmp_path / "there", parts=world, execute=elsewhere)
     assert rows(there) == rows(run_suite(suite, tmp_path / "here", parts=world))
