@@ -19,8 +19,11 @@ BUDGET = 4096
 SEEDS, SEEDS_AT_THE_ENDS = 5, 1
 """Training seeds at 2, 4 and 8 deployments, and at 1 and 16."""
 
-_LETTER: Mapping[str, Any] = {"q_function": {"imagined": 0.0, "reply_weight": 0.0}}
-"""The paper to the letter: Q is fitted to the outcomes alone."""
+_LETTER: Mapping[str, Any] = {
+    "q_function": {"imagined": 0.0, "reply_weight": 0.0},
+    "imitation": {"epochs": 0},
+}
+"""The paper to the letter: Q is fitted to the outcomes alone, and nothing is imitated."""
 _FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "iterative-ppo@": {},
     "iterative-ppo@letter-": _LETTER,
@@ -54,4 +57,5 @@ FRONTIER = Suite(
         for number in (DEPLOYMENTS[0], DEPLOYMENTS[-1])
     },
     keep=("*@4-seed0",),
+    colder=0.25,
 )

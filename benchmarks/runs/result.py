@@ -36,6 +36,8 @@ class Result:
     the customers' answers in training, ``branches`` the conversations there that went on from a
     copied customer, and ``notes`` what the agent says that a reader must know. ``cpu_seconds`` are
     those of processors in training, all threads together; None in rows of earlier versions.
+    ``colder`` are the outcomes at a lower temperature, where the suite asks for them of a language
+    model.
     """
 
     job: Job
@@ -52,6 +54,7 @@ class Result:
     branches: int = 0
     notes: tuple[str, ...] = ()
     cpu_seconds: float | None = None
+    colder: str | None = None
 
     @property
     def conversions(self) -> int:
@@ -102,12 +105,13 @@ class Result:
             "branches": self.branches,
             "notes": list(self.notes),
             **({} if self.cpu_seconds is None else {"cpu_seconds": self.cpu_seconds}),
+            **({} if self.colder is None else {"colder": self.colder}),
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Result:
         """Return a result from its row; what follows from the outcomes is computed anew."""
-        acceptance = row.get("acceptance")  # rows of earlier versions lack the last seven
+        acceptance = row.get("acceptance")  # rows of earlier versions lack the last eight
         return cls(
             Job(row["kind"], row["name"], row["seed"]),
             row["outcomes"],
@@ -123,6 +127,7 @@ class Result:
             row.get("branches", 0),
             tuple(row.get("notes", ())),
             row.get("cpu_seconds"),
+            row.get("colder"),
         )
 
 

@@ -47,6 +47,7 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 Number = Annotated[float, BeforeValidator(_number)]
 Positive = Annotated[float, BeforeValidator(_number), Field(ge=0, lt=2**63)]
 Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
+Outcomes = Annotated[str, Field(pattern="^[pwtx]*$")]
 Seeds = Annotated[int, Field(ge=1, lt=TRAINING_SEEDS)]
 
 
@@ -113,7 +114,7 @@ class _Result(TypedDict):
     kind: Literal["seller", "start", "agent"]
     name: Name
     seed: Count
-    outcomes: Annotated[str, Field(pattern="^[pwtx]*$")]
+    outcomes: Outcomes
     turns: Positive | None
     conversations: Count
     deployments: Count
@@ -128,6 +129,7 @@ class _Result(TypedDict):
     branches: NotRequired[Count]
     notes: NotRequired[list[str]]
     cpu_seconds: NotRequired[Positive | None]
+    colder: NotRequired[Outcomes | None]
 
 
 @with_config(_OPEN)

@@ -28,7 +28,8 @@ class Score:
     are left out; without any other, ``conversion`` is nan in [0, 1]. ``acceptance`` of suggestions
     likewise, None where nobody took any. ``excluded`` conversations, in training and evaluation,
     broke on the customer's side. ``notes`` are the agent's own. ``cpu_seconds`` are those of
-    processors in training, nan where they are not known.
+    processors in training, nan where they are not known. ``colder`` is the conversion at a lower
+    temperature, None where it was not asked for.
     """
 
     kind: Kind
@@ -49,6 +50,7 @@ class Score:
     branches: float = 0.0
     notes: tuple[str, ...] = ()
     cpu_seconds: float = math.nan
+    colder: Estimate | None = None
 
 
 def scores(results: Iterable[Result]) -> list[Score]:
@@ -96,6 +98,7 @@ def _score(
         branches=_mean([row.branches for row in rows]),
         notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
         cpu_seconds=_mean([row.cpu_seconds for row in rows if row.cpu_seconds is not None]),
+        colder=_colder([row.colder for row in valid if row.colder is not None]),
     )
 
 
@@ -103,6 +106,12 @@ def _conversion(rows: Sequence[Result]) -> Estimate:
     if not rows:
         return Estimate(math.nan, 0.0, 1.0)
     return seeds_interval([row.conversions for row in rows], [row.episodes for row in rows])
+
+
+def _colder(outcomes: Sequence[str]) -> Estimate | None:
+    sold = [letters.count("p") for letters in outcomes]
+    heard = [len(letters) - letters.count("x") for letters in outcomes]
+    return seeds_interval(sold, heard) if heard and min(heard) else None
 
 
 def _mean(values: Sequence[float]) -> float:

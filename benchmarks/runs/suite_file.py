@@ -67,6 +67,7 @@ def read_suite(path: Path) -> Suite:
         log=suite.log,
         seeds=suite.seeds,
         keep=tuple(suite.keep),
+        colder=suite.colder,
     )
 
 
@@ -109,6 +110,7 @@ class SuiteFile(BaseModel):
     training_seeds: Seeds = 1
     seeds: dict[str, Seeds] = {}
     keep: list[str] = []
+    colder: Annotated[float, Field(gt=0, lt=1)] | None = None
     environment: Environment = {}
     evaluation: Environment = {}
     log: str | None = None

@@ -39,6 +39,8 @@ class Suite:
     agent ``NAME``, and goes by its whole name everywhere, in ``overrides`` too. ``seeds`` says how
     often single agents are trained, where it is not ``training_seeds`` times. ``keep`` are patterns
     of labels of jobs (``*@4-seed0``) whose trained policies are kept, see ``runs/policies.py``.
+    Policies that are language models are judged once more at ``colder`` times their temperature,
+    where it is given: what colder sampling gains, nobody had to learn.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Suite:
     log: str | None = None
     seeds: Mapping[str, int] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
+    colder: float | None = None
 
     @property
     def evaluation_environment(self) -> Mapping[str, Any]:
