@@ -121,7 +121,7 @@ SMOKE = Suite(
 )
 QUICK = Suite(
     "quick",
-    "All agents and reference sellers at an equal budget, in minutes on two cores.",
+    "Four agents and all reference sellers at an equal budget, in minutes on two cores.",
     sellers=REFERENCE_SELLERS,
     agents=_AGENTS,
     conversations=4096,

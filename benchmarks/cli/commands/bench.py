@@ -41,9 +41,7 @@ def bench(
     seed: Seed = 0,
     agents: Annotated[
         str | None,
-        typer.Option(
-            help="Agents in place of the suite's: a,b, 'a@*' or none; package.module:Class."
-        ),
+        typer.Option(help="Agents in place of the suite's: a,b,c@* or none; package.module:Class."),
     ] = None,
     sellers: Annotated[
         str | None,
