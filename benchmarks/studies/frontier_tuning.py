@@ -81,7 +81,11 @@ GRID: Mapping[str, Sequence[Mapping[str, Any]]] = {
     ),
     "online-ppo": _EPOCHS,
     "turn-level-ppo": _EPOCHS,
-    "trajectory-grpo": (*_EPOCHS[:3], {"epochs": 6, "group_size": 4}),
+    "trajectory-grpo": (
+        *_EPOCHS[:2],
+        {"epochs": 6, "kl_coefficient": 0.0},
+        {"epochs": 6, "kl_coefficient": 0.0, "group_size": 4},
+    ),
     "trajectory-rloo": (
         {},
         {"learning_rate": 1e-3},
