@@ -18,7 +18,6 @@ import typer
 
 from convgym.agents import make_agent
 from convgym.agents.training.collector import Collector
-from convgym.benchmarks.runs.suites import agent_of
 from convgym.benchmarks.studies.study import Study, show
 from convgym.errors import unknown
 from convgym.rollout import rollout
@@ -117,7 +116,7 @@ def main(
     )
     rows: list[dict[str, Any]] = []
     for settings in GRID[family]:
-        agent = make_agent(agent_of(family), rounds=ROUNDS, **settings)
+        agent = make_agent(family.partition("@")[0], rounds=ROUNDS, **settings)
         started = time.process_time()
         report = agent.train(Collector(budget, seed=TRAINING_SEED))
         seconds = time.process_time() - started
