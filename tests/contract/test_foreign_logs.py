@@ -67,10 +67,9 @@ class TestParquet:
         path.write_bytes(path.read_bytes()[:-20])
         with pytest.raises(ConvgymError, match=r"cannot read .* as Parquet"):
             import_log(path)
+        (tmp_path / "empty").mkdir()
         with pytest.raises(ConvgymError, match="there is no Parquet file"):
-            import_log(tmp_path.joinpath("empty"), ImportSettings(format="parquet")) if (
-                tmp_path.joinpath("empty").mkdir() is None
-            ) else None
+            import_log(tmp_path / "empty", ImportSettings(format="parquet"))
 
     def test_pyarrow_reads_what_is_written(self, pyarrow: Any, tmp_path: Path) -> None:
         import pyarrow.parquet as parquet
@@ -147,7 +146,7 @@ class TestMinari:
         export_log([episode], tmp_path / "chats-v0", "minari")
         (stored,) = minari.MinariDataset(tmp_path / "chats-v0/data").iterate_episodes()
         env = gymnasium.make("convgym/Sales-v0")
-        observation, _ = env.reset(seed=5)
+        observation, _ = env.reset(options={"episode_seed": 5})
         assert stored.observations[0] == observation
         for action, expected in zip(stored.actions, stored.observations[1:], strict=True):
             observation, *_ = env.step(action)

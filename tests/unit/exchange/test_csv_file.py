@@ -83,8 +83,7 @@ def test_columns_are_named_or_found(from_text: Import) -> None:
 def test_rows_are_put_in_order(from_text: Import, times: list[str]) -> None:
     first, second, third = times
     imported = from_text(
-        "chat,role,text,time,bought\n"
-        f"a,user,c,{third},1\na,user,a,{first},1\na,bot,b,{second},1\n"
+        f"chat,role,text,time,bought\na,user,c,{third},1\na,user,a,{first},1\na,bot,b,{second},1\n"
     )
     assert said(imported.episodes[0]) == ["a", "b", "c"]
     assert reasons(imported) == {"reordered": 1}
@@ -144,7 +143,10 @@ def test_a_row_may_only_say_the_outcome(from_text: Import) -> None:
         ("\ufeff \n", "is empty"),
         ("hello\nyou\n", "no CSV with a message a row"),
         ('chat,role,text,bought\na,user,"open,1\na,bot,b,1\n', "line 2.*a quote left open"),
-        ('chat,role,text,bought\na,user,"' + "x" * 200_000 + '",1\n', "line 2: a field does not end"),
+        (
+            'chat,role,text,bought\na,user,"' + "x" * 200_000 + '",1\n',
+            "line 2: a field does not end",
+        ),
         (b"PK\x03\x04rest", "Excel workbook: save the sheet as CSV"),
         (b"\x89PNG\r\n\x00\x00", "is no text file"),
         ("a,b\nc,d\n", "which column is the speaker\\? Name it by --speaker; there are: 'a', 'b'"),

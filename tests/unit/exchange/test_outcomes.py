@@ -17,8 +17,7 @@ CHAT = ("C: Hi", "S: Shall I order?", "C: Yes, I will TAKE it", "?: order placed
 
 @pytest.mark.parametrize(
     "value",
-    [True, 1, 1.0, "1", "1.0", "TRUE", " Yes ", "y", "bought", "Purchase", "sold", "closed won"]
-    + ["WAHR", "ja", "oui", "да", "converted"],
+    [True, 1, 1.0, "1", "1.0", "TRUE", " Yes ", "Purchase", "closed won", "WAHR", "oui", "да"],
 )
 def test_what_means_bought(value: object) -> None:
     assert outcome_of(value, {}) == "purchase"
@@ -65,9 +64,11 @@ def test_fields_within_fields(from_chat: Import) -> None:
     fields: dict[str, object] = {"metadata": {"crm": {"won": True}}, "a.b": 0}
     assert from_chat(*CHAT, fields=fields, outcome="metadata.crm.won").episodes[0].converted
     assert not from_chat(*CHAT, fields=fields, outcome="a.b").episodes[0].converted
-    with pytest.raises(ConvgymError, match=r"unknown field .* 'metadata.won'; known: a.b, metadata"):
+    with pytest.raises(
+        ConvgymError, match=r"unknown field .* 'metadata.won'; known: a.b, metadata"
+    ):
         from_chat(*CHAT, fields=fields, outcome="metadata.won")
-    with pytest.raises(ConvgymError, match="--outcome-rule; the fields are 'metadata', 'a.b'"):
+    with pytest.raises(ConvgymError, match=r"--outcome-rule; the fields are 'metadata', 'a\.b'"):
         from_chat(*CHAT, fields=fields)
 
 

@@ -41,8 +41,6 @@ def test_usual_words_may_mean_the_opposite(from_text: Import) -> None:
         ({"customer": ("Mia",), "seller": ("mia",)}, "role 'mia' is named for two sides"),
     ],
 )
-def test_wrong_roles_are_refused(
-    from_text: Import, settings: dict[str, Any], message: str
-) -> None:
+def test_wrong_roles_are_refused(from_text: Import, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConvgymError, match=message):
         from_text(NAMES, **settings)
