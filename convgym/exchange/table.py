@@ -151,7 +151,8 @@ def _order_key(values: Sequence[object]) -> Callable[[object], float | None]:
     filled = [value for value in values if _text(value)]
     sample = filled[:: max(1, len(filled) // _SAMPLE)]
     readers = [_number, _moment, *(_time_reader(form) for form in _TIMES)]
-    best, count = _number, -1
+    best: Callable[[object], float | None] = _number
+    count = -1
     for reader in readers:
         read = sum(reader(value) is not None for value in sample)
         if read > count:
