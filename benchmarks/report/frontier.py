@@ -98,7 +98,7 @@ def _draw_cost(axes: Axes, lines: Series) -> None:
         known = [score for score in points if not math.isnan(score.cpu_seconds)]
         x = [max(score.deployments, 1) for score in known]
         axes.plot(x, [score.cpu_seconds for score in known], color=colour, marker="o", label=name)
-    axes.set_yscale("log")
+    axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(lambda y, _: f"{y:,.0f}")
     axes.set_ylabel("processor seconds of training", color=INK)
     axes.set_title("What it takes to compute", loc="left", color=INK, fontweight="bold")
@@ -110,5 +110,5 @@ def _log_axis(axes: Axes, lines: Series) -> None:
     ticks = sorted({max(score.deployments, 1) for points in lines.values() for score in points})
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, [f"{tick:,.3g}" for tick in ticks])
-    axes.minorticks_off()
+    axes.set_xticks([], minor=True)
     axes.set_xlabel("deployments", color=INK)
