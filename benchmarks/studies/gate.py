@@ -93,10 +93,9 @@ def outcomes(policy: Policy, customers: int) -> list[float]:
     return [float(episode.converted) for episode in episodes]
 
 
-def run_piece(piece: Piece, starts: Starts) -> dict[str, Any]:
+def run_piece(piece: Piece, starts: Starts, made_with: Mapping[str, Any]) -> dict[str, Any]:
     """Make a piece's steps; return what is true of each and what its log holds of it."""
     begun = time.process_time()
-    facts = provenance()
     before = np.array(starts.outcomes(piece.start))
     policy = starts.policy(piece.start)
     model = policy.model
@@ -138,7 +137,7 @@ def run_piece(piece: Piece, starts: Starts) -> dict[str, Any]:
         steps = torch.Generator().manual_seed(1000 * piece.seed + number)
         rows += [look(name, new) for name, new in move.make(model, fitted, steps)]
     return {
-        **facts,
+        **made_with,
         "piece": asdict(piece),
         "moves": [type(move).__name__ for move in piece.moves],
         "conversations": len(fitted.log),
@@ -167,6 +166,7 @@ def main(
 ) -> None:
     """Make the steps, judge the gate by them, and store what was found."""
     torch.set_num_threads(1)
+    made_with = provenance()  # of the code that runs, whatever is committed meanwhile
     study = Study(output, what="Good and bad steps, and what the gate says of them")
     names = [piece.name for piece in PIECES]
     if only and only not in names:
@@ -177,5 +177,5 @@ def main(
     for piece in PIECES:
         path = parts / f"{piece.name}.json"
         if not path.exists() and only in ("", piece.name):
-            write_json(path, run_piece(piece, starts))
+            write_json(path, run_piece(piece, starts, made_with))
     study.store(config=asdict(IterativePPOConfig()))
