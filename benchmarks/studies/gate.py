@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +27,6 @@ from convgym.agents.algorithms.iterative_ppo import IterativePPOConfig
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.off_policy.evidence import (
-    Evidence,
     evidence,
     fresh_values,
     log_ratios,
@@ -37,6 +36,7 @@ from convgym.agents.values.fitted import fit_q
 from convgym.agents.values.q_function import QEnsemble
 from convgym.benchmarks.provenance import provenance
 from convgym.benchmarks.studies.gate_steps import PIECES, STARTS, Piece, cloned
+from convgym.benchmarks.studies.gate_table import as_lists, judged, looked_at, table
 from convgym.benchmarks.studies.study import Study, show
 from convgym.datafiles import write_json
 from convgym.errors import unknown
@@ -149,16 +149,6 @@ def run_piece(piece: Piece, starts: Starts, made_with: Mapping[str, Any]) -> dic
     }
 
 
-def as_lists(found: Evidence) -> dict[str, list[list[float]]]:
-    """Return evidence as plain data, to five digits."""
-    return {each.name: np.round(getattr(found, each.name), 5).tolist() for each in fields(Evidence)}
-
-
-def as_evidence(lists: Mapping[str, Any]) -> Evidence:
-    """Return what ``as_lists`` was given."""
-    return Evidence(**{each.name: np.array(lists[each.name]) for each in fields(Evidence)})
-
-
 def main(
     output: Path,
     only: Annotated[str, typer.Option(help="a single piece, by name")] = "",
@@ -178,4 +168,22 @@ def main(
         path = parts / f"{piece.name}.json"
         if not path.exists() and only in ("", piece.name):
             write_json(path, run_piece(piece, starts, made_with))
-    study.store(config=asdict(IterativePPOConfig()))
+    missing = [piece.name for piece in PIECES if not (parts / f"{piece.name}.json").exists()]
+    if missing:
+        show(f"still to be made: {', '.join(missing)}")
+        return
+    pieces = [json.loads((parts / f"{name}.json").read_text()) for name in names]
+    steps = [step for piece in pieces for step in looked_at(piece)]
+    study.store(
+        config=asdict(IterativePPOConfig()),
+        settings={
+            "held_out": HELD_OUT,
+            "samples": SAMPLES,
+            "customers": customers,
+            "seeds": {"evaluation_stream": EVALUATION_STREAM, "evaluation_policy": 9},
+        },
+        pieces=[{key: piece[key] for key in piece if key != "steps"} for piece in pieces],
+        steps=steps,
+        **judged(steps),
+    )
+    show(*table(study.facts))

@@ -8,7 +8,7 @@ over-optimise the fitted Q; cloning of what sold, and of what did not; and noise
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -24,14 +24,16 @@ from convgym.agents.values.fitted import FittedQ
 from convgym.agents.values.fitting import corrected_advantages
 from convgym.agents.values.q_function import QFunctionConfig
 
-PENALISED = TokenPPO(fresh_steps=12)
+PENALISED = TokenPPO(fresh_steps=8)
+LONGER = replace(PENALISED, fresh_steps=12)
 UNPENALISED = TokenPPO(
-    fresh_steps=64,
+    fresh_steps=24,
     fresh_conversations=32,
     fresh_kl_coefficient=0.0,
     target_kl=1000.0,
     learning_rate=6e-4,
 )
+MUCH_LONGER = replace(UNPENALISED, fresh_steps=64)
 PLAIN_Q = QFunctionConfig(imagined=0.0, reply_weight=0.0)
 
 
@@ -145,46 +147,71 @@ class Piece:
 STARTS: dict[str, str | None] = {"start": None, "cloned": "start", "cloned-twice": "cloned"}
 """Deployed policies, and from which one each is made, by cloning what sold."""
 
-_IMPROVE = Improve("improve", PENALISED, (4, 12))
-_OPTIMISE = Improve("no KL penalty", UNPENALISED, (4, 8, 16, 32, 64))
-_PLAIN = (
-    Improve("improve by a plain Q", PENALISED, (6, 12)),
-    Improve("no KL penalty, plain Q", UNPENALISED, (8, 24, 64)),
-)
+_IMPROVE = Improve("improve", PENALISED, (3, 8))
 _EVERY = (_IMPROVE, Clone(True), Clone(False), Noise(0.1), Noise(0.3))
+_PLAIN = (
+    Improve("improve by a plain Q", PENALISED, (8,)),
+    Improve("no KL penalty, plain Q", UNPENALISED, (8, 24)),
+    Clone(False, 4),
+    Clone(True),
+)
 
 PIECES = (
-    Piece("start-1024", "tuning", "start", 1024, 11, _EVERY),
-    Piece("start-512-optimised", "judging", "start", 512, 12, (_OPTIMISE,)),
-    Piece("cloned-1024", "judging", "cloned", 1024, 21, _EVERY),
-    Piece("cloned-512-optimised", "tuning", "cloned", 512, 22, (_OPTIMISE,)),
-    Piece("start-512-plain", "tuning", "start", 512, 13, _PLAIN, PLAIN_Q),
-    Piece("twice-1024", "judging", "cloned-twice", 1024, 31, _EVERY),
-    Piece("twice-512-plain", "judging", "cloned-twice", 512, 32, _PLAIN, PLAIN_Q),
     Piece(
-        "twice-256",
+        "start-1024",
         "tuning",
-        "cloned-twice",
-        256,
-        33,
-        (_IMPROVE, Clone(False), Clone(True), Noise(0.2)),
+        "start",
+        1024,
+        11,
+        (Improve("improve", LONGER, (4, 12)), *_EVERY[1:]),
     ),
     Piece(
-        "start-256",
+        "start-512-optimised",
         "judging",
         "start",
-        256,
-        14,
-        (_IMPROVE, Clone(False), Clone(True), Noise(0.2)),
+        512,
+        12,
+        (Improve("no KL penalty", MUCH_LONGER, (4, 8, 16, 32, 64)),),
     ),
-    Piece("cloned-512", "tuning", "cloned", 512, 23, (_IMPROVE, Clone(True, 4), Clone(False, 4))),
+    Piece("cloned-1024", "judging", "cloned", 1024, 21, _EVERY),
+    Piece("start-512-plain", "tuning", "start", 512, 13, _PLAIN, PLAIN_Q),
+    Piece(
+        "cloned-512-optimised",
+        "tuning",
+        "cloned",
+        512,
+        22,
+        (
+            Improve("no KL penalty", UNPENALISED, (4, 8, 16, 24)),
+            Clone(False, 4),
+            Clone(True),
+            Noise(0.2),
+        ),
+    ),
+    Piece(
+        "twice-512",
+        "judging",
+        "cloned-twice",
+        512,
+        31,
+        (_IMPROVE, Clone(True), Clone(False, 4), Noise(0.2)),
+    ),
+    Piece("start-256-plain", "judging", "start", 256, 14, _PLAIN, PLAIN_Q),
+    Piece("cloned-256-plain", "tuning", "cloned", 256, 24, _PLAIN, PLAIN_Q),
     Piece(
         "start-2048",
         "tuning",
         "start",
         2048,
         15,
-        (Improve("improve", PENALISED, (6, 12)), Clone(True), Clone(False, 4)),
+        (Improve("improve", PENALISED, (4, 8)), Clone(True), Clone(False)),
     ),
-    Piece("cloned-256", "judging", "cloned", 256, 24, (_IMPROVE, Clone(False, 4), Clone(True, 4))),
+    Piece(
+        "cloned-2048",
+        "judging",
+        "cloned",
+        2048,
+        25,
+        (Improve("improve", PENALISED, (4, 8)), Clone(True), Clone(False)),
+    ),
 )
