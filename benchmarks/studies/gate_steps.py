@@ -27,13 +27,9 @@ from convgym.agents.values.q_function import QFunctionConfig
 PENALISED = TokenPPO(fresh_steps=8)
 LONGER = replace(PENALISED, fresh_steps=12)
 UNPENALISED = TokenPPO(
-    fresh_steps=24,
-    fresh_conversations=32,
-    fresh_kl_coefficient=0.0,
-    target_kl=1000.0,
-    learning_rate=6e-4,
+    fresh_steps=24, fresh_conversations=32, fresh_kl_coefficient=0.0, target_kl=1000.0
 )
-MUCH_LONGER = replace(UNPENALISED, fresh_steps=64)
+FASTER = replace(UNPENALISED, fresh_steps=64, learning_rate=6e-4)
 PLAIN_Q = QFunctionConfig(imagined=0.0, reply_weight=0.0)
 
 
@@ -171,7 +167,7 @@ PIECES = (
         "start",
         512,
         12,
-        (Improve("no KL penalty", MUCH_LONGER, (4, 8, 16, 32, 64)),),
+        (Improve("no KL penalty", FASTER, (4, 8, 16, 32, 64)),),
     ),
     Piece("cloned-1024", "judging", "cloned", 1024, 21, _EVERY),
     Piece("start-512-plain", "tuning", "start", 512, 13, _PLAIN, PLAIN_Q),
