@@ -80,6 +80,13 @@ def weighted_doubly_robust(log_ratios: Array, rewards: Array, q: Array, values: 
     return float(values[:, 0].mean() + corrections.sum())
 
 
+def first_order_terms(ratio_changes: Array, advantages: Array, present: Array) -> Array:
+    """Return what every conversation (N,) adds to ``first_order``, N times over."""
+    constant = float((present * advantages).sum() / max(present.sum(), 1.0))
+    terms: Array = (ratio_changes * (advantages - constant) * present).sum(1)
+    return terms
+
+
 def first_order(ratio_changes: Array, advantages: Array, present: Array) -> float:
     """Return the first-order gain by the log's own returns (arXiv 1502.05477, equation 3).
 
@@ -87,17 +94,16 @@ def first_order(ratio_changes: Array, advantages: Array, present: Array) -> floa
 
         mean over conversations of  sum_t (rho'_t - rho_t) (A_t - c)
 
-    The constant c is the mean of A_t: ratios have mean 1, so that it changes nothing but noise. It
-    must not: where few conversations were held out and none sold, values that hoped for more would
-    make every policy look good that says anything else.
+    The constant c is the mean of A_t: ratios have mean 1, so that in expectation it
+    changes nothing. But where few conversations were held out and none sold, values that hoped for
+    more would else make every policy look good that says anything new.
 
     Args:
         ratio_changes: (N, H) of the new and the deployed policy, rho'_t - rho_t.
         advantages: (N, H) estimates of A(s_t, a_t) from what followed, such as G_t - V(s_t).
         present: (N, H) 1 where there is a turn.
     """
-    constant = float((present * advantages).sum() / max(present.sum(), 1.0))
-    return float((ratio_changes * (advantages - constant) * present).sum(1).mean())
+    return float(first_order_terms(ratio_changes, advantages, present).mean())
 
 
 def fitted_gain(new_values: Array, deployed_values: Array) -> float:
@@ -154,24 +160,28 @@ def _shares(log_weights: Array) -> Array:
     return shares
 
 
+def capped_ratios(log_ratios: Array, max_ratio: float) -> Array:
+    """Return ratios (N, H) of at most ``max_ratio``; 1 after a conversation's end."""
+    ratios: Array = np.exp(np.minimum(log_ratios, math.log(max_ratio)))
+    return ratios
+
+
 MAX_RATIO = 5.0
-"""Cap of the ratio of one response, in first-order estimates."""
+"""Cap of the ratio of one response, in the first-order estimates of ``GAINS``."""
 
 
 def ratio_changes(found: Evidence, max_ratio: float = MAX_RATIO) -> Array:
     """Return rho'_t - rho_t (N, H), both capped."""
-    new, deployed = (
-        np.exp(np.minimum(logs, math.log(max_ratio)))
-        for logs in (found.log_ratios, found.deployed_log_ratios)
+    changes: Array = capped_ratios(found.log_ratios, max_ratio) - capped_ratios(
+        found.deployed_log_ratios, max_ratio
     )
-    changes: Array = new - deployed
     return changes
 
 
 def coverage(found: Evidence, max_ratio: float = MAX_RATIO) -> float:
     """Return the mean capped ratio of the new policy, over what was said."""
-    ratios = np.exp(np.minimum(found.log_ratios, math.log(max_ratio)))
-    return float((found.present * ratios).sum() / max(found.present.sum(), 1.0))
+    ratios = found.present * capped_ratios(found.log_ratios, max_ratio)
+    return float(ratios.sum() / max(found.present.sum(), 1.0))
 
 
 def _gain_of(value: Callable[[Evidence], float]) -> Callable[[Evidence], float]:
