@@ -8,7 +8,7 @@ Every round
    solved with a KL penalty to pi_k (``improvement``), by default with token-level PPO. No customer
    is met meanwhile;
 4. ``gate``: what the new policy gains is estimated from conversations that step 3 has not seen;
-5. ``deploy``: it replaces the old one if the estimate does not speak against it.
+5. ``deploy``: it replaces the old one if the estimate speaks for it.
 
 The responses that step 3 learns from are fresh ones, sampled to the logged states from the policy
 as it changes, and nothing but the fitted Q judges them. That works since a member of Q learns the
@@ -184,6 +184,7 @@ class IterativePPO(LanguageModelAgent):
                 **metrics,
                 **gain.metrics(),
                 "passed_gate": float(gain.passes(config.gate)),
+                "gate_judged": float(gain.verdict(config.gate) != "cannot judge"),
             }
             if self.observer:
                 self.observer.after_round(Round(k, model, improved, episodes, fitted, metrics))

@@ -6,7 +6,8 @@ Steps of known worth are made in pieces (``gate_steps``): each starts from a log
 policy, of which a share is held out. For every step there is recorded what is true, the change of
 conversion with fresh customers of the training range whom both policies meet; and what the held-out
 conversations say. A finished piece is kept in FILE.parts, so that the study goes on where it was
-stopped; FILE is written when all are there. Each piece takes less than ten minutes of a core.
+stopped; FILE is written when all are there, or, asked by ``--as-is``, of those that are. Each piece
+takes less than ten minutes of a core. What the gate said of stored runs' rounds stands beside it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from convgym.agents.off_policy.evidence import (
 from convgym.agents.values.fitted import fit_q
 from convgym.agents.values.q_function import QEnsemble
 from convgym.benchmarks.provenance import provenance
+from convgym.benchmarks.studies.gate_rounds import RUNS, passed_by, stored_rounds
 from convgym.benchmarks.studies.gate_steps import PIECES, STARTS, Piece, cloned
 from convgym.benchmarks.studies.gate_table import as_lists, judged, looked_at, table
 from convgym.benchmarks.studies.study import Study, show
@@ -153,6 +155,8 @@ def main(
     output: Path,
     only: Annotated[str, typer.Option(help="a single piece, by name")] = "",
     customers: Annotated[int, typer.Option(help="whom each policy is evaluated on")] = CUSTOMERS,
+    as_is: Annotated[bool, typer.Option(help="judge by the pieces that are there")] = False,
+    results: Annotated[Path, typer.Option(help="stored runs")] = Path("benchmarks/results"),
 ) -> None:
     """Make the steps, judge the gate by them, and store what was found."""
     torch.set_num_threads(1)
@@ -164,16 +168,21 @@ def main(
     parts = output.with_suffix(".parts")
     parts.mkdir(exist_ok=True)
     starts = Starts(parts / "starts", customers, 1024)
-    for piece in PIECES:
+    for piece in () if as_is else PIECES:
         path = parts / f"{piece.name}.json"
         if not path.exists() and only in ("", piece.name):
             write_json(path, run_piece(piece, starts, made_with))
-    missing = [piece.name for piece in PIECES if not (parts / f"{piece.name}.json").exists()]
+    missing = [name for name in names if not (parts / f"{name}.json").exists()]
     if missing:
         show(f"still to be made: {', '.join(missing)}")
-        return
-    pieces = [json.loads((parts / f"{name}.json").read_text()) for name in names]
+        if not as_is:
+            return
+    there = [name for name in names if name not in missing]
+    pieces = [json.loads((parts / f"{name}.json").read_text()) for name in there]
     steps = [step for piece in pieces for step in looked_at(piece)]
+    rounds = [
+        row for run in RUNS if (results / run).is_dir() for row in stored_rounds(results / run)
+    ]
     study.store(
         config=asdict(IterativePPOConfig()),
         settings={
@@ -182,8 +191,11 @@ def main(
             "customers": customers,
             "seeds": {"evaluation_stream": EVALUATION_STREAM, "evaluation_policy": 9},
         },
+        not_made=missing,
         pieces=[{key: piece[key] for key in piece if key != "steps"} for piece in pieces],
         steps=steps,
+        stored_rounds=rounds,
+        stored_rounds_passed={str(k): passed_by(rounds, k) for k in (1.0, 0.0, -0.5, -1.0, -1.5)},
         **judged(steps),
     )
     show(*table(study.facts))

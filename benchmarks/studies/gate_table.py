@@ -16,13 +16,14 @@ from convgym.agents.off_policy.estimators import (
     effective_sample_size,
 )
 from convgym.agents.off_policy.evidence import Evidence
+from convgym.agents.off_policy.gate import GateConfig
 from convgym.statistics import normal_quantile, wilson_interval
 
 Truth = Literal["good", "bad", "even"]
 SHARES = ("tenth", "all")
 """How much of a log was held out: what the gate does by default, and all of the study's."""
-NEAR = 0.5
-"""Coverage from which on an estimator's error counts in its choice."""
+NEAR = 0.2
+"""Effective share of the responses from which on an estimator's error counts in its choice."""
 Verdict = Literal["pass", "turn down", "cannot judge"]
 
 
@@ -158,6 +159,16 @@ def accuracy(steps: Sequence[Mapping[str, Any]], share: str) -> dict[str, dict[s
 
 OLD = Rule("first order", standard_errors=1.0, min_coverage=0.5)
 """The gate until 2026-11-26."""
+_NOW = GateConfig()
+DEFAULT = Rule(
+    "first order",
+    _NOW.standard_errors,
+    _NOW.min_coverage,
+    _NOW.min_effective_share,
+    _NOW.min_conversations,
+    _NOW.min_sales,
+)
+"""The gate as it is."""
 
 
 def choose(steps: Sequence[Mapping[str, Any]]) -> Rule:
@@ -167,12 +178,12 @@ def choose(steps: Sequence[Mapping[str, Any]]) -> Rule:
     enough to the log; then the thresholds are those with the smallest sum of the share of good
     steps that are not passed and of bad ones that are. Of equals, the least strict.
     """
-    near = [step for step in steps if step["all"]["coverage"] >= NEAR]
+    near = [step for step in steps if step["all"]["ess_share_of_responses"] >= NEAR]
     rmse = {name: sum(accuracy(near, share)[name]["rmse"] for share in SHARES) for name in GAINS}
     estimator = min(rmse, key=lambda name: rmse[name])
     rules = [
         Rule(estimator, *thresholds, min_conversations=20, min_sales=1)
-        for thresholds in product((1.0, 0.0, -0.5, -1.0, -1.5), (0.5, 0.7, 0.8, 0.9), (0.0, 0.2))
+        for thresholds in product((1.0, 0.0, -0.5, -1.0, -1.5), (0.5, 0.7, 0.9), (0.0, 0.1, 0.2))
     ]
     return min(rules, key=lambda rule: _loss(rule, steps))
 
@@ -181,14 +192,17 @@ def _loss(rule: Rule, steps: Sequence[Mapping[str, Any]]) -> float:
     total = 0.0
     for share in SHARES:
         found = errors(rule, steps, share)
-        total += 1 - found["good"]["share_passed"] + found["bad"]["share_passed"]
+        good, bad = (
+            found[kind]["passed"] / max(found[kind]["steps"], 1) for kind in ("good", "bad")
+        )
+        total += 1 - good + bad
     return round(total, 9)
 
 
 def judged(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the rule that is chosen on one half, and the errors of old and new on each half."""
+    """Return the rule that is chosen on one half, and the errors of all rules on each half."""
     halves = {half: [s for s in steps if s["half"] == half] for half in ("tuning", "judging")}
-    rules = {"old": OLD, "new": choose(halves["tuning"])}
+    rules = {"old": OLD, "chosen": choose(halves["tuning"]), "default": DEFAULT}
     return {
         "rules": {name: asdict(rule) for name, rule in rules.items()},
         "errors": {
@@ -199,7 +213,14 @@ def judged(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for half, of_half in halves.items()
         },
         "accuracy": {
-            half: {share: accuracy(of_half, share) for share in SHARES}
+            half: {
+                distance: {share: accuracy(chosen, share) for share in SHARES}
+                for distance, chosen in {
+                    "near": [s for s in of_half if s["all"]["ess_share_of_responses"] >= NEAR],
+                    "far": [s for s in of_half if s["all"]["ess_share_of_responses"] < NEAR],
+                }.items()
+                if chosen
+            }
             for half, of_half in halves.items()
         },
     }

@@ -147,7 +147,9 @@ def agent_of(
     if "q_function" in settings:
         settings["q_function"] = QFunctionConfig(**settings["q_function"])
         # Whatever the gate says of so small a log is deployed.
-        settings["gate"] = {"min_coverage": 0.0, "standard_errors": 1e9}
+        lenient = dict.fromkeys(("min_coverage", "min_effective_share"), 0.0)
+        lenient |= dict.fromkeys(("min_conversations", "min_sales"), 0)
+        settings["gate"] = {"standard_errors": 1e9, **lenient}
     chosen = {"model": str(folder), "max_new_tokens": 6, "device": device, "lora": lora, **policy}
     return make_agent(agent, policy={"dtype": "float32", **chosen}, **settings)
 

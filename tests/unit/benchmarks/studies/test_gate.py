@@ -13,10 +13,12 @@ from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.off_policy.estimators import GAINS
 from convgym.agents.values.q_function import QFunctionConfig
 from convgym.benchmarks.studies import gate
+from convgym.benchmarks.studies.gate_rounds import passed_by, stored_rounds
 from convgym.benchmarks.studies.gate_steps import PIECES, Clone, Improve, Noise, Piece
 from convgym.benchmarks.studies.gate_table import Rule, accuracy, errors, truth
 from convgym.errors import ConvgymError
 
+RESULTS = Path(__file__).parents[4] / "benchmarks" / "results"
 STEP = TokenPPO(fresh_steps=3, fresh_conversations=2, fresh_samples=2)
 TINY = Piece(
     "tiny",
@@ -42,7 +44,7 @@ def test_a_study_goes_on_where_it_was_stopped(
     assert "still to be made: other" in capsys.readouterr().out
     part = tmp_path / "gate.parts" / "tiny.json"
     before = part.stat().st_mtime_ns
-    gate.main(path, customers=4)
+    gate.main(path, customers=4, results=RESULTS)
     assert part.stat().st_mtime_ns == before
     stored = json.loads(path.read_text(encoding="utf-8"))
     names = [step["step"] for step in stored["steps"] if step["piece"] == "tiny"]
@@ -57,6 +59,8 @@ def test_a_study_goes_on_where_it_was_stopped(
     assert (first["tenth"]["conversations"], first["all"]["conversations"]) == (2, 6)
     assert set(first["all"]["estimates"]) == set(GAINS)
     assert first["kl_nats_per_response"] > 0
+    assert len(stored["stored_rounds"]) == 49
+    assert stored["not_made"] == []
     with pytest.raises(ConvgymError, match="never overwritten"):
         gate.main(path, customers=4)
 
@@ -97,9 +101,8 @@ def test_errors_of_a_rule_are_counted() -> None:
         step(0.0, 0.3),  # even, passed
     ]
     found = errors(rule, steps, "all")
-    counts = {
-        kind: [row[k] for k in ("steps", "passed", "cannot_judge")] for kind, row in found.items()
-    }
+    told = ("steps", "passed", "cannot_judge")
+    counts = {kind: [row[name] for name in told] for kind, row in found.items()}
     assert counts == {"good": [3, 1, 1], "bad": [3, 1, 1], "even": [1, 1, 0]}
     assert found["good"]["low"] < 1 / 3 < found["good"]["high"]
 
@@ -116,3 +119,17 @@ def test_pieces_have_names_of_their_own_and_both_halves_have_some() -> None:
     assert len({piece.name for piece in PIECES}) == len(PIECES)
     assert len({piece.seed for piece in PIECES}) == len(PIECES)
     assert {piece.half for piece in PIECES} == {"tuning", "judging"}
+
+
+def test_stored_rounds_are_those_that_were_deployed() -> None:
+    """The last of seed 4 was turned down; what followed a round is the next deployment's."""
+    rounds = stored_rounds(RESULTS / "lab/2026-11-25-standard-four-rounds")
+    places = [(row["seed"], row["round"]) for row in rounds]
+    assert places == [(s, k) for s in range(5) for k in range(1, 5) if (s, k) != (4, 4)]
+    first, *_, last = rounds
+    assert first["change"] == pytest.approx(0.708984375 - 0.380859375)
+    assert first["truth"] == "good"
+    assert last["change"] == pytest.approx(0.734375 - 0.76171875)
+    assert last["truth"] == "even"
+    assert passed_by(rounds, 1.0) == {"good": [11, 11], "even": [8, 8], "bad": [0, 0]}
+    assert passed_by(rounds, -1000.0) == {"good": [0, 11], "even": [0, 8], "bad": [0, 0]}
