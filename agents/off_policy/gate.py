@@ -13,9 +13,11 @@ the returns are. ``convgym study gate`` compares it with other estimates by step
 States are those that the old policy meets, and words those that it said, so the estimate is good
 for small steps only. After a large one, hardly anything in the log is what the new policy would
 say: it stands on few responses of large weight, and then on none. The gate therefore knows what it
-cannot judge, and does not let it pass: a policy whose ratios weigh too few of the responses (the
-effective sample size, Kong 1992) or have too small a mean, which is 1 but for the cap; too few
-conversations; and a log in which nothing was sold, which holds no news of what sells.
+cannot judge, and does not let it pass: a policy that diverges too far, or whose ratios have too
+small a mean, which is 1 but for the cap; too few conversations; and a log in which nothing was
+sold, which holds no news of what sells. The divergence is exact, where the effective sample size
+of a few hundred responses is not: a policy that had moved 3 nats and sold nothing still weighed a
+quarter of them.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ class GateConfig:
 
         gain >= - standard_errors * (standard error of gain)
 
-    unless the gate cannot judge: where less than ``min_coverage``, ``min_effective_share``,
+    unless the gate cannot judge: beyond ``max_kl``, or where less than ``min_coverage``,
     ``min_conversations`` or ``min_sales`` is at hand. A policy that does not pass leaves the old
     one in place for the next round. ``held_out`` and ``standard_errors`` matter most;
     ``held_out=0`` deploys everything. What the defaults are worth is measured: docs/agents.md.
@@ -61,15 +63,15 @@ class GateConfig:
 
     held_out: float = 0.1
     """Share of every round's conversations that is kept from the improvement step; 0: no gate."""
-    standard_errors: float = 0.0
-    """A policy is turned down if its gain is negative by more than this many standard errors. If
-    this is negative, the gain must be positive by as many."""
+    standard_errors: float = -0.5
+    """A policy is turned down if its gain is negative by more than this many standard errors.
+    Where this is negative, as by default, the gain must be positive by as many."""
     max_ratio: float = 5.0
     """Cap of the probability ratio of a response."""
     min_coverage: float = 0.5
     """A policy cannot be judged if its ratios have a smaller mean than this."""
-    min_effective_share: float = 0.2
-    """Nor if their effective sample size is a smaller share of the responses than this."""
+    max_kl: float = 1.5
+    """Nor if it diverges further than this from the deployed one, in nats per response."""
     min_conversations: int = 20
     """Nor by fewer conversations than this."""
     min_sales: int = 1
@@ -81,7 +83,7 @@ class GateConfig:
         check_fields(
             self,
             counts_from_zero=("min_conversations", "min_sales"),
-            shares=("min_effective_share",),
+            bounds=("max_kl",),
         )
         if math.isnan(self.standard_errors) or self.standard_errors == -math.inf:
             raise ConvgymError(
@@ -107,6 +109,8 @@ class Gain:
     """Mean capped probability ratio of the new policy to what the log was sampled from."""
     effective_share: float = 1.0
     """Effective sample size of these ratios, without the cap, as a share of the responses."""
+    kl: float = 0.0
+    """Divergence from the deployed policy, nats per response."""
     conversations: int = 0
     sales: int = 0
 
@@ -127,7 +131,7 @@ class Gain:
             return "passed"
         if (
             self.coverage < config.min_coverage
-            or self.effective_share < config.min_effective_share
+            or self.kl > config.max_kl
             or self.conversations < config.min_conversations
             or self.sales < config.min_sales
         ):
@@ -165,6 +169,7 @@ def predicted_gain(
         standard_error=float(terms.std(ddof=1)) / n**0.5 if n > 1 else math.inf,
         coverage=float((ratios * present).sum()) / responses,
         effective_share=effective_sample_size(logs[present > 0]) / responses,
+        kl=model.divergence(reference, episodes),
         conversations=n,
         sales=sum(episode.outcome > 0 for episode in episodes),
     )

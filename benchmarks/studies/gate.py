@@ -36,7 +36,7 @@ from convgym.agents.off_policy.evidence import (
 from convgym.agents.values.fitted import fit_q
 from convgym.agents.values.q_function import QEnsemble
 from convgym.benchmarks.provenance import provenance
-from convgym.benchmarks.studies.gate_rounds import RUNS, passed_by, stored_rounds
+from convgym.benchmarks.studies.gate_rounds import RUNS, stored_rounds
 from convgym.benchmarks.studies.gate_steps import PIECES, STARTS, Piece, cloned
 from convgym.benchmarks.studies.gate_table import as_lists, judged, looked_at, table
 from convgym.benchmarks.studies.study import Study, show
@@ -181,7 +181,10 @@ def main(
     pieces = [json.loads((parts / f"{name}.json").read_text()) for name in there]
     steps = [step for piece in pieces for step in looked_at(piece)]
     rounds = [
-        row for run in RUNS if (results / run).is_dir() for row in stored_rounds(results / run)
+        {"half": half, **row}
+        for run, half in RUNS.items()
+        if (results / run).is_dir()
+        for row in stored_rounds(results / run)
     ]
     study.store(
         config=asdict(IterativePPOConfig()),
@@ -195,7 +198,6 @@ def main(
         pieces=[{key: piece[key] for key in piece if key != "steps"} for piece in pieces],
         steps=steps,
         stored_rounds=rounds,
-        stored_rounds_passed={str(k): passed_by(rounds, k) for k in (1.0, 0.0, -0.5, -1.0, -1.5)},
-        **judged(steps),
+        **judged(steps, rounds),
     )
     show(*table(study.facts))

@@ -10,19 +10,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from convgym.benchmarks.runs.reading import read_curves, read_results, read_rows
 from convgym.statistics import newcombe_interval
 
 _SAID = ("kl", "predicted_gain", "predicted_gain_error")
-RUNS = (
-    "standard-iterative",
-    "lab/2026-11-25-standard-sorted-minibatches",
-    "lab/2026-11-25-standard-two-rounds",
-    "lab/2026-11-25-standard-four-rounds",
+RUNS = MappingProxyType(
+    {
+        "standard-iterative": "tuning",
+        "lab/2026-11-25-standard-sorted-minibatches": "judging",
+        "lab/2026-11-25-standard-two-rounds": "judging",
+        "lab/2026-11-25-standard-four-rounds": "tuning",
+    }
 )
-"""In ``benchmarks/results``."""
+"""Runs in ``benchmarks/results``, and what their rounds are for."""
 
 
 def stored_rounds(folder: Path, agent: str = "iterative-ppo") -> list[dict[str, Any]]:

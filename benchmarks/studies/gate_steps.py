@@ -163,14 +163,14 @@ PIECES = (
     ),
     Piece(
         "start-512-optimised",
-        "judging",
+        "tuning",
         "start",
         512,
         12,
         (Improve("no KL penalty", FASTER, (4, 8, 16, 32, 64)),),
     ),
     Piece("cloned-1024", "judging", "cloned", 1024, 21, _EVERY),
-    Piece("start-512-plain", "tuning", "start", 512, 13, _PLAIN, PLAIN_Q),
+    Piece("start-512-plain", "judging", "start", 512, 13, _PLAIN, PLAIN_Q),
     Piece(
         "cloned-512-optimised",
         "tuning",
@@ -192,8 +192,8 @@ PIECES = (
         31,
         (_IMPROVE, Clone(True), Clone(False, 4), Noise(0.2)),
     ),
-    Piece("start-256-plain", "judging", "start", 256, 14, _PLAIN, PLAIN_Q),
-    Piece("cloned-256-plain", "tuning", "cloned", 256, 24, _PLAIN, PLAIN_Q),
+    Piece("start-256-plain", "tuning", "start", 256, 14, _PLAIN, PLAIN_Q),
+    Piece("cloned-256-plain", "judging", "cloned", 256, 24, _PLAIN, PLAIN_Q),
     Piece(
         "start-2048",
         "tuning",

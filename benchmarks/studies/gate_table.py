@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import product
@@ -17,13 +18,20 @@ from convgym.agents.off_policy.estimators import (
 )
 from convgym.agents.off_policy.evidence import Evidence
 from convgym.agents.off_policy.gate import GateConfig
+from convgym.benchmarks.studies.gate_rounds import passed_by
+from convgym.benchmarks.studies.gate_steps import PIECES
 from convgym.statistics import normal_quantile, wilson_interval
 
+STRICTNESS = (1.0, 0.0, -0.5, -1.0, -1.5)
+"""Standard errors among which a rule is chosen."""
+HALVES = {piece.name: piece.half for piece in PIECES}
 Truth = Literal["good", "bad", "even"]
 SHARES = ("tenth", "all")
 """How much of a log was held out: what the gate does by default, and all of the study's."""
-NEAR = 0.2
-"""Effective share of the responses from which on an estimator's error counts in its choice."""
+DRAWS = 100
+"""Of the bootstrap."""
+NEAR = 1.5
+"""Nats per response up to which an estimator's error counts in its choice."""
 Verdict = Literal["pass", "turn down", "cannot judge"]
 
 
@@ -45,16 +53,17 @@ def truth(step: Mapping[str, Any]) -> Truth:
     return "bad" if step["change"] < -margin else "even"
 
 
-def opinions(found: Evidence) -> dict[str, Any]:
-    """Return all that is said of a step by the conversations that were held out."""
+def opinions(found: Evidence, kl: float) -> dict[str, Any]:
+    """Return all that is said of a step of divergence ``kl`` by conversations held out from it."""
     estimates = {}
     for name, gain in GAINS.items():
-        result = bootstrap(gain, found)
+        result = bootstrap(gain, found, draws=DRAWS)
         estimates[name] = {**asdict(result.interval), "standard_error": result.standard_error}
     turns = found.present > 0
     return {
         "conversations": len(found),
         "sales": int(found.rewards.sum()),
+        "kl": kl,
         "coverage": coverage(found),
         "ess": effective_sample_size(found.log_ratios.sum(1)),
         "ess_share": effective_sample_size(found.log_ratios.sum(1)) / max(len(found), 1),
@@ -72,8 +81,7 @@ class Rule:
     standard_errors: float
     """A policy passes if its gain is at least so many standard errors below 0; negative: above."""
     min_coverage: float
-    min_ess_share: float = 0.0
-    """Of the responses' weights."""
+    max_kl: float = math.inf
     min_conversations: int = 0
     min_sales: int = 0
 
@@ -81,7 +89,7 @@ class Rule:
         """Return what the gate says, given ``opinions``."""
         if (
             said["coverage"] < self.min_coverage
-            or said["ess_share_of_responses"] < self.min_ess_share
+            or said["kl"] > self.max_kl
             or said["conversations"] < self.min_conversations
             or said["sales"] < self.min_sales
         ):
@@ -120,16 +128,16 @@ def looked_at(piece: Mapping[str, Any]) -> list[dict[str, Any]]:
     steps = []
     tenth = slice(round(0.1 * piece["conversations"]))
     for step in piece["steps"]:
-        found = as_evidence(step["evidence"])
+        found, kl = as_evidence(step["evidence"]), step["kl_nats_per_response"]
         kept = {key: value for key, value in step.items() if key != "evidence"}
         steps.append(
             {
                 "piece": piece["piece"]["name"],
-                "half": piece["piece"]["half"],
+                "half": HALVES.get(piece["piece"]["name"], piece["piece"]["half"]),
                 "truth": truth(step),
                 **kept,
-                "tenth": opinions(found.take(tenth)),
-                "all": opinions(found),
+                "tenth": opinions(found.take(tenth), kl),
+                "all": opinions(found, kl),
             }
         )
     return steps
@@ -164,45 +172,60 @@ DEFAULT = Rule(
     "first order",
     _NOW.standard_errors,
     _NOW.min_coverage,
-    _NOW.min_effective_share,
+    _NOW.max_kl,
     _NOW.min_conversations,
     _NOW.min_sales,
 )
 """The gate as it is."""
 
 
-def choose(steps: Sequence[Mapping[str, Any]]) -> Rule:
-    """Return the rule that errs least on steps; both held-out shares count.
+def choose(steps: Sequence[Mapping[str, Any]], rounds: Sequence[Mapping[str, Any]]) -> Rule:
+    """Return the rule that errs least on made steps and stored rounds.
 
     The estimator is the one with the smallest root mean squared error over the steps that are near
-    enough to the log; then the thresholds are those with the smallest sum of the share of good
-    steps that are not passed and of bad ones that are. Of equals, the least strict.
+    enough to the log, at both held-out shares; then the thresholds are those with the smallest sum
+    of the share of good steps and rounds that are not passed and of bad ones that are. Of equals,
+    the least strict. Stored rounds know the first-order estimate alone, and none is far from its
+    log.
     """
-    near = [step for step in steps if step["all"]["ess_share_of_responses"] >= NEAR]
+    near = [step for step in steps if step["kl_nats_per_response"] <= NEAR]
     rmse = {name: sum(accuracy(near, share)[name]["rmse"] for share in SHARES) for name in GAINS}
     estimator = min(rmse, key=lambda name: rmse[name])
     rules = [
         Rule(estimator, *thresholds, min_conversations=20, min_sales=1)
-        for thresholds in product((1.0, 0.0, -0.5, -1.0, -1.5), (0.5, 0.7, 0.9), (0.0, 0.1, 0.2))
+        for thresholds in product(STRICTNESS, (0.5, 0.7, 0.9), (math.inf, 1.5))
     ]
-    return min(rules, key=lambda rule: _loss(rule, steps))
+    return min(rules, key=lambda rule: _loss(rule, steps, rounds))
 
 
-def _loss(rule: Rule, steps: Sequence[Mapping[str, Any]]) -> float:
-    total = 0.0
-    for share in SHARES:
-        found = errors(rule, steps, share)
-        good, bad = (
-            found[kind]["passed"] / max(found[kind]["steps"], 1) for kind in ("good", "bad")
+def _loss(
+    rule: Rule, steps: Sequence[Mapping[str, Any]], rounds: Sequence[Mapping[str, Any]]
+) -> float:
+    counted = [errors(rule, steps, share) for share in SHARES]
+    real = passed_by(rounds, rule.standard_errors)
+    shares = {}
+    for kind in ("good", "bad"):
+        passed = real[kind][0] + sum(found[kind]["passed"] for found in counted)
+        shares[kind] = passed / max(
+            real[kind][1] + sum(found[kind]["steps"] for found in counted), 1
         )
-        total += 1 - good + bad
-    return round(total, 9)
+    return round(1 - shares["good"] + shares["bad"], 9)
 
 
-def judged(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def judged(
+    steps: Sequence[Mapping[str, Any]], rounds: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """Return the rule that is chosen on one half, and the errors of all rules on each half."""
     halves = {half: [s for s in steps if s["half"] == half] for half in ("tuning", "judging")}
-    rules = {"old": OLD, "chosen": choose(halves["tuning"]), "default": DEFAULT}
+    real = {half: [r for r in rounds if r["half"] == half] for half in halves}
+    rules = {"old": OLD, "chosen": choose(halves["tuning"], real["tuning"]), "default": DEFAULT}
+    near, far = (
+        {
+            half: [s for s in of if (s["kl_nats_per_response"] <= NEAR) is is_near]
+            for half, of in halves.items()
+        }
+        for is_near in (True, False)
+    )
     return {
         "rules": {name: asdict(rule) for name, rule in rules.items()},
         "errors": {
@@ -212,16 +235,20 @@ def judged(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             }
             for half, of_half in halves.items()
         },
+        "stored_rounds_passed": {
+            half: {
+                str(k): passed_by(of_half, k)
+                for k in sorted({*STRICTNESS, DEFAULT.standard_errors})
+            }
+            for half, of_half in real.items()
+        },
         "accuracy": {
             half: {
-                distance: {share: accuracy(chosen, share) for share in SHARES}
-                for distance, chosen in {
-                    "near": [s for s in of_half if s["all"]["ess_share_of_responses"] >= NEAR],
-                    "far": [s for s in of_half if s["all"]["ess_share_of_responses"] < NEAR],
-                }.items()
-                if chosen
+                distance: {share: accuracy(of[half], share) for share in SHARES}
+                for distance, of in {"near": near, "far": far}.items()
+                if of[half]
             }
-            for half, of_half in halves.items()
+            for half in halves
         },
     }
 
@@ -241,4 +268,8 @@ def table(facts: Mapping[str, Any]) -> list[str]:
                         for kind, found in row.items()
                     )
                 )
+    for half, by_strictness in facts["stored_rounds_passed"].items():
+        for k, counts in by_strictness.items():
+            passed = "  ".join(f"{kind} passed {n}/{of}" for kind, (n, of) in counts.items())
+            lines.append(f"stored rounds, {half:8} {k:>5} standard errors  {passed}")
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -147,8 +148,7 @@ def agent_of(
     if "q_function" in settings:
         settings["q_function"] = QFunctionConfig(**settings["q_function"])
         # Whatever the gate says of so small a log is deployed.
-        lenient = dict.fromkeys(("min_coverage", "min_effective_share"), 0.0)
-        lenient |= dict.fromkeys(("min_conversations", "min_sales"), 0)
+        lenient = {"min_coverage": 0.0, "max_kl": math.inf, "min_conversations": 0, "min_sales": 0}
         settings["gate"] = {"standard_errors": 1e9, **lenient}
     chosen = {"model": str(folder), "max_new_tokens": 6, "device": device, "lora": lora, **policy}
     return make_agent(agent, policy={"dtype": "float32", **chosen}, **settings)

@@ -20,7 +20,7 @@ from tests.unit.agents.logs import BAD, EASY, GOOD, HARD, conversation, written_
 torch.set_num_threads(1)
 
 MakeModel = Callable[..., LanguageModel]
-LENIENT = GateConfig(min_effective_share=0.0, min_conversations=0, min_sales=0)
+LENIENT = GateConfig(max_kl=math.inf, min_conversations=0, min_sales=0)
 """Judges the smallest logs."""
 ENOUGH = {"conversations": 100, "sales": 30}
 
@@ -59,6 +59,7 @@ def test_the_estimate_is_that_of_a_loop(make_model: MakeModel, format: Conversat
     share = sum(whole) ** 2 / sum(ratio**2 for ratio in whole) / 3
     assert found.effective_share == pytest.approx(share, rel=1e-4)
     assert (found.conversations, found.sales) == (2, 1)
+    assert found.kl == pytest.approx(new.divergence(old, log))
     assert set(found.metrics()) == {
         "predicted_gain",
         "predicted_gain_error",
@@ -145,7 +146,7 @@ def test_the_rule(mean: float, error: float, standard_errors: float, passes: boo
     "lacking",
     [
         {"coverage": 0.45},
-        {"effective_share": 0.05},
+        {"kl": 1.6},
         {"conversations": 19},
         {"sales": 0},
     ],
@@ -156,7 +157,7 @@ def test_what_cannot_be_judged_is_refused(lacking: dict[str, Any]) -> None:
     found = replace(Gain(0.5, 0.01, **ENOUGH), **lacking)
     assert found.verdict(GateConfig()) == "cannot judge"
     assert not found.passes(GateConfig())
-    asked = {f"min_{name}": 0 for name in lacking}
+    asked = {"max_kl": 2.0} if "kl" in lacking else {f"min_{name}": 0 for name in lacking}
     assert found.verdict(replace(GateConfig(), **asked)) == "passed"
     assert replace(found, mean=-0.5).verdict(replace(GateConfig(), **asked)) == "turned down"
     assert found.verdict(GateConfig(held_out=0)) == "passed"
@@ -184,7 +185,7 @@ def test_a_policy_that_the_log_does_not_hold_cannot_be_judged(
 def test_few_heavy_responses_are_no_evidence(
     make_model: MakeModel, format: ConversationFormat
 ) -> None:
-    """The mean ratio may be near 1, and yet stand on the few responses that became likely."""
+    """The mean ratio may be near 1, and the gain large, and yet stand on the few that sold."""
     model, other = make_model(layers=1), make_model(layers=1)
     words = [GOOD] + [BAD] * 19
     log = written_by(
@@ -201,6 +202,7 @@ def test_few_heavy_responses_are_no_evidence(
     assert found.mean > 0
     assert found.coverage > 0.5
     assert found.effective_share < 0.1
+    assert found.kl > GateConfig().max_kl
     assert found.verdict(GateConfig()) == "cannot judge"
 
 

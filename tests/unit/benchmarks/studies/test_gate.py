@@ -70,7 +70,7 @@ def step(change: float, value: float, coverage: float = 1.0, **known: Any) -> di
     estimate = {"value": value, "low": value - 0.2, "high": value + 0.2, "standard_error": 0.1}
     said = {
         "coverage": coverage,
-        "ess_share_of_responses": 1.0,
+        "kl": 0.5,
         "conversations": 50,
         "sales": 10,
         "estimates": dict.fromkeys(GAINS, estimate),
