@@ -170,23 +170,23 @@ MAX_RATIO = 5.0
 """Cap of the ratio of one response, in the first-order estimates of ``GAINS``."""
 
 
-def ratio_changes(found: Evidence, max_ratio: float = MAX_RATIO) -> Array:
+def ratio_changes(evidence: Evidence, max_ratio: float = MAX_RATIO) -> Array:
     """Return rho'_t - rho_t (N, H), both capped."""
-    changes: Array = capped_ratios(found.log_ratios, max_ratio) - capped_ratios(
-        found.deployed_log_ratios, max_ratio
+    changes: Array = capped_ratios(evidence.log_ratios, max_ratio) - capped_ratios(
+        evidence.deployed_log_ratios, max_ratio
     )
     return changes
 
 
-def coverage(found: Evidence, max_ratio: float = MAX_RATIO) -> float:
+def coverage(evidence: Evidence, max_ratio: float = MAX_RATIO) -> float:
     """Return the mean capped ratio of the new policy, over what was said."""
-    ratios = found.present * capped_ratios(found.log_ratios, max_ratio)
-    return float(ratios.sum() / max(found.present.sum(), 1.0))
+    ratios = evidence.present * capped_ratios(evidence.log_ratios, max_ratio)
+    return float(ratios.sum() / max(evidence.present.sum(), 1.0))
 
 
 def _gain_of(value: Callable[[Evidence], float]) -> Callable[[Evidence], float]:
     """Return a value less that of the deployed policy: the log's own mean return."""
-    return lambda found: value(found) - float(found.rewards.sum(1).mean())
+    return lambda evidence: value(evidence) - float(evidence.rewards.sum(1).mean())
 
 
 GAINS: Mapping[str, Callable[[Evidence], float]] = MappingProxyType(
@@ -225,7 +225,7 @@ class Bootstrapped:
 
 def bootstrap(
     estimator: Callable[[Evidence], float],
-    found: Evidence,
+    evidence: Evidence,
     *,
     draws: int = 200,
     confidence: float = 0.95,
@@ -235,14 +235,14 @@ def bootstrap(
 
     With fewer than two conversations nothing is known of its error: it is infinite.
     """
-    n = len(found)
+    n = len(evidence)
     if n < 2:
-        value = estimator(found) if n else 0.0
+        value = estimator(evidence) if n else 0.0
         return Bootstrapped(Estimate(value, -math.inf, math.inf), math.inf)
     random = np.random.default_rng(seed)
-    values = [estimator(found.take(random.integers(n, size=n))) for _ in range(draws)]
+    values = [estimator(evidence.take(random.integers(n, size=n))) for _ in range(draws)]
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return Bootstrapped(
-        Estimate(estimator(found), float(low), float(high)), float(np.std(values, ddof=1))
+        Estimate(estimator(evidence), float(low), float(high)), float(np.std(values, ddof=1))
     )

@@ -66,7 +66,7 @@ class Opinions:
 
 def log_ratios(policy: LanguageModel, episodes: Sequence[TokenisedEpisode]) -> list[Array]:
     """Return log policy(a | s) - log b(a | s) of every response, an array (H_i,) each."""
-    found: list[Array] = []
+    ratios: list[Array] = []
     size = policy.batch_sizes.reading
     for start in range(0, len(episodes), size):
         batch = policy.collate(episodes[start : start + size])
@@ -76,8 +76,8 @@ def log_ratios(policy: LanguageModel, episodes: Sequence[TokenisedEpisode]) -> l
         number = begins[batch.response].cumsum(0) - 1
         counts = begins.sum(dim=1).tolist()
         sums = tokens.new_zeros(sum(counts)).index_add(0, number, tokens)
-        found += [part.cpu().double().numpy() for part in sums.split(counts)]
-    return found
+        ratios += [part.cpu().double().numpy() for part in sums.split(counts)]
+    return ratios
 
 
 def said_values(score: Score, episodes: Sequence[TokenisedEpisode]) -> list[Array]:

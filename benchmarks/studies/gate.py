@@ -85,8 +85,8 @@ class Starts:
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(path, {"outcomes": outcomes(self.policy(name), self.customers)})
-        found: list[float] = json.loads(path.read_text())["outcomes"]
-        return found
+        sold_to: list[float] = json.loads(path.read_text())["outcomes"]
+        return sold_to
 
 
 def outcomes(policy: Policy, customers: int) -> list[float]:
@@ -115,7 +115,7 @@ def run_piece(piece: Piece, starts: Starts, made_with: Mapping[str, Any]) -> dic
     }
 
     def look(name: str, new: LanguageModel) -> dict[str, Any]:
-        found = evidence(
+        told_by_log = evidence(
             log,
             judged,
             ratios=log_ratios(new, log),
@@ -132,7 +132,7 @@ def run_piece(piece: Piece, starts: Starts, made_with: Mapping[str, Any]) -> dic
             "change_se": float(change.std(ddof=1) / len(change) ** 0.5),
         }
         show(f"{piece.name}: {name:32} {row['change']:+.3f} {time.process_time() - begun:5.0f} s")
-        return {**row, "evidence": as_lists(found)}
+        return {**row, "evidence": as_lists(told_by_log)}
 
     rows = []
     for number, move in enumerate(piece.moves):

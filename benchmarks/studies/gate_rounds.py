@@ -7,13 +7,13 @@ A round that was turned down has no next deployment of its policy, and is left o
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from convgym.benchmarks.runs.reading import read_curves, read_results, read_rows
 from convgym.statistics import newcombe_interval
 
 _SAID = ("kl", "predicted_gain", "predicted_gain_error")
@@ -35,24 +35,19 @@ def stored_rounds(folder: Path, agent: str = "iterative-ppo") -> list[dict[str, 
     evaluation: other customers, so the interval is Newcombe's. ``truth`` is as of a made step.
     """
     points: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for point in read_curves(folder):
-        if point["name"] == agent:
+    for file in ("curves", "results"):
+        for point in _rows(folder / f"{file}.jsonl", agent):
             sold = round(point["conversion"] * point["episodes"])
             points[point["seed"]].append((sold, point["episodes"]))
-    for result in read_results(folder):
-        if result.job.kind == "agent" and result.job.name == agent:
-            points[result.job.seed].append((result.conversions, result.episodes))
-    found = []
+    rounds = []
     numbers: dict[int, int] = defaultdict(int)
-    for row in read_rows(folder / "training.jsonl"):
-        if row["name"] != agent:
-            continue
+    for row in _rows(folder / "training.jsonl", agent):
         seed = row["seed"]
         before, after = points[seed][numbers[seed] : numbers[seed] + 2]
         numbers[seed] += 1
         if row["passed_gate"]:
             change = newcombe_interval(*after, *before)
-            found.append(
+            rounds.append(
                 {
                     "run": folder.name,
                     "seed": seed,
@@ -64,7 +59,7 @@ def stored_rounds(folder: Path, agent: str = "iterative-ppo") -> list[dict[str, 
                     **{name: row[name] for name in _SAID},
                 }
             )
-    return found
+    return rounds
 
 
 def passed_by(rounds: Sequence[Mapping[str, Any]], standard_errors: float) -> dict[str, list[int]]:
@@ -76,3 +71,9 @@ def passed_by(rounds: Sequence[Mapping[str, Any]], standard_errors: float) -> di
         count[0] += row["predicted_gain"] >= bound
         count[1] += 1
     return counts
+
+
+def _rows(path: Path, agent: str) -> list[dict[str, Any]]:
+    """Return an agent's rows of a file of a results folder."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if (row["kind"], row["name"]) == ("agent", agent)]

@@ -35,9 +35,11 @@ NEAR = 1.5
 Verdict = Literal["pass", "turn down", "cannot judge"]
 
 
-def as_lists(found: Evidence) -> dict[str, list[list[float]]]:
+def as_lists(evidence: Evidence) -> dict[str, list[list[float]]]:
     """Return evidence as plain data, to five digits."""
-    return {each.name: np.round(getattr(found, each.name), 5).tolist() for each in fields(Evidence)}
+    return {
+        each.name: np.round(getattr(evidence, each.name), 5).tolist() for each in fields(Evidence)
+    }
 
 
 def as_evidence(lists: Mapping[str, Any]) -> Evidence:
@@ -53,21 +55,21 @@ def truth(step: Mapping[str, Any]) -> Truth:
     return "bad" if step["change"] < -margin else "even"
 
 
-def opinions(found: Evidence, kl: float) -> dict[str, Any]:
+def opinions(evidence: Evidence, kl: float) -> dict[str, Any]:
     """Return all that is said of a step of divergence ``kl`` by conversations held out from it."""
     estimates = {}
     for name, gain in GAINS.items():
-        result = bootstrap(gain, found, draws=DRAWS)
+        result = bootstrap(gain, evidence, draws=DRAWS)
         estimates[name] = {**asdict(result.interval), "standard_error": result.standard_error}
-    turns = found.present > 0
+    turns = evidence.present > 0
     return {
-        "conversations": len(found),
-        "sales": int(found.rewards.sum()),
+        "conversations": len(evidence),
+        "sales": int(evidence.rewards.sum()),
         "kl": kl,
-        "coverage": coverage(found),
-        "ess": effective_sample_size(found.log_ratios.sum(1)),
-        "ess_share": effective_sample_size(found.log_ratios.sum(1)) / max(len(found), 1),
-        "ess_share_of_responses": effective_sample_size(found.log_ratios[turns])
+        "coverage": coverage(evidence),
+        "ess": effective_sample_size(evidence.log_ratios.sum(1)),
+        "ess_share": effective_sample_size(evidence.log_ratios.sum(1)) / max(len(evidence), 1),
+        "ess_share_of_responses": effective_sample_size(evidence.log_ratios[turns])
         / max(int(turns.sum()), 1),
         "estimates": estimates,
     }
@@ -128,7 +130,7 @@ def looked_at(piece: Mapping[str, Any]) -> list[dict[str, Any]]:
     steps = []
     tenth = slice(round(0.1 * piece["conversations"]))
     for step in piece["steps"]:
-        found, kl = as_evidence(step["evidence"]), step["kl_nats_per_response"]
+        evidence, kl = as_evidence(step["evidence"]), step["kl_nats_per_response"]
         kept = {key: value for key, value in step.items() if key != "evidence"}
         steps.append(
             {
@@ -136,8 +138,8 @@ def looked_at(piece: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "half": HALVES.get(piece["piece"]["name"], piece["piece"]["half"]),
                 "truth": truth(step),
                 **kept,
-                "tenth": opinions(found.take(tenth), kl),
-                "all": opinions(found, kl),
+                "tenth": opinions(evidence.take(tenth), kl),
+                "all": opinions(evidence, kl),
             }
         )
     return steps
@@ -205,9 +207,9 @@ def _loss(
     real = passed_by(rounds, rule.standard_errors)
     shares = {}
     for kind in ("good", "bad"):
-        passed = real[kind][0] + sum(found[kind]["passed"] for found in counted)
+        passed = real[kind][0] + sum(of_kind[kind]["passed"] for of_kind in counted)
         shares[kind] = passed / max(
-            real[kind][1] + sum(found[kind]["steps"] for found in counted), 1
+            real[kind][1] + sum(of_kind[kind]["steps"] for of_kind in counted), 1
         )
     return round(1 - shares["good"] + shares["bad"], 9)
 
@@ -262,10 +264,10 @@ def table(facts: Mapping[str, Any]) -> list[str]:
                 lines.append(
                     f"{half:8} {share:6} {name:4}"
                     + "".join(
-                        f"  {kind} passed {found['passed']}/{found['steps']}"
-                        f" [{found['low']:.0%}, {found['high']:.0%}]"
-                        f" cannot judge {found['cannot_judge']}"
-                        for kind, found in row.items()
+                        f"  {kind} passed {of_kind['passed']}/{of_kind['steps']}"
+                        f" [{of_kind['low']:.0%}, {of_kind['high']:.0%}]"
+                        f" cannot judge {of_kind['cannot_judge']}"
+                        for kind, of_kind in row.items()
                     )
                 )
     for half, by_strictness in facts["stored_rounds_passed"].items():
