@@ -115,7 +115,7 @@ def fresh_values(
             shares.append(next(weights) / samples)
         begun += episode.n_turns
     scores = score(prompts, responses).cpu().double().numpy()
-    means = np.bincount(places, weights=np.array(shares) * scores, minlength=begun)
+    means: Array = np.bincount(places, weights=np.array(shares) * scores, minlength=begun)
     return _split(means, episodes)
 
 

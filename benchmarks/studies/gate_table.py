@@ -205,7 +205,7 @@ def _loss(
 ) -> float:
     counted = [errors(rule, steps, share) for share in SHARES]
     real = passed_by(rounds, rule.standard_errors)
-    shares = {}
+    shares: dict[str, float] = {}
     for kind in ("good", "bad"):
         passed = real[kind][0] + sum(of_kind[kind]["passed"] for of_kind in counted)
         shares[kind] = passed / max(

@@ -74,9 +74,9 @@ def test_estimates_are_those_of_loops(seed: int) -> None:
     }
     for estimator, value in expected.items():
         assert estimator(*arguments) == pytest.approx(value)
-    arguments += (found.q, found.new_values)
-    assert e.doubly_robust(*arguments) == pytest.approx(loop_doubly_robust(found, per_turn))
-    assert e.weighted_doubly_robust(*arguments) == pytest.approx(loop_doubly_robust(found, shares))
+    known = (*arguments, found.q, found.new_values)
+    assert e.doubly_robust(*known) == pytest.approx(loop_doubly_robust(found, per_turn))
+    assert e.weighted_doubly_robust(*known) == pytest.approx(loop_doubly_robust(found, shares))
 
 
 def test_first_order_estimates_are_those_of_loops() -> None:
@@ -115,7 +115,7 @@ def two_turns(n: int, seed: int) -> tuple[Evidence, float, float]:
     right = random.random((n, 2)) < old
     sold = right.all(1)
     logs = np.where(right, math.log(new / old), math.log((1 - new) / (1 - old)))
-    rewards = np.stack([np.zeros(n), sold], 1)
+    rewards: Array = np.stack([np.zeros(n), sold.astype(float)], 1)
 
     def q(policy: float) -> tuple[Array, Array]:
         """Return Q(s, a) of what was said, and V(s)."""

@@ -14,7 +14,6 @@ from convgym.agents.off_policy.evidence import (
     evidence,
     fresh_values,
     log_ratios,
-    padded,
     said_values,
 )
 from convgym.agents.values.fitting import ValueEstimates
@@ -79,7 +78,7 @@ def test_all_is_put_together_and_some_is_taken(format: ConversationFormat) -> No
         log,
         judged,
         ratios=rows,
-        deployed_ratios=padded(rows) * 0,
+        deployed_ratios=[0 * row for row in rows],
         said=rows,
         new=rows,
         deployed=rows,
