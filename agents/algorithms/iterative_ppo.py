@@ -9,7 +9,7 @@ Every round
    penalty to that copy (``improvement``), by default with token-level PPO. No customer is met
    meanwhile;
 4. ``gate``: what the new policy gains is estimated from conversations that step 3 has not seen;
-5. ``deploy``: it replaces the old one if the estimate does not speak against it.
+5. ``deploy``: it replaces the old one if the estimate speaks for it.
 
 Imitation is not in the paper: outcomes carry no error of Q, and Q carries what one bit a
 conversation cannot say, so the two make a larger step than either (docs/log.md).
@@ -194,6 +194,7 @@ class IterativePPO(LanguageModelAgent):
                 **metrics,
                 **gain.metrics(),
                 "passed_gate": float(gain.passes(config.gate)),
+                "gate_judged": float(gain.verdict(config.gate) != "cannot judge"),
             }
             if self.observer:
                 self.observer.after_round(Round(k, model, improved, episodes, fitted, metrics))

@@ -27,6 +27,7 @@ STUDIES: Registry[Study] = Registry(
         for name, summary in {
             "deaf-search": "the best script of a seller that never listens, for each shop",
             "frontier-tuning": "settings of every agent of the frontier, as many of each",
+            "gate": "how often the gate of Iterative PPO passes bad steps and stops good ones",
             "improvement-solvers": "solvers of the improvement step: one log, one Q, every solver",
             "llm-concurrency": "how well vectorised customers keep a chat endpoint busy",
             "q-variants": "ways to fit Q, judged by true values",

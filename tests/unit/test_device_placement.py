@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -159,7 +160,8 @@ def agent_of(
     if "q_function" in settings:
         settings["q_function"] = QFunctionConfig(**settings["q_function"])
         # Whatever the gate says of so small a log is deployed.
-        settings["gate"] = {"min_coverage": 0.0, "standard_errors": 1e9}
+        lenient = {"min_coverage": 0.0, "max_kl": math.inf, "min_conversations": 0, "min_sales": 0}
+        settings["gate"] = {"standard_errors": 1e9, **lenient}
     chosen = {"model": str(folder), "max_new_tokens": 6, "device": device, "lora": lora, **policy}
     return make_agent(agent, policy={"dtype": "float32", **chosen}, **settings)
 
