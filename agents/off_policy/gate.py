@@ -16,8 +16,8 @@ say: it stands on few responses of large weight, and then on none. The gate ther
 cannot judge, and does not let it pass: a policy that diverges too far, or whose ratios have too
 small a mean, which is 1 but for the cap; too few conversations; and a log in which nothing was
 sold, which holds no news of what sells. The divergence is exact, where the effective sample size
-of a few hundred responses is not: a policy that had moved 3 nats and sold nothing still weighed a
-quarter of them.
+of a few hundred responses is not: a policy that had moved 3 nats and sold next to nothing still
+weighed a quarter of them.
 """
 
 from __future__ import annotations

@@ -49,6 +49,8 @@ def told_by(run: str) -> tuple[str, int, int] | None:
             return "training", seed + 2, number
         case {"shops": _, "customers": number, "seed": seed}:
             return "training", seed, number
+        case {"settings": {"customers": number, "seeds": {"evaluation_stream": seed}}}:
+            return "training", seed, number
     return None
 
 
