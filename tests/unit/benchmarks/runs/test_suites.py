@@ -140,6 +140,7 @@ def test_settings_reach_into_mappings_and_names() -> None:
     assert changed.overrides["iterative-ppo"] == {
         "rounds": 2,
         "improvement": {"name": "token-ppo", "fresh_steps": 1, "epochs": 2},
+        "gate": {"held_out": 0.0},
     }
     named = [("iterative-ppo.improvement", "grpo"), ("iterative-ppo.improvement.steps", 2)]
     changed = select(smoke, settings=named)
