@@ -10,6 +10,7 @@ import pytest
 
 from convgym.benchmarks.studies import comparison_coverage
 from convgym.benchmarks.studies.comparison_coverage import coverage, experiment, main, resampled
+from convgym.statistics import Estimate
 
 
 def test_the_simulated_agents_are_equally_good_and_share_their_customers() -> None:
@@ -27,7 +28,7 @@ def test_a_resampled_difference_of_certain_outcomes_is_certain() -> None:
 
 
 def test_an_interval_that_holds_nothing_covers_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    nowhere = comparison_coverage.Estimate(0.5, 0.4, 0.6)
+    nowhere = Estimate(0.5, 0.4, 0.6)
     monkeypatch.setattr(comparison_coverage, "paired", lambda a, b: nowhere)
     ways = coverage(2, 0.02, experiments=5, customers=50)
     assert ways["paired"] == {"covered": 0, "half_width": pytest.approx(0.1)}
