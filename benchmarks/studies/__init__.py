@@ -25,6 +25,7 @@ STUDIES: Registry[Study] = Registry(
     {
         name: Entry(f"{__name__}.{name.replace('-', '_')}:main", summary)
         for name, summary in {
+            "comparison-coverage": "how often intervals of paired differences cover the truth",
             "deaf-search": "the best script of a seller that never listens, for each shop",
             "frontier-tuning": "settings of every agent of the frontier, as many of each",
             "gate": "how often the gate of Iterative PPO passes bad steps and stops good ones",

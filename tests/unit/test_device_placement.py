@@ -103,7 +103,7 @@ ROUNDS: dict[str, tuple[str, dict[str, Any]]] = {
     "online-ppo": ("online-ppo", {"deployment": 4, "minibatch": 2}),
     "turn-level-ppo": ("turn-level-ppo", {"rounds": 2, "minibatch": 2}),
     "trajectory-grpo": ("trajectory-grpo", {"rounds": 2, "minibatch": 2, "group_size": 2}),
-    "expert-iteration": ("expert-iteration", {"rounds": 1, "minibatch": 4}),
+    "expert-iteration": ("expert-iteration", {"rounds": 1, "imitation": {"minibatch": 4}}),
     "token-ppo": ("iterative-ppo", {"improvement": STEP, "q_function": Q}),
     "token-grpo": (
         "iterative-grpo",

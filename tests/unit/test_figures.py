@@ -31,7 +31,8 @@ import pytest
 
 from convgym.benchmarks.runs.folder import read_results, read_rows
 from convgym.benchmarks.runs.scores import Score, scores
-from convgym.statistics import Estimate, paired_difference, wilson_interval
+from convgym.comparisons import compare
+from convgym.statistics import Estimate, wilson_interval
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -105,12 +106,12 @@ def outcomes(run: str, name: str) -> np.ndarray:
     """Return who bought, (S, N) seeds and customers."""
     rows = [row for row in read_results(RESULTS / run) if row.job.name == name]
     assert not any(row.excluded for row in rows)
-    return np.array([[letter == "p" for letter in row.outcomes] for row in rows])
+    return np.array([[letter == "p" for letter in row.outcomes] for row in rows], float)
 
 
 def gap(run: str, name: str, other_run: str, other: str) -> Estimate:
     """Return how much more the first sells to the customers that both met."""
-    return paired_difference(outcomes(run, name), outcomes(other_run, other))
+    return compare(outcomes(run, name), outcomes(other_run, other)).difference
 
 
 def flat(value: Any) -> list[float]:
