@@ -20,6 +20,7 @@ HEADINGS = (
     "turns",
     "seconds",
     "failed",
+    "seller failed",
 )
 
 
@@ -41,6 +42,7 @@ def cells(score: Score) -> tuple[str, ...]:
         number(score.turns, 1),
         number(score.seconds, 1 if score.seconds < 10 else 0),
         number(score.excluded) if score.excluded else "",
+        number(score.seller_failed) if score.seller_failed else "",
     )
 
 

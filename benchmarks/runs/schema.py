@@ -110,7 +110,7 @@ class _Result(TypedDict):
     kind: Literal["seller", "start", "agent"]
     name: Name
     seed: Count
-    outcomes: Annotated[str, Field(pattern="^[pwtx]*$")]
+    outcomes: Annotated[str, Field(pattern="^[pwtxf]*$")]
     turns: Positive | None
     conversations: Count
     deployments: Count

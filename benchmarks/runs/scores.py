@@ -27,7 +27,8 @@ class Score:
     and of evaluation), branches and seconds are means over the seeds. Seeds whose row is invalid
     are left out; without any other, ``conversion`` is nan in [0, 1]. ``acceptance`` of suggestions
     likewise, None where nobody took any. ``excluded`` conversations, in training and evaluation,
-    broke on the customer's side. ``notes`` are the agent's own.
+    broke on the customer's side; in ``seller_failed`` of evaluation the seller's backend failed.
+    ``notes`` are the agent's own.
     """
 
     kind: Kind
@@ -47,6 +48,7 @@ class Score:
     training_turns: float = 0.0
     branches: float = 0.0
     notes: tuple[str, ...] = ()
+    seller_failed: int = 0
 
 
 def scores(results: Iterable[Result]) -> list[Score]:
@@ -93,6 +95,7 @@ def _score(
         training_turns=_mean([row.training_turns for row in rows]),
         branches=_mean([row.branches for row in rows]),
         notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
+        seller_failed=sum(row.seller_failed for row in rows),
     )
 
 
