@@ -17,7 +17,7 @@ OUTCOMES: tuple[Outcome, ...] = (
     "infrastructure_failure",
     "seller_failure",
 )
-FAILURES: Mapping[str, str] = {
+FAILURES: Mapping[Outcome, str] = {
     "infrastructure_failure": "the customer",
     "seller_failure": "the seller",
 }
