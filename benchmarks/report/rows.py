@@ -19,8 +19,8 @@ HEADINGS = (
     "branches",
     "turns",
     "seconds",
-    "failed",
     "seller failed",
+    "failed",
 )
 
 
@@ -41,8 +41,8 @@ def cells(score: Score) -> tuple[str, ...]:
         number(score.branches) if score.branches else "",
         number(score.turns, 1),
         number(score.seconds, 1 if score.seconds < 10 else 0),
-        number(score.excluded) if score.excluded else "",
         number(score.seller_failed) if score.seller_failed else "",
+        number(score.excluded) if score.excluded else "",
     )
 
 

@@ -58,11 +58,11 @@ def chat(
     options = environment(customer, catalog, personas, customer_option)
     if seller == customer == "human":
         raise ConvgymError("seller and customer cannot both be you: give --seller competent, say")
+    policy = _policy(seller, options, seller_options(seller_option, seller_prompt))
     if seller == "human":
         say(load_catalog(options.get("catalog", "laptops")).briefing() + "\n")
     if seller == "oracle":
         options["reveal_latent"] = True
-    policy = _policy(seller, options, seller_options(seller_option, seller_prompt))
     with whose(f"seller {seller!r} with customer {customer or 'scripted'!r}"):
         (episode,) = rollout(policy, [seed], policy_seed=seed, environment=options)
     if not episode.valid:

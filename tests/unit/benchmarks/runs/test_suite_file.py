@@ -58,6 +58,15 @@ def test_the_least_that_is_needed(tmp_path: Path) -> None:
     assert suite == Suite("my-suite", "", ("silent",), (), 0, 5)
 
 
+def test_sellers_may_have_options(tmp_path: Path) -> None:
+    text = (
+        'evaluation_episodes = 5\n[sellers."openai:org/m-1.5"]\ntemperature = 0.5\n[sellers.deaf]'
+    )
+    suite = read(tmp_path, text)
+    assert suite.sellers == ("openai:org/m-1.5", "deaf")
+    assert suite.overrides == {"openai:org/m-1.5": {"temperature": 0.5}}
+
+
 def test_agents_without_settings_may_be_a_list(tmp_path: Path) -> None:
     text = 'agents = ["bc", "online-ppo"]\nconversations = 9\nevaluation_episodes = 5\n'
     suite = read(tmp_path, text)
