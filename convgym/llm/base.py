@@ -1,4 +1,4 @@
-"""What a chat model is to a customer: requests in, texts or failures out, many at a time."""
+"""What a chat model is to those who ask it: requests in, texts or failures out, many at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convgym.errors import ConvgymError, InfrastructureError
 
 
 class ChatMessage(TypedDict):
-    """A message as chat models know it: here ``"assistant"`` is the model, the customer."""
+    """A message as chat models know it: here ``"assistant"`` is the model, whomever it plays."""
 
     role: Literal["system", "user", "assistant"]
     content: str
