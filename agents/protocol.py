@@ -55,6 +55,9 @@ class TrainingReport:
     rows: tuple[Mapping[str, float], ...]
     notes: tuple[str, ...] = ()
     """What a reader of the result must know: that there was nothing to learn from, say."""
+    cpu_seconds: float | None = None
+    """Seconds of processors, all threads together: unlike ``seconds`` they do not depend on what
+    else the machine does. The benchmark fills them in."""
 
 
 @runtime_checkable

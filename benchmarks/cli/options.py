@@ -16,7 +16,7 @@ from convgym.datafiles import read_whole
 from convgym.errors import ConvgymError
 from convgym.secrets import check_option
 
-_MODULE_ATTRIBUTE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_MODULE_ATTRIBUTE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(@[\w.-]+)?")
 
 
 def findable(name: str | None) -> str | None:

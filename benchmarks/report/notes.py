@@ -38,6 +38,11 @@ def notes(
             "Everybody's words were suggestions to a business; accepted are those that it sent"
             " verbatim or edited."
         )
+    if any(score.colder for score in scores):
+        text.append(
+            "Colder is the conversion of the same policies at a lower temperature, that of the"
+            " suite's setting colder: what a start gains by it, nobody had to learn."
+        )
     text += _failures(scores)
     text += [f"{score.name}: {note}." for score in scores for note in score.notes]
     if evaluation:

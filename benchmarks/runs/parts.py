@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from convgym.benchmarks.runs.suites import agent_of
 from convgym.conversation import Episode
 from convgym.policy import Policy
 from convgym.progress import ProgressCallback
@@ -47,10 +48,10 @@ class PackageParts:
         return make_seller(name, **shop, **options)
 
     def make_agent(self, name: str, overrides: Mapping[str, Any]) -> Agent:
-        """Return an agent by name."""
+        """Return an agent, or a variant of one, by name."""
         from convgym.agents import make_agent
 
-        return make_agent(name, **overrides)
+        return make_agent(agent_of(name), **overrides)
 
     def rollout(
         self,

@@ -26,6 +26,8 @@ _LETTERS: Mapping[Outcome, str] = {
     "infrastructure_failure": "x",
     "seller_failure": "f",
 }
+NO_OUTCOME = "xf"
+"""Letters of episodes that count neither as a sale nor as a loss."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,10 @@ class Result:
     ``start`` is the name of the row that an agent is compared with, its own start; None for
     others, and in rows of earlier versions, which had one start for all. ``training_turns`` are
     the customers' answers in training, ``branches`` the conversations there that went on from a
-    copied customer, and ``notes`` what the agent says that a reader must know.
+    copied customer, and ``notes`` what the agent says that a reader must know. ``cpu_seconds`` are
+    those of processors in training, all threads together; None in rows of earlier versions.
+    ``colder`` are the outcomes at a lower temperature, where the suite asks for them of a language
+    model.
     """
 
     job: Job
@@ -57,6 +62,8 @@ class Result:
     training_turns: int = 0
     branches: int = 0
     notes: tuple[str, ...] = ()
+    cpu_seconds: float | None = None
+    colder: str | None = None
 
     @property
     def conversions(self) -> int:
@@ -75,13 +82,13 @@ class Result:
     @property
     def episodes(self) -> int:
         """Episodes that count."""
-        return len(self.outcomes) - self.excluded - self.seller_failed
+        return count_valid(self.outcomes)
 
     @property
     def valid(self) -> bool:
         return (
             self.episodes > 0
-            and self.excluded + self.seller_failed <= MAX_EXCLUDED_SHARE * len(self.outcomes)
+            and len(self.outcomes) - self.episodes <= MAX_EXCLUDED_SHARE * len(self.outcomes)
             and self.training_excluded <= MAX_EXCLUDED_SHARE * self.conversations
         )
 
@@ -112,12 +119,14 @@ class Result:
             "training_turns": self.training_turns,
             "branches": self.branches,
             "notes": list(self.notes),
+            **({} if self.cpu_seconds is None else {"cpu_seconds": self.cpu_seconds}),
+            **({} if self.colder is None else {"colder": self.colder}),
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Result:
         """Return a result from its row; what follows from the outcomes is computed anew."""
-        acceptance = row.get("acceptance")  # rows of earlier versions lack the last six
+        acceptance = row.get("acceptance")  # rows of earlier versions lack the last eight
         return cls(
             Job(row["kind"], row["name"], row["seed"]),
             row["outcomes"],
@@ -132,7 +141,14 @@ class Result:
             row.get("training_turns", 0),
             row.get("branches", 0),
             tuple(row.get("notes", ())),
+            row.get("cpu_seconds"),
+            row.get("colder"),
         )
+
+
+def count_valid(outcomes: str) -> int:
+    """Return how many of these outcome letters count."""
+    return sum(letter not in NO_OUTCOME for letter in outcomes)
 
 
 class Evaluation(NamedTuple):

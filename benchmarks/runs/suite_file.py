@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails
 
 from convgym.agents.registry import AGENTS
 from convgym.benchmarks.runs.schema import TRAINING_SEEDS
-from convgym.benchmarks.runs.suites import Suite
+from convgym.benchmarks.runs.suites import Suite, agent_of
 from convgym.customers import CUSTOMERS
 from convgym.datafiles import read_whole
 from convgym.envs.scenario import Scenario
@@ -69,6 +69,9 @@ def read_suite(path: Path) -> Suite:
             if settings
         },
         log=suite.log,
+        seeds=suite.seeds,
+        keep=tuple(suite.keep),
+        colder=suite.colder,
     )
 
 
@@ -84,7 +87,13 @@ def _environment(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
+def _agent(name: object) -> object:
+    AGENTS.require_known(agent_of(name) if isinstance(name, str) else name)
+    return name
+
+
 Settings = dict[str, JsonValue]
+Seeds = Annotated[StrictInt, Field(ge=1, lt=TRAINING_SEEDS)]
 Environment = Annotated[Settings, AfterValidator(_environment)]
 
 
@@ -100,12 +109,15 @@ class SuiteFile(BaseModel):
         BeforeValidator(_tables),
     ] = {}
     agents: Annotated[
-        dict[Annotated[str, AfterValidator(AGENTS.require_known)], Settings],
+        dict[Annotated[str, AfterValidator(_agent)], Settings],
         BeforeValidator(_tables),
     ] = {}
     conversations: Annotated[StrictInt, Field(ge=0, le=_MOST, validate_default=True)] = 0
     evaluation_episodes: Annotated[StrictInt, Field(ge=1, le=_MOST)]
-    training_seeds: Annotated[StrictInt, Field(ge=1, lt=TRAINING_SEEDS)] = 1
+    training_seeds: Seeds = 1
+    seeds: dict[str, Seeds] = {}
+    keep: list[str] = []
+    colder: Annotated[float, Field(gt=0, lt=1)] | None = None
     environment: Environment = {}
     evaluation: Environment = {}
     log: str | None = None
@@ -116,6 +128,14 @@ class SuiteFile(BaseModel):
         if info.data.get("agents") and conversations < 1:
             raise ValueError("agents need a budget of at least 1 conversation, got 0")
         return conversations
+
+    @field_validator("seeds")
+    @classmethod
+    def _of_agents(cls, seeds: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        for name in seeds:
+            if name not in info.data.get("agents", {name}):
+                raise unknown("agent of this suite", name, info.data["agents"])
+        return seeds
 
     @field_validator("evaluation_episodes")
     @classmethod

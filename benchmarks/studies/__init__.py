@@ -26,12 +26,15 @@ STUDIES: Registry[Study] = Registry(
         name: Entry(f"{__name__}.{name.replace('-', '_')}:main", summary)
         for name, summary in {
             "deaf-search": "the best script of a seller that never listens, for each shop",
+            "frontier-tuning": "settings of every agent of the frontier, as many of each",
+            "gate": "how often the gate of Iterative PPO passes bad steps and stops good ones",
             "improvement-solvers": "solvers of the improvement step: one log, one Q, every solver",
             "llm-concurrency": "how well vectorised customers keep a chat endpoint busy",
             "q-variants": "ways to fit Q, judged by true values",
             "round-cost": "what a round of Iterative PPO costs beside an update of online PPO",
             "rounds": "one run of Iterative PPO, round by round, judged by true values",
             "speed": "turns a second of the scripted customer",
+            "temperature": "what colder sampling alone is worth",
         }.items()
     },
     _study,

@@ -59,7 +59,15 @@ KL_CONVERSATIONS = 128
 EVALUATION_STREAM = 99
 """Training seed whose customers the policies are evaluated on."""
 
-_OF_THE_STEP = {"kl", "predicted_gain", "predicted_gain_error", "gate_coverage", "passed_gate"}
+_OF_THE_STEP = {
+    "kl",
+    "predicted_gain",
+    "predicted_gain_error",
+    "gate_coverage",
+    "gate_effective_share",
+    "gate_judged",
+    "passed_gate",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ ENVIRONMENT = {
     "convgym.sellers": {GROUND, "convgym.shop", "convgym.llm"},
     "convgym.customers": {GROUND, "convgym.shop", "convgym.sellers", "convgym.llm"},
     "convgym.envs": {GROUND, "convgym.shop", "convgym.customers"},
+    "convgym.exchange": {GROUND},
     "convgym.rollout": {GROUND, "convgym.envs"},
     "convgym.true_values": {GROUND, "convgym.envs", "convgym.customers", "convgym.rollout"},
 }

@@ -16,6 +16,7 @@ from convgym.statistics import (
     difference,
     mean_over_seeds,
     newcombe_interval,
+    paired_difference,
     ratio_interval,
     seeds_interval,
     t_interval,
@@ -225,3 +226,36 @@ def test_a_mean_over_seeds_covers_seeds_and_customers() -> None:
     assert (same.low, same.high) == pytest.approx((one.low, one.high))
     with pytest.raises(ConvgymError, match="an estimate for each seed"):
         mean_over_seeds([])
+
+
+def test_paired_difference_by_hand() -> None:
+    a = [[1, 1, 0, 1], [1, 0, 0, 1]]
+    b = [[0, 1, 0, 0], [1, 0, 0, 0]]
+    seeds, customers = [0.5, 0.25], [0.5, 0.0, 0.0, 1.0]
+    found = paired_difference(a, b)
+    over_seeds = 12.7062 * float(np.std(seeds, ddof=1)) / 2**0.5
+    over_customers = 1.95996 * float(np.std(customers, ddof=1)) / 4**0.5
+    assert found.value == 0.375
+    assert found.high - found.value == pytest.approx(math.hypot(over_seeds, over_customers), 1e-4)
+    assert found.value - found.low == pytest.approx(found.high - found.value)
+
+
+def test_paired_difference_of_one_seed_is_that_over_customers() -> None:
+    a, b = np.array([[1, 1, 0, 1]]), np.array([[0, 1, 0, 0]])
+    half = 1.95996 * float(np.std(a - b, ddof=1)) / 2
+    found = paired_difference(a, b)
+    assert found.value == 0.5
+    assert found.high == pytest.approx(0.5 + half, 1e-4)
+
+
+def test_what_is_hard_for_both_does_not_widen_a_paired_difference() -> None:
+    alike = np.tile(np.random.default_rng(0).random(400) < 0.5, (5, 1))
+    assert paired_difference(alike, alike) == Estimate(0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("a", "b"), [((2, 3), (2, 4)), ((3,), (3,)), ((2, 1), (2, 1))])
+def test_paired_difference_needs_the_same_seeds_and_customers(
+    a: tuple[int, ...], b: tuple[int, ...]
+) -> None:
+    with pytest.raises(ConvgymError, match="same S seeds and N > 1 customers"):
+        paired_difference(np.zeros(a), np.zeros(b))

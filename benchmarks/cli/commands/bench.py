@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Agents = Annotated[
     str | None,
-    typer.Option(help="Agents in place of the suite's: a,b or none; package.module:Class."),
+    typer.Option(help="Agents in place of the suite's: a,b,c@* or none; package.module:Class."),
 ]
 Sellers = Annotated[
     str | None,
@@ -54,7 +54,8 @@ def bench(
     suite: Annotated[
         str,
         typer.Argument(
-            help="smoke, quick, standard, ladder, or a TOML file of your own.", callback=findable
+            help="smoke, quick, standard, frontier, ladder, or a TOML file of your own.",
+            callback=findable,
         ),
     ] = "quick",
     seed: Seed = 0,

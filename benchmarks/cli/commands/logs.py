@@ -1,4 +1,4 @@
-"""``convgym logs``: write and check logs of conversations."""
+"""``convgym logs``: write, check, import and export logs of conversations."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.exchange import export, import_
 from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
@@ -29,9 +30,13 @@ _LINES = 20
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands."""
-    group = typer.Typer(help="Write and check logs of conversations.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Write, check, import and export logs of conversations.", no_args_is_help=True
+    )
     group.command("write")(write)
     group.command("validate")(validate)
+    group.command("import")(import_)
+    group.command("export")(export)
     app.add_typer(group, name="logs")
 
 

@@ -15,7 +15,7 @@ from hypothesis import settings
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.protocol import CurvePoint, TrainingReport, Usage
 from convgym.agents.training.collector import Collector
-from convgym.benchmarks.runs.suites import START, Suite
+from convgym.benchmarks.runs.suites import START, Suite, agent_of
 from convgym.conversation import Episode, Outcome, Response, Turn
 from convgym.errors import unknown
 from convgym.policy import Conversation
@@ -127,12 +127,12 @@ class World:
         return StubPolicy(name)
 
     def make_agent(self, name: str, overrides: Mapping[str, Any]) -> StubAgent:
-        if name not in SKILL:
+        if agent_of(name) not in SKILL:
             raise unknown("agent", name, SKILL)
         config = dict(overrides)
         if "policy" in config:
             config["policy"] = PolicyConfig(**config["policy"])
-        return StubAgent(name, StubConfig(**config), self.before_step, self.overspend)
+        return StubAgent(agent_of(name), StubConfig(**config), self.before_step, self.overspend)
 
     def rollout(
         self,

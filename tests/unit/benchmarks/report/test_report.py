@@ -135,7 +135,14 @@ def test_the_table_shows_what_was_asked_for() -> None:
     console = Console(file=io.StringIO(), width=120)
     console.print(table(scores(ROWS)))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    empty = ("accepted %", "training turns", "branches", "seller failed", "failed")
+    empty = (
+        "accepted %",
+        "training turns",
+        "branches",
+        "CPU seconds",
+        "seller failed",
+        "failed",
+    )
     assert all(heading in text for heading in HEADINGS if heading not in empty)
     line = next(line for line in text.splitlines() if line.strip().startswith("bc"))
     low, high = (100 * end for end in (wilson_interval(50, 200).low, wilson_interval(50, 200).high))
@@ -271,7 +278,7 @@ def test_the_kind_of_a_row_is_text_on_the_page(tmp_path: Path, suite: Suite, wor
     run_suite(suite, tmp_path, parts=world)
     score = scores(read_results(tmp_path))[0]
     odd = replace(score, kind='x"><script>')  # type: ignore[arg-type]
-    text = page(read_manifest(tmp_path), [odd], ["<b>"], None, [])
+    text = page([read_manifest(tmp_path)], [odd], ["<b>"], None, [])
     assert "<script>" not in text and "&lt;b&gt;" in text
 
 

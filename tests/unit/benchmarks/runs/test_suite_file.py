@@ -16,12 +16,18 @@ sellers = ["silent", "mypkg:MySeller", "silent"]
 conversations = 256
 evaluation_episodes = 100
 training_seeds = 2
+keep = ["*-seed0"]
 
 [agents.online-ppo]
 [agents.iterative-ppo]
 rounds = 3
 q_function = { epochs = 2 }
 [agents."mypkg.mine:MyAgent"]
+[agents."iterative-ppo@three-4.0"]
+rounds = 4
+
+[seeds]
+"iterative-ppo@three-4.0" = 1
 
 [environment]
 customer = "scripted"
@@ -43,13 +49,23 @@ def test_every_field(tmp_path: Path) -> None:
         "mine",
         "What I want to know.",
         sellers=("silent", "mypkg:MySeller"),
-        agents=("online-ppo", "iterative-ppo", "mypkg.mine:MyAgent"),
+        agents=(
+            "online-ppo",
+            "iterative-ppo",
+            "mypkg.mine:MyAgent",
+            "iterative-ppo@three-4.0",
+        ),
         conversations=256,
         evaluation_episodes=100,
         training_seeds=2,
         environment={"customer": "scripted", "customer_options": {"patience": 5}},
         evaluation={"catalog": "bicycles"},
-        overrides={"iterative-ppo": {"rounds": 3, "q_function": {"epochs": 2}}},
+        overrides={
+            "iterative-ppo": {"rounds": 3, "q_function": {"epochs": 2}},
+            "iterative-ppo@three-4.0": {"rounds": 4},
+        },
+        seeds={"iterative-ppo@three-4.0": 1},
+        keep=("*-seed0",),
     )
 
 
@@ -90,6 +106,10 @@ BASE = 'sellers = ["silent"]\nevaluation_episodes = 5\n'
         (BASE + "agents = [3]", "agents should be a valid dictionary"),
         (BASE + "[agents]\nbc = 3", "agents.bc should be a valid dictionary, got 3"),
         (BASE + 'agents = ["ppo"]', "agents.ppo: unknown agent 'ppo'; known: bc"),
+        (BASE + 'agents = ["ppo@2"]', "agents.ppo@2: unknown agent 'ppo'; known: bc"),
+        (BASE + 'agents = ["bc@"]', "agents.bc@: expected a variant as NAME@LABEL"),
+        (BASE + "[seeds]\nbd = 2", "seeds: unknown agent of this suite 'bd'"),
+        (BASE + "[agents.bc]\n[seeds]\nbc = 0", "seeds.bc should be greater than or equal to 1"),
         (BASE + 'agents = ["a:b:c"]', "expected an agent as 'package.module:attribute'"),
         (BASE + "[agents.bc]\nx = nan", "agents.bc.x.* should be a finite number, got nan"),
         (BASE + "[agents.bc]\nx = 2020-01-01", "agents.bc.x .*not a valid JSON value"),

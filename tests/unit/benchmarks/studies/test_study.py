@@ -47,7 +47,7 @@ def test_studies_are_commands_and_none_is_loaded_to_list_them() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0
-    for name in ("rounds", "q-variants", "round-cost", "speed", "llm-concurrency"):
+    for name in ("rounds", "q-variants", "round-cost", "speed", "llm-concurrency", "temperature"):
         assert name in done.stdout
 
 
