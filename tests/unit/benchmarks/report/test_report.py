@@ -136,6 +136,7 @@ def test_the_table_shows_what_was_asked_for() -> None:
     console.print(table(scores(ROWS)))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     empty = (
+        "colder % [95% CI]",
         "accepted %",
         "training turns",
         "branches",
