@@ -75,12 +75,13 @@ class ChatSeller:
         return [_response(result) for result in self.backend.complete(requests)]
 
     def _request(self, conversation: Conversation) -> ChatRequest:
+        system: ChatMessage = {"role": "system", "content": self.system_message}
         said: list[ChatMessage] = [
             {"role": message["role"], "content": message["content"] or _SILENCE}
             for message in conversation.messages
         ]
         return ChatRequest(
-            ({"role": "system", "content": self.system_message}, *said),
+            (system, *said),
             conversation.rng.getrandbits(31),
             self._max_tokens,
             self._temperature,

@@ -125,7 +125,7 @@ def test_a_name_makes_the_seller_and_the_environment_its_address(
     server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-    options = {"temperature": 0.5, "max_tokens": 7, "extra_body": {"top_k": 3}}
+    options: dict[str, Any] = {"temperature": 0.5, "max_tokens": 7, "extra_body": {"top_k": 3}}
     policy = make_seller("openai:tiny", **options)
     episodes = hold(policy, range(4), policy_seed=5)
     assert {episode.policy for episode in episodes} == {"openai:tiny"}
