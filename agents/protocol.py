@@ -42,7 +42,7 @@ class Usage:
     branches: int = 0
     """Conversations that went on from a copied customer: true values cost customers, too."""
     excluded: int = 0
-    """Conversations that broke on the customer's side and taught nothing."""
+    """Conversations in which the customer's or the seller's backend failed: they taught nothing."""
 
 
 @dataclass(frozen=True, slots=True)

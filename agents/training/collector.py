@@ -19,9 +19,9 @@ from typing import Any, cast
 
 from convgym.agents.protocol import CurvePoint, Usage
 from convgym.checks import check_integer, check_seed
-from convgym.conversation import Episode
+from convgym.conversation import Episode, refuse_if_all_failed
 from convgym.datafiles import read_whole
-from convgym.errors import ConvgymError, InfrastructureError
+from convgym.errors import ConvgymError
 from convgym.logs import Log, read_log, write_log
 from convgym.policy import Policy, check_policy
 from convgym.progress import Progress, ProgressCallback, no_progress
@@ -156,7 +156,7 @@ class Collector:
 
         Raises:
             ConvgymError: when the budget is spent, or the folder holds other conversations.
-            InfrastructureError: when the customer failed in every conversation.
+            InfrastructureError: when customer or seller failed in every conversation.
         """
         conversations = check_integer("conversations to deploy", conversations, 0)
         if conversations < 1 or self.remaining < 1:
@@ -193,7 +193,7 @@ class Collector:
         Raises:
             ConvgymError: after deployments, for a log that is damaged, empty or of customers that
                 are reserved for evaluation.
-            InfrastructureError: when the customer failed in every conversation.
+            InfrastructureError: when customer or seller failed in every conversation.
         """
         if self.usage.deployments and not self._has_log:
             raise ConvgymError("a log takes the whole budget: ask for it before any deployment")
@@ -270,11 +270,7 @@ class Collector:
     def _enter(self, episodes: list[Episode], deployments: int) -> list[Episode]:
         """Enter conversations into the books."""
         valid = [episode for episode in episodes if episode.valid]
-        if not valid:
-            reason = episodes[0].metadata.get("failure", "no reason given")
-            raise InfrastructureError(
-                f"the customer failed in all of {len(episodes)} conversations: {reason}"
-            )
+        refuse_if_all_failed(episodes)
         conversion = sum(episode.converted for episode in valid) / len(valid)
         usage = self.usage
         self.curve.append(

@@ -101,6 +101,13 @@ def _failures(scores: Sequence[Score]) -> list[str]:
             f"{excluded:,} conversations failed: the customer broke off. They count neither as a"
             " sale nor as a loss."
         )
+    failed = sum(score.seller_failed for score in scores)
+    if failed:
+        text.append(
+            f"{failed:,} conversations ended because the seller's backend failed. They count"
+            " neither as a sale nor as a loss; which, and why, stands in the logs under"
+            " conversations/ as far as they go."
+        )
     invalid = [score.name for score in scores if score.invalid_seeds]
     if invalid:
         text.append(

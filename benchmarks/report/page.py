@@ -29,6 +29,7 @@ _OUTCOMES = {
     "walk_away": "The customer walked away.",
     "turn_limit": "The turn limit was reached.",
     "infrastructure_failure": "The customer's backend failed: not counted.",
+    "seller_failure": "The seller's backend failed: not counted.",
 }
 
 

@@ -22,6 +22,7 @@ HEADINGS = (
     "turns",
     "seconds",
     "CPU seconds",
+    "seller failed",
     "failed",
 )
 
@@ -45,6 +46,7 @@ def cells(score: Score) -> tuple[str, ...]:
         number(score.turns, 1),
         number(score.seconds, 1 if score.seconds < 10 else 0),
         number(score.cpu_seconds, 1 if score.cpu_seconds < 10 else 0),
+        number(score.seller_failed) if score.seller_failed else "",
         number(score.excluded) if score.excluded else "",
     )
 

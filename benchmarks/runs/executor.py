@@ -78,7 +78,8 @@ def execute(task: Task, progress: ProgressCallback = no_progress) -> Outcome:
     if task.job.kind == "start":
         policy = starting_policy(task)
     else:
-        policy = task.parts.make_seller(task.job.name, environment)
+        options = task.suite.overrides.get(task.job.name, {})
+        policy = task.parts.make_seller(task.job.name, environment, **options)
         if task.job.name == "oracle":
             environment["reveal_latent"] = True
     episodes, seconds = _judge(task, policy, environment, progress)

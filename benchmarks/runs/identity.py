@@ -30,14 +30,16 @@ def content(suite: Suite, configs: Mapping[str, Mapping[str, Any]]) -> dict[str,
     Raises ConvgymError for a customer that cannot be made.
     """
     judged = suite.evaluation_environment
+    models = {name: str(_policy(config).get("model")) for name, config in configs.items()}
+    models |= {name: name[3:] for name in suite.sellers if name.startswith("hf:")}
     return {
         "code": _code(),
         "training": _environment(suite.environment) if suite.agents else None,
         "evaluation": _environment(judged),
         "models": {
             name: _digest(sorted(folder.rglob("*")), folder)
-            for name, config in configs.items()
-            if (folder := Path(str(_policy(config).get("model")))).is_dir()
+            for name, model in models.items()
+            if (folder := Path(model)).is_dir()
         },
         # Runs without one are compared with those that were stored before logs were digested.
         **({"log": _short(Path(suite.log).read_bytes())} if suite.agents and suite.log else {}),

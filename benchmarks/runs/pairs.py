@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from convgym.benchmarks.runs.result import Result
+from convgym.benchmarks.runs.result import NO_OUTCOME, Result
 from convgym.comparisons import Comparison, compare, holm
 from convgym.errors import ConvgymError
 from convgym.statistics import Array
@@ -64,12 +64,12 @@ def families(results: Sequence[Result], wanted: Sequence[str] | None = None) -> 
 
 
 def outcome_tables(results: Sequence[Result]) -> dict[str, Array]:
-    """Return, by name, who bought (seeds, customers): 1, 0, or NaN where the customer failed."""
+    """Return, by name, who bought (seeds, customers): 1, 0, or NaN where a backend failed."""
     rows: dict[str, list[Result]] = {}
     for result in results:
         if result.valid:
             rows.setdefault(result.job.name, []).append(result)
-    values = {"p": 1.0, "x": np.nan}
+    values = {"p": 1.0, **dict.fromkeys(NO_OUTCOME, np.nan)}
     return {
         name: np.array([[values.get(letter, 0.0) for letter in row.outcomes] for row in of_name])
         for name, of_name in rows.items()

@@ -135,7 +135,8 @@ def _configs(suite: Suite, parts: Parts) -> dict[str, dict[str, Any]]:
     """Return the agents' configs, having made everything once: a misspelt name fails at once."""
     for name in suite.sellers:
         with whose(f"seller {name!r}"):
-            parts.make_seller(name, suite.evaluation_environment)
+            options = suite.overrides.get(name, {})
+            parts.make_seller(name, suite.evaluation_environment, **options)
     configs = {}
     for name in suite.agents:
         with whose(f"agent {name!r}"):

@@ -47,7 +47,7 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 Number = Annotated[float, BeforeValidator(_number)]
 Positive = Annotated[float, BeforeValidator(_number), Field(ge=0, lt=2**63)]
 Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
-Outcomes = Annotated[str, Field(pattern="^[pwtx]*$")]
+Outcomes = Annotated[str, Field(pattern="^[pwtxf]*$")]
 Seeds = Annotated[int, Field(ge=1, lt=TRAINING_SEEDS)]
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from convgym.benchmarks.runs.result import Result
+from convgym.benchmarks.runs.result import Result, count_valid
 from convgym.benchmarks.runs.suites import Kind
 from convgym.statistics import (
     Estimate,
@@ -27,9 +27,10 @@ class Score:
     and of evaluation), branches and seconds are means over the seeds. Seeds whose row is invalid
     are left out; without any other, ``conversion`` is nan in [0, 1]. ``acceptance`` of suggestions
     likewise, None where nobody took any. ``excluded`` conversations, in training and evaluation,
-    broke on the customer's side. ``notes`` are the agent's own. ``cpu_seconds`` are those of
-    processors in training, nan where they are not known. ``colder`` is the conversion at a lower
-    temperature, None where it was not asked for.
+    broke on the customer's side; in ``seller_failed`` of evaluation the seller's backend failed.
+    ``notes`` are the agent's own. ``cpu_seconds`` are those of processors in training, nan where
+    they are not known. ``colder`` is the conversion at a lower temperature, None where it was not
+    asked for.
     """
 
     kind: Kind
@@ -51,6 +52,7 @@ class Score:
     notes: tuple[str, ...] = ()
     cpu_seconds: float = math.nan
     colder: Estimate | None = None
+    seller_failed: int = 0
 
 
 def scores(results: Iterable[Result]) -> list[Score]:
@@ -99,6 +101,7 @@ def _score(
         notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
         cpu_seconds=_mean([row.cpu_seconds for row in rows if row.cpu_seconds is not None]),
         colder=_colder([row.colder for row in valid if row.colder is not None]),
+        seller_failed=sum(row.seller_failed for row in rows),
     )
 
 
@@ -110,7 +113,7 @@ def _conversion(rows: Sequence[Result]) -> Estimate:
 
 def _colder(outcomes: Sequence[str]) -> Estimate | None:
     sold = [letters.count("p") for letters in outcomes]
-    heard = [len(letters) - letters.count("x") for letters in outcomes]
+    heard = [count_valid(letters) for letters in outcomes]
     return seeds_interval(sold, heard) if heard and min(heard) else None
 
 

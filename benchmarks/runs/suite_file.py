@@ -56,14 +56,18 @@ def read_suite(path: Path) -> Suite:
     return Suite(
         suite.name or path.stem,
         suite.description,
-        sellers=tuple(dict.fromkeys(suite.sellers)),
+        sellers=tuple(suite.sellers),
         agents=tuple(suite.agents),
         conversations=suite.conversations,
         evaluation_episodes=suite.evaluation_episodes,
         training_seeds=suite.training_seeds,
         environment=suite.environment,
         evaluation=suite.evaluation,
-        overrides={name: settings for name, settings in suite.agents.items() if settings},
+        overrides={
+            name: settings
+            for name, settings in [*suite.sellers.items(), *suite.agents.items()]
+            if settings
+        },
         log=suite.log,
         seeds=suite.seeds,
         keep=tuple(suite.keep),
@@ -72,7 +76,7 @@ def read_suite(path: Path) -> Suite:
 
 
 def _tables(agents: object) -> object:
-    """Return agents listed by name as tables of no settings."""
+    """Return agents or sellers listed by name as tables of no settings."""
     are_names = isinstance(agents, list) and all(isinstance(name, str) for name in agents)
     return {name: {} for name in cast(list[str], agents)} if are_names else agents
 
@@ -100,7 +104,10 @@ class SuiteFile(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=100)] | None = None
     description: str = ""
-    sellers: list[Annotated[str, AfterValidator(SELLERS.require_known)]] = []
+    sellers: Annotated[
+        dict[Annotated[str, AfterValidator(SELLERS.require_known)], Settings],
+        BeforeValidator(_tables),
+    ] = {}
     agents: Annotated[
         dict[Annotated[str, AfterValidator(_agent)], Settings],
         BeforeValidator(_tables),
@@ -133,7 +140,7 @@ class SuiteFile(BaseModel):
     @field_validator("evaluation_episodes")
     @classmethod
     def _somebody_to_judge(cls, episodes: int, info: ValidationInfo) -> int:
-        if info.data.get("agents") == {} and info.data.get("sellers") == []:
+        if info.data.get("agents") == {} and info.data.get("sellers") == {}:
             raise ValueError("there is nobody to compare: give sellers, agents or both")
         return episodes
 

@@ -31,7 +31,8 @@ class Suite:
     Every agent may hold ``conversations`` customer conversations in training. Everybody, sellers
     included, is then judged on the same ``evaluation_episodes`` customers, whom no training run
     meets. ``environment`` holds arguments of ``SalesEnv``, and ``evaluation`` those that are
-    others when everybody is judged; ``overrides`` changes fields of an agent's config, by agent.
+    others when everybody is judged; ``overrides`` changes fields of an agent's config, by agent,
+    and gives options to sellers, by seller.
     Offline agents learn from ``log``, a file of conversations, in place of one that is written for
     them.
 
@@ -204,22 +205,25 @@ def select(
         sellers: in place of the suite's.
         environment: arguments of ``SalesEnv`` to add.
         evaluation: more of them, for when everybody is judged.
-        settings: ``("<agent>.<setting>", value)``, which come before the suite's own.
+        settings: ``("<agent>.<setting>", value)`` or ``("<seller>.<option>", value)``, which come
+            before the suite's own.
         log: in place of the suite's.
 
     Raises:
-        ConvgymError: for a setting of none of the agents, or a pattern that fits none of them.
+        ConvgymError: for a setting of none of the agents and sellers, or a pattern that fits none
+            of the agents.
     """
-    chosen = suite.agents if agents is None else _chosen(suite.agents, agents)
+    trained = suite.agents if agents is None else _chosen(suite.agents, agents)
+    judged = suite.sellers if sellers is None else tuple(dict.fromkeys(sellers))
     return replace(
         suite,
-        agents=chosen,
-        sellers=suite.sellers if sellers is None else tuple(dict.fromkeys(sellers)),
+        agents=trained,
+        sellers=judged,
         environment={**suite.environment, **(environment or {})},
         evaluation={**suite.evaluation, **(evaluation or {})},
-        overrides=_with_settings(suite.overrides, settings, chosen),
+        overrides=_with_settings(suite.overrides, settings, trained, judged),
         log=log or suite.log,
-        seeds={name: n for name, n in suite.seeds.items() if name in chosen},
+        seeds={name: n for name, n in suite.seeds.items() if name in trained},
     )
 
 
@@ -240,14 +244,16 @@ def _with_settings(
     overrides: Mapping[str, Mapping[str, Any]],
     settings: Sequence[tuple[str, Any]],
     agents: Sequence[str],
+    sellers: Sequence[str],
 ) -> Mapping[str, Mapping[str, Any]]:
+    everybody = (*agents, *sellers)
     for path, value in settings:
         # The longest: a module's name has dots as well.
-        owners = sorted((name for name in agents if path.startswith(f"{name}.")), key=len)
+        owners = sorted((name for name in everybody if path.startswith(f"{name}.")), key=len)
         if not owners:
             raise ConvgymError(
-                f"the setting {path!r} is none of an agent that runs: expected <agent>.<setting>,"
-                f" the agents being {', '.join(agents) or 'none'}"
+                f"the setting {path!r} is none of an agent that runs, nor of a seller: expected"
+                f" <agent>.<setting>, the agents being {', '.join(agents) or 'none'}"
             )
         names = path.removeprefix(f"{owners[-1]}.").split(".")
         if not all(name.isidentifier() for name in names):

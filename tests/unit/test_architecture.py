@@ -19,7 +19,7 @@ GROUND = "convgym"
 ENVIRONMENT = {
     "convgym.shop": {GROUND},
     "convgym.llm": {GROUND},
-    "convgym.sellers": {GROUND, "convgym.shop"},
+    "convgym.sellers": {GROUND, "convgym.shop", "convgym.llm"},
     "convgym.customers": {GROUND, "convgym.shop", "convgym.sellers", "convgym.llm"},
     "convgym.envs": {GROUND, "convgym.shop", "convgym.customers"},
     "convgym.exchange": {GROUND},

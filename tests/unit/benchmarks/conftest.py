@@ -119,7 +119,9 @@ class World:
     failures: Mapping[str, int] = field(default_factory=dict)
     held: list[tuple[str, tuple[int, ...], dict[str, Any]]] = field(default_factory=list)
 
-    def make_seller(self, name: str, environment: Mapping[str, Any]) -> StubPolicy:
+    def make_seller(
+        self, name: str, environment: Mapping[str, Any], /, **options: Any
+    ) -> StubPolicy:
         if name not in SKILL:
             raise unknown("seller", name, SKILL)
         return StubPolicy(name)

@@ -320,6 +320,30 @@ def test_a_log_that_cannot_be_read(tmp_path: Path, content: str | None, message:
         collector(log=path).logged(Word())
 
 
+def test_a_failed_seller_is_excluded_and_told_as_such() -> None:
+    class Flaky(Word):
+        def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+            return [
+                Response("", failure="no words") if self.fails(place) else Response("hello")
+                for place, _ in enumerate(conversations)
+            ]
+
+        def fails(self, place: int) -> bool:
+            return place % 4 == 0
+
+    door = collector()
+    episodes = door.deploy(Flaky(), 8)
+    lost = sum(episode.outcome == "seller_failure" for episode in episodes)
+    assert 0 < lost < 8 and (door.usage.excluded, door.curve[0].episodes) == (lost, 8 - lost)
+
+    class Dead(Flaky):
+        def fails(self, place: int) -> bool:
+            return True
+
+    with pytest.raises(InfrastructureError, match=r"the seller failed in all of 4 .*: no words"):
+        collector().deploy(Dead(), 4)
+
+
 def test_a_log_of_failures_alone_is_no_result(tmp_path: Path) -> None:
     failed = some_episode(outcome="infrastructure_failure", metadata={"failure": "no line"})
     write_log(tmp_path / "log.jsonl", [failed, failed])

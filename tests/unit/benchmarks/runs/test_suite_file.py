@@ -74,6 +74,15 @@ def test_the_least_that_is_needed(tmp_path: Path) -> None:
     assert suite == Suite("my-suite", "", ("silent",), (), 0, 5)
 
 
+def test_sellers_may_have_options(tmp_path: Path) -> None:
+    text = (
+        'evaluation_episodes = 5\n[sellers."openai:org/m-1.5"]\ntemperature = 0.5\n[sellers.deaf]'
+    )
+    suite = read(tmp_path, text)
+    assert suite.sellers == ("openai:org/m-1.5", "deaf")
+    assert suite.overrides == {"openai:org/m-1.5": {"temperature": 0.5}}
+
+
 def test_agents_without_settings_may_be_a_list(tmp_path: Path) -> None:
     text = 'agents = ["bc", "online-ppo"]\nconversations = 9\nevaluation_episodes = 5\n'
     suite = read(tmp_path, text)
@@ -104,8 +113,8 @@ BASE = 'sellers = ["silent"]\nevaluation_episodes = 5\n'
         (BASE + 'agents = ["a:b:c"]', "expected an agent as 'package.module:attribute'"),
         (BASE + "[agents.bc]\nx = nan", "agents.bc.x.* should be a finite number, got nan"),
         (BASE + "[agents.bc]\nx = 2020-01-01", "agents.bc.x .*not a valid JSON value"),
-        ('sellers = ["silnt"]\nevaluation_episodes = 5', "sellers.0: unknown seller 'silnt'"),
-        ('sellers = "silent"\nevaluation_episodes = 5', "sellers should be a valid list"),
+        ('sellers = ["silnt"]\nevaluation_episodes = 5', "sellers.silnt: unknown seller 'silnt'"),
+        ('sellers = "silent"\nevaluation_episodes = 5', "sellers should be a valid dictionary"),
         ('sellers = ["silent"]\nevaluation_episodes = 0', "greater than or equal to 1, got 0"),
         ('sellers = ["silent"]\nevaluation_episodes = "5"', "should be a valid integer, got '5'"),
         ('sellers = ["silent"]\nevaluation_episodes = true', "a valid integer, got True"),
