@@ -69,7 +69,7 @@ class IterativePPOConfig:
     """Hyperparameters; see ``QFunctionConfig`` and the solvers of the improvement step."""
 
     policy: PolicyConfig = field(default_factory=PolicyConfig)
-    rounds: int = 2
+    rounds: int = 4
     """Deployments; the budget is split evenly among them."""
     exploration: tuple[float, ...] = (1.0,)
     """What the temperature is multiplied by while a log is collected, in turn from conversation to

@@ -44,7 +44,7 @@ class TokenGRPO:
         ConvgymError: for fewer than 2 samples.
     """
 
-    steps: int = 16
+    steps: int = 6
     """Batches of fresh responses."""
     conversations: int = 64
     """Logged conversations per batch; every one of their states is a prompt."""
@@ -56,7 +56,7 @@ class TokenGRPO:
     """Conversations per optimiser step."""
     learning_rate: float = 3e-4
     clip: float = 0.2
-    kl_coefficient: float = 0.2
+    kl_coefficient: float = 0.4
     target_kl: float = 1.0
     """The step ends before an update whose minibatch shows a larger divergence from the reference,
     in nats per response."""

@@ -115,7 +115,8 @@ def fresh_values(
             shares.append(next(weights) / samples)
         begun += episode.n_turns
     scores = score(prompts, responses).cpu().double().numpy()
-    means: Array = np.bincount(places, weights=np.array(shares) * scores, minlength=begun)
+    weighted = np.asarray(np.array(shares) * scores, np.float64)
+    means: Array = np.bincount(places, weights=weighted, minlength=begun).astype(np.float64)
     return _split(means, episodes)
 
 

@@ -123,7 +123,7 @@ class Climate(World):
         return Thermal()
 
     def rollout(self, policy: Any, seeds: Any, **options: Any) -> Any:
-        outcome = "purchase" if policy.factor < 1 else "walk_away"
+        outcome: Any = "purchase" if policy.factor < 1 else "walk_away"
         episodes = super().rollout(policy, seeds, **options)
         return [replace(episode, outcome=outcome) for episode in episodes]
 
