@@ -89,7 +89,8 @@ def _folders(path: Path) -> list[Path]:
 def _compare(runs: Mapping[Path, Mapping[str, Any]], mixed: bool) -> list[str]:
     """Return in what runs differ from the first, or raise ConvgymError if they must not."""
     (first, reference), *others = runs.items()
-    unpaired, made = [], []
+    unpaired: list[str] = []
+    made: list[str] = []
     for folder, run in others:
         told = f"{folder} differs from {first} in"
         for changes, whole in (

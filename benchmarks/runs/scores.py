@@ -111,7 +111,7 @@ def _conversion(rows: Sequence[Result]) -> Estimate:
 def _colder(outcomes: Sequence[str]) -> Estimate | None:
     sold = [letters.count("p") for letters in outcomes]
     heard = [len(letters) - letters.count("x") for letters in outcomes]
-    return seeds_interval(sold, heard) if heard and min(heard) else None
+    return seeds_interval(sold, heard) if heard and all(heard) else None
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -87,9 +87,8 @@ def test_a_step_goes_down_the_papers_gradient(
     learner = _Learner(config(advantage=advantage, clip=clip, epochs=1), model)
     with torch.no_grad():  # the policy has moved since it spoke, and since it started
         for parameter in model.trained_parameters():
-            parameter += 0.02 * torch.randn(
-                parameter.shape, generator=torch.Generator().manual_seed(1)
-            )
+            step = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+            parameter.add_(0.02 * step)
     taken: list[Tensor] = []
     monkeypatch.setattr(learner.optimiser, "step", lambda loss: taken.append(loss))
     learner.update(episodes, torch.Generator().manual_seed(0))
@@ -139,7 +138,7 @@ def test_groups_are_found_whatever_the_minibatches(
 ) -> None:
     """Minibatches hold neighbours in length, groups lie across them; failures are left out."""
     episodes[1] = replace(episodes[1], outcome="infrastructure_failure")
-    found = {}
+    found: dict[tuple[int, tuple[int, ...]], list[float]] = {}
     for minibatch in (2, 64):
         learner = _Learner(config(minibatch=minibatch), model)
         minibatches = learner._minibatches(episodes)
