@@ -147,7 +147,7 @@ LADDER = Suite(
     evaluation_episodes=10_000,
 )
 FRONTIER_SUMMARY = (
-    "Conversion against the number of deployments, 1 to 16, at an equal budget: hours on two cores."
+    "Conversion against the number of deployments, at an equal budget: hours on two cores."
 )
 
 

@@ -47,6 +47,8 @@ def told_by(run: str) -> tuple[str, int, int] | None:
             return "training", 1_000_000 + seed, number
         case {"variants": [{"one_round": {"as fitted": {"customers": number}}}, *_], "seed": seed}:
             return "training", seed + 2, number
+        case {"evaluation_seed": seed, "customers": number}:
+            return "evaluation", seed, number
         case {"shops": _, "customers": number, "seed": seed}:
             return "training", seed, number
         case {"settings": {"customers": number, "seeds": {"evaluation_stream": seed}}}:
@@ -102,8 +104,9 @@ def test_the_register_says_what_the_run_says(run: str) -> None:
 
 
 def test_the_ranges_of_most_runs_are_checked() -> None:
-    known = [run for run in stored() if told_by(run)]
-    assert len(known) > 0.75 * len(stored())
+    judged = {line["run"] for line in LINES if line["customers"] != "none"}
+    known = [run for run in judged if told_by(run)]
+    assert len(known) > 0.8 * len(judged)
 
 
 def test_no_customers_are_used_up_twice() -> None:

@@ -87,9 +87,8 @@ def test_a_step_goes_down_the_papers_gradient(
     learner = _Learner(config(advantage=advantage, clip=clip, epochs=1), model)
     with torch.no_grad():  # the policy has moved since it spoke, and since it started
         for parameter in model.trained_parameters():
-            parameter.add_(
-                torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)), alpha=0.02
-            )
+            step = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+            parameter.add_(0.02 * step)
     taken: list[Tensor] = []
     monkeypatch.setattr(learner.optimiser, "step", lambda loss: taken.append(loss))
     learner.update(episodes, torch.Generator().manual_seed(0))

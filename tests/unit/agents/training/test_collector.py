@@ -202,8 +202,7 @@ def test_a_groups_conversations_draw_their_own_words() -> None:
 
 def test_groups_of_one_are_no_groups() -> None:
     plain = collector().deploy(make_seller("mediocre"), BUDGET)
-    grouped = collector().deploy(make_seller("mediocre"), BUDGET, group_size=1)
-    assert plain == grouped
+    assert plain == collector().deploy(make_seller("mediocre"), BUDGET, group_size=1)
     with pytest.raises(ConvgymError, match="group_size must be an integer from 1 upwards, got 0"):
         collector().deploy(Word(), 2, group_size=0)
 

@@ -123,9 +123,10 @@ class Climate(World):
         return Thermal()
 
     def rollout(self, policy: Any, seeds: Any, **options: Any) -> Any:
-        outcome: Any = "purchase" if policy.factor < 1 else "walk_away"
         episodes = super().rollout(policy, seeds, **options)
-        return [replace(episode, outcome=outcome) for episode in episodes]
+        if policy.factor < 1:
+            return [replace(episode, outcome="purchase") for episode in episodes]
+        return [replace(episode, outcome="walk_away") for episode in episodes]
 
 
 def test_language_models_are_judged_at_a_lower_temperature_too(

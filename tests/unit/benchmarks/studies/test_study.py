@@ -69,4 +69,6 @@ def test_a_study_takes_its_own_arguments(
 def test_an_unknown_study_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main.main(["study", "nope"])
-    assert end.value.code == 2 and "unknown study 'nope'; known: comparison" in capsys.readouterr().err
+    assert (
+        end.value.code == 2 and "unknown study 'nope'; known: comparison" in capsys.readouterr().err
+    )
