@@ -45,6 +45,7 @@ SOLVERS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "token-ppo on the log": {"name": "token-ppo", "epochs": 2, "fresh_steps": 0},
         "token-ppo on fresh responses": {"name": "token-ppo"},
+        "token-grpo": {"name": "token-grpo"},
         "best-of-n": {"name": "best-of-n"},
         "grpo": {"name": "grpo"},
         "rloo": {"name": "rloo"},
