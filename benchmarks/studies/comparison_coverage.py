@@ -84,17 +84,17 @@ def coverage(
         "resampled": lambda a, b: resampled(resampling, a, b),
         "unpaired": unpaired,
     }
-    found: dict[str, list[Estimate]] = {name: [] for name in ways}
+    intervals: dict[str, list[Estimate]] = {name: [] for name in ways}
     for _ in range(experiments):
         a, b = experiment(drawn, seeds, customers, spread)
         for name, interval in ways.items():
-            found[name].append(interval(a, b))
+            intervals[name].append(interval(a, b))
     return {
         name: {
             "covered": sum(each.low <= 0 <= each.high for each in estimates) / experiments,
             "half_width": float(np.mean([each.high - each.low for each in estimates])) / 2,
         }
-        for name, estimates in found.items()
+        for name, estimates in intervals.items()
     }
 
 
