@@ -155,11 +155,13 @@ def _fit_member(
     episodes = [weighted.episode for weighted in training]
     trained = [parameter for parameter in member.parameters() if parameter.requires_grad]
     optimiser = Optimiser(trained, config.learning_rate, config.max_gradient_norm, 0.01)
-    if episodes and not member.fitted:
+    fitted = member.fitted
+    if episodes and not fitted:
         member.expect(sum(episode.outcome for episode in episodes) / len(episodes))
     parts = neighbours(episodes, config.minibatch)
-    done, total = 0, config.epochs * len(parts)
-    for _ in range(config.epochs):
+    epochs = epochs_of(config, len(parts), fitted=fitted)
+    done, total = 0, epochs * len(parts)
+    for _ in range(epochs):
         targets = _targets(member, episodes)
         flat = torch.tensor([d for row in targets for d in row.differences], device=device)
         variance = float(flat.var(correction=0)) + 1e-8 if len(flat) else 1.0
@@ -182,6 +184,16 @@ def _fit_member(
             optimiser.schedule(1 - done / total)
             optimiser.step(loss)
             done += 1
+
+
+def epochs_of(config: QFunctionConfig, minibatches: int, *, fitted: bool) -> int:
+    """Return how often a fit goes over a log of so many minibatches: a first fit at least so long.
+
+    From nothing, values need steps rather than passes, however small the log is.
+    """
+    if fitted or not minibatches or not config.epochs:
+        return config.epochs
+    return max(config.epochs, math.ceil(config.first_steps / minibatches))
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,9 @@ class QFunctionConfig:
     warm_start: bool = True
     """Go on from the last round's fit, or start from the policy again."""
     epochs: int = 2
+    first_steps: int = 128
+    """The least number of optimiser steps of the first fit, for which a small log is gone over more
+    often than ``epochs``; later fits go on from there, if ``warm_start``."""
     minibatch: int = 32
     """Conversations per optimiser step."""
     learning_rate: float = 1e-3
@@ -96,7 +99,7 @@ class QFunctionConfig:
         check_fields(
             self,
             counts=("minibatch", "max_reply_tokens"),
-            counts_from_zero=("epochs", "folds", "replies"),
+            counts_from_zero=("epochs", "first_steps", "folds", "replies"),
             bounds=("max_gradient_norm",),
             from_zero=(
                 "learning_rate",

@@ -9,6 +9,7 @@ conversations is left out on both sides.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +25,7 @@ from convgym.agents.improvement.problem import SingleTurnProblem
 from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.training.collector import Collector
-from convgym.agents.values.fitting import corrected_advantages, fit
+from convgym.agents.values.fitting import corrected_advantages, epochs_of, fit
 from convgym.agents.values.q_function import QEnsemble
 from convgym.benchmarks.studies.study import Study, show
 from convgym.datafiles import dumps
@@ -46,7 +47,9 @@ def measure(conversations: int, seed: int) -> dict[str, Any]:
     ensemble = QEnsemble(model, config.q_function)
     held_out = round(config.gate.held_out * len(log))
     fitting, judged = _timed(lambda: fit(ensemble, log, held_out=held_out, generator=generator))
-    fit_tokens = config.q_function.epochs * round(tokens * (1 - held_out / len(log)))
+    minibatches = math.ceil((len(log) - held_out) / config.q_function.minibatch)
+    epochs = epochs_of(config.q_function, minibatches, fitted=False)
+    fit_tokens = epochs * round(tokens * (1 - held_out / len(log)))
 
     trained: list[int] = []
     score = partial(ensemble.score, generator=generator)

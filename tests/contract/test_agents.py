@@ -36,10 +36,15 @@ SMALL: dict[str, dict[str, Any]] = {
     "trajectory-rloo": {"rounds": 2, "minibatch": 8, "group_size": 3, "learning_rate": 1e-3},
     "iterative-ppo": {
         "rounds": 3,
+        "q_function": {"first_steps": 4},
         "gate": {"held_out": 0},  # which cannot judge by so few conversations
         "improvement": {"name": "token-ppo", "fresh_steps": 2, "fresh_conversations": 4},
     },
-    "iterative-grpo": {"rounds": 2, "improvement": {"steps": 2, "conversations": 4}},
+    "iterative-grpo": {
+        "rounds": 2,
+        "q_function": {"first_steps": 4},
+        "improvement": {"steps": 2, "conversations": 4},
+    },
 }
 """Settings under which a run of a few conversations has several updates."""
 

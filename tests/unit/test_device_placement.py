@@ -94,7 +94,7 @@ def test_nobody_names_a_gpu_or_moves_there_unasked(folder: str) -> None:
 
 # Small rounds of every agent.
 
-Q = {"epochs": 1, "replies": 1, "max_reply_tokens": 4}
+Q = {"epochs": 1, "first_steps": 0, "replies": 1, "max_reply_tokens": 4}
 STEP = {"name": "token-ppo", "fresh_steps": 2, "fresh_conversations": 4, "fresh_samples": 2}
 BUDGET = 8
 ROUNDS: dict[str, tuple[str, dict[str, Any]]] = {

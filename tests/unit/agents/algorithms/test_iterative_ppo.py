@@ -44,7 +44,7 @@ torch.set_num_threads(1)
 MakeModel = Callable[..., LanguageModel]
 MakeAgent = Callable[..., IterativePPO]
 ENVIRONMENT = {"max_turns": 2}
-QUICK = QFunctionConfig(epochs=1, replies=1, max_reply_tokens=4)
+QUICK = QFunctionConfig(epochs=1, first_steps=0, replies=1, max_reply_tokens=4)
 STEP = TokenPPO(fresh_steps=1, fresh_conversations=4, fresh_samples=2)
 
 

@@ -232,12 +232,18 @@ AGENTS: dict[str, dict[str, Any]] = {
     "online-ppo": {"deployment": 6, "epochs": 1, "minibatch": 3},
     "iterative-ppo": {
         "rounds": 2,
-        "q_function": {"epochs": 1, "replies": 1, "max_reply_tokens": 40},
+        "q_function": {"epochs": 1, "first_steps": 0, "replies": 1, "max_reply_tokens": 40},
         "improvement": {"fresh_steps": 1, "fresh_conversations": 3, "fresh_samples": 2},
     },
     "iterative-ppo best-of-n": {
         "rounds": 1,
-        "q_function": {"epochs": 1, "replies": 1, "folds": 2, "max_reply_tokens": 400},
+        "q_function": {
+            "epochs": 1,
+            "first_steps": 0,
+            "replies": 1,
+            "folds": 2,
+            "max_reply_tokens": 400,
+        },
         "improvement": "best-of-n",
     },
 }

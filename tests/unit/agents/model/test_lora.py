@@ -181,7 +181,7 @@ def test_copies_share_the_frozen_weights_and_nothing_else(folder: Path) -> None:
 
 def test_members_of_q_have_bodies_with_adapters_and_whole_heads(folder: Path) -> None:
     model = load(folder, SMALL).model
-    ensemble = QEnsemble(model, QFunctionConfig(folds=2))
+    ensemble = QEnsemble(model, QFunctionConfig(folds=2, first_steps=0))
     base = set(map(id, frozen(model.network).values()))
     for member in ensemble:
         assert set(map(id, frozen(member).values())) == base
@@ -289,7 +289,9 @@ def make(name: str, folder: Path, dtype: Dtype) -> Agent:
         }
     }
     if name == "iterative-ppo":
-        settings["q_function"] = QFunctionConfig(epochs=1, minibatch=6, max_reply_tokens=4)
+        settings["q_function"] = QFunctionConfig(
+            epochs=1, first_steps=0, minibatch=6, max_reply_tokens=4
+        )
         settings["improvement"] = make_improvement(
             "token-ppo", epochs=1, fresh_steps=1, fresh_conversations=4, fresh_samples=2
         )
@@ -384,7 +386,7 @@ def test_a_round_with_personas_learns_under_its_own_system_message(folder: Path)
             personas=("You are brief.", None),
             rounds=1,
             improvement=TokenPPO(fresh_steps=1, fresh_conversations=2, fresh_samples=2),
-            q_function=QFunctionConfig(epochs=1, max_reply_tokens=4),
+            q_function=QFunctionConfig(epochs=1, first_steps=0, max_reply_tokens=4),
         ),
         "iterative-ppo",
     )

@@ -21,6 +21,7 @@ from convgym.agents.values.fitting import (
     WeightedEpisode,
     _value_loss,
     diagnose,
+    epochs_of,
     fit,
     judge,
     lambda_returns,
@@ -103,7 +104,9 @@ def fitted(
     held_out: int = 0,
     **settings: Any,
 ) -> tuple[QEnsemble, list[ValueEstimates]]:
-    ensemble = QEnsemble(model, QFunctionConfig(**{"folds": 2, "imagined": 0.0} | settings))
+    ensemble = QEnsemble(
+        model, QFunctionConfig(**{"folds": 2, "imagined": 0.0, "first_steps": 0} | settings)
+    )
     judged = fit(
         ensemble,
         log,
@@ -483,9 +486,21 @@ def test_fit_takes_the_smallest_logs(
 def test_progress_is_told_by_members(make_model: MakeModel, format: ConversationFormat) -> None:
     told: list[Progress] = []
     fit(
-        QEnsemble(make_model(layers=1), QFunctionConfig(folds=3, epochs=1)),
+        QEnsemble(make_model(layers=1), QFunctionConfig(folds=3, epochs=1, first_steps=0)),
         synthetic_log(format, 6),
         generator=seeded(),
         progress=told.append,
     )
     assert [(news.done, news.total) for news in told] == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("minibatches", "fitted", "expected"),
+    [(32, False, 4), (16, False, 8), (30, False, 5), (200, False, 2), (16, True, 2), (0, False, 2)],
+)
+def test_a_first_fit_takes_so_many_steps_at_least(
+    minibatches: int, fitted: bool, expected: int
+) -> None:
+    config = QFunctionConfig(epochs=2, first_steps=128)
+    assert epochs_of(config, minibatches, fitted=fitted) == expected
+    assert epochs_of(replace(config, epochs=0), minibatches, fitted=fitted) == 0

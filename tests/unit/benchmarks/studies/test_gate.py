@@ -27,7 +27,7 @@ TINY = Piece(
     24,
     0,
     (Improve("improve", STEP, (1, 2)), Clone(True, 1), Noise(0.1)),
-    QFunctionConfig(epochs=1, replies=1),
+    QFunctionConfig(epochs=1, first_steps=0, replies=1),
 )
 
 

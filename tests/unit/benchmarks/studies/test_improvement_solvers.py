@@ -98,7 +98,7 @@ def test_what_was_found_is_printed_and_stored(
     small = partial(
         make_agent,
         policy={"model": str(folder), "max_new_tokens": 6},
-        q_function=QFunctionConfig(epochs=1, imagined=0.0),
+        q_function=QFunctionConfig(epochs=1, first_steps=0, imagined=0.0),
     )
     monkeypatch.setattr("convgym.benchmarks.studies.improvement_solvers.make_agent", small)
     main(tmp_path / "found.json", conversations=12, customers=6, seed=1, solvers="best-of-n")

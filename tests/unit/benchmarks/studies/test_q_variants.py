@@ -19,14 +19,18 @@ from convgym.errors import ConvgymError
 def test_variants_are_measured_on_the_same_states(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alike = QFunctionConfig(epochs=1, replies=1)
+    alike = QFunctionConfig(epochs=1, first_steps=0, replies=1)
     monkeypatch.setattr(
         q_variants,
         "VARIANTS",
         (
             Variant("one", alike, {"direct": {"imagined": 0.0}}),
             Variant("the same", alike, improve=()),
-            Variant("squared error", QFunctionConfig(epochs=1, replies=1, loss="mse"), improve=()),
+            Variant(
+                "squared error",
+                QFunctionConfig(epochs=1, first_steps=0, replies=1, loss="mse"),
+                improve=(),
+            ),
         ),
     )
     monkeypatch.setattr(q_variants, "TokenPPO", partial(TokenPPO, fresh_steps=1))

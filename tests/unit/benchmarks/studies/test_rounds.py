@@ -32,7 +32,7 @@ def test_the_premise_counts_states_and_those_beyond_chance() -> None:
 def test_a_run_is_measured_round_by_round(tmp_path: Path) -> None:
     config = IterativePPOConfig(
         rounds=2,
-        q_function=QFunctionConfig(epochs=1, replies=1),
+        q_function=QFunctionConfig(epochs=1, first_steps=0, replies=1),
         improvement=TokenPPO(epochs=1, fresh_steps=3, fresh_conversations=4, fresh_samples=2),
     )
     sizes = Sizes(states=4, responses=2, rollouts=2, customers=4, passes=2)
