@@ -184,7 +184,12 @@ def sample_responses(
     """Let the policy respond ``samples`` times to every state; it is not shown hidden states."""
     policy.reset(seed)
     conversations = [
-        Conversation(number, state.messages, random.Random(f"{seed}/{number}"))
+        Conversation(
+            number,
+            state.messages,
+            random.Random(f"{seed}/{number}"),
+            leaflet=state.episode.leaflet,
+        )
         for number, state in enumerate(state for state in states for _ in range(samples))
     ]
     said: list[Response] = []
@@ -279,7 +284,9 @@ class _Place:
         dialogue.outcome, dialogue.failure = None, None
         self.number, self.turn = number, state.turn
         # Policies may know conversations by their seed, so every branch has one of its own.
-        self.conversation = Conversation(number, messages, rng, self._latent())
+        self.conversation = Conversation(
+            number, messages, rng, self._latent(), self.dialogue.leaflet
+        )
 
     def look(self) -> None:
         """See the hidden state, where it may be seen, after a turn."""

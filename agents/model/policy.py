@@ -141,7 +141,7 @@ class LanguageModelPolicy:
 
         Nothing is seeded: conversations bring their random numbers.
         """
-        self._spoken: dict[tuple[int, tuple[str, ...]], Tokens] = {}
+        self._spoken: dict[tuple[str, int, tuple[str, ...]], Tokens] = {}
         self._sampler.forget()
 
     def act(self, conversations: Sequence[Conversation]) -> list[Response]:
@@ -158,23 +158,25 @@ class LanguageModelPolicy:
         for conversation, prompt, sample in zip(conversations, prompts, samples, strict=True):
             text = self.model.format.decode(sample.token_ids)
             said = (*_contents(conversation.messages), text)
-            self._spoken[conversation.seed, said] = prompt.ids + sample.token_ids
+            key = (conversation.leaflet, conversation.seed, said)
+            self._spoken[key] = prompt.ids + sample.token_ids
             responses.append(Response(text, sample.token_ids, sample.token_logprobs))
         return responses
 
     def _prompt(self, conversation: Conversation) -> Prompt:
         *before, last = conversation.messages
-        format = self.model.format
+        format = self.model.format.about(conversation.leaflet)
         if not before:
             prompt = Prompt((), format.opening(last["content"]))
         else:
-            history = self._spoken.get((conversation.seed, _contents(before)))
+            key = (conversation.leaflet, conversation.seed, _contents(before))
+            history = self._spoken.get(key)
             if history is None:
                 history = format.prompt(before)
             prompt = Prompt(history, format.reply(last["content"]))
         if len(prompt.ids) <= self.model.room:
             return prompt
-        return Prompt((), self.model.prompt(conversation.messages))
+        return Prompt((), format.prompt_within(conversation.messages, self.model.room))
 
     def save(self, folder: Path) -> None:
         """Write model and tokenizer to ``folder`` in Hugging Face format, adapters merged.

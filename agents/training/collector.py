@@ -21,6 +21,7 @@ from convgym.agents.protocol import CurvePoint, Usage
 from convgym.checks import check_integer, check_seed
 from convgym.conversation import Episode
 from convgym.datafiles import read_whole
+from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.logs import Log, read_log, write_log
 from convgym.policy import Policy, check_policy
@@ -172,7 +173,7 @@ class Collector:
             raise ConvgymError("a log takes the whole budget: ask for it before any deployment")
         if self.log is not None:
             log = read_training_log(self.log, self.budget)
-            episodes = log.episodes
+            episodes = self._in_the_shop(log.episodes)
             self.notes = tuple(
                 f"line {problem.line} of the log {self.log} was left out: {problem.message}"
                 for problem in log.report.problems
@@ -196,7 +197,16 @@ class Collector:
                 f"the conversations of deployment {number} are gone, and this run needs them to "
                 "go on: give a folder, or start anew in another one"
             )
-        return read_log(kept).episodes
+        return self._in_the_shop(read_log(kept).episodes)
+
+    def _in_the_shop(self, episodes: Sequence[Episode]) -> list[Episode]:
+        """Return conversations from a file, with what their seller could read of the shop."""
+        scenario = Scenario.of(self.environment)
+        (dialogue,) = scenario.dialogues(1)
+        leaflet = dialogue.leaflet
+        if dialogue.customer is not scenario.customer:  # the caller's own stays open
+            dialogue.close()
+        return [replace(episode, leaflet=leaflet) for episode in episodes]
 
     def _hold_once(
         self,
@@ -209,7 +219,7 @@ class Collector:
         """Return a deployment's conversations: those that the folder keeps, or held and kept."""
         kept = self._kept(number)
         if kept is not None and kept.exists():
-            return _read_kept(kept, seeds)
+            return self._in_the_shop(_read_kept(kept, seeds))
         episodes = self._hold(policies, seeds, policy_seed, progress)
         _keep(kept, episodes)
         return episodes

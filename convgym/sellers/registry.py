@@ -37,6 +37,10 @@ SELLERS: Registry[SellerFactory] = Registry(
         "mediocre": Entry(
             "convgym.sellers.scripted:mediocre", "knows the flow but is sloppy: writes the logs"
         ),
+        "habitual": Entry(
+            "convgym.sellers.habitual:habitual",
+            "mediocre by habit, not by chance: what most of its sellers do is not best",
+        ),
         "competent": Entry(
             "convgym.sellers.scripted:competent",
             "asks, recommends what fits, answers worries, closes",
@@ -49,9 +53,11 @@ SELLERS: Registry[SellerFactory] = Registry(
 )
 """Sellers by name. Those that are shipped stand in order, from the floor to the ceiling."""
 
-REFERENCE_SELLERS: tuple[str, ...] = tuple(name for name in SELLERS.shipped if name != "deaf")
-"""The sellers that suites compare, from the floor to the ceiling. ``deaf`` came later, and joins
-where it is asked for: stored runs and new ones have the same rows."""
+_LATER = ("deaf", "habitual")
+
+REFERENCE_SELLERS: tuple[str, ...] = tuple(name for name in SELLERS.shipped if name not in _LATER)
+"""The sellers that suites compare, from the floor to the ceiling. ``deaf`` and ``habitual`` came
+later, and join where they are asked for: stored runs and new ones have the same rows."""
 
 
 def make_seller(spec: str, catalog: str | Path | Catalog | None = None, **options: Any) -> Policy:
