@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -166,10 +166,11 @@ def _replay(dialogue: Dialogue, episode: Episode, turn: int) -> BranchState:
             dialogue.step(past.response.text)
     if dialogue.outcome is not None or dialogue.messages != episode.messages(turn):
         raise ConvgymError(
-            f"customer {dialogue.customer.fingerprint!r} does not repeat the conversation of "
+            f"customer {dialogue.fingerprint!r} does not repeat the conversation of "
             f"episode seed {episode.seed}, which was held with {episode.customer!r}: use the "
             "environment of the log"
         )
+    episode = replace(episode, leaflet=dialogue.leaflet)  # logs do not keep it
     return BranchState(episode, turn, _copied(dialogue.customer).snapshot())
 
 

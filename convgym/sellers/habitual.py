@@ -155,7 +155,9 @@ def _wanted(habits: Habits, notes: Notes, shop: SellerKnowledge) -> Product:
 
 
 def _slip(shop: SellerKnowledge, rng: random.Random) -> tuple[Act, ...]:
-    kind = rng.choice(("ask_need", "ask_feature", "ask_budget", "ask_concern", "recommend", "close"))
+    kind = rng.choice(
+        ("ask_need", "ask_feature", "ask_budget", "ask_concern", "recommend", "close")
+    )
     return (Act(kind, rng.choice(shop.catalog.products) if kind == "recommend" else None),)
 
 
