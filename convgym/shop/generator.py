@@ -17,56 +17,59 @@ VERSION = 0
 
 WORDS: tuple[str, ...] = tuple(
     """
-acorn acrobat airport alarm album almond amber anchor angel ankle apple apron aquarium archery armor
-arrow artist ashes attic aunt autumn bakery baking balcony ballet balloon bamboo banana bandage
-banquet barbecue barley barn barrel baseball basement basin bath bathroom beach bead beans bear beard
-bedroom bee beetle bell belt bench berry bible birthday biscuit blanket blender blossom boat boiler
-bonfire boots bottle boulder bowling branch brass bread breakfast breeze brick bridge bronze broom
-brush bucket buckle buffet bunker burger bush butter butterfly button cabin cabinet cactus cake camel
-camera canal candle candy canoe canvas captain caravan carpet carrot castle cathedral cattle cave
-ceiling cellar cello cement ceramic cereal chain chalk cheese cherry chess chicken chimney chocolate
-choir christmas church cider cinema circus clay cliff climbing clinic clock closet cloth cloud clover
-coal coast coconut coffee coin collar comet compass concert cooking copper coral cork corn costume
-cotton cousin cradle cream cricket crown crystal cucumber curtain cushion dairy dancing dentist desert
-desk diamond diary dinner diver diving dolphin donkey dough dragon drawer drawing dream dress drill
-drum duck dust eagle earring easter eggs elbow elephant embroidery emerald engine estate evergreen
-fabric factory fairy farm farmer feather fence ferry festival fever fiddle fig fingers fireplace
-fishing flag flame flannel flea flour flower flute foam fog forge fork fountain fox fridge frog frost
-fruit fur furnace garage garden garlic gate ghost giraffe glacier glass glove glue goat gold golf
-goose grain granite grape grapes grass gravel grill guitar gymnastics hall hammer hammock handle harbor
-harp harvest hat hay hazel helmet herb herbs hiking hockey honey hook horn horse hospital hotel hunting
-ice igloo ink insect iron island ivory jacket jam jar jazz jelly jewel jewelry juice jungle kettle
-keyboard kitchen kite knee knife knitting knot laboratory lace ladder lake lamb lamp lantern laundry
-lava lawn leather lemon lettuce library lighthouse lily lime linen lion lobster lodge loft lotion lunch
-magazine magic magnet mango maple marathon marble market marriage mask mattress meadow meat medal
-medicine melon metal microphone midnight milk mill mineral mirror mobile mosaic moss moth motel mouse
-museum mushroom mustard nail napkin navy neck necklace needle nephew nest net noodle nursery nut nylon
-oak oasis oats ocean oil olive onion opera orange orchard orchestra oven owl oyster paddle painting
-palace pan pancake panda panther paper parade parcel park parrot party pasta pastry patio peach peanut
-pearl pebble pencil pepper perfume piano pickle picnic pie pier pig pigeon pillow pilot pine pirate
-pizza planet plaster plate plum pocket poem poetry pond pony pool poppy porch porcelain porridge pot
-potato pottery powder prairie prison pudding puddle pumpkin puppet pyramid quilt rabbit radio raft
-railway rain raincoat raisin ranch raspberry recipe reef rehearsal rest ribbon rice rifle ring robot
-rocket roof rope rose rowing rubber rug ruin rum running sailing sailor salad salmon salt sand sandals
-sandwich satin sauce sausage scarf school science scissors sculpture seafood seal seaside sewing shade
-shark shawl sheep shell shelter shirt shoe shoes shower shrimp silk silver singing skating sketch ski
-skiing skin skirt sky sled sleep sleeve slippers smoke snail snake snow soap socks sofa soil soldier
-soup spice spider spinach sponge spoon squash squirrel stable stadium stage stairs stamp star statue
-steak steam steel stew stone storm stove straw strawberry string sugar suitcase summer sunday sunset
-surfing swan sweater swimming sword syrup tailor tango tea teapot tears temple tennis tent terrace
-theatre thread throat throne thunder tiger tiles timber tin toast tobacco tomato tongue tooth torch
-towel tower toys tractor treasure trumpet tulip tunnel turkey turtle twins umbrella uncle
-uniform valley vanilla vase vegetable velvet village violin volcano wagon waiter wallet walnut waltz
-wardrobe wasp watch water waterfall wax wedding weeds whale wheat whistle willow window wine winter
-witch wolf wood wool workshop worm yacht yarn yoga yogurt zebra zinc zoo
+acorn acrobat airport alarm album almond amber anchor angel ankle apple apron aquarium archery
+armor arrow artist ashes attic aunt autumn bakery baking balcony ballet balloon bamboo banana
+bandage banquet barbecue barley barn barrel baseball basement basin bath bathroom beach bead
+beans bear beard bedroom bee beetle bell belt bench berry bible birthday biscuit blanket blender
+blossom boat boiler bonfire boots bottle boulder bowling branch brass bread breakfast breeze
+brick bridge bronze broom brush bucket buckle buffet bunker burger bush butter butterfly button
+cabin cabinet cactus cake camel camera canal candle candy canoe canvas captain caravan carpet
+carrot castle cathedral cattle cave ceiling cellar cello cement ceramic cereal chain chalk
+cheese cherry chess chicken chimney chocolate choir christmas church cider cinema circus clay
+cliff climbing clinic clock closet cloth cloud clover coal coast coconut coffee coin collar
+comet compass concert cooking copper coral cork corn costume cotton cousin cradle cream cricket
+crown crystal cucumber curtain cushion dairy dancing dentist desert desk diamond diary dinner
+diver diving dolphin donkey dough dragon drawer drawing dream dress drill drum duck dust eagle
+earring easter eggs elbow elephant embroidery emerald engine estate evergreen fabric factory
+fairy farm farmer feather fence ferry festival fever fiddle fig fingers fireplace fishing flag
+flame flannel flea flour flower flute foam fog forge fork fountain fox fridge frog frost fruit
+fur furnace garage garden garlic gate ghost giraffe glacier glass glove glue goat gold golf
+goose grain granite grape grapes grass gravel grill guitar gymnastics hall hammer hammock handle
+harbor harp harvest hat hay hazel helmet herb herbs hiking hockey honey hook horn horse hospital
+hotel hunting ice igloo ink insect iron island ivory jacket jam jar jazz jelly jewel jewelry
+juice jungle kettle keyboard kitchen kite knee knife knitting knot laboratory lace ladder lake
+lamb lamp lantern laundry lava lawn leather lemon lettuce library lighthouse lily lime linen
+lion lobster lodge loft lotion lunch magazine magic magnet mango maple marathon marble market
+marriage mask mattress meadow meat medal medicine melon metal microphone midnight milk mill
+mineral mirror mobile mosaic moss moth motel mouse museum mushroom mustard nail napkin navy neck
+necklace needle nephew nest net noodle nursery nut nylon oak oasis oats ocean oil olive onion
+opera orange orchard orchestra oven owl oyster paddle painting palace pan pancake panda panther
+paper parade parcel park parrot party pasta pastry patio peach peanut pearl pebble pencil pepper
+perfume piano pickle picnic pie pier pig pigeon pillow pilot pine pirate pizza planet plaster
+plate plum pocket poem poetry pond pony pool poppy porch porcelain porridge pot potato pottery
+powder prairie prison pudding puddle pumpkin puppet pyramid quilt rabbit radio raft railway rain
+raincoat raisin ranch raspberry recipe reef rehearsal rest ribbon rice rifle ring robot rocket
+roof rope rose rowing rubber rug ruin rum running sailing sailor salad salmon salt sand sandals
+sandwich satin sauce sausage scarf school science scissors sculpture seafood seal seaside sewing
+shade shark shawl sheep shell shelter shirt shoe shoes shower shrimp silk silver singing skating
+sketch ski skiing skin skirt sky sled sleep sleeve slippers smoke snail snake snow soap socks
+sofa soil soldier soup spice spider spinach sponge spoon squash squirrel stable stadium stage
+stairs stamp star statue steak steam steel stew stone storm stove straw strawberry string sugar
+suitcase summer sunday sunset surfing swan sweater swimming sword syrup tailor tango tea teapot
+tears temple tennis tent terrace theatre thread throat throne thunder tiger tiles timber tin
+toast tobacco tomato tongue tooth torch towel tower toys tractor treasure trumpet tulip tunnel
+turkey turtle twins umbrella uncle uniform valley vanilla vase vegetable velvet village violin
+volcano wagon waiter wallet walnut waltz wardrobe wasp watch water waterfall wax wedding weeds
+whale wheat whistle willow window wine winter witch wolf wood wool workshop worm yacht yarn yoga
+yogurt zebra zinc zoo
 """.split()
 )
 """What needs and features are about; the held-out shop's words are none of them."""
 
 _SYLLABLES = """
-ba be bi bo bra ca ce co cra da de di do dra fa fe fi fo fra ga ge gi go gra ha he hi ho ja jo ka ke
-ki ko kra la le li lo ma me mi mo na ne ni no pa pe pi po pra ra re ri ro sa se si so sta ta te ti to
-tra va ve vi vo wa we wi za ze zi zo
+ba be bi bo bra ca ce co cra da de di do dra fa fe fi fo fra ga ge gi go gra ha he hi ho ja jo
+ka ke ki ko kra la le li lo ma me mi mo na ne ni no pa pe pi po pra ra re ri ro sa se si so sta
+ta te ti to tra va ve vi vo wa we wi za ze zi zo
 """.split()
 _LAST = "n r l s t m x nd rt ss th ck ne sh ll rn".split()
 
