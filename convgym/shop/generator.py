@@ -94,22 +94,27 @@ _STEPS = ((1, 8, 36), (10, 60, 400), (20, 80, 600), (50, 400, 1500))
 """Steps of prices, and between what the cheaper products of shops with such a step cost."""
 
 
-def random_catalog(seed: int) -> Catalog:
+def random_catalog(seed: int, *, small: bool = False) -> Catalog:
     """Return the shop of a seed: the same seed, the same shop.
 
     Built like the shops of the package: for every need two products of each price level, a
     modest one and one of about twice the price, which share out the features.
 
+    Args:
+        seed: everything random follows from it.
+        small: three needs and few words, for those who begin to read.
+
     Raises:
         ConvgymError: for a seed that is no non-negative integer.
     """
+    n_needs, n_words = (3, (2, 4)) if small else (4, (5, 9))
     rng = random.Random(f"shop-v{VERSION}/{check_seed(seed)}")
     words = rng.sample(WORDS, len(WORDS))
     taken = iter(words)
     item = next(taken)
     needs = {
         topic[0]: Need(phrases=_phrases(_NEED, topic, 3, rng), words=tuple(topic))
-        for topic in _topics(4, taken, rng)
+        for topic in _topics(n_needs, n_words, taken, rng)
     }
     features = {
         topic[0]: Feature(
@@ -118,7 +123,7 @@ def random_catalog(seed: int) -> Catalog:
             claim=f"has the {topic[0]}",
             question=f"the {topic[0]}",
         )
-        for topic in _topics(4, taken, rng)
+        for topic in _topics(4, n_words, taken, rng)
     }
     step, low, high = rng.choice(_STEPS)
     products = _products(list(needs), list(features), (step, low, high), rng)
@@ -135,8 +140,10 @@ def random_catalog(seed: int) -> Catalog:
     )
 
 
-def _topics(n: int, words: Iterator[str], rng: random.Random) -> list[list[str]]:
-    return [[next(words) for _ in range(rng.randint(5, 9))] for _ in range(n)]
+def _topics(
+    n: int, sizes: tuple[int, int], words: Iterator[str], rng: random.Random
+) -> list[list[str]]:
+    return [[next(words) for _ in range(rng.randint(*sizes))] for _ in range(n)]
 
 
 def _phrases(
@@ -160,15 +167,15 @@ def _products(
         for level in (1.0, rng.uniform(1.9, 2.3)):
             for offered in (shuffled[:2], shuffled[2:]):
                 price = max(1, round(base * level * rng.uniform(1.0, 1.12) / step)) * step
-                name = _name(names, rng)
+                name = random_name(names, rng)
                 products.append(
                     Product(name=name, price=price, needs=(need,), features=tuple(offered))
                 )
     return products
 
 
-def _name(taken: set[str], rng: random.Random) -> str:
-    """Return a new name of one to three syllables."""
+def random_name(taken: set[str], rng: random.Random) -> str:
+    """Return a name of one to three syllables and a last sound, and add it to ``taken``."""
     while True:
         name = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(0, 2)))
         name = (name + rng.choice(_SYLLABLES) + rng.choice(_LAST)).capitalize()
