@@ -19,9 +19,11 @@ _FAST = (0.45, 0.3, 0.15, 0.1)
 """Shares of a head's fastest turning dimensions in what looks back by a number of tokens."""
 _SHARPNESS = 10.0
 """Norm of the biases by which a head looks back."""
-_LIKENESS = 3.0
+_LIKENESS = 2.0
 """Scale of the queries and keys by which a head looks for like words."""
-_LOOK_BACK = (1, 2, 3)
+_NOTED, _BROUGHT = 1.5, 6.0
+"""How much what a head notes, and what it brings, weighs beside a word."""
+_LOOK_BACK = (1, 2)
 """How many tokens the first layer's heads look back."""
 
 
@@ -29,47 +31,49 @@ _LOOK_BACK = (1, 2, 3)
 def begin_by_copying(network: PreTrainedModel) -> None:
     """Change an untrained Llama-shaped network, in place, so that it copies what followed before.
 
-    In the first layer head h looks h + 1 tokens back, for up to three heads, and notes the word
-    there in dimensions of its own. In the second layer the first heads look for tokens behind which
-    (one or two before) stands the present word, and bring the word that they find.
+    In the first layer one head looks one token back and another two, and each notes the word there
+    in dimensions of its own. In the second layer as many heads look for tokens behind which, one or
+    two before, stands the present word, and bring the word that they find.
 
     Args:
-        network: with biases of attention and as many key and value heads as heads, drawn at random.
+        network: with biases of attention and as many key and value heads as heads, drawn at random;
+            left as it is where it has less than two layers or less than four heads.
     """
     config = network.config
-    heads, size, width = config.num_attention_heads, config.head_dim, config.hidden_size
-    if config.num_hidden_layers < 2 or heads * size > width:
+    size, width = config.head_dim, config.hidden_size
+    if config.num_hidden_layers < 2 or config.num_attention_heads < 2 * len(_LOOK_BACK):
         return
     layers = network.base_model.layers
     first, second = layers[0].self_attn, layers[1].self_attn
-    slots = torch.linalg.qr(torch.randn(width, width))[0]
+    # What heads note has dimensions of its own; words are compared in the others.
+    axes = torch.linalg.qr(torch.randn(width, width))[0].T
+    noted = len(_LOOK_BACK) * size
+    words = axes[noted:]
     # What a head writes weighs as much as a word does.
     scale = float(network.get_input_embeddings().weight.norm(dim=1).mean()) / math.sqrt(size)
     turning = config.rope_parameters["rope_theta"] ** (-torch.arange(0, size, 2) / size)
-    views = [_view(size, width) for _ in range(heads)]
-    for head, distance in enumerate(_LOOK_BACK[:heads]):
-        part = slice(head * size, (head + 1) * size)
-        query, key = _looking_back(turning, distance)
-        first.q_proj.bias[part], first.k_proj.bias[part] = query, key
-        first.q_proj.weight[part] *= 0.1
-        first.k_proj.weight[part] *= 0.1
-        first.v_proj.weight[part] = views[head]
-        first.o_proj.weight[:, part] = scale * slots[:, part]
     slow = torch.ones(size // 2)
     slow[: len(_FAST) + 1] = 0.0
     slow = torch.cat([slow, slow])[:, None]
-    for head in range(min(2, heads)):
+    layers[0].mlp.down_proj.weight *= 0.2  # noise, as yet
+    for head, distance in enumerate(_LOOK_BACK):
         part = slice(head * size, (head + 1) * size)
-        second.q_proj.weight[part] = _LIKENESS * slow * views[head]
-        second.k_proj.weight[part] = _LIKENESS * slow * slots[:, part].T
-        view = _view(size, width)
-        second.v_proj.weight[part] = view
-        second.o_proj.weight[:, part] = scale * view.T
+        view, slot = _view(words, size), axes[part]
+        first.q_proj.bias[part], first.k_proj.bias[part] = _looking_back(turning, distance)
+        first.q_proj.weight[part] *= 0.1
+        first.k_proj.weight[part] *= 0.1
+        first.v_proj.weight[part] = view
+        first.o_proj.weight[:, part] = _NOTED * scale * slot.T
+        second.q_proj.weight[part] = _LIKENESS * slow * view
+        second.k_proj.weight[part] = _LIKENESS * slow * slot
+        brought = _view(words, size)
+        second.v_proj.weight[part] = brought
+        second.o_proj.weight[:, part] = _BROUGHT * scale * brought.T
 
 
-def _view(size: int, width: int) -> Tensor:
-    """Return random directions (size, width), orthogonal and of length 1."""
-    return torch.linalg.qr(torch.randn(width, size))[0].T
+def _view(axes: Tensor, size: int) -> Tensor:
+    """Return random directions (size, width) among some axes, orthogonal and of length 1."""
+    return torch.linalg.qr(torch.randn(len(axes), size))[0].T @ axes
 
 
 def _looking_back(turning: Tensor, distance: int) -> tuple[Tensor, Tensor]:

@@ -271,11 +271,7 @@ def _train(
             save_checkpoint(
                 checkpoint,
                 {
-                    "model": {
-                        name: value
-                        for name, value in network.state_dict().items()
-                        if name != "lm_head.weight"
-                    },
+                    "model": network.state_dict(),
                     "optimiser": optimiser.state(),
                     "step": step + 1,
                 },

@@ -27,7 +27,7 @@ from convgym.seeds import train_seeds
 from convgym.shop.generator import random_catalog
 
 TINY = ReadingConfig(
-    vocabulary=700, hidden=16, layers=2, heads=1, intermediate=16, steps=4, conversations=3
+    vocabulary=700, hidden=16, layers=2, heads=4, intermediate=16, steps=4, conversations=2
 )
 
 
@@ -128,7 +128,7 @@ def test_it_begins_by_copying() -> None:
     with torch.inference_mode():
         scores = network(twice).logits[0, 60:-1]
     rank = (scores > scores.gather(1, twice[0, 61:, None])).sum(1)
-    assert rank.float().median() < 30  # of 900: what followed before is likely to follow
+    assert rank.float().median() < 40  # of 900: what followed before is likely to follow
     plain = build_reading_model(config, tokenizer, 1)
     for parameter in plain.parameters():
         torch.nn.init.normal_(parameter, std=0.02)
