@@ -29,8 +29,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from convgym.agents.copying import begin_by_copying
 from convgym.agents.model.batch import TokenisedEpisode, collate, tokenise
+from convgym.agents.model.copying import begin_by_copying
 from convgym.agents.model.format import COMPACT_TOKENS, END, PAD, SHOP, reading_format
 from convgym.agents.model.forward import read
 from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint

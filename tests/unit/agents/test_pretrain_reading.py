@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from convgym.agents.copying import begin_by_copying
 from convgym.agents.model.config import PolicyConfig
+from convgym.agents.model.copying import begin_by_copying
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.pretrain_reading import (
     UNFINISHED,

@@ -55,7 +55,8 @@ def test_every_name_makes_the_seller_that_it_stands_for(name: str) -> None:
 
 
 def test_the_ladder_is_in_order() -> None:
-    assert tuple(name for name in SELLERS.shipped if name != "deaf") == REFERENCE_SELLERS
+    ladder = tuple(name for name in SELLERS.shipped if name not in ("deaf", "habitual"))
+    assert ladder == REFERENCE_SELLERS
     assert REFERENCE_SELLERS[0] == "silent" and REFERENCE_SELLERS[-2:] == ("competent", "oracle")
 
 
