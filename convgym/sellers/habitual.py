@@ -20,6 +20,7 @@ from pathlib import Path
 
 from convgym.checks import check_probability
 from convgym.conversation import Response
+from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.sellers.knowledge import Act, Notes, SellerKnowledge
 from convgym.shop.catalog import Catalog, Product, load_catalog, offer
@@ -74,10 +75,11 @@ class HabitualSeller:
     Args:
         shop: what the seller knows.
         slips: share of acts that are drawn at random.
+        habits: of every seller; None draws them for each.
     """
 
-    def __init__(self, shop: SellerKnowledge, slips: float) -> None:
-        self._shop, self._slips, self._seed = shop, slips, 0
+    def __init__(self, shop: SellerKnowledge, slips: float, habits: Habits | None = None) -> None:
+        self._shop, self._slips, self._habits, self._seed = shop, slips, habits, 0
 
     @property
     def name(self) -> str:
@@ -92,7 +94,9 @@ class HabitualSeller:
         return [Response(self._answer(conversation)) for conversation in conversations]
 
     def _answer(self, conversation: Conversation) -> str:
-        habits = draw_habits(random.Random(f"habits/{self._seed}/{conversation.seed}"))
+        habits = self._habits or draw_habits(
+            random.Random(f"habits/{self._seed}/{conversation.seed}")
+        )
         rng, shop, messages = conversation.rng, self._shop, conversation.messages
         notes = shop.note(messages)
         before = shop.note(messages[:-2]) if len(messages) > 2 else Notes()
@@ -165,6 +169,7 @@ def habitual(
     catalog: str | Path | Catalog = "laptops",
     slips: float = 0.05,
     phrases: Mapping[str, tuple[str, ...]] | None = None,
+    habits: Habits | None = None,
 ) -> HabitualSeller:
     """Return the seller whose faults are habits.
 
@@ -173,9 +178,12 @@ def habitual(
         slips: share of random acts.
         phrases: what it says in place of ``PHRASES``, by kind of act; recommendations apart, which
             name a product as the leaflet does.
+        habits: of every seller; None draws them for each.
 
     Raises:
-        ConvgymError: for slips outside [0, 1].
+        ConvgymError: for slips outside [0, 1], or habits that are none.
     """
+    if not isinstance(habits, Habits | None):
+        raise ConvgymError(f"habits must be Habits or None, got {repr(habits)[:60]}")
     slips = check_probability("slips", slips)
-    return HabitualSeller(SellerKnowledge(load_catalog(catalog), phrases), slips)
+    return HabitualSeller(SellerKnowledge(load_catalog(catalog), phrases), slips, habits)

@@ -11,7 +11,15 @@ from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.sellers import REFERENCE_SELLERS, make_seller
-from convgym.sellers.habitual import DEARER, FAVOURITE, HASTY, SKIPS, STUBBORN, draw_habits
+from convgym.sellers.habitual import (
+    DEARER,
+    FAVOURITE,
+    HASTY,
+    SKIPS,
+    STUBBORN,
+    Habits,
+    draw_habits,
+)
 from convgym.shop.catalog import catalog_names, load_catalog
 
 
@@ -69,7 +77,21 @@ def test_it_sells_to_a_quarter_in_every_shop(shop: str) -> None:
     assert 0.20 < sum(episode.converted for episode in episodes) / len(episodes) < 0.40
 
 
+def test_the_likeliest_habits_sell_no_more_than_all_and_the_best_sell_three_times_as_much() -> None:
+    def rate(habits: Habits | None) -> float:
+        seller = make_seller("habitual", habits=habits, slips=0.0)
+        episodes = rollout(seller, train_seeds(9, 300))
+        return sum(episode.converted for episode in episodes) / len(episodes)
+
+    best = Habits(("need", "feature", "budget"), False, None, False, False)
+    likeliest = Habits(("need", "feature"), True, "price", True, True)
+    assert rate(likeliest) < rate(None) + 0.05 < 0.4
+    assert rate(best) > 0.85
+
+
 def test_it_is_no_part_of_the_ladder_and_takes_no_impossible_slips() -> None:
     assert "habitual" not in REFERENCE_SELLERS
     with pytest.raises(ConvgymError, match="slips"):
         make_seller("habitual", slips=2.0)
+    with pytest.raises(ConvgymError, match="habits must be Habits"):
+        make_seller("habitual", habits="bad")

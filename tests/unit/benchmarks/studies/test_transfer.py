@@ -11,6 +11,8 @@ from convgym.benchmarks.studies.transfer import PLACES, agreement, measure, row,
 from convgym.conversation import Episode
 from convgym.seeds import evaluation_seeds
 
+ROOT = Path(__file__).resolve().parents[4]
+
 
 def ended(*outcomes: str) -> list[Episode]:
     return [Episode(i, "", (), outcome, "c", "p") for i, outcome in enumerate(outcomes)]  # type: ignore[arg-type]
@@ -29,6 +31,23 @@ def test_shops_are_one_game_in_other_words() -> None:
     assert len(rows) == 9
     assert len(alike["ended_alike"]) == 6
     assert min(alike["ended_alike"].values()) > 0.9
+
+
+def test_the_documented_figures_are_those_that_are_stored() -> None:
+    stored = json.loads((ROOT / "benchmarks/results/transfer/scripts.json").read_text())
+    text = (ROOT / "docs/customer.md").read_text(encoding="utf-8")
+    for judgement in stored["scripts"]:
+        if judgement["seller"] == "habitual":
+            rate = "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * x for x in judgement["conversion"]))
+            noise = judgement.get("noise")
+            population = judgement.get("personas", f"default, noise {noise}")
+            assert f"| `{judgement['catalog']}` | {population} | {rate} |" in text
+    alike = {found["seller"]: found["ended_alike"] for found in stored["one_game"]}
+    for pair in alike["competent"]:
+        shares = (
+            f"{100 * alike[name][pair]:.1f}" for name in ("competent", "mediocre", "habitual")
+        )
+        assert f"| {pair.replace(', ', ' and ')} | {' | '.join(shares)} |" in text
 
 
 def test_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
