@@ -42,7 +42,7 @@ class Usage:
     branches: int = 0
     """Conversations that went on from a copied customer: true values cost customers, too."""
     excluded: int = 0
-    """Conversations that broke on the customer's side and taught nothing."""
+    """Conversations in which the customer's or the seller's backend failed: they taught nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,9 @@ class TrainingReport:
     rows: tuple[Mapping[str, float], ...]
     notes: tuple[str, ...] = ()
     """What a reader of the result must know: that there was nothing to learn from, say."""
+    cpu_seconds: float | None = None
+    """Seconds of processors, all threads together: unlike ``seconds`` they do not depend on what
+    else the machine does. The benchmark fills them in."""
 
 
 @runtime_checkable

@@ -49,13 +49,35 @@ AGENTS: Registry[AgentClass] = Registry(
             "behaviour cloning of the conversations that ended in a purchase",
             {"filter_converted": True, "epochs": 2},
         ),
+        "expert-iteration": Entry(
+            f"{_ALGORITHMS}.expert_iteration:ExpertIteration",
+            "expert iteration: imitates its own conversations that sold, again and again",
+        ),
         "online-ppo": Entry(
             f"{_ALGORITHMS}.online_ppo:OnlinePPO",
             "fully online PPO: a deployment for every update",
         ),
+        "turn-level-ppo": Entry(
+            f"{_ALGORITHMS}.turn_level_ppo:TurnLevelPPO",
+            "online PPO whose steps are turns: a whole response has one advantage",
+        ),
+        "trajectory-grpo": Entry(
+            f"{_ALGORITHMS}.trajectory_groups:TrajectoryGroups",
+            "GRPO on whole conversations, several with every customer",
+        ),
+        "trajectory-rloo": Entry(
+            f"{_ALGORITHMS}.trajectory_groups:TrajectoryGroups",
+            "REINFORCE leave-one-out on whole conversations, several with every customer",
+            {"advantage": "rloo"},
+        ),
         "iterative-ppo": Entry(
             f"{_ALGORITHMS}.iterative_ppo:IterativePPO",
             "Iterative PPO: few deployments, a fitted Q as the reward in between",
+        ),
+        "iterative-grpo": Entry(
+            f"{_ALGORITHMS}.iterative_ppo:IterativePPO",
+            "Iterative PPO whose improvement step is GRPO on the fitted Q",
+            {"improvement": {"name": "token-grpo"}},
         ),
     },
     _agent_class,

@@ -120,4 +120,4 @@ def console(*, error: bool = False) -> Console:
     from rich.console import Console
 
     made = Console(stderr=error)
-    return made if made.is_terminal else Console(stderr=error, width=140)
+    return made if made.is_terminal else Console(stderr=error, width=200)

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
-Outcome = Literal["purchase", "walk_away", "turn_limit", "infrastructure_failure"]
-OUTCOMES: tuple[Outcome, ...] = ("purchase", "walk_away", "turn_limit", "infrastructure_failure")
+from convgym.errors import InfrastructureError
+
+Outcome = Literal["purchase", "walk_away", "turn_limit", "infrastructure_failure", "seller_failure"]
+OUTCOMES: tuple[Outcome, ...] = (
+    "purchase",
+    "walk_away",
+    "turn_limit",
+    "infrastructure_failure",
+    "seller_failure",
+)
+FAILURES: Mapping[Outcome, str] = {
+    "infrastructure_failure": "the customer",
+    "seller_failure": "the seller",
+}
+"""Outcomes that are neither a sale nor a loss, and whose backend failed."""
 
 MAX_UTTERANCE_CHARS = 2000
 """Longer utterances are cut here before anybody reads them."""
@@ -49,11 +62,15 @@ class Response:
 
     ``token_ids`` and ``token_logprobs`` (natural log, one per sampled token, under the
     distribution that was sampled) are kept when a language model spoke.
+
+    ``failure`` says why the backend of the policy gave no words: that conversation ends as a
+    ``"seller_failure"``, nothing is said in it, and the others go on. Most policies never set it.
     """
 
     text: str
     token_ids: tuple[int, ...] | None = None
     token_logprobs: tuple[float, ...] | None = None
+    failure: str | None = None
 
     @property
     def logprob(self) -> float | None:
@@ -92,8 +109,8 @@ class Episode:
 
     @property
     def valid(self) -> bool:
-        """False when the customer's backend failed: such an episode counts for nothing."""
-        return self.outcome != "infrastructure_failure"
+        """False when a backend failed, the customer's or the seller's: it counts for nothing."""
+        return self.outcome not in FAILURES
 
     @property
     def reward(self) -> float:
@@ -106,6 +123,21 @@ class Episode:
             messages.append({"role": "assistant", "content": turn.response.text})
             messages.append({"role": "user", "content": turn.reply})
         return messages
+
+
+def refuse_if_all_failed(episodes: Sequence[Episode]) -> None:
+    """Raise InfrastructureError, with who failed and the first reason, if no episode is valid."""
+    if not episodes or any(episode.valid for episode in episodes):
+        return
+    reason = episodes[0].metadata.get("failure", "no reason given")
+    who = who_failed(episode.outcome for episode in episodes)
+    raise InfrastructureError(f"{who} failed in all of {len(episodes)} conversations: {reason}")
+
+
+def who_failed(outcomes: Iterable[str]) -> str:
+    """Return whose backends failed, of episodes that ended so: "the seller", say."""
+    ended = set(outcomes)
+    return " or ".join(who for outcome, who in FAILURES.items() if outcome in ended)
 
 
 def clean(text: str) -> str:

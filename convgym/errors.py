@@ -17,7 +17,12 @@ class ConvgymError(ValueError):
 
 
 class InfrastructureError(RuntimeError):
-    """The customer's backend failed. The episode counts neither as a sale nor as a loss."""
+    """A backend failed, the customer's or the seller's: neither a sale nor a loss.
+
+    A customer raises it from ``reset`` or ``respond``. A policy that raises it from ``act`` has
+    failed in every conversation that it was asked about; where some alone failed, it says so in
+    ``Response.failure``.
+    """
 
 
 class OwnError(RuntimeError):

@@ -1,6 +1,6 @@
 """Logged conversations on disk: JSON Lines, one episode a line, UTF-8.
 
-A line (here on several) of version 1::
+A line (here on several)::
 
     {"schema": "convgym.episode", "version": 1, "seed": 7, "opening": "Hello.",
      "turns": [{"seller": "What do you need?", "customer": "A laptop for games.",
@@ -46,7 +46,8 @@ from convgym.jsonl import is_cut_off, mend, whole_rows, without_byte_order_mark
 from convgym.locking import locked
 
 SCHEMA = "convgym.episode"
-VERSION = 1
+VERSION = 2
+"""The newest version. A row says the oldest one that holds it: 2 is of failed sellers alone."""
 _ROW_MARK = b'{"schema":"convgym.episode"'
 """How every row begins that was written here, without white space."""
 
@@ -80,7 +81,7 @@ class _Metadata(TypedDict):
 @with_config(_STRICT)
 class _Row(TypedDict):
     schema: Literal["convgym.episode"]
-    version: Literal[1]
+    version: Literal[1, 2]
     seed: Annotated[int, Field(ge=0)]
     opening: str
     turns: tuple[_Turn, ...]
@@ -296,7 +297,7 @@ def _append(path: Path, episodes: Iterable[Episode]) -> int:
 def _line(episode: Episode) -> bytes:
     row = {
         "schema": SCHEMA,
-        "version": VERSION,
+        "version": VERSION if episode.outcome == "seller_failure" else 1,
         "seed": check_seed(episode.seed),
         "opening": episode.opening,
         "turns": [_turn(turn) for turn in episode.turns],
@@ -444,10 +445,10 @@ def _explain(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"field {field}: expected, but it is not there"
     if problem["type"] == "extra_forbidden":
-        return f"field {field}: not known in version {VERSION}"
+        return f"field {field}: not known in versions 1 to {VERSION}"
     if field == "version":
         return (
-            f"field version: this convgym reads version {VERSION}, got {problem['input']!r}:"
+            f"field version: this convgym reads versions 1 to {VERSION}, got {problem['input']!r}:"
             " read it with the convgym that wrote it, or a newer one"
         )
     return f"field {field}: {problem['msg']}, got {repr(problem['input'])[:60]}"

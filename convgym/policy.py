@@ -40,7 +40,11 @@ class Policy(Protocol):
         """Seed whatever randomness the policy holds of its own."""
 
     def act(self, conversations: Sequence[Conversation]) -> list[Response]:
-        """Return one response for each conversation, in order."""
+        """Return one response for each conversation, in order.
+
+        A policy with a backend that may fail says so in ``Response.failure`` of the conversations
+        concerned, or raises InfrastructureError for all of them.
+        """
 
 
 def check_policy(policy: object) -> None:

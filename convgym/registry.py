@@ -9,6 +9,7 @@ A spec is, in the order in which it is looked up,
       [project.entry-points."convgym.customers"]
       bookshop = "convgym_bookshop:Reader"
 
+- a family that convgym ships and what it is to be made of: ``"openai:gpt-4o-mini"``;
 - or ``"package.module:attribute"``, which needs no registration.
 
 Nothing is imported, and nobody looks for packages, before somebody asks.
@@ -20,7 +21,7 @@ import importlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -42,6 +43,8 @@ class Entry:
     """What it is, in one line."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings that make this name differ from others of the same target."""
+    argument: str = ""
+    """Of a family: what stands behind its colon, ``MODEL`` say. It is the first argument."""
 
 
 class Registry(Generic[T]):
@@ -64,6 +67,7 @@ class Registry(Generic[T]):
         check: given what was found and its spec, returns it if it is of this kind, or raises
             ConvgymError.
         extra: what to install for a package that something shipped lacks.
+        families: factories by name that take what stands behind a colon.
 
     Raises:
         ConvgymError: from its methods, for a name that is unknown or that two packages bring, for
@@ -77,9 +81,14 @@ class Registry(Generic[T]):
         shipped: Mapping[str, Entry],
         check: Callable[[object, str], T],
         extra: str = "train",
+        families: Mapping[str, Entry] | None = None,
     ) -> None:
         self.kind, self.group = kind, group
         self.shipped: Mapping[str, Entry] = MappingProxyType(dict(shipped))
+        self._families = dict(families or {})
+        self._patterns = {
+            f"{name}:{entry.argument}": entry for name, entry in self._families.items()
+        }
         self._check, self._extra = check, extra
         self._registered: dict[str, T | str] = {}
         self._loaded: dict[str, T] = {}
@@ -107,15 +116,15 @@ class Registry(Generic[T]):
                     f" it is left out, ask for it as {plugin.value!r}",
                     stacklevel=2,
                 )
-        return sorted({*self._registered, *self.shipped, *plugins})
+        return sorted({*self._registered, *self.shipped, *plugins, *self._patterns})
 
     def summary(self, name: str) -> str:
         """Return one line on what ``name`` is, without importing it; ConvgymError if unknown."""
         if name in self._registered:
             given = self._registered[name]
             return given if isinstance(given, str) else _first_line(given)
-        if name in self.shipped:
-            return self.shipped[name].summary
+        if name in self.shipped or name in self._patterns:
+            return {**self.shipped, **self._patterns}[name].summary
         plugins = self._plugins().get(name)
         if not plugins:
             raise unknown(self.kind, name, self.names())
@@ -129,6 +138,11 @@ class Registry(Generic[T]):
         shipped = spec in self.shipped and spec not in self._registered
         return self.shipped[spec].settings if shipped else {}
 
+    def is_of_family(self, spec: str) -> bool:
+        """Return whether ``spec`` is a family's, such as ``"openai:gpt-4o-mini"``."""
+        family, colon, _ = spec.partition(":")
+        return bool(colon) and family in self._families
+
     def require_known(self, spec: object) -> str:
         """Return ``spec`` if it is a known name, or well formed, without importing anything.
 
@@ -137,7 +151,12 @@ class Registry(Generic[T]):
         """
         if not isinstance(spec, str):
             raise ConvgymError(f"expected {self._a_kind()} by name, got {spec!r}")
-        if ":" in spec:
+        if self.is_of_family(spec):
+            family, _, argument = spec.partition(":")
+            if not argument.strip() or not argument.isprintable():
+                wanted = f"{family}:{self._families[family].argument}"
+                raise ConvgymError(f"expected {self._a_kind()} as {wanted!r}, got {spec!r}")
+        elif ":" in spec:
             if not all(part.isidentifier() for part in spec.replace(":", ".", 1).split(".")):
                 raise ConvgymError(
                     f"expected {self._a_kind()} as 'package.module:attribute', got {spec!r}"
@@ -156,6 +175,10 @@ class Registry(Generic[T]):
                 be imported, or is not of this kind.
         """
         self.require_known(spec)
+        if self.is_of_family(spec):
+            family, _, argument = spec.partition(":")
+            factory = self._check(self._import(spec, self._families[family].target), spec)
+            return cast(T, partial(cast("Callable[..., Any]", factory), argument))
         if ":" in spec:
             return self._check(self._import(spec, spec), spec)
         if spec in self._registered:

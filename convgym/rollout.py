@@ -11,9 +11,9 @@ from typing import Any
 
 from convgym.checks import check_integer, check_seed
 from convgym.conversation import Episode, Response, Turn
-from convgym.envs.dialogue import Dialogue, reset_together, step_together
+from convgym.envs.dialogue import Dialogue, reset_together, respond_together
 from convgym.envs.scenario import Scenario
-from convgym.errors import ConvgymError
+from convgym.errors import ConvgymError, InfrastructureError
 from convgym.policy import Conversation, Policy, check_policy
 from convgym.progress import Progress, ProgressCallback, no_progress
 
@@ -45,7 +45,7 @@ class _Place:
     def note(self, response: Response) -> None:
         """Note the turn that the dialogue just took."""
         dialogue = self.dialogue
-        if dialogue.turn == len(self.turns):  # the backend failed, nothing was heard
+        if dialogue.turn == len(self.turns):  # a backend failed, nothing was heard
             return
         said, heard = (message["content"] for message in dialogue.messages[-2:])
         if said != response.text:
@@ -100,9 +100,12 @@ def rollout(
 
     The recorded text of a response is what the customer heard (``convgym.conversation.clean``);
     its tokens and log-probabilities are kept as they came. An episode whose customer failed has
-    the outcome ``"infrastructure_failure"`` and the reason in ``metadata["failure"]``; such
-    episodes are returned, and count for nothing (``Episode.valid``). The metadata also holds what
-    the customer's ``record`` says of the conversation, if it keeps one.
+    the outcome ``"infrastructure_failure"``, one whose seller failed (``Response.failure``, or an
+    InfrastructureError from ``act``, which is of all that it was asked about)
+    ``"seller_failure"``, and the reason in ``metadata["failure"]``; such episodes are returned,
+    and count for nothing (``Episode.valid``). What else a policy raises is its own error, and
+    passes. The metadata also holds what the customer's ``record`` says of the conversation, if it
+    keeps one.
 
     Args:
         policy: the seller.
@@ -153,7 +156,7 @@ def _hold(
     live = places
     while live:
         responses = _ask(policy, live)
-        step_together([place.dialogue for place in live], [each.text for each in responses])
+        respond_together([place.dialogue for place in live], responses)
         ended = []
         for place, response in zip(live, responses, strict=True):
             place.note(response)
@@ -189,7 +192,10 @@ def _begin(
 
 
 def _ask(policy: Policy, live: Sequence[_Place]) -> list[Response]:
-    responses = policy.act([place.conversation for place in live])
+    try:
+        responses = policy.act([place.conversation for place in live])
+    except InfrastructureError as error:
+        return [Response("", failure=str(error))] * len(live)
     if isinstance(responses, str) or not isinstance(responses, Sequence):
         raise ConvgymError(
             f"policy {policy.name!r} must return a list of Response objects, got"
@@ -205,6 +211,11 @@ def _ask(policy: Policy, live: Sequence[_Place]) -> list[Response]:
             raise ConvgymError(
                 f"policy {policy.name!r} must return Response objects, got"
                 f" {type(response).__name__}: {repr(response)[:60]}"
+            )
+        if not isinstance(response.failure, str | None):
+            raise ConvgymError(
+                f"policy {policy.name!r} must say in words why a response failed, got"
+                f" {repr(response.failure)[:60]}"
             )
         _check_tokens(policy, response)
     return responses

@@ -24,9 +24,9 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from convgym.conversation import Episode, Message, Response, render
+from convgym.conversation import FAILURES, Episode, Message, Response, render
 from convgym.customers import Customer, Snapshottable
-from convgym.envs.dialogue import Dialogue, step_together
+from convgym.envs.dialogue import Dialogue, respond_together
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation, Policy
@@ -56,8 +56,9 @@ class BranchState:
 class TrueValues:
     """Returns of S states, K responses to each and R rollouts of every response.
 
-    A return is ``gamma ** (later turns)`` for a purchase, else 0; NaN where the customer's backend
-    failed. Means and errors leave failures out, and are NaN where too few are left.
+    A return is ``gamma ** (later turns)`` for a purchase, else 0; NaN where a backend failed, the
+    customer's or the policy's. Means and errors leave failures out, and are NaN where too few are
+    left.
     """
 
     q_returns: Array
@@ -299,7 +300,7 @@ class _Place:
     @property
     def value(self) -> float:
         """The return of the branch, once it has ended."""
-        if self.dialogue.outcome == "infrastructure_failure":
+        if self.dialogue.outcome in FAILURES:
             return np.nan
         later = self.dialogue.turn - self.turn - 1
         return self.gamma**later * self.dialogue.reward
@@ -337,7 +338,7 @@ def _hold(
 
 
 def _say(said: Sequence[tuple[_Place, Response]]) -> None:
-    step_together([place.dialogue for place, _ in said], [response.text for _, response in said])
+    respond_together([place.dialogue for place, _ in said], [response for _, response in said])
     for place, _ in said:
         place.look()
 

@@ -28,6 +28,7 @@ from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.model.devices import frozen_dtype
 from convgym.agents.model.lora import LoRA
 from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.off_policy.gate import GateConfig
 from convgym.agents.values.q_function import QFunctionConfig
 from convgym.benchmarks.provenance import provenance
 from convgym.conversation import Episode
@@ -177,7 +178,8 @@ def main() -> None:
     cloned.save(folder / "pi_0")
     sellers["pi_0"], _ = judge("pi_0", cloned, options.customers)
 
-    # 2. One round, with the agent that trains the small seller. Only sizes and rates differ.
+    # 2. One round, with the agent that trains the small seller. Only sizes and rates differ, and of
+    # few conversations none is held out: a tenth of them could not judge pi_1, nor deploy it.
     agent = make_agent(
         "iterative-ppo",
         policy={"model": str(folder / "pi_0"), "lora": lora},
@@ -186,6 +188,7 @@ def main() -> None:
         improvement=TokenPPO(
             minibatch=8, fresh_steps=options.batches, fresh_conversations=4, learning_rate=2e-4
         ),
+        gate=GateConfig(held_out=0.1 if options.conversations >= 200 else 0.0),
     )
     with stages.during("collect"):
         report = agent.train(

@@ -4,17 +4,24 @@ Every round
 
 1. ``collect``: the policy pi_k holds conversations with customers, a deployment;
 2. ``fit_q``: its multi-turn action value Q(s, a) is fitted to that log (``values``);
-3. ``improve``: the single-turn problem "prompt = a logged state, reward of a response = Q" is
-   solved with a KL penalty to pi_k (``improvement``), by default with token-level PPO. No customer
-   is met meanwhile;
+3. ``improve``: a copy of pi_k imitates the log's sold conversations (``imitation``), and from there
+   the single-turn problem "prompt = a logged state, reward of a response = Q" is solved with a KL
+   penalty to that copy (``improvement``), by default with token-level PPO. No customer is met
+   meanwhile;
 4. ``gate``: what the new policy gains is estimated from conversations that step 3 has not seen;
-5. ``deploy``: it replaces the old one if the estimate does not speak against it.
+5. ``deploy``: it replaces the old one if the estimate speaks for it.
 
-The responses that step 3 learns from are fresh ones, sampled to the logged states from the policy
-as it changes, and nothing but the fitted Q judges them. That works since a member of Q learns the
-customer's words too, and imagines replies (``values.q_function``); with a plain regression of the
-outcome it did not (docs/log.md). Solvers may also learn from the logged responses themselves, whose
-scores the log corrects by what really followed (``values.fitting.corrected_advantages``).
+Imitation is not in the paper: outcomes carry no error of Q, and Q carries what one bit a
+conversation cannot say, so the two make a larger step than either (docs/log.md).
+``imitation={"epochs": 0}`` leaves it out.
+
+The responses that PPO learns from are fresh ones, sampled to the logged states from the policy
+as it changes, and nothing but the fitted Q judges them. A member of Q learns the customer's words
+too, and imagines replies (``values.q_function``). With a plain regression of the outcome, the
+letter of the paper, a first step gained less, and earlier versions collapsed (docs/log.md); what
+else differs from the paper is a table in docs/agents.md. Solvers may also learn from the logged
+responses themselves, whose scores the log corrects by what really followed
+(``values.fitting.corrected_advantages``).
 """
 
 from __future__ import annotations
@@ -44,6 +51,7 @@ from convgym.agents.off_policy.gate import Gain, GateConfig, predicted_gain
 from convgym.agents.protocol import TrainingReport
 from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
+from convgym.agents.training.imitation import Imitation
 from convgym.agents.values.fitted import FittedQ, fit_q
 from convgym.agents.values.fitting import corrected_advantages
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
@@ -61,7 +69,7 @@ class IterativePPOConfig:
     """Hyperparameters; see ``QFunctionConfig`` and the solvers of the improvement step."""
 
     policy: PolicyConfig = field(default_factory=PolicyConfig)
-    rounds: int = 2
+    rounds: int = 4
     """Deployments; the budget is split evenly among them."""
     exploration: tuple[float, ...] = (1.0,)
     """What the temperature is multiplied by while a log is collected, in turn from conversation to
@@ -70,6 +78,8 @@ class IterativePPOConfig:
     """System messages under which a chat model collects a log, in turn; None is its own. All that
     is learned from the log is learned under its own, and so is what it says once trained."""
     q_function: QFunctionConfig = field(default_factory=QFunctionConfig)
+    imitation: Imitation = field(default_factory=Imitation)
+    """Of the sold conversations, before the improvement step."""
     improvement: Improvement = field(default_factory=TokenPPO)
     gate: GateConfig = field(default_factory=GateConfig)
 
@@ -176,7 +186,7 @@ class IterativePPO(LanguageModelAgent):
                 progress=told,
             )
             watch = self.observer.after_pass if self.observer else watch_nothing
-            improved, metrics = improve(model, fitted, config.improvement, generator, told, watch)
+            improved, metrics = improve(model, fitted, config, generator, told, watch)
             gain = gate(improved, model, fitted, config.gate)
             metrics = {
                 "conversion": collector.curve[-1].conversion,
@@ -184,6 +194,7 @@ class IterativePPO(LanguageModelAgent):
                 **metrics,
                 **gain.metrics(),
                 "passed_gate": float(gain.passes(config.gate)),
+                "gate_judged": float(gain.verdict(config.gate) != "cannot judge"),
             }
             if self.observer:
                 self.observer.after_round(Round(k, model, improved, episodes, fitted, metrics))
@@ -230,12 +241,12 @@ def collect(
 def improve(
     model: LanguageModel,
     fitted: FittedQ,
-    improvement: Improvement,
+    config: IterativePPOConfig,
     generator: torch.Generator,
     progress: ProgressCallback = no_progress,
     watch: PolicyWatch = watch_nothing,
 ) -> tuple[LanguageModel, dict[str, float]]:
-    """Improve pi_k at the states that were met, but for those of the gate's conversations.
+    """Improve pi_k by what was sold and at the states that were met, the gate's share left out.
 
     Returns the new model and metrics, among them ``kl``, its divergence from pi_k.
     """
@@ -245,9 +256,14 @@ def improve(
         partial(fitted.ensemble.score, generator=generator),
         [corrected_advantages(*both) for both in zip(log, estimates, strict=True)],
     )
-    improved, metrics = improvement.improve(
-        model, problem, generator=generator, progress=progress, watch=watch
+    imitator = model.copy()
+    sold = [episode for episode in log if episode.outcome > 0]
+    loss = config.imitation.imitate(imitator, sold, generator=generator, progress=progress)
+    improved, metrics = config.improvement.improve(
+        imitator, problem, generator=generator, progress=progress, watch=watch
     )
+    if loss is not None:
+        metrics["imitation_loss"] = loss
     metrics["kl"] = improved.divergence(model, log[:_KL_SAMPLE])
     return improved, metrics
 

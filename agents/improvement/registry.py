@@ -35,6 +35,10 @@ IMPROVEMENTS: Registry[SolverClass] = Registry(
             "convgym.agents.improvement.token_ppo:TokenPPO",
             "PPO on tokens of fresh and logged responses (the default)",
         ),
+        "token-grpo": Entry(
+            "convgym.agents.improvement.token_grpo:TokenGRPO",
+            "GRPO on tokens of fresh responses, measured by each state's spread",
+        ),
         "best-of-n": Entry(
             "convgym.agents.improvement.best_of_n:BestOfN",
             "imitates the best of n responses",

@@ -7,26 +7,26 @@ from the policy as it changes, are judged by the problem's score, centred within
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from convgym.agents.improvement.candidates import distinct, scores_of, split_as
+from convgym.agents.improvement.fresh import (
+    ClippedSteps,
+    FreshBatch,
+    merged,
+    packed_minibatches,
+    sample_scored,
+)
 from convgym.agents.improvement.problem import PolicyWatch, SingleTurnProblem, watch_nothing
-from convgym.agents.model.batch import TokenisedEpisode, first_tokens
+from convgym.agents.model.batch import first_tokens
 from convgym.agents.model.language_model import LanguageModel, exact_kl
 from convgym.agents.model.minibatches import neighbours, shuffled
-from convgym.agents.model.packing import Candidate, Packed
 from convgym.agents.training import losses
 from convgym.agents.training.optim import Optimiser
 from convgym.checks import check_fields
 from convgym.errors import ConvgymError
 from convgym.progress import Progress, ProgressCallback, no_progress
-
-_PACK = 4
-"""Conversations that are read in one forward pass, of those of a minibatch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class TokenPPO:
     """Passes over the logged responses."""
     minibatch: int = 16
     """Conversations per optimiser step."""
-    fresh_steps: int = 16
+    fresh_steps: int = 6
     """Batches of fresh responses after that."""
     fresh_conversations: int = 64
     """Logged conversations per batch of fresh responses; every one of their states is a prompt."""
@@ -64,7 +64,7 @@ class TokenPPO:
     clip: float = 0.2
     kl_coefficient: float = 0.1
     """Weight per token of the exact KL divergence on logged responses."""
-    fresh_kl_coefficient: float = 0.2
+    fresh_kl_coefficient: float = 0.4
     """The same on fresh responses, whose scores are in units of their deviation within states."""
     adaptive_kl: float | None = None
     """Where given, both weights are doubled after a pass or batch whose divergence exceeds 1.5
@@ -111,11 +111,12 @@ class TokenPPO:
                     model, reference, problem, optimiser, strength, generator
                 )
             else:
-                batch = self._sample_fresh(model, problem, scale, generator)
-                scale = batch.scale
-                minibatches = self._minibatches(batch, model, reference)
-                metrics |= batch.metrics
-                metrics["kl_of_pass"] = self._fresh_passes(model, minibatches, optimiser, strength)
+                batch, scale, of_batch = self._sample_fresh(model, problem, scale, generator)
+                minibatches = packed_minibatches(batch, model, reference, self.minibatch)
+                weight = strength * self.fresh_kl_coefficient
+                steps = ClippedSteps(self.fresh_epochs, self.clip, weight, self.target_kl)
+                metrics |= of_batch
+                metrics["kl_of_pass"] = steps.take(model, minibatches, optimiser)
             watch(model)
             kl = metrics["kl_of_pass"]
             if self.adaptive_kl is not None:
@@ -169,142 +170,31 @@ class TokenPPO:
         problem: SingleTurnProblem,
         scale: float,
         generator: torch.Generator,
-    ) -> FreshBatch:
+    ) -> tuple[FreshBatch, float, dict[str, float]]:
         """Sample responses to logged states and have them scored.
 
         Advantages are in units of ``scale``, the first batch's standard deviation within states
         (0: not known yet). A unit of each batch's own would blow up what is left to gain when
         the policy has become sure of its responses, against a KL penalty that stays as it is.
+
+        Returns:
+            The responses, the scale, and metrics.
         """
-        order = shuffled(len(problem.log), generator)
-        episodes = [problem.log[i] for i in order[: self.fresh_conversations]]
-        candidates = model.sample(episodes, self.fresh_samples, generator)
-        scores = scores_of(problem, episodes, candidates)
-        groups = scores.view(-1, self.fresh_samples)
+        scored = sample_scored(
+            model, problem, self.fresh_conversations, self.fresh_samples, generator
+        )
+        groups = scored.scores
         # Centred within each state: differences between states are no merit of a response.
         centred = groups - groups.mean(dim=1, keepdim=True)
         if not scale:
             spread = float(centred.std()) + 1e-8
             scale = spread if spread > 1e-6 else 0.0  # rounding apart, all scored alike: no unit
-        different, first, counts = distinct(candidates)
-        device = model.device
-        advantages = (centred / (scale or 1.0)).flatten()[torch.tensor(first, device=device)]
-        return FreshBatch(
-            episodes=episodes,
-            candidates=different,
-            advantages=split_as(advantages, different),
-            counts=split_as(torch.tensor(counts, device=device), different),
-            scale=scale,
-            metrics={
-                "fresh_score": float(scores.mean()),
-                "fresh_score_scale": scale,
-                "fresh_score_sd_within_states": float(groups.std(dim=1).mean()),
-            },
-        )
-
-    def _minibatches(
-        self, batch: FreshBatch, model: LanguageModel, reference: LanguageModel
-    ) -> list[list[PackedPart]]:
-        """Return minibatches of packs; random ones, a pack holding neighbours in length.
-
-        Neighbours need little padding. The reference's distributions are computed once.
-        """
-        minibatches = []
-        for start in range(0, len(batch.episodes), self.minibatch):
-            parts = []
-            for place in neighbours(batch.episodes[start : start + self.minibatch], _PACK):
-                part = [start + i for i in place]
-                packed = model.pack([(batch.episodes[i], batch.candidates[i]) for i in part])
-                with torch.inference_mode():
-                    anchor = reference.packed_distributions(packed)
-                advantages = torch.cat([batch.advantages[i] for i in part])
-                counts = torch.cat([batch.counts[i] for i in part])
-                of_token = packed.response
-                parts.append(
-                    PackedPart(
-                        packed,
-                        anchor,
-                        advantages[of_token],
-                        counts[of_token],
-                        responses=float(counts.sum()),
-                    )
-                )
-            minibatches.append(parts)
-        return minibatches
-
-    def _fresh_passes(
-        self,
-        model: LanguageModel,
-        minibatches: Sequence[Sequence[PackedPart]],
-        optimiser: Optimiser,
-        strength: float,
-    ) -> float:
-        """Take PPO steps on fresh responses; return the last pass's divergence, nats a response.
-
-        Ends before an update whose minibatch shows a larger divergence than the target.
-        """
-        kl_sum, all_responses = 0.0, 0.0
-        for _ in range(self.fresh_epochs):
-            kl_sum, all_responses = 0.0, 0.0
-            for parts in minibatches:
-                kl_here = 0.0
-                responses = sum(part.responses for part in parts)
-                tokens = sum(float(part.weights.sum()) for part in parts)
-                optimiser.zero_gradients()
-                for part in parts:
-                    kl_here += self._accumulate(model, part, tokens, strength)
-                if kl_here / responses > self.target_kl:
-                    return kl_here / responses
-                optimiser.update()
-                kl_sum += kl_here
-                all_responses += responses
-        return kl_sum / all_responses
-
-    def _accumulate(
-        self, model: LanguageModel, part: PackedPart, tokens: float, strength: float
-    ) -> float:
-        """Add a pack's gradient of the mean loss over ``tokens``; return its summed divergence."""
-        packed, weights = part.packed, part.weights
-        current = model.packed_distributions(packed)
-        said = packed.ids[packed.rows, packed.columns]
-        kl = exact_kl(current, part.anchor)
-        token_losses = losses.clipped_surrogate(
-            current.gather(1, said[:, None])[:, 0], packed.logprobs, part.advantages, self.clip
-        )
-        token_losses = token_losses + strength * self.fresh_kl_coefficient * kl
-        ((weights * token_losses).sum() / tokens).backward()
-        return float((weights * kl.detach()).sum())
-
-
-@dataclass(frozen=True, slots=True)
-class FreshBatch:
-    """Fresh responses to the states of some conversations, equal ones as one."""
-
-    episodes: Sequence[TokenisedEpisode]
-    candidates: Sequence[Sequence[Candidate]]
-    """The different responses to each conversation's states."""
-    advantages: Sequence[Tensor]
-    """Of the responses, by conversation."""
-    counts: Sequence[Tensor]
-    """How many equal responses each stands for, by conversation."""
-    scale: float
-    """What advantages are measured in; 0 while it is not known."""
-    metrics: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class PackedPart:
-    """The N tokens of some conversations' different fresh responses."""
-
-    packed: Packed
-    anchor: Tensor
-    """(N, V) log-probabilities under the reference."""
-    advantages: Tensor
-    """(N,) of the token's response."""
-    weights: Tensor
-    """(N,) how many equal responses the token's stands for."""
-    responses: float
-    """Responses in all, equal ones counted each."""
+        metrics = {
+            "fresh_score": float(groups.mean()),
+            "fresh_score_scale": scale,
+            "fresh_score_sd_within_states": float(groups.std(dim=1).mean()),
+        }
+        return merged(scored, centred / (scale or 1.0)), scale, metrics
 
 
 def adapted(strength: float, kl: float, target: float) -> float:

@@ -100,7 +100,8 @@ class LanguageModelPolicy:
         network, tokenizer = _load(path)
         system_message = config.system_message
         if system_message is None:
-            system_message = _saved_system_message(Path(path))
+            saved = saved_system_message(path)
+            system_message = SYSTEM_MESSAGE if saved is None else saved
         format = find_format(tokenizer, system_message)
         # While its weights are float32, and rounding hides nothing.
         check(LanguageModel.of(network, format))
@@ -212,13 +213,14 @@ def _load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return load_folder(folder)
 
 
-def _saved_system_message(folder: Path) -> str:
-    """Return the system message that was saved with a model, or else ``SYSTEM_MESSAGE``."""
+def saved_system_message(path: str | Path) -> str | None:
+    """Return the system message that was saved with a model, None where there is none."""
+    folder = Path(path)
     for name in (_SYSTEM_MESSAGE_FILE, _OLDER_SYSTEM_MESSAGE_FILE):
         if (folder / name).exists():
             with refusing(f"the system message {folder / name} cannot be read"):
                 return read_whole(folder / name).decode()
-    return SYSTEM_MESSAGE
+    return None
 
 
 def _on_device(network: PreTrainedModel, device: torch.device) -> PreTrainedModel:

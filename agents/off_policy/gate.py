@@ -1,4 +1,4 @@
-"""The gate before deployment: is the new policy no worse, says an estimate it was not made from?
+"""The gate before deployment: is the new policy better, says an estimate it was not made from?
 
 The estimate is the first-order term of the performance difference (Kakade & Langford 2002; Schulman
 et al. 2015, arXiv 1502.05477, eq. 3), on conversations that the improvement step never saw::
@@ -7,15 +7,17 @@ et al. 2015, arXiv 1502.05477, eq. 3), on conversations that the improvement ste
 
 where rho'_t and rho_t are the probability ratios of the new and the old policy, for the t-th
 response, to what it was sampled from (the old policy, but for exploration), capped, and G_t is the
-lambda-return. It is doubly robust: right in expectation if either V or the returns are. The
-constant c is the mean of G - V on these conversations. In expectation it changes nothing, as ratios
-have mean 1; but where few conversations were held out and none sold, a V that hoped for more would
-make every policy look good that says anything else.
+lambda-return (``estimators.first_order``). It is doubly robust: right in expectation if either V or
+the returns are. ``convgym study gate`` compares it with other estimates by steps of known worth.
 
-States are those that the old policy meets, so the estimate is good for small steps only. After a
-large one, hardly anything in the log is what the new policy would say: the mean of rho', which is 1
-but for the cap, falls towards 0, and the estimate with it, whatever the policy is worth. Such a
-policy is turned down for that alone.
+States are those that the old policy meets, and words those that it said, so the estimate is good
+for small steps only. After a large one, hardly anything in the log is what the new policy would
+say: it stands on few responses of large weight, and then on none. The gate therefore knows what it
+cannot judge, and does not let it pass: a policy that diverges too far, or whose ratios have too
+small a mean, which is 1 but for the cap; too few conversations; and a log in which nothing was
+sold, which holds no news of what sells. The divergence is exact, where the effective sample size
+of a few hundred responses is not: a policy that had moved 3 nats and sold next to nothing still
+weighed a quarter of them.
 """
 
 from __future__ import annotations
@@ -23,15 +25,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-import torch
-from torch import Tensor
-
-from convgym.agents.model.batch import Batch, TokenisedEpisode, first_tokens
+from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.language_model import LanguageModel
+from convgym.agents.off_policy.estimators import (
+    capped_ratios,
+    effective_sample_size,
+    first_order_terms,
+)
+from convgym.agents.off_policy.evidence import log_ratios, padded
 from convgym.agents.values.fitting import ValueEstimates
-from convgym.checks import check_number
+from convgym.checks import check_fields, check_number
 from convgym.errors import ConvgymError
+
+Verdict = Literal["passed", "turned down", "cannot judge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +50,12 @@ class GateConfig:
     (``predicted_gain``, doubly robust; Schulman et al. 2015, arXiv 1502.05477, eq. 3), and it
     passes if::
 
-        gain >= - standard_errors * (standard error of gain)   and   coverage >= min_coverage
+        gain >= - standard_errors * (standard error of gain)
 
-    where coverage is the mean capped ratio of its probabilities to those of what was sampled. A
-    policy that is turned down leaves the old one in place for the next round. ``held_out`` and
-    ``standard_errors`` matter most; ``held_out=0`` deploys everything.
+    unless the gate cannot judge: beyond ``max_kl``, or where less than ``min_coverage``,
+    ``min_conversations`` or ``min_sales`` is at hand. A policy that does not pass leaves the old
+    one in place for the next round. ``held_out`` and ``standard_errors`` matter most;
+    ``held_out=0`` deploys everything. What the defaults are worth is measured: docs/agents.md.
 
     Raises:
         ConvgymError: for a share or a coverage that is none, or a cap that is not positive.
@@ -54,16 +63,28 @@ class GateConfig:
 
     held_out: float = 0.1
     """Share of every round's conversations that is kept from the improvement step; 0: no gate."""
-    standard_errors: float = 1.0
-    """A policy is turned down if its gain is negative by more than this many standard errors."""
+    standard_errors: float = -0.5
+    """A policy is turned down if its gain is negative by more than this many standard errors.
+    Where this is negative, as by default, the gain must be positive by as many."""
     max_ratio: float = 5.0
     """Cap of the probability ratio of a response."""
     min_coverage: float = 0.5
-    """A policy is turned down if its ratios have a smaller mean than this."""
+    """A policy cannot be judged if its ratios have a smaller mean than this."""
+    max_kl: float = 1.5
+    """Nor if it diverges further than this from the deployed one, in nats per response."""
+    min_conversations: int = 20
+    """Nor by fewer conversations than this."""
+    min_sales: int = 1
+    """Nor by fewer that sold."""
 
     def __post_init__(self) -> None:
         check_number("held_out", self.held_out)
         check_number("min_coverage", self.min_coverage)
+        check_fields(
+            self,
+            counts_from_zero=("min_conversations", "min_sales"),
+            bounds=("max_kl",),
+        )
         if math.isnan(self.standard_errors) or self.standard_errors == -math.inf:
             raise ConvgymError(
                 f"the gate's standard_errors must be a number, got {self.standard_errors}"
@@ -80,12 +101,18 @@ class GateConfig:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Expected gain in conversion, as a probability, and its standard error."""
+    """Expected gain in conversion, as a probability, and what is known of its error."""
 
     mean: float
     standard_error: float
     coverage: float = 1.0
     """Mean capped probability ratio of the new policy to what the log was sampled from."""
+    effective_share: float = 1.0
+    """Effective sample size of these ratios, without the cap, as a share of the responses."""
+    kl: float = 0.0
+    """Divergence from the deployed policy, nats per response."""
+    conversations: int = 0
+    sales: int = 0
 
     def metrics(self) -> dict[str, float]:
         """Return the estimate for a log; nothing where too little was held out to know it."""
@@ -95,16 +122,29 @@ class Gain:
             "predicted_gain": self.mean,
             "predicted_gain_error": self.standard_error,
             "gate_coverage": self.coverage,
+            "gate_effective_share": self.effective_share,
         }
+
+    def verdict(self, config: GateConfig) -> Verdict:
+        """Return what the gate says of the new policy."""
+        if not config.held_out:
+            return "passed"
+        if (
+            self.coverage < config.min_coverage
+            or self.kl > config.max_kl
+            or self.conversations < config.min_conversations
+            or self.sales < config.min_sales
+        ):
+            return "cannot judge"
+        # 0 times infinity is no number: nothing was held out, or a single conversation.
+        bound = config.standard_errors * self.standard_error if config.standard_errors else 0.0
+        return "passed" if self.mean >= -bound else "turned down"
 
     def passes(self, config: GateConfig) -> bool:
         """Tell whether the new policy may be deployed."""
-        # 0 times infinity is no number: nothing was held out, or a single conversation.
-        bound = config.standard_errors * self.standard_error if config.standard_errors else 0.0
-        return self.mean >= -bound and self.coverage >= config.min_coverage
+        return self.verdict(config) == "passed"
 
 
-@torch.inference_mode()
 def predicted_gain(
     model: LanguageModel,
     reference: LanguageModel,
@@ -116,37 +156,20 @@ def predicted_gain(
 
     ``judged`` must come from value functions that have not seen the episodes.
     """
-    ratios: list[Tensor] = []
-    coverage = 0.0
-    size, cpu = model.batch_sizes.reading, torch.device("cpu")
-    for start in range(0, len(episodes), size):
-        part = episodes[start : start + size]
-        batch = model.collate(part)
-        new, old = (_response_ratios(policy, batch, max_ratio) for policy in (model, reference))
-        coverage += float(new.sum())
-        ratios += (new - old).to(cpu).split(first_tokens(batch).sum(dim=1).tolist())
-    if not ratios:
+    if not episodes:
         return Gain(0.0, math.inf)
-    advantages = [
-        torch.tensor(estimates.returns, device=cpu) - torch.tensor(estimates.values, device=cpu)
-        for estimates in judged
-    ]
-    mean = torch.cat(advantages).mean()
-    gains = torch.stack(
-        [
-            (ratio * (advantage - mean)).sum()
-            for ratio, advantage in zip(ratios, advantages, strict=True)
-        ]
+    present = padded([[1.0] * episode.n_turns for episode in episodes])
+    logs, deployed = (padded(log_ratios(policy, episodes)) for policy in (model, reference))
+    ratios = capped_ratios(logs, max_ratio)
+    advantages = padded([each.returns for each in judged]) - padded([e.values for e in judged])
+    terms = first_order_terms(ratios - capped_ratios(deployed, max_ratio), advantages, present)
+    n, responses = len(terms), float(present.sum())
+    return Gain(
+        mean=float(terms.mean()),
+        standard_error=float(terms.std(ddof=1)) / n**0.5 if n > 1 else math.inf,
+        coverage=float((ratios * present).sum()) / responses,
+        effective_share=effective_sample_size(logs[present > 0]) / responses,
+        kl=model.divergence(reference, episodes),
+        conversations=n,
+        sales=sum(episode.outcome > 0 for episode in episodes),
     )
-    if len(gains) == 1:
-        return Gain(float(gains), math.inf)
-    error = float(gains.std()) / len(gains) ** 0.5
-    return Gain(float(gains.mean()), error, coverage / sum(map(len, ratios)))
-
-
-def _response_ratios(policy: LanguageModel, batch: Batch, max_ratio: float) -> Tensor:
-    """Return the capped probability ratio (R,) of every response to what it was sampled from."""
-    ratios = policy.logprobs(batch) - batch.logprobs[batch.response]
-    number = first_tokens(batch)[batch.response].cumsum(0) - 1
-    sums = ratios.new_zeros(int(number[-1]) + 1).index_add(0, number, ratios)
-    return sums.exp().clamp(max=max_ratio)

@@ -19,16 +19,15 @@ from typing import Any, cast
 
 from convgym.agents.protocol import CurvePoint, Usage
 from convgym.checks import check_integer, check_seed
-from convgym.conversation import Episode
+from convgym.conversation import Episode, refuse_if_all_failed
 from convgym.datafiles import read_whole
-from convgym.envs.scenario import Scenario
-from convgym.errors import ConvgymError, InfrastructureError
+from convgym.errors import ConvgymError
 from convgym.logs import Log, read_log, write_log
 from convgym.policy import Policy, check_policy
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.rollout import rollout
 from convgym.seeds import EVALUATION_BASE, train_seeds
-from convgym.shop.catalog import held_out_names, refuse_held_out
+from convgym.shop.catalog import held_out_names, load_catalog, refuse_held_out
 from convgym.usage import Meter, metered
 
 
@@ -40,8 +39,9 @@ class Collector:
         episodes = collector.deploy(policy, 256)  # fewer where the budget ends
         collector.remaining, collector.usage, collector.curve[-1].conversion
 
-    Equal seeds meet the same customers, none of them twice, and none that evaluation meets.
-    Conversations that failed count against the budget, and are in the list.
+    Equal seeds meet the same customers, none of them twice but for ``group_size`` conversations
+    of one deployment, and none that evaluation meets. Conversations that failed count against the
+    budget, and are in the list.
 
     Args:
         conversations: the budget, positive.
@@ -96,9 +96,11 @@ class Collector:
         self.notes: tuple[str, ...] = ()
         self._seeds = train_seeds(seed, conversations)
         self._held = 0  # conversations that this object has held live
+        self._repeats = 0  # conversations with a customer who had been met in their deployment
         self._has_log = False
         self._meter = Meter()
         self._seconds_before, self._started = 0.0, time.monotonic()
+        self._cpu_seconds_before, self._cpu_started = 0.0, time.process_time()
 
     @property
     def budget(self) -> int:
@@ -115,11 +117,26 @@ class Collector:
         """Seconds since the run began, over all interruptions."""
         return self._seconds_before + time.monotonic() - self._started
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Seconds of processors that this process used meanwhile, all threads together."""
+        return self._cpu_seconds_before + time.process_time() - self._cpu_started
+
+    def share(self, rounds: int) -> int:
+        """Return the next deployment's conversations where ``rounds`` of them share the budget.
+
+        Their sizes differ by 1 at most, and there are no more rounds than conversations.
+        """
+        rounds = min(check_integer("rounds", rounds, 1), self.budget)
+        done = self.usage.deployments + 1
+        return max(0, self.budget * done // rounds - self.usage.conversations)
+
     def deploy(
         self,
         policy: Policy | Sequence[Policy],
         conversations: int,
         *,
+        group_size: int = 1,
         progress: ProgressCallback = no_progress,
     ) -> list[Episode]:
         """Hold the next conversations with a fixed policy; fewer where the budget ends.
@@ -128,14 +145,18 @@ class Collector:
             policy: who speaks; of several, the i-th conversation is held by one after the other,
                 which is how exploration with several voices of one policy goes into a log.
             conversations: how many, positive.
+            group_size: conversations with the same customer, who is met as for the first time in
+                each; what the policy draws at random differs. The budget counts conversations, not
+                customers, and the last group may be smaller.
             progress: told the conversations that are done.
 
         Returns:
-            The conversations in the order of their customers, those that failed included.
+            The conversations in the order of their customers, group by group, those that failed
+            included.
 
         Raises:
             ConvgymError: when the budget is spent, or the folder holds other conversations.
-            InfrastructureError: when the customer failed in every conversation.
+            InfrastructureError: when customer or seller failed in every conversation.
         """
         conversations = check_integer("conversations to deploy", conversations, 0)
         if conversations < 1 or self.remaining < 1:
@@ -149,12 +170,17 @@ class Collector:
             raise ConvgymError("a deployment needs a policy, got none")
         for each in policies:
             check_policy(each)
-        start = self.usage.conversations
-        seeds = self._seeds[start : start + conversations]
+        group_size = check_integer("group_size", group_size, 1)
+        conversations = min(conversations, self.remaining)
+        start = max(0, self.usage.conversations - self._repeats)
+        customers = self._seeds[start : start + -(-conversations // group_size)]
+        seeds = [seed for seed in customers for _ in range(group_size)][:conversations]
         number = self.usage.deployments
         policy_seed = self.seed * 1_000_003 + number
         episodes = self._hold_once(number, policies, seeds, policy_seed, progress)
-        return self._enter(episodes, deployments=1)
+        self._enter(episodes, deployments=1)
+        self._repeats += len(seeds) - len(customers)
+        return episodes
 
     def logged(
         self, behaviour: Policy, *, progress: ProgressCallback = no_progress
@@ -167,7 +193,7 @@ class Collector:
         Raises:
             ConvgymError: after deployments, for a log that is damaged, empty or of customers that
                 are reserved for evaluation.
-            InfrastructureError: when the customer failed in every conversation.
+            InfrastructureError: when customer or seller failed in every conversation.
         """
         if self.usage.deployments and not self._has_log:
             raise ConvgymError("a log takes the whole budget: ask for it before any deployment")
@@ -201,11 +227,13 @@ class Collector:
 
     def _in_the_shop(self, episodes: Sequence[Episode]) -> list[Episode]:
         """Return conversations from a file, with what their seller could read of the shop."""
-        scenario = Scenario.of(self.environment)
-        (dialogue,) = scenario.dialogues(1)
-        leaflet = dialogue.leaflet
-        if dialogue.customer is not scenario.customer:  # the caller's own stays open
-            dialogue.close()
+        options = self.environment
+        catalog = (
+            options.get("catalog")
+            or (options.get("customer_options") or {}).get("catalog")
+            or getattr(options.get("customer"), "catalog", None)
+        )
+        leaflet = load_catalog(catalog or "laptops").leaflet()
         return [replace(episode, leaflet=leaflet) for episode in episodes]
 
     def _hold_once(
@@ -253,11 +281,7 @@ class Collector:
     def _enter(self, episodes: list[Episode], deployments: int) -> list[Episode]:
         """Enter conversations into the books."""
         valid = [episode for episode in episodes if episode.valid]
-        if not valid:
-            reason = episodes[0].metadata.get("failure", "no reason given")
-            raise InfrastructureError(
-                f"the customer failed in all of {len(episodes)} conversations: {reason}"
-            )
+        refuse_if_all_failed(episodes)
         conversion = sum(episode.converted for episode in valid) / len(valid)
         usage = self.usage
         self.curve.append(
@@ -332,7 +356,9 @@ class Collector:
             ),
             "curve": [asdict(point) for point in self.curve],
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
             "has_log": self._has_log,
+            "repeats": self._repeats,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -340,7 +366,10 @@ class Collector:
         self.usage = Usage(**state["usage"])
         self.curve = [CurvePoint(**point) for point in state["curve"]]
         self._has_log = state["has_log"]
+        self._repeats = state.get("repeats", 0)  # earlier versions knew of none
         self._seconds_before, self._started = state["seconds"], time.monotonic()
+        self._cpu_seconds_before = state.get("cpu_seconds", 0.0)  # earlier versions lack it
+        self._cpu_started = time.process_time()
 
 
 def read_training_log(path: str | Path, budget: int) -> Log:

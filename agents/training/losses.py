@@ -1,10 +1,14 @@
 """The mathematics of token-level policy optimisation, as pure functions of tensors.
 
 Sources: PPO, Schulman et al. 2017 (arXiv 1707.06347); generalised advantage estimation, Schulman
-et al. 2016 (arXiv 1506.02438); the KL estimator k2, Schulman 2020, "Approximating KL divergence".
+et al. 2016 (arXiv 1506.02438); the KL estimators k2 and k3, Schulman 2020, "Approximating KL
+divergence"; advantages within groups, Shao et al. 2024 (GRPO, arXiv 2402.03300) and Ahmadian et al.
+2024 (RLOO, arXiv 2402.14740).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -86,6 +90,63 @@ def clipped_surrogate(
     return -torch.minimum(ratio * advantages, clipped * advantages)
 
 
+def normalised(advantages: Sequence[Tensor]) -> list[Tensor]:
+    """Return advantages, given in parts, with mean 0 and standard deviation 1 over all of them."""
+    everything = torch.cat(list(advantages))
+    mean, deviation = everything.mean(), everything.std(correction=0) + 1e-8
+    return [(part - mean) / deviation for part in advantages]
+
+
+def over_turns(values: Tensor, turns: Tensor) -> Tensor:
+    """Return the value (B, T) of the state that opens its turn, for every response token.
+
+    With these for values, ``gae`` is that of the MDP whose steps are turns: temporal differences
+    are 0 within a turn, so that all of its tokens have the advantage of the turn.
+
+    Args:
+        values: (B, T), value of the state in which the response token at t was chosen.
+        turns: (B, T), the turn's number at response tokens, -1 elsewhere.
+    """
+    columns = torch.arange(turns.shape[1], device=turns.device).expand_as(turns)
+    begins = turns != functional.pad(turns[:, :-1], (1, 0), value=-1)
+    return values.gather(1, torch.where(begins, columns, 0).cummax(dim=1).values)
+
+
+def group_advantages(rewards: Tensor, groups: Tensor) -> Tensor:
+    """Return GRPO's advantages (N,): each reward less its group's mean, by the group's deviation.
+
+    The deviation is that of the sample, as of N - 1. A group whose rewards are all alike has
+    advantages of 0, and so has a group of one.
+
+    Args:
+        rewards: (N,).
+        groups: (N,), each one's group, any integer.
+    """
+    centred, _, members = _within_groups(rewards, groups)
+    sums = rewards.new_zeros(int(members.max()) + 1).index_add(0, members, centred.square())
+    sizes = torch.bincount(members)
+    deviations = (sums / (sizes - 1).clamp(min=1)).sqrt()
+    return centred / (deviations[members] + 1e-6)
+
+
+def leave_one_out_advantages(rewards: Tensor, groups: Tensor) -> Tensor:
+    """Return RLOO's advantages (N,): each reward less the mean of the others in its group.
+
+    Arguments as of ``group_advantages``. A group of one has an advantage of 0.
+    """
+    centred, sizes, _ = _within_groups(rewards, groups)
+    # r - (sum - r) / (n - 1) = (r - mean) n / (n - 1)
+    return centred * sizes / (sizes - 1).clamp(min=1)
+
+
+def _within_groups(rewards: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rewards less their group's mean, the group's size, and its number from 0, all (N,)."""
+    members = groups.unique(return_inverse=True)[1]
+    sizes = torch.bincount(members)
+    means = rewards.new_zeros(len(sizes)).index_add(0, members, rewards) / sizes
+    return rewards - means[members], sizes[members], members
+
+
 def clip_fraction(logprobs: Tensor, old_logprobs: Tensor, clip: float) -> Tensor:
     """Return the share of tokens whose probability ratio lies outside the clip range."""
     return (((logprobs - old_logprobs).exp() - 1).abs() > clip).float().mean()
@@ -102,3 +163,12 @@ def k2(logprobs: Tensor, reference: Tensor) -> Tensor:
     Its gradient, on the policy's own samples, is the gradient of the KL divergence.
     """
     return 0.5 * (logprobs - reference).square()
+
+
+def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Estimate KL(policy, reference) per sampled token, unbiased and never negative.
+
+    ``exp(d) - d - 1`` with d the log-ratio of the reference and the policy (GRPO, equation 4).
+    """
+    difference = reference - logprobs
+    return difference.exp() - difference - 1

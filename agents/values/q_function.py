@@ -78,7 +78,7 @@ class QFunctionConfig:
     recency: float = 1.0
     warm_start: bool = True
     """Go on from the last round's fit, or start from the policy again."""
-    epochs: int = 4
+    epochs: int = 2
     minibatch: int = 32
     """Conversations per optimiser step."""
     learning_rate: float = 1e-3

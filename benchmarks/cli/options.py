@@ -7,14 +7,16 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from convgym.datafiles import read_whole
 from convgym.errors import ConvgymError
 from convgym.secrets import check_option
 
-_MODULE_ATTRIBUTE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_MODULE_ATTRIBUTE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(@[\w.-]+)?")
 
 
 def findable(name: str | None) -> str | None:
@@ -23,7 +25,10 @@ def findable(name: str | None) -> str | None:
     For such a name alone: a folder that somebody only looks at runs nothing.
     """
     if name and _MODULE_ATTRIBUTE.fullmatch(name) and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+        from convgym.sellers import SELLERS
+
+        if not SELLERS.is_of_family(name):  # "hf:model" is no module
+            sys.path.append(os.getcwd())
     return name
 
 
@@ -45,7 +50,25 @@ Customer = Annotated[
 ]
 Seller = Annotated[
     str,
-    typer.Option(help="A seller by name, or package.module:factory.", callback=findable),
+    typer.Option(
+        help="A seller by name, openai:MODEL, hf:FOLDER, or package.module:factory.",
+        callback=findable,
+    ),
+]
+SellerOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--seller-option",
+        metavar="NAME=VALUE",
+        help="Option of the seller, as often as wanted: temperature=0.5, say.",
+    ),
+]
+SellerPrompt = Annotated[
+    Path | None,
+    typer.Option(
+        help="A text file: the system message of a seller that is a language model; {briefing}"
+        " in it stands for the catalogue."
+    ),
 ]
 Catalog = Annotated[str | None, typer.Option(help="Product catalogue: a name or a JSON file.")]
 CustomerOptions = Annotated[
@@ -61,7 +84,8 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="AGENT.SETTING=VALUE",
-        help="A setting of an agent, as often as wanted: iterative-ppo.rounds=3.",
+        help="A setting of an agent, or an option of a seller, as often as wanted:"
+        " iterative-ppo.rounds=3.",
     ),
 ]
 Personas = Annotated[str | None, typer.Option(help="Personas: default, difficult or a JSON file.")]
@@ -91,6 +115,40 @@ def environment(
 def shop(environment: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a scripted seller must know of the environment: its catalogue."""
     return {key: value for key, value in environment.items() if key == "catalog"}
+
+
+def seller_options(items: Sequence[str] | None, prompt: Path | None) -> dict[str, Any]:
+    """Return the options of a seller that were given, the text of its prompt's file among them.
+
+    Raises ConvgymError for a file that cannot be read, and for a prompt that is given twice.
+    """
+    options = read_options(items or ())
+    if prompt is None:
+        return options
+    if "prompt" in options:
+        raise ConvgymError("the seller's prompt is given twice: drop --seller-prompt or the option")
+    try:
+        return {**options, "prompt": read_whole(prompt).decode()}
+    except OSError as error:
+        raise ConvgymError(f"cannot read the prompt {prompt}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConvgymError(f"the prompt {prompt} is no text in UTF-8") from None
+
+
+def settings_of_models(sellers: Iterable[str], options: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return options of all sellers that are language models, as settings by their path.
+
+    Raises ConvgymError where there are options and no such seller.
+    """
+    from convgym.sellers import SELLERS
+
+    models = [name for name in sellers if name == "smollm2" or SELLERS.is_of_family(name)]
+    if options and not models:
+        raise ConvgymError(
+            "--seller-option and --seller-prompt are of sellers that are language models, and none"
+            " is compared: give --sellers openai:MODEL, or --set SELLER.OPTION=VALUE for others"
+        )
+    return [(f"{name}.{option}", value) for name in models for option, value in options.items()]
 
 
 def read_options(items: Iterable[str]) -> dict[str, Any]:

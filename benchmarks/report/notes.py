@@ -38,6 +38,11 @@ def notes(
             "Everybody's words were suggestions to a business; accepted are those that it sent"
             " verbatim or edited."
         )
+    if any(score.colder for score in scores):
+        text.append(
+            "Colder is the conversion of the same policies at a lower temperature, that of the"
+            " suite's setting colder: what a start gains by it, nobody had to learn."
+        )
     text += _failures(scores)
     text += [f"{score.name}: {note}." for score in scores for note in score.notes]
     if evaluation:
@@ -95,6 +100,13 @@ def _failures(scores: Sequence[Score]) -> list[str]:
         text.append(
             f"{excluded:,} conversations failed: the customer broke off. They count neither as a"
             " sale nor as a loss."
+        )
+    failed = sum(score.seller_failed for score in scores)
+    if failed:
+        text.append(
+            f"{failed:,} conversations ended because the seller's backend failed. They count"
+            " neither as a sale nor as a loss; which, and why, stands in the logs under"
+            " conversations/ as far as they go."
         )
     invalid = [score.name for score in scores if score.invalid_seeds]
     if invalid:

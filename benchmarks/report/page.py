@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from importlib.resources import files
@@ -11,7 +11,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from convgym.benchmarks.report.rows import columns
+from convgym.benchmarks.report.rows import PAIR_HEADINGS, columns, pair_cells
+from convgym.benchmarks.runs.pairs import METHOD, Family
 from convgym.benchmarks.runs.redaction import redacted
 from convgym.benchmarks.runs.scores import Score
 from convgym.benchmarks.runs.suites import Job
@@ -28,22 +29,29 @@ _OUTCOMES = {
     "walk_away": "The customer walked away.",
     "turn_limit": "The turn limit was reached.",
     "infrastructure_failure": "The customer's backend failed: not counted.",
+    "seller_failure": "The seller's backend failed: not counted.",
 }
 
 
 def page(
-    manifest: Mapping[str, Any],
+    manifests: Sequence[Mapping[str, Any]],
     scores: Sequence[Score],
     notes: Sequence[str],
     picture: bytes | None,
     samples: Sequence[tuple[Job, Sequence[Episode]]],
+    families: Sequence[Family] = (),
 ) -> str:
-    """Return the page: picture (PNG), table, notes, sample conversations of each job, manifest."""
-    manifest = redacted(manifest)
-    run, suite = manifest["run"], manifest["run"]["suite"]
-    machine = manifest["starts"][-1]["machine"]
-    started = _time(manifest["starts"][0]["time"])
-    state = f"finished {_time(manifest['finished'])}" if manifest["finished"] else "not finished"
+    """Return the page of one or more runs that are read together.
+
+    Picture (PNG), table, notes, families of comparisons, sample conversations of each job,
+    manifests.
+    """
+    manifests = [redacted(manifest) for manifest in manifests]
+    run, machine = manifests[0]["run"], manifests[0]["starts"][-1]["machine"]
+    suite = run["suite"]
+    started = _time(min(manifest["starts"][0]["time"] for manifest in manifests))
+    ends = [manifest["finished"] for manifest in manifests]
+    state = f"finished {_time(max(ends))}" if all(ends) else "not finished"
     return Template(
         files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     ).substitute(
@@ -52,6 +60,7 @@ def page(
         picture=_picture(picture),
         table=_table(scores),
         notes="\n".join(f"<p>{escape(note)}</p>" for note in notes),
+        comparisons=_comparisons(families),
         samples=SHOWN,
         conversations="\n".join(_conversations(job, episodes) for job, episodes in samples),
         machine=escape(
@@ -60,7 +69,7 @@ def page(
             f" {run['versions']['python']}; {machine['processor']}, {machine['cores']} cores,"
             f" {machine['memory_gb']} GB, {machine['platform']}"
         ),
-        manifest=escape(dumps(manifest, indent=2)),
+        manifest=escape("\n".join(dumps(manifest, indent=2) for manifest in manifests)),
     )
 
 
@@ -79,8 +88,25 @@ def _picture(png: bytes | None) -> str:
 
 def _table(scores: Sequence[Score]) -> str:
     headings, rows = columns(scores)
+    return _rows(headings, [score.kind for score in scores], rows)
+
+
+def _comparisons(families: Sequence[Family]) -> str:
+    if not families:
+        return ""
+    tables = "\n".join(map(_family, families))
+    return f"<h2>Paired differences</h2>\n<p>{escape(METHOD)}</p>\n{tables}"
+
+
+def _family(family: Family) -> str:
+    table = _rows(PAIR_HEADINGS, ["seller"] * len(family.pairs), map(pair_cells, family.pairs))
+    title = f"{escape(family.name)}: {len(family.pairs)} comparisons"
+    return f'<details><summary>{title}</summary>\n<div class="wide">\n{table}\n</div>\n</details>'
+
+
+def _rows(headings: Sequence[str], kinds: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "\n".join(_row(score.kind, row) for score, row in zip(scores, rows, strict=True))
+    body = "\n".join(_row(kind, row) for kind, row in zip(kinds, rows, strict=True))
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
 
 

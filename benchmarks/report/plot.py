@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette without its yellow: told apart by colour-blind readers and in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_GREY, _INK = "#7a7a7a", "#222222"
+GREY, INK = "#7a7a7a", "#222222"
 
 Label = tuple[float, str, str]
 """Where a label belongs on the y axis (percent), its text and colour."""
@@ -28,47 +28,53 @@ def learning_curves(scores: Sequence[Score], curves: Sequence[Mapping[str, Any]]
     Dashed lines are the reference sellers. Without any agent the sellers alone are shown with
     their intervals. Raises ModuleNotFoundError without matplotlib.
     """
+
+    def draw(axes: Axes) -> None:
+        if any(score.kind == "agent" for score in scores):
+            _draw_curves(axes, scores, curves)
+        else:
+            _draw_ladder(axes, scores)
+
+    return drawn(draw)
+
+
+def drawn(*panels: Callable[[Axes], None], size: tuple[float, float] = (9, 5)) -> bytes:
+    """Return a PNG of panels beside each other, each drawn by a function that is given its axes."""
     from matplotlib import rc_context, rcdefaults, rcParams
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     # Whoever draws it, and in whatever folder, which may hold settings of its own; names are text.
     with rc_context(), catch_warnings():
         simplefilter("ignore")  # of letters that the font lacks, and names that take all the room
         rcdefaults()
         rcParams["text.parse_math"] = False
-        return _drawn(scores, curves)
-
-
-def _drawn(scores: Sequence[Score], curves: Sequence[Mapping[str, Any]]) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    figure = Figure(
-        figsize=(9, 5),
-        dpi=144,
-        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
-        facecolor="white",
-    )
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_GREY)
-    axes.tick_params(colors=_INK)
-    if any(score.kind == "agent" for score in scores):
-        _draw_curves(axes, scores, curves)
-    else:
-        _draw_ladder(axes, scores)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+        figure = Figure(
+            figsize=size,
+            dpi=144,
+            layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
+            facecolor="white",
+        )
+        FigureCanvasAgg(figure)
+        for axes, draw in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+        ):
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.spines[["left", "bottom"]].set_color(GREY)
+            axes.tick_params(colors=INK)
+            draw(axes)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+        return buffer.getvalue()
 
 
 def _draw_curves(axes: Axes, scores: Sequence[Score], curves: Sequence[Mapping[str, Any]]) -> None:
     agents = [score for score in scores if score.kind == "agent"]
     starts = {score.name: score.conversion.value for score in scores if score.kind == "start"}
     end = max([score.conversations for score in agents] + [row["conversations"] for row in curves])
-    labels = _draw_sellers(axes, scores)
-    for number, (score, colour) in enumerate(zip(agents, _cycle(len(agents)), strict=True)):
+    labels = draw_sellers(axes, scores)
+    for number, (score, colour) in enumerate(zip(agents, cycle(len(agents)), strict=True)):
         seeds: dict[int, list[tuple[float, float]]] = {}
         for row in curves:
             if row["name"] == score.name and row["conversion"] is not None:
@@ -100,21 +106,21 @@ def _draw_curves(axes: Axes, scores: Sequence[Score], curves: Sequence[Mapping[s
             labels.append((value, f"{score.name}  {value:.0f}%", colour))
     axes.set_xlim(0, 1.03 * max(end, 1))
     axes.set_ylim(-2, 102)
-    axes.set_xlabel("customer conversations held in training", color=_INK)
-    axes.set_ylabel("conversion (%)", color=_INK)
+    axes.set_xlabel("customer conversations held in training", color=INK)
+    axes.set_ylabel("conversion (%)", color=INK)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
-    axes.set_title("Conversion while learning", loc="left", color=_INK, fontweight="bold")
-    _write_labels(axes, labels)
+    axes.set_title("Conversion while learning", loc="left", color=INK, fontweight="bold")
+    write_labels(axes, labels)
 
 
-def _draw_sellers(axes: Axes, scores: Sequence[Score]) -> list[Label]:
-    """Draw dashed lines; sellers that lie together share one label."""
+def draw_sellers(axes: Axes, scores: Sequence[Score]) -> list[Label]:
+    """Draw dashed lines and return their labels; sellers that lie together share one."""
     known = [s for s in scores if s.kind != "agent" and not math.isnan(s.conversion.value)]
     groups: list[list[Score]] = []
     for score in sorted(known, key=lambda score: score.conversion.value):
         axes.axhline(
             100 * score.conversion.value,
-            color=_INK if score.kind == "start" else _GREY,
+            color=INK if score.kind == "start" else GREY,
             linestyle=":" if score.kind == "start" else "--",
             linewidth=1,
             zorder=1,
@@ -128,13 +134,13 @@ def _draw_sellers(axes: Axes, scores: Sequence[Score]) -> list[Label]:
             100 * sum(score.conversion.value for score in group) / len(group),
             ", ".join(f"{s.name} (start)" if s.kind == "start" else s.name for s in group)
             + (f"  {100 * group[0].conversion.value:.0f}%" if len(group) == 1 else ""),
-            _GREY,
+            GREY,
         )
         for group in groups
     ]
 
 
-def _write_labels(axes: Axes, labels: Sequence[Label]) -> None:
+def write_labels(axes: Axes, labels: Sequence[Label]) -> None:
     """Write labels right of the axes, moved apart, each tied to its place by a thin line."""
     ordered = sorted(labels, key=lambda label: label[0])
     places = spread([place for place, _, _ in ordered], gap=4.2, low=-2, high=102)
@@ -147,7 +153,7 @@ def _write_labels(axes: Axes, labels: Sequence[Label]) -> None:
             textcoords=axes.get_yaxis_transform(),
             color=colour,
             fontsize=9.5,
-            fontweight="normal" if colour == _GREY else "bold",
+            fontweight="normal" if colour == GREY else "bold",
             verticalalignment="center",
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkB": 0},
             annotation_clip=False,
@@ -187,11 +193,12 @@ def _draw_ladder(axes: Axes, scores: Sequence[Score]) -> None:
     axes.set_yticks(range(len(known)), [score.name for score in known])
     axes.set_ylim(-0.6, max(len(known), 1) - 0.3)
     axes.set_xlim(-4, 104)
-    axes.set_xlabel("conversion (%) with 95% interval", color=_INK)
+    axes.set_xlabel("conversion (%) with 95% interval", color=INK)
     axes.grid(axis="x", color="#e4e4e4")
     axes.set_axisbelow(True)
-    axes.set_title("Conversion of the sellers", loc="left", color=_INK, fontweight="bold")
+    axes.set_title("Conversion of the sellers", loc="left", color=INK, fontweight="bold")
 
 
-def _cycle(count: int) -> list[str]:
+def cycle(count: int) -> list[str]:
+    """Return colours for so many lines; they come again when there are no more."""
     return [COLOURS[index % len(COLOURS)] for index in range(count)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from convgym.benchmarks.runs.pairs import Pair
 from convgym.benchmarks.runs.scores import Score
 from convgym.statistics import Estimate
 
@@ -12,6 +13,7 @@ HEADINGS = (
     "seller",
     "conversion % [95% CI]",
     "gain over start",
+    "colder % [95% CI]",
     "accepted %",
     "conversations",
     "deployments",
@@ -19,6 +21,8 @@ HEADINGS = (
     "branches",
     "turns",
     "seconds",
+    "CPU seconds",
+    "seller failed",
     "failed",
 )
 
@@ -33,6 +37,7 @@ def cells(score: Score) -> tuple[str, ...]:
         name,
         conversion,
         percent(score.gain, sign="+") if score.gain else "",
+        percent(score.colder) if score.colder else "",
         percent(score.acceptance) if score.acceptance else "",
         number(score.conversations) if score.kind == "agent" else "",
         number(score.deployments) if score.kind == "agent" else "",
@@ -40,6 +45,8 @@ def cells(score: Score) -> tuple[str, ...]:
         number(score.branches) if score.branches else "",
         number(score.turns, 1),
         number(score.seconds, 1 if score.seconds < 10 else 0),
+        number(score.cpu_seconds, 1 if score.cpu_seconds < 10 else 0),
+        number(score.seller_failed) if score.seller_failed else "",
         number(score.excluded) if score.excluded else "",
     )
 
@@ -49,6 +56,27 @@ def columns(scores: Sequence[Score]) -> tuple[list[str], list[list[str]]]:
     rows = [cells(score) for score in scores]
     kept = [i for i in range(len(HEADINGS)) if any(row[i] for row in rows)]
     return [HEADINGS[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+PAIR_HEADINGS = ("more sold by", "than by", "difference % [95% CI]", "p", "p (Holm)", "seeds")
+
+
+def pair_cells(pair: Pair) -> tuple[str, ...]:
+    """Return a comparison as the texts of one table row, in the order of ``PAIR_HEADINGS``."""
+    comparison = pair.comparison
+    return (
+        pair.a,
+        pair.b,
+        percent(comparison.difference, sign="+"),
+        probability(comparison.p_value),
+        probability(pair.p_holm),
+        " and ".join(map(str, comparison.seeds)),
+    )
+
+
+def probability(value: float) -> str:
+    """Return a p-value with two digits that count."""
+    return "<0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def percent(estimate: Estimate, sign: str = "") -> str:

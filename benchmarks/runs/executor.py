@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from convgym.agents.protocol import TrainingReport
 from convgym.benchmarks.runs.parts import Parts
@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 
 SAMPLES = 8
 """Evaluation conversations kept of each row: the first ones, the same customers for everybody."""
+
+
+@runtime_checkable
+class Voiced(Protocol):
+    """A policy that can speak at another temperature."""
+
+    def voice(self, system_message: str | None, temperature_factor: float) -> Policy:
+        """Return a policy with the same weights."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +78,17 @@ def execute(task: Task, progress: ProgressCallback = no_progress) -> Outcome:
     if task.job.kind == "start":
         policy = starting_policy(task)
     else:
-        policy = task.parts.make_seller(task.job.name, environment)
+        options = task.suite.overrides.get(task.job.name, {})
+        policy = task.parts.make_seller(task.job.name, environment, **options)
         if task.job.name == "oracle":
             environment["reveal_latent"] = True
     episodes, seconds = _judge(task, policy, environment, progress)
-    result = Result(task.job, **evaluate(episodes)._asdict(), evaluation_seconds=seconds)
+    result = Result(
+        task.job,
+        **evaluate(episodes)._asdict(),
+        evaluation_seconds=seconds,
+        colder=_colder(task, policy, progress),
+    )
     return Outcome(result, samples=tuple(episodes[:SAMPLES]))
 
 
@@ -92,7 +106,8 @@ def make_agent(task: Task, name: str) -> Agent:
 def train(agent: Agent, task: Task, progress: ProgressCallback) -> TrainingReport:
     """Let an agent learn at the suite's budget, in the suite's environment.
 
-    What it used of customers is what the collector has counted, whatever the agent reports.
+    What it used of customers and of processors is what the collector has counted, whatever the
+    agent reports.
     """
     from convgym.agents.training.collector import Collector
 
@@ -104,7 +119,8 @@ def train(agent: Agent, task: Task, progress: ProgressCallback) -> TrainingRepor
     )
     with collector.supervised(task.job.name):
         report = agent.train(collector, folder=task.folder, progress=progress)
-    return replace(checked(report, f"agent {task.job.name!r}"), usage=collector.usage)
+    report = checked(report, f"agent {task.job.name!r}")
+    return replace(report, usage=collector.usage, cpu_seconds=collector.cpu_seconds)
 
 
 def _train_and_evaluate(task: Task, progress: ProgressCallback) -> Outcome:
@@ -130,6 +146,8 @@ def _train_and_evaluate(task: Task, progress: ProgressCallback) -> Outcome:
         training_turns=training.usage.turns,
         branches=training.usage.branches,
         notes=training.notes,
+        cpu_seconds=training.cpu_seconds,
+        colder=_colder(task, agent, progress),
     )
     return Outcome(
         result,
@@ -137,6 +155,16 @@ def _train_and_evaluate(task: Task, progress: ProgressCallback) -> Outcome:
         training=tuple(dict(row) for row in training.rows),
         samples=tuple(episodes[:SAMPLES]),
     )
+
+
+def _colder(task: Task, policy: Policy, progress: ProgressCallback) -> str | None:
+    """Return the outcomes at the suite's lower temperature; None of what has no temperature."""
+    speaker = getattr(policy, "policy", policy)  # an agent's, or a policy by itself
+    if task.suite.colder is None or task.job.kind == "seller" or not isinstance(speaker, Voiced):
+        return None
+    colder = speaker.voice(None, task.suite.colder)
+    episodes, _ = _judge(task, colder, task.suite.evaluation_environment, progress)
+    return evaluate(episodes).outcomes
 
 
 def _judge(
@@ -154,6 +182,6 @@ def _judge(
         progress=lambda news: progress(replace(news, stage="evaluate")),
     )
     seconds = time.perf_counter() - started
-    if task.job.kind == "start":  # a start is known by its own name, not by its agent's
+    if task.job.kind != "seller":  # starts and variants are known by their own names
         episodes = [replace(episode, policy=task.job.name) for episode in episodes]
     return episodes, seconds

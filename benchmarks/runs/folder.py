@@ -9,6 +9,7 @@
     conversations/*.jsonl the first evaluation conversations of each row, as a log
     agents/*/             an agent's checkpoints
     agents/*/policy/      the policy that was evaluated
+    policies/*/           policies that the suite keeps, in half precision; see ``policies.py``
 
 Scores, table, picture and page are pure functions of these files. They are read by ``reading.py``.
 """

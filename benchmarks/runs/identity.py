@@ -17,6 +17,8 @@ from convgym.envs.scenario import Scenario
 
 _FILES = ("catalog", "personas")
 """Options of the environment that may name a file."""
+_LATER: Mapping[str, object] = {"seeds": {}, "keep": []}
+"""Fields of a suite that runs of earlier versions lack, which is as if they said nothing."""
 _SOURCES = {".py", ".json", ".html", ".safetensors"}
 _MADE_BY = ("convgym", "commit", "versions")
 """What a run was made by, beside its settings."""
@@ -28,14 +30,16 @@ def content(suite: Suite, configs: Mapping[str, Mapping[str, Any]]) -> dict[str,
     Raises ConvgymError for a customer that cannot be made.
     """
     judged = suite.evaluation_environment
+    models = {name: str(_policy(config).get("model")) for name, config in configs.items()}
+    models |= {name: name[3:] for name in suite.sellers if name.startswith("hf:")}
     return {
         "code": _code(),
         "training": _environment(suite.environment) if suite.agents else None,
         "evaluation": _environment(judged),
         "models": {
             name: _digest(sorted(folder.rglob("*")), folder)
-            for name, config in configs.items()
-            if (folder := Path(str(_policy(config).get("model")))).is_dir()
+            for name, model in models.items()
+            if (folder := Path(model)).is_dir()
         },
         # Runs without one are compared with those that were stored before logs were digested.
         **({"log": _short(Path(suite.log).read_bytes())} if suite.agents and suite.log else {}),
@@ -58,10 +62,48 @@ def first_difference(
     return _difference(here, there)
 
 
+def judging(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides whom a run judged everybody on, of the entry ``run`` of a manifest."""
+    plain = _comparable(run, settings_only=False)
+    suite, digests = plain["suite"], _mapping(plain.get("content"))
+    return {
+        "seed": plain["seed"],
+        "evaluation_episodes": suite["evaluation_episodes"],
+        "environment": {**suite["environment"], **_mapping(suite.get("evaluation"))},
+        "content.evaluation": digests.get("evaluation"),
+    }
+
+
+def making(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run was made with beside: budget, customers of training, code, versions."""
+    plain = _comparable(run, settings_only=False)
+    suite, digests = plain["suite"], _mapping(plain.get("content"))
+    trained = {
+        "conversations": suite.get("conversations"),
+        "environment of training": suite["environment"],
+        "content.training": digests.get("training"),
+        "content.log": digests.get("log"),
+    }
+    return {
+        **{name: plain[name] for name in _MADE_BY},
+        "content.code": digests.get("code"),
+        **(trained if suite["agents"] else {}),
+    }
+
+
+def differences(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> list[str]:
+    """Return where two of ``judging`` or ``making`` differ, in what both say."""
+    changes = [_difference(earlier[name], later[name], name) for name in earlier if name in later]
+    return [change for change in changes if change]
+
+
 def _comparable(run: Mapping[str, Any], settings_only: bool) -> dict[str, Any]:
     """Return a run without paths, whose content is compared, as JSON knows it."""
     plain: dict[str, Any] = json.loads(dumps(run))
     suite, digests = plain["suite"], _mapping(plain.get("content"))
+    for name, nothing in _LATER.items():
+        if suite.get(name) == nothing:
+            del suite[name]
     for place in ("environment", "evaluation"):
         options = _mapping(suite.get(place))
         for within in (options, _mapping(options.get("customer_options"))):

@@ -35,10 +35,13 @@ def make_manifest(
     are left out.
 
     Raises:
-        ConvgymError: for a secret among the environment's arguments, which would be written down.
+        ConvgymError: for a secret among the arguments of the environment or of a seller, which
+            would be written down.
     """
     check_options(suite.environment)
     check_options(suite.evaluation)
+    for seller in suite.sellers:
+        check_options(suite.overrides.get(seller, {}))
     return {
         "format": FORMAT,
         "run": {

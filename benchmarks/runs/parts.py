@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from convgym.benchmarks.runs.suites import agent_of
 from convgym.conversation import Episode
 from convgym.policy import Policy
 from convgym.progress import ProgressCallback
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 class Parts(Protocol):
     """What a job is made of. It goes with the job to another process: it must be picklable."""
 
-    def make_seller(self, name: str, environment: Mapping[str, Any]) -> Policy:
-        """Return a reference seller that knows the shop of ``environment``."""
+    def make_seller(self, name: str, environment: Mapping[str, Any], /, **options: Any) -> Policy:
+        """Return a seller that knows the shop of ``environment``, with options of its own."""
 
     def make_agent(self, name: str, overrides: Mapping[str, Any]) -> Agent:
         """Return an untrained agent whose config has ``overrides``."""
@@ -39,18 +40,18 @@ class Parts(Protocol):
 class PackageParts:
     """The package's own; torch is loaded for an agent alone."""
 
-    def make_seller(self, name: str, environment: Mapping[str, Any]) -> Policy:
+    def make_seller(self, name: str, environment: Mapping[str, Any], /, **options: Any) -> Policy:
         """Return a seller by name."""
         from convgym.sellers import make_seller
 
         shop = {key: environment[key] for key in ("catalog",) if key in environment}
-        return make_seller(name, **shop)
+        return make_seller(name, **shop, **options)
 
     def make_agent(self, name: str, overrides: Mapping[str, Any]) -> Agent:
-        """Return an agent by name."""
+        """Return an agent, or a variant of one, by name."""
         from convgym.agents import make_agent
 
-        return make_agent(name, **overrides)
+        return make_agent(agent_of(name), **overrides)
 
     def rollout(
         self,

@@ -111,14 +111,11 @@ def missing_rows(manifest: dict[str, Any], results: Sequence[Result]) -> list[st
 def _promised(manifest: dict[str, Any]) -> list[tuple[str, str, int]]:
     """Return kind, name and seed of each row of a whole run."""
     suite, seed = manifest["run"]["suite"], manifest["run"]["seed"]
-    n = suite["training_seeds"]
     promised = [("seller", name, seed) for name in suite["sellers"]]
     promised += [("start", name, seed) for name in _starts(manifest)]
-    promised += [
-        ("agent", name, number)
-        for name in suite["agents"]
-        for number in range(seed * n, (seed + 1) * n)
-    ]
+    for name in suite["agents"]:
+        n = suite.get("seeds", {}).get(name, suite["training_seeds"])
+        promised += [("agent", name, number) for number in range(seed * n, (seed + 1) * n)]
     return promised
 
 

@@ -8,18 +8,26 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from convgym.benchmarks.runs.suites import Job
-from convgym.conversation import Episode
+from convgym.conversation import Episode, Outcome
 from convgym.statistics import Estimate, ratio_interval, wilson_interval
 from convgym.suggestions import count_accepted
 
 MAX_EXCLUDED_SHARE = 0.05
-"""A row that lost more than this share of its episodes to the customer's backend is invalid.
+"""A row that lost more than this share of its episodes to a backend's failures is invalid.
 
 Those of training count on their own: who learnt from fewer conversations had a smaller budget.
 """
 
 
-_LETTERS = {"purchase": "p", "walk_away": "w", "turn_limit": "t", "infrastructure_failure": "x"}
+_LETTERS: Mapping[Outcome, str] = {
+    "purchase": "p",
+    "walk_away": "w",
+    "turn_limit": "t",
+    "infrastructure_failure": "x",
+    "seller_failure": "f",
+}
+NO_OUTCOME = "xf"
+"""Letters of episodes that count neither as a sale nor as a loss."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +36,17 @@ class Result:
 
     ``outcomes`` holds a letter for each evaluation episode, in the order of the evaluation seeds
     and so comparable customer by customer: p purchase, w walk-away, t turn limit, x failure of
-    the customer's backend. ``turns`` is the mean length of the valid ones. ``acceptance`` is the
-    share of suggestions that were sent verbatim or edited, None where nobody took suggestions.
-    ``training_excluded`` of the training ``conversations`` broke on the customer's side.
+    the customer's backend, f failure of the seller's. ``turns`` is the mean length of the valid
+    ones. ``acceptance`` is the share of suggestions that were sent verbatim or edited, None where
+    nobody took suggestions.
+    ``training_excluded`` of the training ``conversations`` broke on either side.
     ``start`` is the name of the row that an agent is compared with, its own start; None for
     others, and in rows of earlier versions, which had one start for all. ``training_turns`` are
     the customers' answers in training, ``branches`` the conversations there that went on from a
-    copied customer, and ``notes`` what the agent says that a reader must know.
+    copied customer, and ``notes`` what the agent says that a reader must know. ``cpu_seconds`` are
+    those of processors in training, all threads together; None in rows of earlier versions.
+    ``colder`` are the outcomes at a lower temperature, where the suite asks for them of a language
+    model.
     """
 
     job: Job
@@ -50,6 +62,8 @@ class Result:
     training_turns: int = 0
     branches: int = 0
     notes: tuple[str, ...] = ()
+    cpu_seconds: float | None = None
+    colder: str | None = None
 
     @property
     def conversions(self) -> int:
@@ -57,19 +71,24 @@ class Result:
 
     @property
     def excluded(self) -> int:
-        """Episodes that count neither as a sale nor as a loss."""
+        """Episodes that broke on the customer's side: neither a sale nor a loss."""
         return self.outcomes.count("x")
+
+    @property
+    def seller_failed(self) -> int:
+        """Episodes in which the seller's backend failed: neither a sale nor a loss."""
+        return self.outcomes.count("f")
 
     @property
     def episodes(self) -> int:
         """Episodes that count."""
-        return len(self.outcomes) - self.excluded
+        return count_valid(self.outcomes)
 
     @property
     def valid(self) -> bool:
         return (
             self.episodes > 0
-            and self.excluded <= MAX_EXCLUDED_SHARE * len(self.outcomes)
+            and len(self.outcomes) - self.episodes <= MAX_EXCLUDED_SHARE * len(self.outcomes)
             and self.training_excluded <= MAX_EXCLUDED_SHARE * self.conversations
         )
 
@@ -90,6 +109,7 @@ class Result:
             "train_seconds": self.train_seconds,
             "evaluation_seconds": self.evaluation_seconds,
             "excluded": self.excluded,
+            "seller_failed": self.seller_failed,
             "training_excluded": self.training_excluded,
             "valid": self.valid,
             "outcomes": self.outcomes,
@@ -99,12 +119,14 @@ class Result:
             "training_turns": self.training_turns,
             "branches": self.branches,
             "notes": list(self.notes),
+            **({} if self.cpu_seconds is None else {"cpu_seconds": self.cpu_seconds}),
+            **({} if self.colder is None else {"colder": self.colder}),
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Result:
         """Return a result from its row; what follows from the outcomes is computed anew."""
-        acceptance = row.get("acceptance")  # rows of earlier versions lack the last six
+        acceptance = row.get("acceptance")  # rows of earlier versions lack the last eight
         return cls(
             Job(row["kind"], row["name"], row["seed"]),
             row["outcomes"],
@@ -119,7 +141,14 @@ class Result:
             row.get("training_turns", 0),
             row.get("branches", 0),
             tuple(row.get("notes", ())),
+            row.get("cpu_seconds"),
+            row.get("colder"),
         )
+
+
+def count_valid(outcomes: str) -> int:
+    """Return how many of these outcome letters count."""
+    return sum(letter not in NO_OUTCOME for letter in outcomes)
 
 
 class Evaluation(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from convgym.benchmarks.runs.folder import ResultsFolder
 from convgym.benchmarks.runs.identity import content
 from convgym.benchmarks.runs.manifest import make_manifest
 from convgym.benchmarks.runs.parts import Parts, default_parts
+from convgym.benchmarks.runs.policies import keep_policy
 from convgym.benchmarks.runs.redaction import settings_of
 from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.starts import Start, starts_of
@@ -87,6 +89,7 @@ def run_suite(
             done[job] = outcome.result
             teller.finish(outcome.result)
         if not folder.complete:
+            _keep(suite, todo, folder)
             folder.finish()
     return [done[job] for job in todo]
 
@@ -113,6 +116,15 @@ def _check_labels(todo: Sequence[Job]) -> None:
             )
 
 
+def _keep(suite: Suite, todo: Sequence[Job], folder: ResultsFolder) -> None:
+    """Keep the policies that the suite names; ConvgymError for one that cannot be kept small."""
+    for job in todo:
+        target = folder.path / "policies" / job.label
+        wanted = job.kind == "agent" and any(fnmatch(job.label, each) for each in suite.keep)
+        if wanted and not target.exists():
+            keep_policy(folder.agent_folder(job) / "policy", target)
+
+
 def _done(task: Task, execute: Executor, progress: ProgressCallback) -> Outcome:
     """Have a job done; an error of its own is told as such."""
     with whose(f"{task.job.kind} {task.job.name!r}, seed {task.job.seed},"):
@@ -123,7 +135,8 @@ def _configs(suite: Suite, parts: Parts) -> dict[str, dict[str, Any]]:
     """Return the agents' configs, having made everything once: a misspelt name fails at once."""
     for name in suite.sellers:
         with whose(f"seller {name!r}"):
-            parts.make_seller(name, suite.evaluation_environment)
+            options = suite.overrides.get(name, {})
+            parts.make_seller(name, suite.evaluation_environment, **options)
     configs = {}
     for name in suite.agents:
         with whose(f"agent {name!r}"):

@@ -47,6 +47,8 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 Number = Annotated[float, BeforeValidator(_number)]
 Positive = Annotated[float, BeforeValidator(_number), Field(ge=0, lt=2**63)]
 Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
+Outcomes = Annotated[str, Field(pattern="^[pwtxf]*$")]
+Seeds = Annotated[int, Field(ge=1, lt=TRAINING_SEEDS)]
 
 
 @with_config(_OPEN)
@@ -56,9 +58,11 @@ class _Suite(TypedDict):
     sellers: list[Name]
     agents: list[Name]
     evaluation_episodes: Count
-    training_seeds: Annotated[int, Field(ge=1, lt=TRAINING_SEEDS)]
+    training_seeds: Seeds
     environment: dict[str, Any]
-    evaluation: NotRequired[dict[str, Any]]  # runs of earlier versions lack it
+    # Runs of earlier versions lack the rest.
+    evaluation: NotRequired[dict[str, Any]]
+    seeds: NotRequired[dict[str, Seeds]]
 
 
 @with_config(_OPEN)
@@ -110,7 +114,7 @@ class _Result(TypedDict):
     kind: Literal["seller", "start", "agent"]
     name: Name
     seed: Count
-    outcomes: Annotated[str, Field(pattern="^[pwtx]*$")]
+    outcomes: Outcomes
     turns: Positive | None
     conversations: Count
     deployments: Count
@@ -124,6 +128,8 @@ class _Result(TypedDict):
     training_turns: NotRequired[Count]
     branches: NotRequired[Count]
     notes: NotRequired[list[str]]
+    cpu_seconds: NotRequired[Positive | None]
+    colder: NotRequired[Outcomes | None]
 
 
 @with_config(_OPEN)

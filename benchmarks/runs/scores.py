@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from convgym.benchmarks.runs.result import Result
+from convgym.benchmarks.runs.result import Result, count_valid
 from convgym.benchmarks.runs.suites import Kind
 from convgym.statistics import (
     Estimate,
@@ -27,7 +27,10 @@ class Score:
     and of evaluation), branches and seconds are means over the seeds. Seeds whose row is invalid
     are left out; without any other, ``conversion`` is nan in [0, 1]. ``acceptance`` of suggestions
     likewise, None where nobody took any. ``excluded`` conversations, in training and evaluation,
-    broke on the customer's side. ``notes`` are the agent's own.
+    broke on the customer's side; in ``seller_failed`` of evaluation the seller's backend failed.
+    ``notes`` are the agent's own. ``cpu_seconds`` are those of processors in training, nan where
+    they are not known. ``colder`` is the conversion at a lower temperature, None where it was not
+    asked for.
     """
 
     kind: Kind
@@ -47,6 +50,9 @@ class Score:
     training_turns: float = 0.0
     branches: float = 0.0
     notes: tuple[str, ...] = ()
+    cpu_seconds: float = math.nan
+    colder: Estimate | None = None
+    seller_failed: int = 0
 
 
 def scores(results: Iterable[Result]) -> list[Score]:
@@ -93,6 +99,9 @@ def _score(
         training_turns=_mean([row.training_turns for row in rows]),
         branches=_mean([row.branches for row in rows]),
         notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
+        cpu_seconds=_mean([row.cpu_seconds for row in rows if row.cpu_seconds is not None]),
+        colder=_colder([row.colder for row in valid if row.colder is not None]),
+        seller_failed=sum(row.seller_failed for row in rows),
     )
 
 
@@ -100,6 +109,12 @@ def _conversion(rows: Sequence[Result]) -> Estimate:
     if not rows:
         return Estimate(math.nan, 0.0, 1.0)
     return seeds_interval([row.conversions for row in rows], [row.episodes for row in rows])
+
+
+def _colder(outcomes: Sequence[str]) -> Estimate | None:
+    sold = [letters.count("p") for letters in outcomes]
+    heard = [count_valid(letters) for letters in outcomes]
+    return seeds_interval(sold, heard) if heard and all(heard) else None
 
 
 def _mean(values: Sequence[float]) -> float:

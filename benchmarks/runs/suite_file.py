@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails
 
 from convgym.agents.registry import AGENTS
 from convgym.benchmarks.runs.schema import TRAINING_SEEDS
-from convgym.benchmarks.runs.suites import Suite
+from convgym.benchmarks.runs.suites import Suite, agent_of
 from convgym.customers import CUSTOMERS
 from convgym.datafiles import read_whole
 from convgym.envs.scenario import Scenario
@@ -56,20 +56,27 @@ def read_suite(path: Path) -> Suite:
     return Suite(
         suite.name or path.stem,
         suite.description,
-        sellers=tuple(dict.fromkeys(suite.sellers)),
+        sellers=tuple(suite.sellers),
         agents=tuple(suite.agents),
         conversations=suite.conversations,
         evaluation_episodes=suite.evaluation_episodes,
         training_seeds=suite.training_seeds,
         environment=suite.environment,
         evaluation=suite.evaluation,
-        overrides={name: settings for name, settings in suite.agents.items() if settings},
+        overrides={
+            name: settings
+            for name, settings in [*suite.sellers.items(), *suite.agents.items()]
+            if settings
+        },
         log=suite.log,
+        seeds=suite.seeds,
+        keep=tuple(suite.keep),
+        colder=suite.colder,
     )
 
 
 def _tables(agents: object) -> object:
-    """Return agents listed by name as tables of no settings."""
+    """Return agents or sellers listed by name as tables of no settings."""
     are_names = isinstance(agents, list) and all(isinstance(name, str) for name in agents)
     return {name: {} for name in cast(list[str], agents)} if are_names else agents
 
@@ -80,7 +87,13 @@ def _environment(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
+def _agent(name: object) -> object:
+    AGENTS.require_known(agent_of(name) if isinstance(name, str) else name)
+    return name
+
+
 Settings = dict[str, JsonValue]
+Seeds = Annotated[StrictInt, Field(ge=1, lt=TRAINING_SEEDS)]
 Environment = Annotated[Settings, AfterValidator(_environment)]
 
 
@@ -91,14 +104,20 @@ class SuiteFile(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=100)] | None = None
     description: str = ""
-    sellers: list[Annotated[str, AfterValidator(SELLERS.require_known)]] = []
+    sellers: Annotated[
+        dict[Annotated[str, AfterValidator(SELLERS.require_known)], Settings],
+        BeforeValidator(_tables),
+    ] = {}
     agents: Annotated[
-        dict[Annotated[str, AfterValidator(AGENTS.require_known)], Settings],
+        dict[Annotated[str, AfterValidator(_agent)], Settings],
         BeforeValidator(_tables),
     ] = {}
     conversations: Annotated[StrictInt, Field(ge=0, le=_MOST, validate_default=True)] = 0
     evaluation_episodes: Annotated[StrictInt, Field(ge=1, le=_MOST)]
-    training_seeds: Annotated[StrictInt, Field(ge=1, lt=TRAINING_SEEDS)] = 1
+    training_seeds: Seeds = 1
+    seeds: dict[str, Seeds] = {}
+    keep: list[str] = []
+    colder: Annotated[float, Field(gt=0, lt=1)] | None = None
     environment: Environment = {}
     evaluation: Environment = {}
     log: str | None = None
@@ -110,10 +129,18 @@ class SuiteFile(BaseModel):
             raise ValueError("agents need a budget of at least 1 conversation, got 0")
         return conversations
 
+    @field_validator("seeds")
+    @classmethod
+    def _of_agents(cls, seeds: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        for name in seeds:
+            if name not in info.data.get("agents", {name}):
+                raise unknown("agent of this suite", name, info.data["agents"])
+        return seeds
+
     @field_validator("evaluation_episodes")
     @classmethod
     def _somebody_to_judge(cls, episodes: int, info: ValidationInfo) -> int:
-        if info.data.get("agents") == {} and info.data.get("sellers") == []:
+        if info.data.get("agents") == {} and info.data.get("sellers") == {}:
             raise ValueError("there is nobody to compare: give sellers, agents or both")
         return episodes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,8 @@ from convgym.sellers import REFERENCE_SELLERS
 
 Kind = Literal["seller", "start", "agent"]
 
-_UNSAFE = re.compile(r"[^\w.=+-]|^\.", re.ASCII)
+_UNSAFE = re.compile(r"[^\w.=+@-]|^\.", re.ASCII)
+_LABEL = re.compile(r"[\w.-]*\w", re.ASCII)  # nothing that means something on a command line
 
 START = "small-seller"
 """The shipped language model that every agent starts from, evaluated before any training."""
@@ -29,9 +31,17 @@ class Suite:
     Every agent may hold ``conversations`` customer conversations in training. Everybody, sellers
     included, is then judged on the same ``evaluation_episodes`` customers, whom no training run
     meets. ``environment`` holds arguments of ``SalesEnv``, and ``evaluation`` those that are
-    others when everybody is judged; ``overrides`` changes fields of an agent's config, by agent.
+    others when everybody is judged; ``overrides`` changes fields of an agent's config, by agent,
+    and gives options to sellers, by seller.
     Offline agents learn from ``log``, a file of conversations, in place of one that is written for
     them.
+
+    An agent may be there several times with other settings, as variants: ``NAME@LABEL`` is the
+    agent ``NAME``, and goes by its whole name everywhere, in ``overrides`` too. ``seeds`` says how
+    often single agents are trained, where it is not ``training_seeds`` times. ``keep`` are patterns
+    of labels of jobs (``*@4-seed0``) whose trained policies are kept, see ``runs/policies.py``.
+    Policies that are language models are judged once more at ``colder`` times their temperature,
+    where it is given: what colder sampling gains, nobody had to learn.
     """
 
     name: str
@@ -45,11 +55,22 @@ class Suite:
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     log: str | None = None
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+    colder: float | None = None
 
     @property
     def evaluation_environment(self) -> Mapping[str, Any]:
         """Arguments of ``SalesEnv`` under which everybody is judged."""
         return {**self.environment, **self.evaluation}
+
+    def seeds_of(self, agent: str, seed: int) -> range:
+        """Return the training seeds of an agent in the run with this seed.
+
+        They follow one another: runs of a suite under different seeds share none.
+        """
+        n = self.seeds.get(agent, self.training_seeds)
+        return range(seed * n, (seed + 1) * n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +88,21 @@ class Job:
         return f"{name}-seed{self.seed}" if self.kind == "agent" else name
 
 
+def agent_of(name: str) -> str:
+    """Return the agent that a name stands for: ``NAME`` of a variant ``NAME@LABEL``.
+
+    Raises ConvgymError for a label that is empty, or holds other than letters, digits, ``.``, ``_``
+    and ``-``.
+    """
+    agent, at, label = name.partition("@")
+    if at and not _LABEL.fullmatch(label):
+        raise ConvgymError(
+            f"expected a variant as NAME@LABEL, the label of letters, digits, '.', '_' and '-',"
+            f" got {name!r}"
+        )
+    return agent
+
+
 _AGENTS = ("bc", "filtered-bc", "online-ppo", "iterative-ppo")
 
 SMOKE = Suite(
@@ -81,12 +117,13 @@ SMOKE = Suite(
         "iterative-ppo": {
             "rounds": 2,
             "improvement": {"name": "token-ppo", "fresh_steps": 1},
+            "gate": {"held_out": 0.0},  # which cannot judge by a tenth of so few, and deploys none
         },
     },
 )
 QUICK = Suite(
     "quick",
-    "All agents and reference sellers at an equal budget, in minutes on two cores.",
+    "Four agents and all reference sellers at an equal budget, in minutes on two cores.",
     sellers=REFERENCE_SELLERS,
     agents=_AGENTS,
     conversations=4096,
@@ -109,6 +146,9 @@ LADDER = Suite(
     conversations=0,
     evaluation_episodes=10_000,
 )
+FRONTIER_SUMMARY = (
+    "Conversion against the number of deployments, at an equal budget: hours on two cores."
+)
 
 
 def _suite(thing: object, spec: str) -> Suite:
@@ -123,7 +163,8 @@ SUITES: Registry[Suite] = Registry(
     {
         suite.name: Entry(f"{__name__}:{suite.name.upper()}", suite.description)
         for suite in (SMOKE, QUICK, STANDARD, LADDER)
-    },
+    }
+    | {"frontier": Entry("convgym.benchmarks.runs.frontier:FRONTIER", FRONTIER_SUMMARY)},
     _suite,
 )
 """Suites by name."""
@@ -159,40 +200,60 @@ def select(
 
     Args:
         suite: what it is made of.
-        agents: in place of the suite's.
+        agents: in place of the suite's; a pattern (``online-ppo@*``) stands for those of the
+            suite's that it fits.
         sellers: in place of the suite's.
         environment: arguments of ``SalesEnv`` to add.
         evaluation: more of them, for when everybody is judged.
-        settings: ``("<agent>.<setting>", value)``, which come before the suite's own.
+        settings: ``("<agent>.<setting>", value)`` or ``("<seller>.<option>", value)``, which come
+            before the suite's own.
         log: in place of the suite's.
 
     Raises:
-        ConvgymError: for a setting of none of the agents.
+        ConvgymError: for a setting of none of the agents and sellers, or a pattern that fits none
+            of the agents.
     """
-    chosen = suite.agents if agents is None else tuple(dict.fromkeys(agents))
+    trained = suite.agents if agents is None else _chosen(suite.agents, agents)
+    judged = suite.sellers if sellers is None else tuple(dict.fromkeys(sellers))
     return replace(
         suite,
-        agents=chosen,
-        sellers=suite.sellers if sellers is None else tuple(dict.fromkeys(sellers)),
+        agents=trained,
+        sellers=judged,
         environment={**suite.environment, **(environment or {})},
         evaluation={**suite.evaluation, **(evaluation or {})},
-        overrides=_with_settings(suite.overrides, settings, chosen),
+        overrides=_with_settings(suite.overrides, settings, trained, judged),
         log=log or suite.log,
+        seeds={name: n for name, n in suite.seeds.items() if name in trained},
     )
+
+
+def _chosen(known: Sequence[str], wanted: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that are wanted, patterns replaced by the known names that they fit."""
+    names: list[str] = []
+    for name in wanted:
+        fitting = fnmatch.filter(known, name) if "*" in name else [name]
+        if not fitting:
+            raise ConvgymError(
+                f"{name!r} fits none of the suite's agents, which are {', '.join(known) or 'none'}"
+            )
+        names += fitting
+    return tuple(dict.fromkeys(names))
 
 
 def _with_settings(
     overrides: Mapping[str, Mapping[str, Any]],
     settings: Sequence[tuple[str, Any]],
     agents: Sequence[str],
+    sellers: Sequence[str],
 ) -> Mapping[str, Mapping[str, Any]]:
+    everybody = (*agents, *sellers)
     for path, value in settings:
         # The longest: a module's name has dots as well.
-        owners = sorted((name for name in agents if path.startswith(f"{name}.")), key=len)
+        owners = sorted((name for name in everybody if path.startswith(f"{name}.")), key=len)
         if not owners:
             raise ConvgymError(
-                f"the setting {path!r} is none of an agent that runs: expected <agent>.<setting>,"
-                f" the agents being {', '.join(agents) or 'none'}"
+                f"the setting {path!r} is none of an agent that runs, nor of a seller: expected"
+                f" <agent>.<setting>, the agents being {', '.join(agents) or 'none'}"
             )
         names = path.removeprefix(f"{owners[-1]}.").split(".")
         if not all(name.isidentifier() for name in names):
@@ -221,28 +282,40 @@ def jobs(suite: Suite, seed: int, starts: Sequence[str] = (START,)) -> list[Job]
     """Return what ``suite`` runs, in order, for the run seed ``seed``.
 
     ``starts`` are the policies that its agents start from, evaluated where there is an agent.
-    Training seeds follow one another: runs of a suite under different seeds share none.
     """
     if seed < 0:
         raise ConvgymError(f"the seed must be 0 or more, got {seed}")
-    training_seeds = range(seed * suite.training_seeds, (seed + 1) * suite.training_seeds)
     return [
         *(Job("seller", name, seed) for name in suite.sellers),
         *(Job("start", name, seed) for name in starts if suite.agents),
-        *(Job("agent", name, number) for name in suite.agents for number in training_seeds),
+        *(
+            Job("agent", name, number)
+            for name in suite.agents
+            for number in suite.seeds_of(name, seed)
+        ),
     ]
 
 
 # Seconds for 1,000 conversations on two cores, only used to tell the time left: to evaluate a
 # scripted seller and a language model, and to train each agent.
 _EVALUATE_SCRIPTED, _EVALUATE_MODEL = 0.6, 9.0
-_TRAIN: Mapping[str, float] = {"bc": 12, "filtered-bc": 8, "online-ppo": 57, "iterative-ppo": 83}
+_TRAIN: Mapping[str, float] = {
+    "bc": 12,
+    "filtered-bc": 8,
+    "online-ppo": 57,
+    "iterative-ppo": 83,
+    "iterative-grpo": 83,
+    "turn-level-ppo": 57,
+    "trajectory-grpo": 40,
+    "trajectory-rloo": 40,
+    "expert-iteration": 20,
+}
 
 
 def expected_seconds(suite: Suite, job: Job) -> float:
     """Return roughly how long a job takes."""
     evaluate = _EVALUATE_SCRIPTED if job.kind == "seller" else _EVALUATE_MODEL
-    train = _TRAIN.get(job.name, 30.0) if job.kind == "agent" else 0.0
+    train = _TRAIN.get(agent_of(job.name), 30.0) if job.kind == "agent" else 0.0
     return (evaluate * suite.evaluation_episodes + train * suite.conversations) / 1000
 
 

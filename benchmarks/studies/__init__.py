@@ -25,7 +25,10 @@ STUDIES: Registry[Study] = Registry(
     {
         name: Entry(f"{__name__}.{name.replace('-', '_')}:main", summary)
         for name, summary in {
+            "comparison-coverage": "how often intervals of paired differences cover the truth",
             "deaf-search": "the best script of a seller that never listens, for each shop",
+            "frontier-tuning": "settings of every agent of the frontier, as many of each",
+            "gate": "how often the gate of Iterative PPO passes bad steps and stops good ones",
             "improvement-solvers": "solvers of the improvement step: one log, one Q, every solver",
             "llm-concurrency": "how well vectorised customers keep a chat endpoint busy",
             "q-variants": "ways to fit Q, judged by true values",
@@ -33,6 +36,7 @@ STUDIES: Registry[Study] = Registry(
             "rounds": "one run of Iterative PPO, round by round, judged by true values",
             "transfer": "what sellers keep of their skill where they were not trained",
             "speed": "turns a second of the scripted customer",
+            "temperature": "what colder sampling alone is worth",
         }.items()
     },
     _study,

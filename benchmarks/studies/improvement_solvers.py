@@ -45,6 +45,7 @@ SOLVERS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "token-ppo on the log": {"name": "token-ppo", "epochs": 2, "fresh_steps": 0},
         "token-ppo on fresh responses": {"name": "token-ppo"},
+        "token-grpo": {"name": "token-grpo"},
         "best-of-n": {"name": "best-of-n"},
         "grpo": {"name": "grpo"},
         "rloo": {"name": "rloo"},
@@ -59,7 +60,15 @@ KL_CONVERSATIONS = 128
 EVALUATION_STREAM = 99
 """Training seed whose customers the policies are evaluated on."""
 
-_OF_THE_STEP = {"kl", "predicted_gain", "predicted_gain_error", "gate_coverage", "passed_gate"}
+_OF_THE_STEP = {
+    "kl",
+    "predicted_gain",
+    "predicted_gain_error",
+    "gate_coverage",
+    "gate_effective_share",
+    "gate_judged",
+    "passed_gate",
+}
 
 
 @dataclass(frozen=True, slots=True)

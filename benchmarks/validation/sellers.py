@@ -59,7 +59,10 @@ class Altered:
 
     def act(self, conversations: Sequence[Conversation]) -> list[Response]:
         """Return one response for each conversation."""
-        return [Response(self._alter(response.text)) for response in self._inner.act(conversations)]
+        return [
+            Response(self._alter(response.text), failure=response.failure)
+            for response in self._inner.act(conversations)
+        ]
 
 
 def reference(name: str) -> Callable[[Catalog], Policy]:

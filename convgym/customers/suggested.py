@@ -39,7 +39,7 @@ from convgym.conversation import Message, clean, show_sent
 from convgym.customers import CustomerSpec, make_customer
 from convgym.customers.base import Customer, Reply, Snapshottable
 from convgym.customers.together import Answer, Opening, reset_customers, respond_customers
-from convgym.errors import ConvgymError, unknown
+from convgym.errors import ConvgymError, InfrastructureError, unknown
 from convgym.policy import Conversation, Policy
 from convgym.reasoning import heard
 from convgym.sellers import make_seller
@@ -178,14 +178,18 @@ class SuggestedResponse:
     @classmethod
     def respond_together(cls, customers: Sequence[Self], utterances: Sequence[str]) -> list[Answer]:
         """Do ``respond`` for each; inner customers that can answer together do."""
-        pairs = zip(customers, utterances, strict=True)
-        decided = [customer._decide(utterance) for customer, utterance in pairs]
-        inner = [customer.inner for customer in customers]
-        answers = respond_customers(inner, [sent for _, sent, _ in decided])
-        return [
-            customer._hear(what, answer)
-            for customer, what, answer in zip(customers, decided, answers, strict=True)
-        ]
+        results: dict[int, Answer] = {}
+        decided: dict[int, _Decided] = {}
+        for i, (customer, utterance) in enumerate(zip(customers, utterances, strict=True)):
+            try:
+                decided[i] = customer._decide(utterance)
+            except InfrastructureError as error:  # of this business's own words
+                results[i] = error
+        inner = [customers[i].inner for i in decided]
+        answers = respond_customers(inner, [what.sent for what in decided.values()])
+        for (i, what), answer in zip(decided.items(), answers, strict=True):
+            results[i] = customers[i]._hear(what, answer)
+        return [results[i] for i in range(len(customers))]
 
     def close(self) -> None:
         """Close the inner customer if it can be closed."""
@@ -313,7 +317,10 @@ class _Seller:
     policy: Policy
 
     def __call__(self, messages: Sequence[Message], rng: random.Random) -> str:
-        return self.policy.act([Conversation(0, list(messages), rng)])[0].text
+        (response,) = self.policy.act([Conversation(0, list(messages), rng)])
+        if response.failure is not None:
+            raise InfrastructureError(response.failure)
+        return response.text
 
 
 @lru_cache(maxsize=8)

@@ -15,7 +15,7 @@ from gymnasium.error import ResetNeeded
 
 from convgym import noise
 from convgym.checks import check_seed
-from convgym.conversation import Message, Outcome, clean, render
+from convgym.conversation import Message, Outcome, Response, clean, render
 from convgym.customers.base import Customer, Decision, Reply, Snapshottable, is_snapshottable
 from convgym.customers.together import (
     Answer,
@@ -82,7 +82,7 @@ class Dialogue:
         turn: turns so far.
         noise: how noisily the customer is heard, see ``convgym.noise``.
         outcome: how the conversation ended, None while it goes on.
-        failure: what the customer's backend said when it failed, else None.
+        failure: what the customer's or the seller's backend said when it failed, else None.
     """
 
     __slots__ = (
@@ -148,6 +148,16 @@ class Dialogue:
         if wrong := self._wrong_reply(answer):
             raise wrong
         self._hear(said, answer)
+
+    def break_off(self, reason: str) -> None:
+        """End the conversation as the seller's backend failed; a customer's failure comes first.
+
+        Raises ResetNeeded if there is no conversation to end.
+        """
+        self._say("")
+        if self.failure is not None:
+            return self._fail(self.failure)
+        self.failure, self.outcome = reason, "seller_failure"
 
     def _wrong_opening(self, opening: Opening) -> Exception | None:
         """Return what the customer raised, or what is to be raised for no opening at all."""
@@ -255,7 +265,7 @@ class Dialogue:
 
     @property
     def truncated(self) -> bool:
-        return self.outcome == "turn_limit" or self.outcome == "infrastructure_failure"
+        return self.outcome is not None and not self.terminated
 
     @property
     def reward(self) -> float:
@@ -323,6 +333,16 @@ def step_together(dialogues: Sequence[Dialogue], utterances: Iterable[str]) -> N
         else:
             dialogue._hear(text, answer)
     _raise_first(wrong)
+
+
+def respond_together(dialogues: Sequence[Dialogue], responses: Sequence[Response]) -> None:
+    """Step each dialogue by a policy's response; those whose seller failed end, and no other."""
+    pairs = list(zip(dialogues, responses, strict=True))
+    spoken = [pair for pair in pairs if pair[1].failure is None]
+    for dialogue, response in pairs:
+        if response.failure is not None:
+            dialogue.break_off(response.failure)
+    step_together([dialogue for dialogue, _ in spoken], [response.text for _, response in spoken])
 
 
 def _shown(given: object, method: str) -> str:

@@ -1,4 +1,4 @@
-"""Chat models that customers speak with: endpoints, local models and recordings."""
+"""Chat models that customers and sellers speak with: endpoints, local models and recordings."""
 
 from convgym.llm.base import ChatAnswer, ChatBackend, ChatRequest, ChatResult
 from convgym.llm.registry import make_backend, register_backend

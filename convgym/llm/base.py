@@ -1,4 +1,4 @@
-"""What a chat model is to a customer: requests in, texts or failures out, many at a time."""
+"""What a chat model is to those who ask it: requests in, texts or failures out, many at a time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict, runtime_checkable
 
-from convgym.errors import InfrastructureError
+from convgym.checks import check_number
+from convgym.errors import ConvgymError, InfrastructureError
 
 
 class ChatMessage(TypedDict):
-    """A message as chat models know it: here ``"assistant"`` is the model, the customer."""
+    """A message as chat models know it: here ``"assistant"`` is the model, whomever it plays."""
 
     role: Literal["system", "user", "assistant"]
     content: str
@@ -76,3 +77,22 @@ class EagerBackend(ChatBackend, Protocol):
 
         An error that ``complete`` would raise is raised after the results that there are.
         """
+
+
+def check_sampling(temperature: float, max_tokens: int, **counts: int) -> None:
+    """Raise ConvgymError unless a model can be asked so.
+
+    Args:
+        temperature: a finite number from 0 upwards.
+        max_tokens: an integer from 1 upwards.
+        **counts: further integers by name, from 0 upwards.
+    """
+    expected = "a number from 0 upwards"
+    if check_number("temperature", temperature, expected) < 0:
+        raise ConvgymError(f"temperature must be {expected}, got {temperature!r}")
+    for name, value, least in (
+        ("max_tokens", max_tokens, 1),
+        *((name, value, 0) for name, value in counts.items()),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ConvgymError(f"{name} must be an integer of {least} or more, got {value!r}")

@@ -48,14 +48,34 @@ SELLERS: Registry[SellerFactory] = Registry(
         "oracle": Entry(
             "convgym.sellers.scripted:oracle", "sees the customer's hidden state: the ceiling"
         ),
+        "smollm2": Entry(
+            "convgym.agents.model.seller:smollm2", "a small chat model in this process, prompted"
+        ),
     },
     _factory,
+    families={
+        "openai": Entry(
+            "convgym.sellers.chat:openai_seller",
+            "a chat model behind an OpenAI-compatible endpoint",
+            argument="MODEL",
+        ),
+        "hf": Entry(
+            "convgym.agents.model.seller:folder_seller",
+            "a language model in this process, from a folder in Hugging Face format",
+            argument="FOLDER",
+        ),
+    },
 )
-"""Sellers by name. Those that are shipped stand in order, from the floor to the ceiling."""
+"""Sellers by name. Those that follow rules stand in order, from the floor to the ceiling."""
 
-_LATER = ("deaf", "habitual")
-
-REFERENCE_SELLERS: tuple[str, ...] = tuple(name for name in SELLERS.shipped if name not in _LATER)
+REFERENCE_SELLERS: tuple[str, ...] = (
+    "silent",
+    "random",
+    "always-closing",
+    "mediocre",
+    "competent",
+    "oracle",
+)
 """The sellers that suites compare, from the floor to the ceiling. ``deaf`` and ``habitual`` came
 later, and join where they are asked for: stored runs and new ones have the same rows."""
 
@@ -64,12 +84,14 @@ def make_seller(spec: str, catalog: str | Path | Catalog | None = None, **option
     """Return a seller: a policy that nobody trains.
 
     Args:
-        spec: a name or ``"package.module:factory"``, see ``convgym.registry``. The factory is a
-            class or another callable that returns a ``Policy``.
+        spec: a name, ``"openai:MODEL"`` (``convgym.sellers.chat``), ``"hf:FOLDER"``
+            (``convgym.agents.model.seller``) or ``"package.module:factory"``, see
+            ``convgym.registry``. The factory is a class or another callable that returns a
+            ``Policy``.
         catalog: what it sells, which must be the customers' catalogue. A seller whose factory takes
             no ``catalog`` sells what it sells.
-        **options: of the factory: ``phrases`` for all that are shipped, ``epsilon`` for
-            ``"mediocre"``.
+        **options: of the factory: ``phrases`` for all that follow rules, ``epsilon`` for
+            ``"mediocre"``, ``prompt``, ``temperature`` and ``max_tokens`` for language models.
 
     Raises:
         ConvgymError: for an unknown name, a module that cannot be imported, an option that the

@@ -39,6 +39,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "learning_rate": 3e-3,
         "fresh_kl_coefficient": 0.01,
     },
+    "token-grpo": {"steps": 30, "learning_rate": 3e-3, "kl_coefficient": 0.01},
     "best-of-n": {"samples": SAMPLES, "epochs": 6, "minibatch": 8},
     "grpo": {"steps": 30, "kl_coefficient": 0.01},
     "rloo": {"steps": 30, "kl_coefficient": 0.01},

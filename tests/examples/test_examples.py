@@ -76,6 +76,15 @@ def check_logs(output: str) -> None:
     assert output.endswith("cut off: 119 are whole; line 120: the last line has no end\n")
 
 
+def check_api_seller(output: str) -> None:
+    assert output.startswith("Customer: ") and "Seller: " in output
+    (rate,) = rates(output)
+    assert rate > 70
+    assert "'seller_failure': " in output and "openai/shop-assistant: status 503" in output
+    assert re.search(r"spent \d{3} requests, \d+ tokens", output)
+    assert output.endswith("the replay, without an endpoint, is the same: True\n")
+
+
 def check_training(output: str) -> None:
     assert output.startswith("before: conversion ") and "\nafter:  conversion " in output
     assert len(rates(output)) == 2
@@ -91,6 +100,7 @@ RUNS: dict[str, tuple[list[str], Callable[[str], None]]] = {
     "own_customer": ([], check_own_customer),
     "bad_customer": ([], check_bad_customer),
     "write_and_read_logs": ([], check_logs),
+    "api_seller": ([], check_api_seller),
     "train_an_agent": (
         ["--conversations", "16", "--customers", "16", "--save", "trained"],
         check_training,

@@ -86,9 +86,10 @@ def conversion(policy: Policy) -> float:
     return sum(episode.converted for episode in episodes) / len(episodes)
 
 
-def test_online_ppo_finds_the_optimum(babbler: Path) -> None:
+@pytest.mark.parametrize("name", ["online-ppo", "turn-level-ppo"])
+def test_online_ppo_finds_the_optimum(babbler: Path, name: str) -> None:
     agent = make_agent(
-        "online-ppo",
+        name,
         policy={"model": str(babbler), "max_new_tokens": 4},
         learning_rate=1e-3,
         deployment=128,
@@ -120,3 +121,30 @@ def test_iterative_ppo_finds_the_optimum_in_few_deployments(babbler: Path) -> No
     report = agent.train(Collector(3584, seed=0, environment={"customer": ToyCustomer}))
     assert report.usage.deployments == 7
     assert conversion(agent) > 0.9
+
+
+def test_expert_iteration_finds_the_optimum(babbler: Path) -> None:
+    agent = make_agent(
+        "expert-iteration",
+        policy={"model": str(babbler), "max_new_tokens": 4},
+        rounds=8,
+        imitation={"learning_rate": 3e-3, "minibatch": 8},
+        earlier="all",
+    )
+    assert conversion(agent) < 0.1
+    agent.train(Collector(2048, seed=0, environment={"customer": ToyCustomer}))
+    assert conversion(agent) > 0.95
+
+
+@pytest.mark.parametrize("name", ["trajectory-grpo", "trajectory-rloo"])
+def test_groups_of_whole_conversations_find_the_optimum(babbler: Path, name: str) -> None:
+    agent = make_agent(
+        name,
+        policy={"model": str(babbler), "max_new_tokens": 4},
+        learning_rate=1e-3,
+        deployment=256,
+        minibatch=16,
+    )
+    assert conversion(agent) < 0.1
+    agent.train(Collector(4096, seed=0, environment={"customer": ToyCustomer}))
+    assert conversion(agent) > 0.95

@@ -19,9 +19,10 @@ GROUND = "convgym"
 ENVIRONMENT = {
     "convgym.shop": {GROUND},
     "convgym.llm": {GROUND},
-    "convgym.sellers": {GROUND, "convgym.shop"},
+    "convgym.sellers": {GROUND, "convgym.shop", "convgym.llm"},
     "convgym.customers": {GROUND, "convgym.shop", "convgym.sellers", "convgym.llm"},
     "convgym.envs": {GROUND, "convgym.shop", "convgym.customers"},
+    "convgym.exchange": {GROUND},
     "convgym.rollout": {GROUND, "convgym.envs"},
     "convgym.true_values": {GROUND, "convgym.envs", "convgym.customers", "convgym.rollout"},
 }

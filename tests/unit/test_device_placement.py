@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,8 @@ from convgym.agents.pretrain import PretrainConfig, build_model, pretrain
 from convgym.agents.training.collector import Collector
 from convgym.agents.values.q_function import QFunctionConfig
 from convgym.conversation import Episode
+from convgym.customers import Decision, Reply
+from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
 from convgym.llm.base import ChatAnswer, ChatMessage, ChatRequest
 from convgym.llm.local.transformers_backend import TransformersBackend
@@ -98,7 +101,17 @@ ROUNDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bc": ("bc", {"minibatch": 4}),
     "filtered-bc": ("filtered-bc", {"minibatch": 4}),
     "online-ppo": ("online-ppo", {"deployment": 4, "minibatch": 2}),
+    "turn-level-ppo": ("turn-level-ppo", {"rounds": 2, "minibatch": 2}),
+    "trajectory-grpo": ("trajectory-grpo", {"rounds": 2, "minibatch": 2, "group_size": 2}),
+    "expert-iteration": ("expert-iteration", {"rounds": 1, "imitation": {"minibatch": 4}}),
     "token-ppo": ("iterative-ppo", {"improvement": STEP, "q_function": Q}),
+    "token-grpo": (
+        "iterative-grpo",
+        {
+            "improvement": {"name": "token-grpo", "steps": 2, "conversations": 4, "samples": 2},
+            "q_function": Q,
+        },
+    ),
     "logged epochs": ("iterative-ppo", {"improvement": {**STEP, "epochs": 1}, "q_function": Q}),
     "dueling, cross-fitted": (
         "iterative-ppo",
@@ -147,14 +160,25 @@ def agent_of(
     if "q_function" in settings:
         settings["q_function"] = QFunctionConfig(**settings["q_function"])
         # Whatever the gate says of so small a log is deployed.
-        settings["gate"] = {"min_coverage": 0.0, "standard_errors": 1e9}
+        lenient = {"min_coverage": 0.0, "max_kl": math.inf, "min_conversations": 0, "min_sales": 0}
+        settings["gate"] = {"standard_errors": 1e9, **lenient}
     chosen = {"model": str(folder), "max_new_tokens": 6, "device": device, "lora": lora, **policy}
     return make_agent(agent, policy={"dtype": "float32", **chosen}, **settings)
 
 
+class Fickle(ScriptedCustomer):
+    """Buys at once what it is offered in an odd number of letters."""
+
+    def respond(self, utterance: str) -> Reply:
+        reply = super().respond(utterance)
+        return Reply("I will take it.", Decision.BUY) if len(utterance) % 2 else reply
+
+
 def train_and_speak(agent: Any) -> tuple[dict[str, Tensor], list[Episode], Any]:
     filtered = getattr(agent.config, "filter_converted", False)  # needs customers who buy
-    environment = {"max_turns": 12 if filtered else 3}
+    environment: dict[str, Any] = {"max_turns": 12 if filtered else 3}
+    if agent.name in ("expert-iteration", "trajectory-grpo"):  # their own sales teach them
+        environment["customer"] = Fickle
     report = agent.train(Collector(BUDGET, seed=0, environment=environment))
     said = rollout(agent, train_seeds(1, 4), environment=environment, policy_seed=1)
     return agent.model.weights(), said, report

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,7 @@ def test_blank_lines_are_nothing(log: Path) -> None:
         (lambda row: row.pop("seed"), "field seed: expected, but it is not there"),
         (lambda row: row.update(seed="7"), "field seed: .*valid integer, got '7'"),
         (lambda row: row.update(seed=-1), "field seed: .*greater than or equal to 0, got -1"),
-        (lambda row: row.update(extra=1), "field extra: not known in version 1"),
+        (lambda row: row.update(extra=1), "field extra: not known in versions 1 to 2"),
         (
             lambda row: row.update(outcome="sale"),
             r"field outcome: .*'purchase', 'walk_away', 'turn_limit'.*got 'sale'",
@@ -209,7 +210,7 @@ def test_blank_lines_are_nothing(log: Path) -> None:
             lambda row: row["metadata"].update(failure=3),
             r"field metadata\.failure: .*valid string, got 3",
         ),
-        (lambda row: row.update(version=2, new=1), "field version: .*reads version 1, got 2"),
+        (lambda row: row.update(version=3, new=1), "field version: .*versions 1 to 2, got 3"),
         (lambda row: row.update(schema="other"), "field schema: .*'convgym.episode', got 'other'"),
         (lambda row: row.clear(), "field schema: expected, but it is not there"),
     ],
@@ -339,6 +340,17 @@ def test_a_whole_row_behind_one_that_was_cut_off_stays(log: Path) -> None:
     with pytest.raises(ConvgymError, match="last line is no row that was cut off"):
         write_log(log, [SILENT], append=True)
     assert log.read_bytes() == content
+
+
+def test_only_rows_of_failed_sellers_need_the_second_version(tmp_path: Path) -> None:
+    lost = replace(SILENT, outcome="seller_failure", metadata={"failure": "no words"})
+    path = tmp_path / "log.jsonl"
+    write_log(path, [SPOKEN, SILENT, lost])
+    versions = [json.loads(line)["version"] for line in path.read_bytes().split(b"\n")[:-1]]
+    assert versions == [1, 1, 2]  # an older reader reads all others, and tells why not this one
+    assert read_log(path).episodes == [SPOKEN, SILENT, lost]
+    assert validate_log(path).outcomes["seller_failure"] == 1
+    assert not lost.valid
 
 
 def test_whole_rows_stay_whatever_they_hold(log: Path) -> None:

@@ -227,6 +227,19 @@ class Fleeting:
         return Reply("Bye.", Decision.LEAVE)
 
 
+def test_a_failing_policy_is_left_out() -> None:
+    class Flaky(Asker):
+        def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+            said = super().act(conversations)
+            return [r if r.text == "ask" else Response("", failure="no words") for r in said]
+
+    states = collect_states(Asker(), train_seeds(0, 40), 3, environment=GAMBLING)
+    lost = Response("", failure="no words")
+    values = branch(Flaky(), states, [[ASK, lost]] * 3, rollouts=20, seed=1, environment=GAMBLING)
+    assert np.isnan(values.q_returns[:, 1]).all() and np.isfinite(values.q_returns[:, 0]).all()
+    assert 0 < np.isnan(values.v_returns).mean() < 1
+
+
 def test_mistakes() -> None:
     policy = Asker()
     with pytest.raises(ConvgymError, match="snapshot and restore; Fleeting lacks them"):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,15 +15,34 @@ from convgym.benchmarks.cli.options import (
     CustomerOptions,
     Personas,
     Seed,
+    SellerOptions,
+    SellerPrompt,
     Settings,
     environment,
     findable,
     make_findable,
     names,
     read_settings,
+    seller_options,
+    settings_of_models,
 )
 from convgym.benchmarks.terminal import console, say
 from convgym.errors import InfrastructureError
+
+if TYPE_CHECKING:
+    from convgym.benchmarks.runs.suites import Job
+
+Agents = Annotated[
+    str | None,
+    typer.Option(help="Agents in place of the suite's: a,b,c@* or none; package.module:Class."),
+]
+Sellers = Annotated[
+    str | None,
+    typer.Option(
+        help="Sellers in place of the suite's: a,b or none; openai:MODEL, hf:FOLDER,"
+        " package.module:Class."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,18 +54,15 @@ def bench(
     suite: Annotated[
         str,
         typer.Argument(
-            help="smoke, quick, standard, ladder, or a TOML file of your own.", callback=findable
+            help="smoke, quick, standard, frontier, ladder, or a TOML file of your own.",
+            callback=findable,
         ),
     ] = "quick",
     seed: Seed = 0,
-    agents: Annotated[
-        str | None,
-        typer.Option(help="Agents in place of the suite's: a,b or none; package.module:Class."),
-    ] = None,
-    sellers: Annotated[
-        str | None,
-        typer.Option(help="Sellers in place of the suite's: a,b or none; package.module:Class."),
-    ] = None,
+    agents: Agents = None,
+    sellers: Sellers = None,
+    seller_option: SellerOptions = None,
+    seller_prompt: SellerPrompt = None,
     settings: Settings = None,
     output: Annotated[
         Path | None,
@@ -73,13 +90,17 @@ def bench(
     from convgym.benchmarks.runs.runner import run_suite
     from convgym.benchmarks.runs.suites import get_suite, select
 
+    asked, named = get_suite(suite), names(sellers)
+    spoken = settings_of_models(
+        asked.sellers if named is None else named, seller_options(seller_option, seller_prompt)
+    )
     chosen = select(
-        get_suite(suite),
+        asked,
         agents=names(agents),
-        sellers=names(sellers),
+        sellers=named,
         environment=environment(customer, catalog, personas, customer_option),
         evaluation=environment(None, evaluate_on),
-        settings=read_settings(settings or ()),
+        settings=[*spoken, *read_settings(settings or ())],
         log=None if log is None else str(log),
     )
     make_findable(asdict(chosen))  # what a file names as well
@@ -92,4 +113,16 @@ def bench(
         raise SystemExit(130) from None
     show_report(folder)
     if not any(result.episodes for result in results):
-        raise InfrastructureError("the customer failed in every conversation: nothing was measured")
+        raise InfrastructureError(_why_nothing(folder, [result.job for result in results]))
+
+
+def _why_nothing(folder: Path, jobs: Sequence[Job]) -> str:
+    """Return who failed in every conversation, and why, as far as samples were kept."""
+    from convgym.benchmarks.report.page import read_samples
+    from convgym.conversation import who_failed
+
+    samples = [episode for _, episodes in read_samples(folder, jobs) for episode in episodes]
+    who = who_failed(episode.outcome for episode in samples) or "customer or seller"
+    reasons = [episode.metadata.get("failure") for episode in samples]
+    reason = next((f": {reason}" for reason in reasons if reason), "")
+    return f"{who} failed in every conversation, and nothing was measured{reason}"

@@ -14,12 +14,15 @@ from convgym.benchmarks.cli.options import (
     CustomerOptions,
     Personas,
     Seed,
+    SellerOptions,
+    SellerPrompt,
     environment,
     findable,
+    seller_options,
     shop,
 )
 from convgym.benchmarks.terminal import say
-from convgym.errors import ConvgymError, InfrastructureError
+from convgym.errors import ConvgymError, InfrastructureError, whose
 
 if TYPE_CHECKING:
     from convgym.policy import Policy
@@ -34,11 +37,13 @@ def chat(
     seller: Annotated[
         str,
         typer.Option(
-            help="human (you), a seller by name or package.module:factory, or the folder of a"
-            " trained policy.",
+            help="human (you), a seller by name, openai:MODEL, hf:FOLDER or the folder alone (of"
+            " a trained policy, say), or package.module:factory.",
             callback=findable,
         ),
     ] = "human",
+    seller_option: SellerOptions = None,
+    seller_prompt: SellerPrompt = None,
     seed: Seed = 0,
     customer: Customer = None,
     customer_option: CustomerOptions = None,
@@ -46,36 +51,40 @@ def chat(
     personas: Personas = None,
 ) -> None:
     """Hold one conversation: sell to a customer yourself, be the customer, or watch two others."""
-    from convgym.conversation import render
+    from convgym.conversation import FAILURES, render
     from convgym.rollout import rollout
     from convgym.shop.catalog import load_catalog
 
     options = environment(customer, catalog, personas, customer_option)
     if seller == customer == "human":
         raise ConvgymError("seller and customer cannot both be you: give --seller competent, say")
+    policy = _policy(seller, options, seller_options(seller_option, seller_prompt))
     if seller == "human":
         say(load_catalog(options.get("catalog", "laptops")).briefing() + "\n")
     if seller == "oracle":
         options["reveal_latent"] = True
-    policy = _policy(seller, options)
-    (episode,) = rollout(policy, [seed], policy_seed=seed, environment=options)
+    with whose(f"seller {seller!r} with customer {customer or 'scripted'!r}"):
+        (episode,) = rollout(policy, [seed], policy_seed=seed, environment=options)
     if not episode.valid:
-        raise InfrastructureError(f"the customer failed: {episode.metadata['failure']}")
+        failure = episode.metadata["failure"]
+        raise InfrastructureError(f"{FAILURES[episode.outcome]} failed: {failure}")
     messages = episode.messages()
     if customer != "human":  # they have read it all
         say(render(messages[-1:] if seller == "human" else messages))
     say(f"({episode.outcome.replace('_', ' ')})")
 
 
-def _policy(seller: str, options: Mapping[str, Any]) -> Policy:
+def _policy(seller: str, environment: Mapping[str, Any], options: Mapping[str, Any]) -> Policy:
     if seller == "human":
+        if options:
+            raise ConvgymError("you take no options: name a seller beside --seller-option")
         from convgym.sellers.human import Human
 
         return Human()
-    if Path(seller).is_dir() or len(Path(seller).parts) > 1:
-        from convgym.agents.model.policy import LanguageModelPolicy
+    from convgym.sellers import SELLERS, make_seller
 
-        return LanguageModelPolicy.from_pretrained(seller)
-    from convgym.sellers import make_seller
-
-    return make_seller(seller, **shop(options))
+    is_path = Path(seller).is_dir() or len(Path(seller).parts) > 1
+    if is_path and not SELLERS.is_of_family(seller):
+        seller = f"hf:{seller}"
+    with whose(f"seller {seller!r}"):
+        return make_seller(seller, **shop(environment), **options)

@@ -1,23 +1,28 @@
-"""``convgym logs``: write and check logs of conversations."""
+"""``convgym logs``: write, check, import and export logs of conversations."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.exchange import export, import_
 from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
     CustomerOptions,
     Seed,
     Seller,
+    SellerOptions,
+    SellerPrompt,
     environment,
+    seller_options,
     shop,
 )
 from convgym.benchmarks.terminal import say
-from convgym.errors import InfrastructureError
+from convgym.errors import whose
 
 _LINES = 20
 """Damaged lines of a log that are shown."""
@@ -25,15 +30,21 @@ _LINES = 20
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands."""
-    group = typer.Typer(help="Write and check logs of conversations.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Write, check, import and export logs of conversations.", no_args_is_help=True
+    )
     group.command("write")(write)
     group.command("validate")(validate)
+    group.command("import")(import_)
+    group.command("export")(export)
     app.add_typer(group, name="logs")
 
 
 def write(
     path: Annotated[Path, typer.Argument(help="JSONL file to write; never overwritten.")],
     seller: Seller = "mediocre",
+    seller_option: SellerOptions = None,
+    seller_prompt: SellerPrompt = None,
     epsilon: Annotated[
         float | None,
         typer.Option(help="Share of random acts of the mediocre seller.", show_default="0.1"),
@@ -45,6 +56,7 @@ def write(
     catalog: Catalog = None,
 ) -> None:
     """Write conversations of a seller, ours or your own, with customers of the training range."""
+    from convgym.conversation import FAILURES, refuse_if_all_failed
     from convgym.datafiles import check_new_file
     from convgym.logs import write_log
     from convgym.rollout import rollout
@@ -54,21 +66,27 @@ def write(
 
     options = environment(customer, catalog, customer_option=customer_option)
     refuse_held_out(options)  # logs are what behaviour cloning learns from
-    given = {} if epsilon is None else {"epsilon": epsilon}
-    policy = make_seller(seller, **{**shop(options), **given})
+    given = seller_options(seller_option, seller_prompt)
+    if epsilon is not None:
+        given["epsilon"] = epsilon
+    with whose(f"seller {seller!r}"):
+        policy = make_seller(seller, **shop(options), **given)
     if seller == "oracle":
         options["reveal_latent"] = True
     check_new_file(path)
-    episodes = rollout(
-        policy, train_seeds(seed, conversations), policy_seed=seed, environment=options
-    )
+    seeds = train_seeds(seed, conversations)
+    with whose(f"seller {seller!r} with customer {customer or 'scripted'!r}"):
+        episodes = rollout(policy, seeds, policy_seed=seed, environment=options)
     write_log(path, episodes)
     sold = sum(episode.converted for episode in episodes)
-    failed = sum(not episode.valid for episode in episodes)
-    failures = f", {failed} broken off: the customer failed" if failed else ""
+    ends = Counter(episode.outcome for episode in episodes)
+    failures = "".join(
+        f", {ends[outcome]} broken off: {who} failed"
+        for outcome, who in FAILURES.items()
+        if ends[outcome]
+    )
     say(f"wrote {len(episodes)} conversations to {path}, {sold} of them sales{failures}")
-    if failed == len(episodes):
-        raise InfrastructureError("the customer failed in every conversation")
+    refuse_if_all_failed(episodes)
 
 
 def validate(path: Annotated[Path, typer.Argument(help="JSONL file to check.")]) -> None:

@@ -15,20 +15,42 @@ def register(app: typer.Typer) -> None:
     app.command()(report)
 
 
-def report(folder: Annotated[Path, typer.Argument(help="A results folder.")]) -> None:
-    """Show a run's table and write its picture and page anew, from the stored files alone."""
-    show_report(folder)
+def report(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(help="Results folders, or folders of them, to be read together."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option(help="Where to write, if not into the one folder given.")
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(help="Rows to compare in pairs: a,b or patterns ('*@4'). All agents if none."),
+    ] = None,
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Read runs together that were not made alike.")
+    ] = False,
+) -> None:
+    """Show the table of runs and write picture and page anew, from the stored files alone."""
+    show_report(*folders, output=output, rows=rows, mixed=mixed)
 
 
-def show_report(folder: Path) -> None:
-    """Write picture and page of a results folder, and print its table."""
-    from convgym.benchmarks.report.write import table, write_report
+def show_report(
+    *folders: Path, output: Path | None = None, rows: str | None = None, mixed: bool = False
+) -> None:
+    """Write picture and page of results folders, and print their tables."""
+    from convgym.benchmarks.report.write import pairs_table, table, write_report
 
-    written = write_report(folder)
+    wanted = None if rows is None else [name.strip() for name in rows.split(",")]
+    written = write_report(*folders, output=output, mixed=mixed, rows=wanted)
     console().print(table(written.scores))
+    for family in written.families[:1]:
+        console().print(pairs_table(family))
     for note in written.notes:
         say(note)
-    say(f"\nresults   {folder}\npage      {written.page}")
+    say(f"\nresults   {', '.join(map(str, folders))}\npage      {written.page}")
+    if written.comparisons:
+        say(f"pairs     {written.comparisons}")
     if written.picture:
         say(f"picture   {written.picture}")
     else:

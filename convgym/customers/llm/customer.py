@@ -31,7 +31,6 @@ from convgym.customers.llm.exchange import (
     Exchange,
     answer_of,
     call_seed,
-    check_sampling,
 )
 from convgym.customers.llm.parsing import Said, UnreadableAnswer, plain, read_answer
 from convgym.customers.llm.prompts import (
@@ -49,6 +48,7 @@ from convgym.customers.personas import Personas, load_personas
 from convgym.customers.profile import Profile, check_profile, draw_profile
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatAnswer, ChatBackend, ChatRequest
+from convgym.llm.base import check_sampling
 from convgym.reasoning import heard, strip_reasoning
 from convgym.shop.catalog import Catalog, load_catalog
 

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from convgym.checks import check_number
 from convgym.contracts import described, require
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatAnswer, ChatBackend, ChatRequest, ChatResult, make_backend
@@ -87,25 +86,6 @@ def answer_of(result: ChatResult) -> ChatAnswer:
     if isinstance(result, ChatAnswer):
         return result
     raise result
-
-
-def check_sampling(temperature: float, max_tokens: int, **counts: int) -> None:
-    """Raise ConvgymError unless a model can be asked so.
-
-    Args:
-        temperature: a finite number from 0 upwards.
-        max_tokens: an integer from 1 upwards.
-        **counts: further integers by name, from 0 upwards.
-    """
-    expected = "a number from 0 upwards"
-    if check_number("temperature", temperature, expected) < 0:
-        raise ConvgymError(f"temperature must be {expected}, got {temperature!r}")
-    for name, value, least in (
-        ("max_tokens", max_tokens, 1),
-        *((name, value, 0) for name, value in counts.items()),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ConvgymError(f"{name} must be an integer of {least} or more, got {value!r}")
 
 
 def call_seed(stream: str, turn: int, attempt: int) -> int:

@@ -29,7 +29,6 @@ from convgym.customers.llm.exchange import (
     Exchange,
     answer_of,
     call_seed,
-    check_sampling,
 )
 from convgym.customers.llm.likeness import likeness, written_out
 from convgym.customers.llm.parsing import read_words
@@ -38,6 +37,7 @@ from convgym.customers.personas import Personas
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatBackend, ChatRequest
+from convgym.llm.base import check_sampling
 from convgym.shop.catalog import Catalog
 from convgym.shop.language import tokens
 

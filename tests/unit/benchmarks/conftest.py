@@ -15,7 +15,7 @@ from hypothesis import settings
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.protocol import CurvePoint, TrainingReport, Usage
 from convgym.agents.training.collector import Collector
-from convgym.benchmarks.runs.suites import START, Suite
+from convgym.benchmarks.runs.suites import START, Suite, agent_of
 from convgym.conversation import Episode, Outcome, Response, Turn
 from convgym.errors import unknown
 from convgym.policy import Conversation
@@ -119,18 +119,20 @@ class World:
     failures: Mapping[str, int] = field(default_factory=dict)
     held: list[tuple[str, tuple[int, ...], dict[str, Any]]] = field(default_factory=list)
 
-    def make_seller(self, name: str, environment: Mapping[str, Any]) -> StubPolicy:
+    def make_seller(
+        self, name: str, environment: Mapping[str, Any], /, **options: Any
+    ) -> StubPolicy:
         if name not in SKILL:
             raise unknown("seller", name, SKILL)
         return StubPolicy(name)
 
     def make_agent(self, name: str, overrides: Mapping[str, Any]) -> StubAgent:
-        if name not in SKILL:
+        if agent_of(name) not in SKILL:
             raise unknown("agent", name, SKILL)
         config = dict(overrides)
         if "policy" in config:
             config["policy"] = PolicyConfig(**config["policy"])
-        return StubAgent(name, StubConfig(**config), self.before_step, self.overspend)
+        return StubAgent(agent_of(name), StubConfig(**config), self.before_step, self.overspend)
 
     def rollout(
         self,

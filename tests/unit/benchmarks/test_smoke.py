@@ -15,7 +15,10 @@ pytest.importorskip("torch")
 
 
 def timeless(results: list[Result]) -> list[Result]:
-    return [replace(result, train_seconds=0.0, evaluation_seconds=0.0) for result in results]
+    return [
+        replace(result, train_seconds=0.0, evaluation_seconds=0.0, cpu_seconds=None)
+        for result in results
+    ]
 
 
 @pytest.mark.slow

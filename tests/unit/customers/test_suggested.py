@@ -17,12 +17,14 @@ from convgym.conversation import Episode, Message, as_said, clean, show_sent
 from convgym.customers import Customer, Decision, Snapshottable, make_customer
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.customers.suggested import COURTESIES, Business, SuggestedResponse, suggested
-from convgym.errors import ConvgymError
+from convgym.errors import ConvgymError, InfrastructureError
+from convgym.llm import ChatRequest
 from convgym.logs import read_log, write_log
 from convgym.policy import Conversation
 from convgym.rollout import rollout
 from convgym.sellers import make_seller
 from convgym.suggestions import count_accepted
+from tests.unit.customers.chat_models import FakeModel
 
 ALWAYS: dict[str, dict[str, float]] = {
     way: {"verbatim": 0.0, "edited": 0.0, "influenced": 0.0, "ignored": 0.0} | {way: 1.0}
@@ -294,3 +296,30 @@ def test_the_fingerprint_tells_businesses_apart() -> None:
     assert len(prints) == 4
     assert suggested().fingerprint == suggested(business=Business()).fingerprint
     assert ScriptedCustomer().fingerprint in suggested().fingerprint
+
+
+def test_a_business_without_words_fails_alone() -> None:
+    def speaker(messages: Sequence[Message], rng: random.Random) -> str:
+        if rng.random() < 0.3:
+            raise InfrastructureError("no words")
+        return "We are here for you."
+
+    make = partial(suggested, business=ALWAYS["ignored"], speaker=speaker)
+    episodes = rollout(make_seller("competent"), range(12), environment={"customer": make})
+    lost = [episode for episode in episodes if not episode.valid]
+    assert 0 < len(lost) < 12
+    assert {episode.metadata["failure"] for episode in lost} == {"no words"}
+    assert {episode.outcome for episode in lost} == {"infrastructure_failure"}
+
+
+def test_the_words_of_a_seller_that_fails_are_no_words() -> None:
+    customer = suggested(business=ALWAYS["ignored"], speaker="openai:x", catalog="mobile")
+    customer.reset(1)
+    seller: Any = customer._speaker
+    seller.policy.backend = FakeModel(down)
+    with pytest.raises(InfrastructureError, match="no line"):
+        customer.respond("Hello.")
+
+
+def down(request: ChatRequest) -> str:
+    raise InfrastructureError("no line")

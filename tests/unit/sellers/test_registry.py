@@ -55,8 +55,8 @@ def test_every_name_makes_the_seller_that_it_stands_for(name: str) -> None:
 
 
 def test_the_ladder_is_in_order() -> None:
-    ladder = tuple(name for name in SELLERS.shipped if name not in ("deaf", "habitual"))
-    assert ladder == REFERENCE_SELLERS
+    later = {"deaf", "habitual", "smollm2"}
+    assert tuple(name for name in SELLERS.shipped if name not in later) == REFERENCE_SELLERS
     assert REFERENCE_SELLERS[0] == "silent" and REFERENCE_SELLERS[-2:] == ("competent", "oracle")
 
 
@@ -66,9 +66,22 @@ def test_a_seller_of_ones_own() -> None:
     assert words(make_seller("own_sellers:OfShop", "bicycles")) == "Welcome to bicycles!"
 
 
+def test_families_are_listed_and_take_what_stands_behind_the_colon() -> None:
+    assert {"openai:MODEL", "hf:FOLDER", "smollm2"} <= {*SELLERS.names()}
+    assert "OpenAI" in SELLERS.summary("openai:MODEL")
+    for spec in ("openai:org/model-1.5:free", "hf:/some/folder", "hf:smollm2"):
+        assert SELLERS.is_of_family(spec) and SELLERS.require_known(spec) == spec
+    assert not SELLERS.is_of_family("openai") and not SELLERS.is_of_family("own_sellers:Quiet")
+    assert make_seller("openai:org/model-1.5:free").name == "openai:org/model-1.5:free"
+
+
 @pytest.mark.parametrize(
     ("make", "told"),
     [
+        (lambda: make_seller("openai:"), "expected a seller as 'openai:MODEL', got 'openai:'"),
+        (lambda: make_seller("hf: "), "expected a seller as 'hf:FOLDER'"),
+        (lambda: make_seller("openai"), "unknown seller 'openai'; known: .*openai:MODEL"),
+        (lambda: make_seller("hf:nowhere"), "no model at 'nowhere'"),
         (lambda: make_seller("sillent"), "unknown seller 'sillent'; known: .*mean 'silent'"),
         (lambda: make_seller("own_sellers:Loud"), "module 'own_sellers' has no seller 'Loud'"),
         (lambda: make_seller("own_sellers:number"), "'own_sellers:number' must be a factory, got"),

@@ -29,12 +29,14 @@ from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.model.sampling import SamplingConfig
 from convgym.agents.off_policy.gate import GateConfig
 from convgym.agents.training.collector import Collector
+from convgym.agents.training.imitation import Imitation
 from convgym.agents.values.fitting import ValueEstimates, corrected_advantages
 from convgym.agents.values.q_function import QFunctionConfig
 from convgym.agents.values.reuse import reused
 from convgym.errors import ConvgymError
 from convgym.progress import Progress, ProgressCallback
 from convgym.seeds import train_seeds
+from tests.unit.agents.algorithms.test_expert_iteration import Easy
 from tests.unit.agents.logs import EASY, GOOD, conversation, written_by
 
 torch.set_num_threads(1)
@@ -202,6 +204,46 @@ def test_an_observer_sees_every_batch_and_changes_nothing(make_agent: MakeAgent)
     improved = observer.rounds[-1].improved.weights()
     assert all(torch.equal(improved[name], value) for name, value in observer.passes[-1].items())
     assert not equal(observer.passes[0], observer.passes[1])
+
+
+class Spy:
+    """A solver that remembers what it was given, and changes nothing."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[LanguageModel, SingleTurnProblem]] = []
+
+    def improve(
+        self,
+        reference: LanguageModel,
+        problem: SingleTurnProblem,
+        *,
+        generator: torch.Generator,
+        progress: ProgressCallback,
+        watch: PolicyWatch,
+    ) -> tuple[LanguageModel, dict[str, float]]:
+        self.given.append((reference, problem))
+        return reference, {}
+
+
+@pytest.mark.parametrize("epochs", [0, 3])
+def test_the_improvement_step_begins_with_an_imitator_of_the_sales(
+    make_agent: MakeAgent, epochs: int
+) -> None:
+    imitation = Imitation(epochs=epochs, minibatch=64, learning_rate=1e-2)
+    spy = Spy()
+    agent = make_agent(rounds=1, imitation=imitation, improvement=spy)
+    expected = agent.model.copy()
+    before = weights(agent)
+    report = agent.train(Collector(20, seed=0, environment={"customer": Easy}))
+    [(reference, problem)] = spy.given
+    sold = [episode for episode in problem.log if episode.outcome > 0]
+    assert 0 < len(sold) < len(problem.log) == 18  # two are the gate's
+    loss = imitation.imitate(expected, sold, generator=torch.Generator())
+    assert equal(reference.weights(), expected.weights())
+    assert equal(reference.weights(), before) is (epochs == 0)
+    assert report.rows[0].get("imitation_loss") == loss
+    # The model that held the conversations is what the gate compares with.
+    assert (report.rows[0]["kl"] > 0) is (epochs > 0)
 
 
 def test_exploration_takes_turns_and_keeps_its_own_logprobs(

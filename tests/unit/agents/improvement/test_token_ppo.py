@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from convgym.agents.improvement import token_ppo
+from convgym.agents.improvement import fresh
 from convgym.agents.improvement.candidates import distinct
 from convgym.agents.improvement.problem import SingleTurnProblem
 from convgym.agents.improvement.token_ppo import TokenPPO, adapted
@@ -217,7 +217,7 @@ def test_packs_are_a_matter_of_speed(
     model.network.double()
     found = []
     for pack in (1, 2, 100):
-        monkeypatch.setattr(token_ppo, "_PACK", pack)
+        monkeypatch.setattr(fresh, "_PACK", pack)
         improved, told = solve(
             model,
             problem(log, taste),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -155,6 +156,80 @@ def test_voices_take_turns_whatever_a_deployments_size() -> None:
     assert [episode.turns[0].response.text for episode in left] == ["One.", "Two."]
 
 
+@pytest.mark.parametrize("rounds", [1, 2, 5, 12, 40])
+def test_rounds_share_the_budget(rounds: int) -> None:
+    door, sizes = collector(), list[int]()
+    while door.remaining:
+        sizes.append(door.share(rounds))
+        door.deploy(Word(), sizes[-1])
+    assert len(sizes) == min(rounds, BUDGET) and sum(sizes) == BUDGET
+    assert max(sizes) - min(sizes) <= 1
+    with pytest.raises(ConvgymError, match="rounds must be an integer from 1 upwards, got 0"):
+        door.share(0)
+
+
+# Groups.
+
+
+class Counting(Word):
+    """Says a number that is drawn for each conversation."""
+
+    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+        return [Response(str(each.rng.random())) for each in conversations]
+
+
+def test_a_group_meets_the_same_customer() -> None:
+    door = collector()
+    first = door.deploy(Word(), 6, group_size=3)
+    second = door.deploy(Word(), 5, group_size=2)  # the last group is smaller
+    last = door.deploy(Word(), 100, group_size=4)  # what is left of the budget
+    a, b, c, d, e, f, *_ = train_seeds(0, BUDGET)
+    assert [episode.seed for episode in first] == [a, a, a, b, b, b]
+    assert [episode.seed for episode in second] == [c, c, d, d, e]
+    assert [episode.seed for episode in last] == [f]
+    # Said the same to, it answers the same: the customer has forgotten.
+    assert first[0] == first[1] == first[2] != first[3]
+    # The budget counts conversations.
+    assert (door.usage.conversations, door.remaining, door.usage.deployments) == (12, 0, 3)
+    assert [point.episodes for point in door.curve] == [6, 5, 1]
+
+
+def test_a_groups_conversations_draw_their_own_words() -> None:
+    episodes = collector().deploy(Counting(), BUDGET, group_size=4)
+    said = {episode.turns[0].response.text for episode in episodes}
+    assert len(said) == BUDGET
+
+
+def test_groups_of_one_are_no_groups() -> None:
+    plain = collector().deploy(make_seller("mediocre"), BUDGET)
+    assert plain == collector().deploy(make_seller("mediocre"), BUDGET, group_size=1)
+    with pytest.raises(ConvgymError, match="group_size must be an integer from 1 upwards, got 0"):
+        collector().deploy(Word(), 2, group_size=0)
+
+
+@pytest.mark.parametrize("group_size", [1, 3])
+def test_groups_go_on_with_customers_not_met_yet(tmp_path: Path, group_size: int) -> None:
+    door = collector(folder=tmp_path)
+    first = door.deploy(Word(), 6, group_size=3)
+    again = collector(folder=tmp_path)
+    assert again.deploy(Word(), 6, group_size=3) == first  # read, not held
+    resumed = collector()
+    resumed.load_state(door.state())
+    for each in (door, again, resumed):
+        met_anew = {episode.seed for episode in each.deploy(Word(), 6, group_size=group_size)}
+        assert met_anew == set(train_seeds(0, BUDGET)[2 : 2 + 6 // group_size])
+
+
+def test_books_without_groups_are_read() -> None:
+    door = collector()
+    door.deploy(Word(), 5)
+    state = door.state()
+    del state["repeats"]
+    other = collector()
+    other.load_state(state)
+    assert [episode.seed for episode in other.deploy(Word(), 7)] == train_seeds(0, BUDGET)[5:]
+
+
 # Logs.
 
 
@@ -240,6 +315,30 @@ def test_a_log_that_cannot_be_read(tmp_path: Path, content: str | None, message:
         path.write_text(content)
     with pytest.raises(ConvgymError, match=message):
         collector(log=path).logged(Word())
+
+
+def test_a_failed_seller_is_excluded_and_told_as_such() -> None:
+    class Flaky(Word):
+        def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+            return [
+                Response("", failure="no words") if self.fails(place) else Response("hello")
+                for place, _ in enumerate(conversations)
+            ]
+
+        def fails(self, place: int) -> bool:
+            return place % 4 == 0
+
+    door = collector()
+    episodes = door.deploy(Flaky(), 8)
+    lost = sum(episode.outcome == "seller_failure" for episode in episodes)
+    assert 0 < lost < 8 and (door.usage.excluded, door.curve[0].episodes) == (lost, 8 - lost)
+
+    class Dead(Flaky):
+        def fails(self, place: int) -> bool:
+            return True
+
+    with pytest.raises(InfrastructureError, match=r"the seller failed in all of 4 .*: no words"):
+        collector().deploy(Dead(), 4)
 
 
 def test_a_log_of_failures_alone_is_no_result(tmp_path: Path) -> None:
@@ -332,6 +431,16 @@ def test_an_interrupted_write_is_no_deployment(
     assert read_log(tmp_path / "deployment-000.jsonl.gz").episodes == episodes
 
 
+def test_processor_seconds_are_those_of_work_and_go_on_after_an_interruption() -> None:
+    door = collector()
+    before = door.cpu_seconds
+    time.sleep(0.2)
+    assert door.cpu_seconds - before < 0.1  # waiting costs nothing
+    other = collector()
+    other.load_state({**door.state(), "cpu_seconds": 100.0})
+    assert 100 <= other.cpu_seconds < 110
+
+
 def test_the_books_go_on_where_they_stood() -> None:
     door = collector()
     door.deploy(Word(), 5)
@@ -339,6 +448,9 @@ def test_the_books_go_on_where_they_stood() -> None:
     other.load_state(door.state())
     assert (other.usage, other.curve, other.remaining) == (door.usage, door.curve, 7)
     assert other.seconds >= door.curve[0].seconds
+    assert other.cpu_seconds > 0
+    older = {name: value for name, value in door.state().items() if name != "cpu_seconds"}
+    collector().load_state(older)
     assert [episode.seed for episode in other.deploy(Word(), 7)] == train_seeds(0, BUDGET)[5:]
 
 
@@ -380,6 +492,12 @@ def the_same_customers_twice(door: Collector) -> None:
         door.deploy(Word(), BUDGET)
 
 
+def groups_beyond_the_budget(door: Collector) -> None:
+    for _ in range(2):
+        door.usage = Usage()
+        door.deploy(Word(), BUDGET, group_size=4)
+
+
 def evaluation_customers(door: Collector) -> None:
     rollout(Word(), evaluation_seeds(0, 3), environment=SHORT)
 
@@ -409,6 +527,7 @@ def books_that_tell_less(door: Collector) -> None:
         (another_collector, "1 conversations outside its collector"),
         (during_a_deployment, "conversations outside its collector"),
         (the_same_customers_twice, "held 24 conversations, its budget is 12"),
+        (groups_beyond_the_budget, "held 24 conversations, its budget is 12"),
         (a_larger_budget, "held 24 conversations, its budget is 12"),
         (books_that_tell_less, "held 23 conversations, its budget is 12"),
         (evaluation_customers, "met 3 customers of evaluation"),
@@ -428,6 +547,7 @@ def test_who_keeps_to_the_door_is_let_through() -> None:
     door = collector()
     with door.supervised("honest"):
         door.deploy([Word("One."), Word("Two.")], 5)
+        door.deploy(Word(), 4, group_size=2)
         door.deploy(Word(), 100)
     assert door.usage.branches == 0
     with collector().supervised("idle"):

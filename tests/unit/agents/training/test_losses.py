@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import pytest
 import torch
@@ -190,3 +191,84 @@ def test_discounted_outcomes_in_closed_form() -> None:
         losses.discounted_outcomes(torch.tensor([0.0, 1.0]), turns, gamma=1.0)[turns >= 0],
         torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0]),
     )
+
+
+def test_k3_averages_to_the_divergence_exactly() -> None:
+    policy, reference = torch.tensor([0.5, 0.2, 0.3]), torch.tensor([0.1, 0.6, 0.3])
+    divergence = (policy * (policy / reference).log()).sum()
+    expectation = (policy * losses.k3(policy.log(), reference.log())).sum()
+    torch.testing.assert_close(expectation, divergence)
+
+
+@given(st.lists(st.tuples(st.floats(-5, 0), st.floats(-5, 0)), min_size=1))
+def test_k3_is_never_negative(pairs: list[tuple[float, float]]) -> None:
+    logprobs, reference = torch.tensor(pairs, dtype=torch.float64).T
+    assert (losses.k3(logprobs, reference) >= 0).all()
+
+
+def test_advantages_are_normalised_over_all_parts() -> None:
+    parts = [torch.tensor([1.0, 2.0]), torch.tensor([6.0])]
+    found = losses.normalised(parts)
+    assert [len(part) for part in found] == [2, 1]
+    expected = (torch.tensor([1.0, 2.0, 6.0]) - 3) / torch.tensor(14 / 3).sqrt()
+    torch.testing.assert_close(torch.cat(found), expected)
+
+
+@given(data=conversations(), gamma=unit, gae_lambda=unit)
+def test_gae_over_turns_is_that_of_the_mdp_of_turns(
+    data: tuple[Tensor, Tensor, Tensor], gamma: float, gae_lambda: float
+) -> None:
+    _, values, turns = data
+    response = turns >= 0
+    outcomes = torch.arange(1.0, len(turns) + 1, dtype=torch.float64)
+    found = losses.gae(
+        losses.final_rewards(outcomes, response),
+        losses.over_turns(values, turns),
+        turns,
+        gamma=gamma,
+        gae_lambda=gae_lambda,
+    )
+    expected = torch.zeros_like(values)
+    for row in range(len(turns)):
+        count = int(turns[row].max()) + 1
+        # A step a turn: its state's value stands where the turn's first token was chosen.
+        starts = [turns[row].tolist().index(turn) for turn in range(count)]
+        advantage = following = 0.0
+        for turn in reversed(range(count)):
+            reward = float(outcomes[row]) if turn == count - 1 else 0.0
+            value = float(values[row, starts[turn]])
+            advantage = reward + gamma * following - value + gamma * gae_lambda * advantage
+            following = value
+            expected[row, turns[row] == turn] = advantage
+    torch.testing.assert_close(found, expected)
+
+
+@st.composite
+def grouped(draw: st.DrawFn) -> tuple[list[float], list[int]]:
+    groups = draw(st.lists(st.sampled_from([7, 3, 900]), min_size=1, max_size=12))
+    numbers = st.lists(st.sampled_from([0.0, 1.0, 0.4]), min_size=len(groups), max_size=len(groups))
+    return draw(numbers), groups
+
+
+@given(grouped())
+def test_advantages_within_groups_are_their_definitions(
+    data: tuple[list[float], list[int]],
+) -> None:
+    rewards, groups = data
+    by_deviation = losses.group_advantages(torch.tensor(rewards), torch.tensor(groups))
+    by_others = losses.leave_one_out_advantages(torch.tensor(rewards), torch.tensor(groups))
+    for i, reward in enumerate(rewards):
+        members = [r for r, group in zip(rewards, groups, strict=True) if group == groups[i]]
+        others = list(members)
+        others.remove(reward)
+        expected, deviation = 0.0, 0.0
+        if others:
+            expected = reward - sum(others) / len(others)
+            deviation = statistics.stdev(members)
+        assert by_others[i].item() == pytest.approx(expected, abs=1e-5)
+        normal = (reward - statistics.mean(members)) / deviation if deviation else 0.0
+        assert by_deviation[i].item() == pytest.approx(normal, abs=0.1 if not deviation else 1e-3)
+    # What all have in common is nobody's merit.
+    for each in (by_deviation, by_others):
+        for group in set(groups):
+            assert each[torch.tensor(groups) == group].sum().item() == pytest.approx(0, abs=1e-4)

@@ -77,6 +77,8 @@ def test_mistakes_are_named(items: list[str], told: str) -> None:
     ("name", "added"),
     [
         ("scripted", False),
+        ("openai:tiny", False),
+        ("hf:model", False),
         ("a/b:c", False),
         ("http://127.0.0.1:8000/v1", False),
         ("shop:Mine", True),

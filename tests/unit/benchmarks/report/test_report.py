@@ -109,6 +109,21 @@ def test_invalid_seeds_are_left_out_and_told() -> None:
     assert "failed" not in columns(scores(ROWS))[0]
 
 
+def test_failed_sellers_are_counted_apart() -> None:
+    outcomes = "p" * 60 + "w" * 37 + "x" + "ff"
+    result = Result(Job("seller", "openai:x", 0), outcomes, 3.0)
+    assert (result.conversions, result.episodes, result.excluded) == (60, 97, 1)
+    assert result.seller_failed == result.to_row()["seller_failed"] == 2 and result.valid
+    assert Result.from_row(result.to_row()) == result
+    (score,) = scores([result])
+    assert score.conversion == wilson_interval(60, 97)
+    assert cells(score)[-2:] == ("2", "1") and "seller failed" in columns([score])[0]
+    told = " ".join(notes([score], 100))
+    assert "2 conversations ended because the seller's backend failed" in told
+    assert "1 conversations failed: the customer broke off" in told
+    assert not replace(result, outcomes=outcomes[6:] + "f" * 6).valid
+
+
 def test_conversations_that_failed_in_training_are_told_too() -> None:
     for lost, valid in ((5, True), (6, False)):
         (score,) = scores([replace(ROWS[2], training_excluded=lost)])
@@ -120,8 +135,16 @@ def test_the_table_shows_what_was_asked_for() -> None:
     console = Console(file=io.StringIO(), width=120)
     console.print(table(scores(ROWS)))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    empty = ("accepted %", "training turns", "branches", "failed")
-    assert all(heading in text for heading in HEADINGS if heading not in empty)
+    empty = {
+        "colder %",
+        "accepted %",
+        "training turns",
+        "branches",
+        "CPU seconds",
+        "seller failed",
+        "failed",
+    }
+    assert all((heading in text) is (heading.split(" [")[0] not in empty) for heading in HEADINGS)
     line = next(line for line in text.splitlines() if line.strip().startswith("bc"))
     low, high = (100 * end for end in (wilson_interval(50, 200).low, wilson_interval(50, 200).high))
     assert f"25.0 [{low:.1f}, {high:.1f}]" in line
@@ -256,7 +279,7 @@ def test_the_kind_of_a_row_is_text_on_the_page(tmp_path: Path, suite: Suite, wor
     run_suite(suite, tmp_path, parts=world)
     score = scores(read_results(tmp_path))[0]
     odd = replace(score, kind='x"><script>')  # type: ignore[arg-type]
-    text = page(read_manifest(tmp_path), [odd], ["<b>"], None, [])
+    text = page([read_manifest(tmp_path)], [odd], ["<b>"], None, [])
     assert "<script>" not in text and "&lt;b&gt;" in text
 
 

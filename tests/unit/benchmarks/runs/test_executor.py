@@ -24,7 +24,7 @@ from tests.unit.benchmarks.conftest import World
 
 
 def timeless(outcome: Outcome) -> Outcome:
-    result = replace(outcome.result, evaluation_seconds=0.0, train_seconds=0.0)
+    result = replace(outcome.result, evaluation_seconds=0.0, train_seconds=0.0, cpu_seconds=None)
     curve = tuple({**point, "seconds": 0.0} for point in outcome.curve)
     return replace(outcome, result=result, curve=curve)
 
@@ -75,7 +75,7 @@ def test_another_executor_needs_no_change_of_the_runner(
         return outcome
 
     def rows(results: list[Result]) -> list[Result]:
-        return [replace(result, evaluation_seconds=0.0) for result in results]
+        return [replace(result, evaluation_seconds=0.0, cpu_seconds=None) for result in results]
 
     there = run_suite(suite, tmp_path / "there", parts=world, execute=elsewhere)
     assert rows(there) == rows(run_suite(suite, tmp_path / "here", parts=world))
@@ -95,3 +95,50 @@ def test_an_agent_that_reports_nothing_is_told(tmp_path: Path, suite: Suite) -> 
     task = Task(suite, Job("agent", "bc", 3), 3, Silent(), tmp_path, start)
     with pytest.raises(ConvgymError, match="agent 'bc' must return a TrainingReport from train, g"):
         execute(task)
+
+
+class Thermal:
+    """An agent whose policy sells at lower temperatures alone."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.policy = self
+        self.factor = factor
+        self.name = "bc"
+
+    def voice(self, system_message: str | None, temperature_factor: float) -> Thermal:
+        assert system_message is None
+        return Thermal(self.factor * temperature_factor)
+
+    def reset(self, seed: int) -> None:
+        pass
+
+    def act(self, conversations: Any) -> Any:
+        raise AssertionError("the stand-in for rollout asks nobody")
+
+
+class Climate(World):
+    """Sells to everybody who meets a cold policy."""
+
+    def make_agent(self, name: str, overrides: Mapping[str, Any]) -> Any:
+        return Thermal()
+
+    def rollout(self, policy: Any, seeds: Any, **options: Any) -> Any:
+        episodes = super().rollout(policy, seeds, **options)
+        if policy.factor < 1:
+            return [replace(episode, outcome="purchase") for episode in episodes]
+        return [replace(episode, outcome="walk_away") for episode in episodes]
+
+
+def test_language_models_are_judged_at_a_lower_temperature_too(
+    tmp_path: Path, suite: Suite
+) -> None:
+    n = suite.evaluation_episodes
+    for colder, expected in ((None, None), (0.25, "p" * n)):
+        asked = replace(suite, colder=colder)
+        job = Job("start", START, 3)
+        task = Task(asked, job, 3, Climate(), tmp_path, Start(START, "bc"))
+        result = execute(task).result
+        assert (result.outcomes, result.colder) == ("w" * n, expected)
+        assert Result.from_row(result.to_row()) == result
+    seller = Task(asked, Job("seller", "competent", 3), 3, World(), tmp_path)
+    assert execute(seller).result.colder is None

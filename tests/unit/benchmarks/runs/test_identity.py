@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,16 @@ def test_other_code_of_the_same_commit_is_another_run(
     change = first_difference(earlier, later)
     assert change is not None and change.startswith("content.code = ")
     assert first_difference(earlier, later, settings_only=True) is None
+
+
+def test_runs_from_before_variants_are_the_runs_of_today(suite: Suite) -> None:
+    today = make_manifest(suite, 0, {})["run"]
+    earlier = json.loads(json.dumps(today))
+    for name in ("seeds", "keep"):
+        del earlier["suite"][name]
+    assert first_difference(earlier, today) is None
+    other = make_manifest(replace(suite, seeds={"bc": 3}), 0, {})["run"]
+    assert first_difference(earlier, other) == "suite.seeds = nothing, not {'bc': 3}"
 
 
 def test_the_model_that_agents_start_from_is_compared_by_its_weights(

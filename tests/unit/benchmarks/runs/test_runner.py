@@ -18,7 +18,7 @@ from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.runner import Update, run_suite
 from convgym.benchmarks.runs.suites import START, Suite, jobs, select
 from convgym.errors import ConvgymError, OwnError
-from convgym.logs import write_log
+from convgym.logs import read_log, write_log
 from convgym.rollout import rollout
 from convgym.seeds import EVALUATION_BASE, evaluation_seeds
 from convgym.sellers import make_seller
@@ -26,7 +26,7 @@ from tests.unit.benchmarks.conftest import World
 
 
 def timeless(results: list[Result]) -> list[Result]:
-    return [replace(result, evaluation_seconds=0.0) for result in results]
+    return [replace(result, evaluation_seconds=0.0, cpu_seconds=None) for result in results]
 
 
 def stored(folder: Path) -> dict[str, Any]:
@@ -61,6 +61,44 @@ def test_everybody_meets_the_same_customers_that_training_never_met(
     run_suite(suite, tmp_path, seed=3, parts=world)
     assert {seeds for _, seeds, _ in world.held} == {tuple(evaluation_seeds(3, 50))}
     assert min(evaluation_seeds(3, 50)) >= EVALUATION_BASE
+
+
+def test_variants_of_an_agent_have_rows_settings_and_files_of_their_own(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    chosen = select(
+        replace(suite, seeds={"bc@2": 1}),
+        sellers=[],
+        agents=["bc", "bc@2"],
+        settings=[("bc@2.rate", 0.5), ("bc@2.policy.temperature", 2.0)],
+    )
+    results = run_suite(chosen, tmp_path, parts=world)
+    assert [result.job.label for result in results] == [
+        "small-seller",
+        "small-seller-temperature=2.0",
+        "bc-seed0",
+        "bc-seed1",
+        "bc@2-seed0",
+    ]
+    assert [result.start for result in results[2:]] == [START, START, f"{START} temperature=2.0"]
+    agents = read_manifest(tmp_path)["run"]["agents"]
+    assert (agents["bc"]["rate"], agents["bc@2"]["rate"]) == (0.1, 0.5)
+    for folder in ("agents/bc@2-seed0/policy", "agents/bc-seed1/policy"):
+        assert (tmp_path / folder / "weights").exists()
+    log = read_log(tmp_path / "conversations" / "bc@2-seed0.jsonl")
+    assert {episode.policy for episode in log.episodes} == {"bc@2"}
+    held = len(world.held)
+    assert run_suite(chosen, tmp_path, parts=world) == results and len(world.held) == held
+    assert [score.name for score in write_report(tmp_path).scores][2:] == ["bc", "bc@2"]
+
+
+def test_processor_seconds_of_training_are_stored(
+    tmp_path: Path, suite: Suite, world: World
+) -> None:
+    results = run_suite(suite, tmp_path, parts=world)
+    known = {result.job.kind: result.cpu_seconds is not None for result in results}
+    assert known == {"seller": False, "start": False, "agent": True}
+    assert read_results(tmp_path) == results
 
 
 def test_only_the_oracle_is_told_the_hidden_state(

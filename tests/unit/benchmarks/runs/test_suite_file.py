@@ -16,12 +16,18 @@ sellers = ["silent", "mypkg:MySeller", "silent"]
 conversations = 256
 evaluation_episodes = 100
 training_seeds = 2
+keep = ["*-seed0"]
 
 [agents.online-ppo]
 [agents.iterative-ppo]
 rounds = 3
 q_function = { epochs = 2 }
 [agents."mypkg.mine:MyAgent"]
+[agents."iterative-ppo@three-4.0"]
+rounds = 4
+
+[seeds]
+"iterative-ppo@three-4.0" = 1
 
 [environment]
 customer = "scripted"
@@ -43,19 +49,38 @@ def test_every_field(tmp_path: Path) -> None:
         "mine",
         "What I want to know.",
         sellers=("silent", "mypkg:MySeller"),
-        agents=("online-ppo", "iterative-ppo", "mypkg.mine:MyAgent"),
+        agents=(
+            "online-ppo",
+            "iterative-ppo",
+            "mypkg.mine:MyAgent",
+            "iterative-ppo@three-4.0",
+        ),
         conversations=256,
         evaluation_episodes=100,
         training_seeds=2,
         environment={"customer": "scripted", "customer_options": {"patience": 5}},
         evaluation={"catalog": "bicycles"},
-        overrides={"iterative-ppo": {"rounds": 3, "q_function": {"epochs": 2}}},
+        overrides={
+            "iterative-ppo": {"rounds": 3, "q_function": {"epochs": 2}},
+            "iterative-ppo@three-4.0": {"rounds": 4},
+        },
+        seeds={"iterative-ppo@three-4.0": 1},
+        keep=("*-seed0",),
     )
 
 
 def test_the_least_that_is_needed(tmp_path: Path) -> None:
     suite = read(tmp_path, 'sellers = ["silent"]\nevaluation_episodes = 5\n')
     assert suite == Suite("my-suite", "", ("silent",), (), 0, 5)
+
+
+def test_sellers_may_have_options(tmp_path: Path) -> None:
+    text = (
+        'evaluation_episodes = 5\n[sellers."openai:org/m-1.5"]\ntemperature = 0.5\n[sellers.deaf]'
+    )
+    suite = read(tmp_path, text)
+    assert suite.sellers == ("openai:org/m-1.5", "deaf")
+    assert suite.overrides == {"openai:org/m-1.5": {"temperature": 0.5}}
 
 
 def test_agents_without_settings_may_be_a_list(tmp_path: Path) -> None:
@@ -81,11 +106,15 @@ BASE = 'sellers = ["silent"]\nevaluation_episodes = 5\n'
         (BASE + "agents = [3]", "agents should be a valid dictionary"),
         (BASE + "[agents]\nbc = 3", "agents.bc should be a valid dictionary, got 3"),
         (BASE + 'agents = ["ppo"]', "agents.ppo: unknown agent 'ppo'; known: bc"),
+        (BASE + 'agents = ["ppo@2"]', "agents.ppo@2: unknown agent 'ppo'; known: bc"),
+        (BASE + 'agents = ["bc@"]', "agents.bc@: expected a variant as NAME@LABEL"),
+        (BASE + "[seeds]\nbd = 2", "seeds: unknown agent of this suite 'bd'"),
+        (BASE + "[agents.bc]\n[seeds]\nbc = 0", "seeds.bc should be greater than or equal to 1"),
         (BASE + 'agents = ["a:b:c"]', "expected an agent as 'package.module:attribute'"),
         (BASE + "[agents.bc]\nx = nan", "agents.bc.x.* should be a finite number, got nan"),
         (BASE + "[agents.bc]\nx = 2020-01-01", "agents.bc.x .*not a valid JSON value"),
-        ('sellers = ["silnt"]\nevaluation_episodes = 5', "sellers.0: unknown seller 'silnt'"),
-        ('sellers = "silent"\nevaluation_episodes = 5', "sellers should be a valid list"),
+        ('sellers = ["silnt"]\nevaluation_episodes = 5', "sellers.silnt: unknown seller 'silnt'"),
+        ('sellers = "silent"\nevaluation_episodes = 5', "sellers should be a valid dictionary"),
         ('sellers = ["silent"]\nevaluation_episodes = 0', "greater than or equal to 1, got 0"),
         ('sellers = ["silent"]\nevaluation_episodes = "5"', "should be a valid integer, got '5'"),
         ('sellers = ["silent"]\nevaluation_episodes = true', "a valid integer, got True"),

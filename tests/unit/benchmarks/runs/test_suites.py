@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from convgym.benchmarks.runs.suites import (
     SUITES,
     Job,
     Suite,
+    agent_of,
     expected_seconds,
     get_suite,
     jobs,
@@ -46,9 +49,11 @@ def test_quick_compares_every_reference_seller() -> None:
 
 def test_suites_name_agents_and_sellers_that_there_are() -> None:
     for suite in SHIPPED:
-        assert set(suite.agents) | set(suite.overrides) <= set(AGENTS.shipped)
+        assert {*map(agent_of, suite.agents)} <= set(AGENTS.shipped)
+        assert {*suite.overrides, *suite.seeds} <= set(suite.agents)
         assert set(suite.sellers) <= set(REFERENCE_SELLERS)
-    assert get_suite("quick").agents == tuple(AGENTS.shipped)
+    named = {agent_of(name) for suite in ("quick", "frontier") for name in get_suite(suite).agents}
+    assert named == set(AGENTS.shipped)
 
 
 def test_jobs_start_with_the_sellers_and_train_every_seed(suite: Suite) -> None:
@@ -135,6 +140,7 @@ def test_settings_reach_into_mappings_and_names() -> None:
     assert changed.overrides["iterative-ppo"] == {
         "rounds": 2,
         "improvement": {"name": "token-ppo", "fresh_steps": 1, "epochs": 2},
+        "gate": {"held_out": 0.0},
     }
     named = [("iterative-ppo.improvement", "grpo"), ("iterative-ppo.improvement.steps", 2)]
     changed = select(smoke, settings=named)
@@ -175,3 +181,64 @@ def test_a_suite_is_found_as_other_things_are(
 def test_labels_are_names_of_files() -> None:
     assert Job("agent", "mypkg.mine:Mine", 3).label == "mypkg.mine-Mine-seed3"
     assert Job("seller", "mypkg:Mine", 3).label == "mypkg-Mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "agent"),
+    [("bc", "bc"), ("bc@2", "bc"), ("a.b:C@big-0.1", "a.b:C"), ("iterative-ppo@letter-2",) * 2],
+)
+def test_a_variant_is_its_agent_under_another_name(name: str, agent: str) -> None:
+    assert agent_of(name) == agent.partition("@")[0]
+
+
+@pytest.mark.parametrize("name", ["bc@", "bc@a,b", "bc@a=b", "bc@a@b", "bc@*", "bc@.."])
+def test_labels_mean_nothing_on_a_command_line(name: str) -> None:
+    with pytest.raises(ConvgymError, match="expected a variant as NAME@LABEL"):
+        agent_of(name)
+
+
+def test_settings_are_of_one_variant(suite: Suite) -> None:
+    agents = ["bc", "bc@2", "bc@2.5", "a:B@x"]
+    settings = [("bc@2.rate", 1), ("bc@2.5.rate", 2), ("a:B@x.policy.model", 3), ("bc.rate", 4)]
+    assert select(suite, agents=agents, settings=settings).overrides == {
+        "bc": {"rate": 4},
+        "bc@2": {"rate": 1},
+        "bc@2.5": {"rate": 2},
+        "a:B@x": {"policy": {"model": 3}},
+    }
+
+
+def test_a_pattern_stands_for_the_suites_agents_that_it_fits(suite: Suite) -> None:
+    suite = replace(suite, agents=("bc@1", "bc@2", "online-ppo@2"), seeds={"bc@1": 1, "bc@2": 4})
+    assert select(suite, agents=["*@2", "x", "bc@*"]).agents == (
+        "bc@2",
+        "online-ppo@2",
+        "x",
+        "bc@1",
+    )
+    assert select(suite, agents=["*@2"]).seeds == {"bc@2": 4}
+    with pytest.raises(ConvgymError, match=r"'x@\*' fits none .* which are bc@1, bc@2, online"):
+        select(suite, agents=["x@*"])
+
+
+def test_single_agents_may_have_other_numbers_of_seeds(suite: Suite) -> None:
+    suite = replace(suite, seeds={"bc": 3})
+    seeds = [
+        [job.seed for job in jobs(suite, seed) if job.name == name]
+        for name in ("bc", "online-ppo")
+        for seed in (0, 1)
+    ]
+    assert seeds == [[0, 1, 2], [3, 4, 5], [0, 1], [2, 3]]
+
+
+def test_the_frontier_spends_one_budget_on_every_number_of_deployments() -> None:
+    suite = get_suite("frontier")
+    families: dict[str, set[int]] = {}
+    for name in suite.agents:
+        family, _, deployments = re.fullmatch(r"(.*@(.*-)?)(\d+)", name).groups()  # type: ignore[union-attr]
+        families.setdefault(family, set()).add(int(deployments))
+        assert suite.overrides[name]["rounds"] == int(deployments)
+        assert len(suite.seeds_of(name, 0)) == (5 if int(deployments) in (2, 4, 8) else 1)
+    assert len(families) == 8 and set(map(frozenset, families.values())) == {
+        frozenset({1, 2, 4, 8, 16})
+    }

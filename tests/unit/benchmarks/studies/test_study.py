@@ -47,7 +47,7 @@ def test_studies_are_commands_and_none_is_loaded_to_list_them() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0
-    for name in ("rounds", "q-variants", "round-cost", "speed", "llm-concurrency"):
+    for name in ("rounds", "q-variants", "round-cost", "speed", "llm-concurrency", "temperature"):
         assert name in done.stdout
 
 
@@ -69,4 +69,6 @@ def test_a_study_takes_its_own_arguments(
 def test_an_unknown_study_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main.main(["study", "nope"])
-    assert end.value.code == 2 and "unknown study 'nope'; known: deaf" in capsys.readouterr().err
+    assert (
+        end.value.code == 2 and "unknown study 'nope'; known: comparison" in capsys.readouterr().err
+    )

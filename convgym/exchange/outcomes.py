@@ -1,0 +1,133 @@
+"""How a conversation ended, by a field of the file: which words mean that the customer bought."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from convgym.conversation import Outcome
+from convgym.errors import ConvgymError, unknown
+from convgym.exchange.chats import Chat
+from convgym.exchange.columns import OUTCOMES, guess
+
+_BOUGHT = (
+    "true t yes y 1 bought purchase purchased sale sold converted conversion won success successful"
+    " order ordered paid wahr ja verdadero sí si vrai oui vero да истина 是"
+).split()
+_LOST = (
+    "false f no n 0 lost loss walk_away walked_away left abandoned refused declined cancelled"
+    " canceled unsold failed failure falsch nein falso faux non нет ложь 否"
+).split()
+_NOT_BOUGHT = (
+    "not bought,not purchased,not sold,not converted,no purchase,no sale,no order,did not buy,"
+    "didn't buy,walk away,walked away,closed lost"
+).split(",")
+_MISSING = ["", "nan", "null", "none", "n/a", "na", "-", "missing"]
+WORDS: Mapping[str, Outcome | None] = {
+    **dict.fromkeys([*_BOUGHT, "closed won"], "purchase"),
+    **dict.fromkeys([*_LOST, *_NOT_BOUGHT], "walk_away"),
+    **dict.fromkeys(_MISSING, None),
+    "turn_limit": "turn_limit",
+}
+"""What is understood, in lower case; None says that nobody knows."""
+
+
+class Unclear(ValueError):
+    """A value that is not among the words that are understood."""
+
+
+def outcome_of(value: object, further: Mapping[str, Outcome | None]) -> Outcome | None:
+    """Return what a value says, None if it says nothing; raises ``Unclear``."""
+    word = _word(value)
+    for words in (further, WORDS):
+        if word in words:
+            return words[word]
+    raise Unclear(word)
+
+
+def further_words(given: Mapping[str, str]) -> dict[str, Outcome | None]:
+    """Return words of a file with what they mean.
+
+    Raises:
+        ConvgymError: for a meaning that is not understood either.
+    """
+    words: dict[str, Outcome | None] = {}
+    for word, meaning in given.items():
+        if _word(meaning) not in WORDS:
+            known = ["purchase", "walk_away", "turn_limit", "missing"]
+            raise unknown(f"meaning of the outcome {word!r}:", meaning, known)
+        words[_word(word)] = WORDS[_word(meaning)]
+    return words
+
+
+def by_field(chats: Sequence[Chat], field: str, given: Mapping[str, str]) -> list[Outcome | None]:
+    """Return how each chat ended by a field of it, None where that says nothing.
+
+    Raises:
+        ConvgymError: for values that are not understood, with the values.
+    """
+    further = further_words(given)
+    outcomes: list[Outcome | None] = []
+    unclear: Counter[str] = Counter()
+    for chat in chats:
+        try:
+            outcomes.append(outcome_of(look_up(chat.fields, field), further))
+        except Unclear as error:
+            unclear[str(error)] += 1
+    if unclear:
+        listed = ", ".join(f"{word[:40]!r} ({n})" for word, n in unclear.most_common(5))
+        more = f" and {len(unclear) - 5} other values" if len(unclear) > 5 else ""
+        raise ConvgymError(
+            f"what does the outcome {field!r} mean by {listed}{more}? Say it by --outcome-value"
+            f" {next(iter(unclear))[:40]!r}=purchase, or =walk_away, or =missing"
+        )
+    return outcomes
+
+
+def outcome_field(chats: Sequence[Chat], given: str | None, source: str) -> str:
+    """Return the field that says how conversations ended: as named, or by its usual name.
+
+    Raises:
+        ConvgymError: that lists the fields, if there is none of that name or none at all.
+    """
+    names = list(dict.fromkeys(name for chat in chats for name in chat.fields))
+    if given is not None:
+        if any(look_up(chat.fields, given, None) is not None for chat in chats):
+            return given
+        match = given if given in names else guess([given.strip().casefold()], names)
+        if match is None:
+            raise unknown("field for the outcome", given, names or ["none at all"])
+        return match
+    match = guess(OUTCOMES, names)
+    if match is None:
+        listed = f" the fields are {', '.join(map(repr, names))}" if names else " it has no fields"
+        raise ConvgymError(
+            f"{source} must say which conversations ended in a purchase: name the field by"
+            f" --outcome, or give a rule by --outcome-rule;{listed}"
+        )
+    return match
+
+
+def look_up(fields: Mapping[str, object], name: str, default: object = None) -> object:
+    """Return a field by its name; dots lead into objects where no field is called so."""
+    if name in fields:
+        return fields[name]
+    value: object = fields
+    for part in name.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return default
+        value = value[part]
+    return value
+
+
+def _word(value: object) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool):
+        return str(value).casefold()
+    if isinstance(value, int | float | Decimal):
+        return f"{value:f}".rstrip("0").rstrip(".") if "." in f"{value:f}" else f"{value}"
+    word = " ".join(str(value).split()).casefold()
+    return {"1.0": "1", "0.0": "0"}.get(word, word)
