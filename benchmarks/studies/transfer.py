@@ -104,7 +104,7 @@ def measure(
     *,
     sellers: Sequence[str] = SCRIPTS,
     models: Sequence[str] = ("default",),
-    agents: Sequence[str] = ("filtered-bc",),
+    agents: Sequence[str] = ("expert-iteration",),
     conversations: int = 2048,
     customers: int = CUSTOMERS,
     temperatures: Sequence[float] = TEMPERATURES,
@@ -169,7 +169,7 @@ def main(
     ] = "default",
     agents: Annotated[
         str, typer.Option(help="Agents to train at home from every start, with commas between.")
-    ] = "filtered-bc",
+    ] = "expert-iteration",
     conversations: Annotated[int, typer.Option(min=1, help="Budget of a training.")] = 2048,
     customers: Annotated[int, typer.Option(min=1, help="For every row.")] = CUSTOMERS,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
