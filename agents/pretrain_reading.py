@@ -32,7 +32,7 @@ from transformers import (
 from convgym.agents.model.batch import TokenisedEpisode, collate, tokenise
 from convgym.agents.model.copying import begin_by_copying
 from convgym.agents.model.format import COMPACT_TOKENS, END, PAD, SHOP, reading_format
-from convgym.agents.model.forward import read
+from convgym.agents.model.forward import read, word_logits
 from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.optim import Optimiser
@@ -263,7 +263,7 @@ def _train(
         done = state["step"]
     for step in range(done, config.steps):
         here = lesson(tokenizer, config, _SHOPS * (2 * seed) + step, step)
-        losses = lesson_losses(network, here, int(tokenizer.pad_token_id))
+        losses = lesson_losses(network, here, _pad_id(tokenizer))
         seller, customer, leaflet = losses
         optimiser.schedule(_schedule(step, config.steps))
         optimiser.step(seller + config.customer_weight * customer + config.leaflet_weight * leaflet)
@@ -292,7 +292,7 @@ def lesson_losses(network: PreTrainedModel, lesson: Lesson, pad_id: int) -> tupl
 
     def loss(states: Tensor, words: Tensor) -> Tensor:
         with torch.autocast(network.device.type, dtype=torch.bfloat16):
-            logits = network.get_output_embeddings()(states)
+            logits = word_logits(network, states)
         return functional.cross_entropy(logits.float(), words)
 
     seller = batch.response[:, 1:]
@@ -303,6 +303,11 @@ def lesson_losses(network: PreTrainedModel, lesson: Lesson, pad_id: int) -> tupl
         loss(hidden[customer], targets[customer]),
         loss(hidden[0, : leaflet - 1], targets[0, : leaflet - 1]),
     )
+
+
+def _pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
+    pad_id: int = tokenizer.convert_tokens_to_ids(PAD)
+    return pad_id
 
 
 def _schedule(step: int, steps: int) -> float:
@@ -328,7 +333,7 @@ def _judge(
     rows = []
     for number in range(len(POPULATIONS) * 4):
         here = lesson(tokenizer, config, next(shops), config.steps + number)
-        rows.append([loss.item() for loss in lesson_losses(network, here, tokenizer.pad_token_id)])
+        rows.append([loss.item() for loss in lesson_losses(network, here, _pad_id(tokenizer))])
     seller, customer, leaflet = (sum(column) / len(rows) for column in zip(*rows, strict=True))
     return {
         "held_out_nats_per_seller_token": round(seller, 4),

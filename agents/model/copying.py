@@ -10,6 +10,7 @@ All of it is trained like everything else.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,14 +44,15 @@ def begin_by_copying(network: PreTrainedModel) -> None:
     size, width = config.head_dim, config.hidden_size
     if config.num_hidden_layers < 2 or config.num_attention_heads < 2 * len(_LOOK_BACK):
         return
-    layers = network.base_model.layers
+    body: Any = network.base_model  # of any Llama-like class
+    layers = body.layers
     first, second = layers[0].self_attn, layers[1].self_attn
     # What heads note has dimensions of its own; words are compared in the others.
     axes = torch.linalg.qr(torch.randn(width, width))[0].T
     noted = len(_LOOK_BACK) * size
     words = axes[noted:]
     # What a head writes weighs as much as a word does.
-    scale = float(network.get_input_embeddings().weight.norm(dim=1).mean()) / math.sqrt(size)
+    scale = float(body.get_input_embeddings().weight.norm(dim=1).mean()) / math.sqrt(size)
     turning = config.rope_parameters["rope_theta"] ** (-torch.arange(0, size, 2) / size)
     slow = torch.ones(size // 2)
     slow[: len(_FAST) + 1] = 0.0
