@@ -39,6 +39,7 @@ from convgym.agents.training.optim import Optimiser
 from convgym.checks import check_fields
 from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS
 from convgym.customers.scripted.wording import PHRASES as CUSTOMER_PHRASES
+from convgym.errors import ConvgymError
 from convgym.llm.local.smollm2 import without_progress_bars
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.sellers import make_seller
@@ -212,7 +213,7 @@ def pretrain_reading(
         progress: told after every optimiser step.
 
     Raises:
-        ConvgymError: for a checkpoint that is damaged.
+        ConvgymError: for a checkpoint that is damaged, or of other settings.
     """
     config = config or ReadingConfig()
     tokenizer = build_reading_tokenizer(config.vocabulary, seed)
@@ -255,9 +256,14 @@ def _train(
         config.max_gradient_norm,
         weight_decay=config.weight_decay,
     )
-    done = 0
+    done, run = 0, {"seed": seed, "config": asdict(config)}
     if checkpoint.exists():
         state = load_checkpoint(checkpoint)
+        if state["run"] != run:
+            raise ConvgymError(
+                f"{checkpoint} is of a training with other settings: use another folder, or delete"
+                " it to start anew"
+            )
         network.load_state_dict(state["model"])
         optimiser.load_state(state["optimiser"])
         done = state["step"]
@@ -271,6 +277,7 @@ def _train(
             save_checkpoint(
                 checkpoint,
                 {
+                    "run": run,
                     "model": network.state_dict(),
                     "optimiser": optimiser.state(),
                     "step": step + 1,

@@ -21,6 +21,7 @@ from convgym.agents.pretrain_reading import (
     lesson_losses,
     pretrain_reading,
 )
+from convgym.errors import ConvgymError
 from convgym.progress import Progress
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -51,6 +52,8 @@ def test_a_training_that_was_interrupted_ends_as_it_would_have(
     with pytest.raises(Interrupted):
         pretrain_reading(tmp_path / "parts", config=TINY, progress=interrupt)
     assert (tmp_path / "parts" / UNFINISHED).exists()
+    with pytest.raises(ConvgymError, match="other settings"):
+        pretrain_reading(tmp_path / "parts", seed=1, config=TINY)
     steps: list[int] = []
     parts = pretrain_reading(
         tmp_path / "parts", config=TINY, progress=lambda news: steps.append(news.done)
