@@ -88,7 +88,11 @@ class Turn:
 
 @dataclass(frozen=True)
 class Episode:
-    """One finished conversation."""
+    """One finished conversation.
+
+    ``leaflet`` is what the seller could read of the shop (``Catalog.leaflet``). Logs do not keep
+    it; a collector, who knows the shop, puts it back.
+    """
 
     seed: int
     opening: str
@@ -97,6 +101,7 @@ class Episode:
     customer: str
     policy: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    leaflet: str = field(default="", compare=False, repr=False)
 
     @property
     def converted(self) -> bool:

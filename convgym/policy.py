@@ -19,12 +19,14 @@ class Conversation:
     ``rng`` is the policy's own random stream of this episode, so that a scripted policy's
     words do not depend on which other conversations share its batch.
     ``latent`` is the customer's hidden state where the environment reveals it, else None.
+    ``leaflet`` is what a seller can read of the shop (``Catalog.leaflet``), empty if nothing.
     """
 
     seed: int
     messages: list[Message]
     rng: random.Random
     latent: Mapping[str, Any] | None = None
+    leaflet: str = ""
 
 
 @runtime_checkable

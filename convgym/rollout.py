@@ -27,18 +27,20 @@ class _Place:
     def __init__(self, dialogue: Dialogue, reveal_latent: bool) -> None:
         self.dialogue = dialogue
         self.reveal_latent = reveal_latent
-        kind, fingerprint = type(dialogue.customer).__name__, dialogue.customer.fingerprint
+        kind, fingerprint = type(dialogue.customer).__name__, dialogue.fingerprint
         if not isinstance(fingerprint, str):
             raise ConvgymError(
                 f"customer {kind}'s fingerprint must be a str, got {repr(fingerprint)[:60]}"
             )
-        self.fingerprint = fingerprint
+        self.fingerprint, self.leaflet = fingerprint, dialogue.leaflet
 
     def begin(self, index: int, seed: int, rng: random.Random) -> None:
         """Take up the conversation that the dialogue was just reset to."""
         self.index = index
         self.turns: list[Turn] = []
-        self.conversation = Conversation(seed, self.dialogue.messages, rng, self._latent())
+        self.conversation = Conversation(
+            seed, self.dialogue.messages, rng, self._latent(), self.leaflet
+        )
 
     def note(self, response: Response) -> None:
         """Note the turn that the dialogue just took."""
@@ -74,6 +76,7 @@ class _Place:
             customer=self.fingerprint,
             policy=policy,
             metadata=metadata,
+            leaflet=self.leaflet,
         )
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -167,10 +167,11 @@ def _replay(dialogue: Dialogue, episode: Episode, turn: int) -> BranchState:
             dialogue.step(past.response.text)
     if dialogue.outcome is not None or dialogue.messages != episode.messages(turn):
         raise ConvgymError(
-            f"customer {dialogue.customer.fingerprint!r} does not repeat the conversation of "
+            f"customer {dialogue.fingerprint!r} does not repeat the conversation of "
             f"episode seed {episode.seed}, which was held with {episode.customer!r}: use the "
             "environment of the log"
         )
+    episode = replace(episode, leaflet=dialogue.leaflet)  # logs do not keep it
     return BranchState(episode, turn, _copied(dialogue.customer).snapshot())
 
 
@@ -185,7 +186,12 @@ def sample_responses(
     """Let the policy respond ``samples`` times to every state; it is not shown hidden states."""
     policy.reset(seed)
     conversations = [
-        Conversation(number, state.messages, random.Random(f"{seed}/{number}"))
+        Conversation(
+            number,
+            state.messages,
+            random.Random(f"{seed}/{number}"),
+            leaflet=state.episode.leaflet,
+        )
         for number, state in enumerate(state for state in states for _ in range(samples))
     ]
     said: list[Response] = []
@@ -280,7 +286,9 @@ class _Place:
         dialogue.outcome, dialogue.failure = None, None
         self.number, self.turn = number, state.turn
         # Policies may know conversations by their seed, so every branch has one of its own.
-        self.conversation = Conversation(number, messages, rng, self._latent())
+        self.conversation = Conversation(
+            number, messages, rng, self._latent(), self.dialogue.leaflet
+        )
 
     def look(self) -> None:
         """See the hidden state, where it may be seen, after a turn."""

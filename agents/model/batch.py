@@ -83,13 +83,14 @@ def tokenise(
 
     Args:
         episode: the conversation.
-        format: of the model.
+        format: of the model; where it has a leaflet, the episode's takes its place.
         context: the tokens that the model can read; None reads any. The conversation ends with the
             last turn whose state leaves room for a response, as later ones were not read from
             their beginning (``ConversationFormat.prompt_within``).
         max_new_tokens: longest response that room must be left for, if not for a longer one that
             was given. Of responses within it the first is always kept.
     """
+    format = format.about(episode.leaflet)
     opening = format.opening(episode.opening)
     if context is not None:
         opening = format.prompt_within(episode.messages(0), context - max_new_tokens)

@@ -28,8 +28,8 @@ class PolicyConfig:
     """
 
     model: str = "default"
-    """``"default"``, the small seller of the package; ``"smollm2"``; or a folder in Hugging Face
-    format."""
+    """``"default"``, the small seller of the package, or the name of another model of the package;
+    ``"smollm2"``; or a folder in Hugging Face format."""
     temperature: float = 1.0
     """Of sampling, positive."""
     max_new_tokens: int = 24

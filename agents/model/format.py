@@ -22,8 +22,13 @@ from convgym.reasoning import heard, strip_reasoning
 
 CUSTOMER, SELLER, END, PAD = "<|customer|>", "<|seller|>", "<|end|>", "<|pad|>"
 COMPACT_TOKENS = (PAD, END, CUSTOMER, SELLER)
+SHOP = "<|shop|>"
+"""What a leaflet begins with, in models that read one (``ConversationFormat.about``)."""
 
 Tokens = tuple[int, ...]
+
+_SHOPS = 64
+"""Shops whose formats are remembered."""
 
 
 class ConversationFormat:
@@ -39,8 +44,11 @@ class ConversationFormat:
         end: the token that ends a response.
         system_message: part of the opening frame; None for formats that have none.
         around: white space before and after the seller's words, part of the response.
+        leaflet: what the model reads of the shop before all else; None for formats that have no
+            place for it.
 
     Attributes:
+        leaflet: as given.
         system_message: as given.
         end_id: the token that ends a response.
         pad_id: the padding token.
@@ -59,6 +67,7 @@ class ConversationFormat:
         end: str,
         system_message: str | None = None,
         around: tuple[str, str] = ("", ""),
+        leaflet: str | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.system_message = system_message
@@ -80,10 +89,30 @@ class ConversationFormat:
             (self._encode(before), self._encode(after))
             for before, after in (opening_frame, reply_frame)
         )
+        self.leaflet = leaflet
+        self._shops: dict[str, ConversationFormat] = {}
         # Customers and sellers repeat themselves: most utterances are encoded once.
         self._utterance: Callable[[str], Tokens] = lru_cache(maxsize=2**16)(
             lambda text: self._encode(self._special_text.sub(" ", text))
         )
+
+    def about(self, leaflet: str) -> ConversationFormat:
+        """Return this format for another shop.
+
+        It is the same where the model reads no leaflets, or there is none.
+        """
+        if self.leaflet is None or leaflet in ("", self.leaflet):
+            return self
+        if leaflet not in self._shops:
+            format = copy.copy(self)
+            format.leaflet = leaflet
+            (first, *_, last), after = self._opening_frame
+            words = self._encode(self._special_text.sub(" ", leaflet))
+            format._opening_frame = (first, *words, last), after
+            if len(self._shops) >= _SHOPS:
+                self._shops.clear()
+            self._shops[leaflet] = format
+        return self._shops[leaflet]
 
     def within(self, logits: int) -> ConversationFormat:
         """Return this format for a model of so many logits, often not as many as there are tokens.
@@ -109,6 +138,7 @@ class ConversationFormat:
         if forbidden == set(self.forbidden_ids) and self.pad_id < logits:
             return self
         format = copy.copy(self)
+        format._shops = {}
         format.forbidden_ids = tuple(sorted(forbidden))
         format._sayable = {token for token in self._sayable if token < logits} - forbidden
         format.pad_id = self.pad_id if self.pad_id < logits else self.end_id
@@ -192,6 +222,16 @@ def compact_format(tokenizer: Any) -> ConversationFormat:
     return ConversationFormat(tokenizer, frame, frame, END)
 
 
+def reading_format(tokenizer: Any) -> ConversationFormat:
+    """Return the compact format with the shop's leaflet at its beginning.
+
+    ``<|shop|> leaflet <|customer|> words <|seller|> words <|end|> <|customer|> words ...``
+    """
+    frame = (CUSTOMER, SELLER)
+    opening = (SHOP + CUSTOMER, SELLER)
+    return ConversationFormat(tokenizer, opening, frame, END, leaflet="")
+
+
 def chat_format(tokenizer: Any, system_message: str) -> ConversationFormat:
     """Return the format of a chat model, read off its own chat template.
 
@@ -215,13 +255,13 @@ def chat_format(tokenizer: Any, system_message: str) -> ConversationFormat:
 
 
 def find_format(tokenizer: Any, system_message: str) -> ConversationFormat:
-    """Return the format that suits a tokenizer: compact, or the chat template's.
+    """Return the format that suits a tokenizer: reading, compact, or the chat template's.
 
     Raises:
         ConvgymError: when it has neither this package's special tokens nor a chat template.
     """
-    if set(COMPACT_TOKENS) <= set(tokenizer.get_vocab()):
-        return compact_format(tokenizer)
+    if set(COMPACT_TOKENS) <= (vocabulary := set(tokenizer.get_vocab())):
+        return reading_format(tokenizer) if SHOP in vocabulary else compact_format(tokenizer)
     if named_template(tokenizer):
         return chat_format(tokenizer, system_message)
     raise ConvgymError(

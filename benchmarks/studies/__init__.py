@@ -34,6 +34,7 @@ STUDIES: Registry[Study] = Registry(
             "q-variants": "ways to fit Q, judged by true values",
             "round-cost": "what a round of Iterative PPO costs beside an update of online PPO",
             "rounds": "one run of Iterative PPO, round by round, judged by true values",
+            "transfer": "what sellers keep of their skill where they were not trained",
             "speed": "turns a second of the scripted customer",
             "temperature": "what colder sampling alone is worth",
         }.items()

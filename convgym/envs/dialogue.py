@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import inspect
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
 from gymnasium.error import ResetNeeded
 
+from convgym import noise
 from convgym.checks import check_seed
 from convgym.conversation import Message, Outcome, Response, clean, render
 from convgym.customers.base import Customer, Decision, Reply, Snapshottable, is_snapshottable
@@ -24,7 +27,11 @@ from convgym.customers.together import (
 from convgym.errors import ConvgymError, InfrastructureError, unknown
 from convgym.reasoning import heard
 from convgym.seeds import EVALUATION_BASE
+from convgym.shop.catalog import Catalog
 from convgym.usage import count_conversation, count_turn
+
+# Many conversations are held in one shop.
+_leaflet = lru_cache(maxsize=8)(Catalog.leaflet)
 
 _ENDINGS: dict[Decision, Outcome | None] = {
     Decision.CONTINUE: None,
@@ -73,6 +80,7 @@ class Dialogue:
         messages: the conversation as chat messages; grows in place until the next reset.
         text: the same as text, always equal to ``render(messages)``.
         turn: turns so far.
+        noise: how noisily the customer is heard, see ``convgym.noise``.
         outcome: how the conversation ended, None while it goes on.
         failure: what the customer's or the seller's backend said when it failed, else None.
     """
@@ -83,15 +91,16 @@ class Dialogue:
         "failure",
         "max_turns",
         "messages",
+        "noise",
         "outcome",
         "seed",
         "text",
         "turn",
     )
 
-    def __init__(self, customer: Customer, max_turns: int) -> None:
+    def __init__(self, customer: Customer, max_turns: int, noise: float = 0.0) -> None:
         self.customer = customer
-        self.max_turns = max_turns
+        self.max_turns, self.noise = max_turns, noise
         self._can_go_back = is_snapshottable(customer)
         self.seed: int | None = None
         self.messages: list[Message] = []
@@ -116,9 +125,10 @@ class Dialogue:
         count_conversation(seed)
         self.seed = seed
         self.turn, self.outcome, self.failure = 0, None, None
+        self.messages = []
         if not isinstance(opening, str):
             opening, self.failure = "", str(opening)
-        self.messages = [{"role": "user", "content": clean(opening)}]
+        self.messages = [{"role": "user", "content": self._heard(opening)}]
         self.text = render(self.messages)
 
     def step(self, utterance: str) -> None:
@@ -222,13 +232,32 @@ class Dialogue:
         ending = _ENDINGS[reply.decision]
         new: list[Message] = [
             {"role": "assistant", "content": said},
-            {"role": "user", "content": clean(reply.text)},
+            {"role": "user", "content": self._heard(reply.text)},
         ]
         self.messages += new
         self.text += "\n" + render(new)
         self.turn += 1
         count_turn()
         self.outcome = ending or ("turn_limit" if self.turn >= self.max_turns else None)
+
+    def _heard(self, text: str) -> str:
+        """Return what is heard of a customer's words."""
+        if not self.noise:
+            return clean(text)
+        rng = random.Random(f"noise-v{noise.VERSION}/{self.seed}/{len(self.messages)}")
+        return clean(noise.noisy(clean(text), self.noise, rng))
+
+    @property
+    def fingerprint(self) -> str:
+        """The customer's, and how noisily it is heard if it is."""
+        fingerprint = self.customer.fingerprint
+        return f"{fingerprint}+noise-v{noise.VERSION}:{self.noise:g}" if self.noise else fingerprint
+
+    @property
+    def leaflet(self) -> str:
+        """What a seller can read of the shop; empty if the customer has no catalogue."""
+        catalog = getattr(self.customer, "catalog", None)
+        return _leaflet(catalog) if isinstance(catalog, Catalog) else ""
 
     @property
     def terminated(self) -> bool:

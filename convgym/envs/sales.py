@@ -77,6 +77,8 @@ class SalesEnv(gymnasium.Env[str, str]):
     - ``customer_options=None``: further options of the customer by name, for instance
       ``{"model": "gpt-4o-mini"}`` for ``customer="llm"``.
     - ``max_turns=12``: turns until truncation.
+    - ``noise=0.0``: how noisily the customer is heard: the share of its longer words that have a
+      slip of the keyboard, with fillers besides (``convgym.noise``). The customer is the same.
     - ``reveal_latent=False``: whether ``info`` shows the hidden state.
     - ``render_mode=None``: ``"ansi"`` returns the conversation, ``"human"`` prints it as it goes.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convgym.checks import check_flag, check_integer, check_patience
+from convgym.checks import check_flag, check_integer, check_patience, check_probability
 from convgym.customers import CustomerSpec, make_customer
 from convgym.envs.dialogue import Dialogue
 from convgym.errors import ConvgymError, unknown
@@ -25,9 +25,9 @@ class Scenario:
     are given; None leaves the choice to the customer. ``customer_options`` go there as well.
 
     Raises:
-        ConvgymError: if ``max_turns`` is not a positive integer, ``patience`` no positive number or
-            ``reveal_latent`` no bool, or ``customer_options`` are not options by name or give again
-            what is given already.
+        ConvgymError: if ``max_turns`` is not a positive integer, ``patience`` no positive number,
+            ``noise`` not in [0, 1] or ``reveal_latent`` no bool, or ``customer_options`` are not
+            options by name or give again what is given already.
     """
 
     customer: CustomerSpec = "scripted"
@@ -37,10 +37,12 @@ class Scenario:
     personas: str | Path | Personas | None = None
     customer_options: Mapping[str, Any] | None = None
     max_turns: int = 12
+    noise: float = 0.0
     reveal_latent: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_turns", check_integer("max_turns", self.max_turns, 1))
+        object.__setattr__(self, "noise", check_probability("noise", self.noise))
         object.__setattr__(self, "reveal_latent", check_flag("reveal_latent", self.reveal_latent))
         self._customer_options()
 
@@ -68,7 +70,7 @@ class Scenario:
                 f"{n} conversations at once need a customer each, but customer= gives the same"
                 " object again: pass its class or another factory"
             )
-        return [Dialogue(customer, self.max_turns) for customer in customers]
+        return [Dialogue(customer, self.max_turns, self.noise) for customer in customers]
 
     def _customer_options(self) -> dict[str, Any]:
         options = {

@@ -37,6 +37,10 @@ SELLERS: Registry[SellerFactory] = Registry(
         "mediocre": Entry(
             "convgym.sellers.scripted:mediocre", "knows the flow but is sloppy: writes the logs"
         ),
+        "habitual": Entry(
+            "convgym.sellers.habitual:habitual",
+            "mediocre by habit, not by chance: what most of its sellers do is not best",
+        ),
         "competent": Entry(
             "convgym.sellers.scripted:competent",
             "asks, recommends what fits, answers worries, closes",
@@ -72,8 +76,8 @@ REFERENCE_SELLERS: tuple[str, ...] = (
     "competent",
     "oracle",
 )
-"""The sellers that suites compare, from the floor to the ceiling. ``deaf`` came later, and joins
-where it is asked for: stored runs and new ones have the same rows."""
+"""The sellers that suites compare, from the floor to the ceiling. ``deaf`` and ``habitual`` came
+later, and join where they are asked for: stored runs and new ones have the same rows."""
 
 
 def make_seller(spec: str, catalog: str | Path | Catalog | None = None, **options: Any) -> Policy:

@@ -119,6 +119,31 @@ class Catalog(Frozen):
         ]
         return "\n".join(lines)
 
+    def leaflet(self) -> str:
+        """Return the shop for a small model that is to read it: short, and made to be looked up in.
+
+        First every word that customers may say, followed by the need or feature that it gives
+        away; then what there is for every need with every feature, in the words of a seller that
+        recommends it (``convgym.sellers.habitual``)::
+
+            gaming gaming, game gaming, ... gaming with battery: $700 Aero. ...
+        """
+        topics = [*self.needs.items(), *self.features.items()]
+        words = ", ".join(f"{word} {name}" for name, topic in topics for word in topic.words)
+        offers = " ".join(
+            f"{offer(self, product, need, feature)}."
+            for need in self.needs
+            for feature in self.features
+            for product in self.products
+            if need in product.needs and feature in product.features
+        )
+        return f"{words}. {offers}"
+
+
+def offer(catalog: Catalog, product: Product, need: str, feature: str) -> str:
+    """Return a product as leaflets and sellers that know them name it."""
+    return f"{need} with {feature}: {catalog.currency}{product.price} {product.name}"
+
 
 def catalog_names() -> list[str]:
     """Return the names of the catalogues that come with the package."""

@@ -49,8 +49,9 @@ ARROWS: dict[str, set[str]] = {
     | {AGENTS, f"{AGENTS}.values", f"{AGENTS}.improvement"}
     | TRAINING,
     f"{AGENTS}.algorithms": ALL_OF_THE_ENVIRONMENT | {AGENTS} | MECHANISMS,
-    # Makes a model, as an algorithm does.
+    # Make a model, as an algorithm does.
     f"{AGENTS}.pretrain": ALL_OF_THE_ENVIRONMENT | {AGENTS} | TRAINING,
+    f"{AGENTS}.pretrain_reading": ALL_OF_THE_ENVIRONMENT | {AGENTS} | TRAINING,
 }
 EVERYTHING_BELOW = set(ARROWS) - {DOORS}
 ARROWS |= {

@@ -1,7 +1,8 @@
-"""``convgym pretrain``: make the small seller."""
+"""``convgym pretrain``: make the small seller, or the one that reads its shop."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,14 @@ import typer
 
 from convgym.benchmarks.cli.options import Catalog, Customer, Seed, environment
 from convgym.benchmarks.terminal import console, say
+from convgym.errors import ConvgymError
+
+
+class Kind(StrEnum):
+    """What can be made."""
+
+    SMALL = "small"
+    READING = "reading"
 
 
 def register(app: typer.Typer) -> None:
@@ -18,23 +27,42 @@ def register(app: typer.Typer) -> None:
 
 def pretrain(
     output: Annotated[Path, typer.Argument(help="Folder for the model; never overwritten.")],
-    conversations: Annotated[int, typer.Option(min=20, help="Logged conversations.")] = 8000,
+    kind: Annotated[
+        Kind, typer.Option(help="The small seller, or one that reads the leaflet of any shop.")
+    ] = Kind.SMALL,
+    conversations: Annotated[
+        int | None, typer.Option(min=20, help="Logged conversations of the small seller: 8000.")
+    ] = None,
     seed: Seed = 0,
     customer: Customer = None,
     catalog: Catalog = None,
 ) -> None:
-    """Train the small seller, a language model, from scratch on the mediocre seller's logs."""
+    """Train a seller, a language model, from scratch on logs of scripted ones.
+
+    The small seller learns one shop by heart. The reading seller learns to look things up in any;
+    its training goes on where it was interrupted.
+    """
     from convgym.agents.pretrain import pretrain as train
+    from convgym.agents.pretrain_reading import UNFINISHED, pretrain_reading
     from convgym.benchmarks.report.progress import stages
     from convgym.datafiles import check_new_folder
 
-    check_new_folder(output)
-    with stages(console(error=True)) as progress:
-        recipe = train(
-            output,
-            conversations=conversations,
-            seed=seed,
-            environment=environment(customer, catalog),
-            progress=progress,
+    if kind is Kind.READING and (conversations, customer, catalog) != (None, None, None):
+        raise ConvgymError(
+            "the reading seller is trained in shops and on customers of its own: drop"
+            " --conversations, --customer and --catalog"
         )
+    if not (kind is Kind.READING and (output / UNFINISHED).exists()):
+        check_new_folder(output)
+    with stages(console(error=True)) as progress:
+        if kind is Kind.READING:
+            recipe = pretrain_reading(output, seed=seed, progress=progress)
+        else:
+            recipe = train(
+                output,
+                conversations=8000 if conversations is None else conversations,
+                seed=seed,
+                environment=environment(customer, catalog),
+                progress=progress,
+            )
     say(f"wrote {recipe['parameters']:,} parameters to {output}; its recipe is in recipe.json")

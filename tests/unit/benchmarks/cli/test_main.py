@@ -133,6 +133,9 @@ def test_a_bench_of_other_settings_is_refused_with_the_way_out(run: Run) -> None
         ("logs write file", "file exists and is never overwritten"),
         ("validate scripted --output file/out", "cannot write to file/out"),
         ("pretrain file/out", "cannot write to file/out"),
+        ("pretrain file/out --kind reading", "cannot write to file/out"),
+        ("pretrain out --kind reading --catalog mobile", "shops and on customers of its own"),
+        ("pretrain out --kind reading --conversations 50", "shops and on customers of its own"),
         ("study speed file/out.json", "cannot write to file/out.json"),
     ],
 )

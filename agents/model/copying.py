@@ -1,0 +1,95 @@
+"""A beginning for models that are to look things up: heads that copy, before anything is learned.
+
+A model that is trained from scratch takes long to find that what followed a word before may follow
+it again, and learns little else meanwhile. Here two layers are begun so that they do that from the
+first step on (induction heads: Olsson et al. 2022, arXiv 2209.11895), as weights that resemble
+trained ones speed up training (mimetic initialisation: Trockman & Kolter 2023, arXiv 2305.09828).
+All of it is trained like everything else.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+_FAST = (0.45, 0.3, 0.15, 0.1)
+"""Shares of a head's fastest turning dimensions in what looks back by a number of tokens."""
+_SHARPNESS = 10.0
+"""Norm of the biases by which a head looks back."""
+_LIKENESS = 2.0
+"""Scale of the queries and keys by which a head looks for like words."""
+_NOTED, _BROUGHT = 1.5, 6.0
+"""How much what a head notes, and what it brings, weighs beside a word."""
+_LOOK_BACK = (1, 2)
+"""How many tokens the first layer's heads look back."""
+
+
+@torch.no_grad()
+def begin_by_copying(network: PreTrainedModel) -> None:
+    """Change an untrained Llama-shaped network, in place, so that it copies what followed before.
+
+    In the first layer one head looks one token back and another two, and each notes the word there
+    in dimensions of its own. In the second layer as many heads look for tokens behind which, one or
+    two before, stands the present word, and bring the word that they find.
+
+    Args:
+        network: with biases of attention and as many key and value heads as heads, drawn at random;
+            left as it is where it has less than two layers or less than four heads.
+    """
+    config = network.config
+    size, width = config.head_dim, config.hidden_size
+    if config.num_hidden_layers < 2 or config.num_attention_heads < 2 * len(_LOOK_BACK):
+        return
+    body: Any = network.base_model  # of any Llama-like class
+    layers = body.layers
+    first, second = layers[0].self_attn, layers[1].self_attn
+    # What heads note has dimensions of its own; words are compared in the others.
+    axes = torch.linalg.qr(torch.randn(width, width))[0].T
+    noted = len(_LOOK_BACK) * size
+    words = axes[noted:]
+    # What a head writes weighs as much as a word does.
+    scale = float(body.get_input_embeddings().weight.norm(dim=1).mean()) / math.sqrt(size)
+    turning = config.rope_parameters["rope_theta"] ** (-torch.arange(0, size, 2) / size)
+    slow = torch.ones(size // 2)
+    slow[: len(_FAST) + 1] = 0.0
+    slow = torch.cat([slow, slow])[:, None]
+    layers[0].mlp.down_proj.weight *= 0.2  # noise, as yet
+    for head, distance in enumerate(_LOOK_BACK):
+        part = slice(head * size, (head + 1) * size)
+        view, slot = _view(words, size), axes[part]
+        first.q_proj.bias[part], first.k_proj.bias[part] = _looking_back(turning, distance)
+        first.q_proj.weight[part] *= 0.1
+        first.k_proj.weight[part] *= 0.1
+        first.v_proj.weight[part] = view
+        first.o_proj.weight[:, part] = _NOTED * scale * slot.T
+        second.q_proj.weight[part] = _LIKENESS * slow * view
+        second.k_proj.weight[part] = _LIKENESS * slow * slot
+        brought = _view(words, size)
+        second.v_proj.weight[part] = brought
+        second.o_proj.weight[:, part] = _BROUGHT * scale * brought.T
+
+
+def _view(axes: Tensor, size: int) -> Tensor:
+    """Return random directions (size, width) among some axes, orthogonal and of length 1."""
+    return torch.linalg.qr(torch.randn(len(axes), size))[0].T @ axes
+
+
+def _looking_back(turning: Tensor, distance: int) -> tuple[Tensor, Tensor]:
+    """Return biases of queries and keys whose product is largest ``distance`` tokens apart.
+
+    Args:
+        turning: by how much (size / 2,) each pair of dimensions turns a token, in radians; the
+            pairs are (i, i + size / 2).
+        distance: in tokens.
+    """
+    half, n = len(turning), min(len(_FAST), len(turning))
+    query, key = torch.zeros(2 * half), torch.zeros(2 * half)
+    weights = _SHARPNESS * torch.tensor(_FAST[:n]).sqrt()
+    query[:n] = weights
+    key[:n] = weights * torch.cos(distance * turning[:n])
+    key[half : half + n] = weights * torch.sin(distance * turning[:n])
+    return query, key

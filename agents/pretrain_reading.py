@@ -1,0 +1,349 @@
+"""The reading seller: a small language model that looks everything up in its shop's leaflet.
+
+Trained from scratch on sellers with habits (``convgym.sellers.habitual``), each step in a shop that
+comes once and never again (``convgym.shop.generator``), with customers of both populations. What
+holds in one shop holds in no other, so that the leaflet at the beginning of the prompt is all that
+helps. The conversations of a step are of one shop: its leaflet is read once for all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
+from torch.nn import functional
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from convgym.agents.model.batch import TokenisedEpisode, collate, tokenise
+from convgym.agents.model.copying import begin_by_copying
+from convgym.agents.model.format import COMPACT_TOKENS, END, PAD, SHOP, reading_format
+from convgym.agents.model.forward import read, word_logits
+from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
+from convgym.agents.training.collector import Collector
+from convgym.agents.training.optim import Optimiser
+from convgym.checks import check_fields
+from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS
+from convgym.customers.scripted.wording import PHRASES as CUSTOMER_PHRASES
+from convgym.errors import ConvgymError
+from convgym.llm.local.smollm2 import without_progress_bars
+from convgym.progress import Progress, ProgressCallback, no_progress
+from convgym.sellers import make_seller
+from convgym.sellers.knowledge import PHRASES as SELLER_PHRASES
+from convgym.shop.generator import WORDS, random_catalog, random_name
+
+UNFINISHED = "training.safetensors"
+"""What a training that was interrupted goes on from, in the model's folder."""
+POPULATIONS = ("default", "difficult")
+_SHOPS = 10_000_000
+"""Shops for each seed of a training."""
+_CHECKPOINT = 50
+"""Steps from one checkpoint to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingConfig:
+    """Shape of the reading seller and its training.
+
+    Raises:
+        ConvgymError: for a value that cannot be.
+    """
+
+    vocabulary: int = 1536
+    hidden: int = 192
+    layers: int = 4
+    heads: int = 4
+    intermediate: int = 512
+    context: int = 2048
+    rope_theta: float = 1e8
+    """So large that most of a head's dimensions turn too slowly to tell positions: they compare
+    words, however far apart."""
+    steps: int = 1600
+    """Each in a shop of its own."""
+    conversations: int = 16
+    """In each shop."""
+    small: float = 0.3
+    """Share of the steps, the first ones, that are in small shops."""
+    learning_rate: float = 1e-3
+    """Peak; rises linearly over the first 5% of the steps, then falls to 0 along a cosine."""
+    weight_decay: float = 0.01
+    max_gradient_norm: float = 1.0
+    customer_weight: float = 0.3
+    """Weight of the mean loss on customers' words, that on the seller's being 1."""
+    leaflet_weight: float = 0.3
+    """Weight of the mean loss on the leaflet: what stands in it twice teaches to look back."""
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            counts=("layers", "heads", "steps", "conversations"),
+            shares=("small",),
+            from_zero=("customer_weight", "leaflet_weight", "learning_rate"),
+            bounds=("max_gradient_norm",),
+        )
+
+
+def build_reading_tokenizer(vocabulary: int, seed: int) -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE tokenizer that has words for conversations, and spells the rest.
+
+    It knows the phrases of selling, prices, and half of the words of generated shops: the other
+    half, like the words of shops that it never met, are spelt in pieces. Everything is lower case.
+    """
+    rng = random.Random(f"reading/{seed}")
+    taken: set[str] = set()
+    prices = {*range(5, 121), *range(60, 1000, 10), *range(80, 1700, 20), *range(400, 4100, 50)}
+    said = (SELLER_PHRASES, CUSTOMER_PHRASES, EVASIONS, FRAGMENTS)
+    texts = [
+        *[phrase for of in said for phrases in of.values() for phrase in phrases] * 20,
+        *[f"${price}" for price in sorted(prices)] * 100,
+        *[f"so, {word}. {word} with {word}:" for word in WORDS[::2]] * 4,
+        *(random_name(taken, rng) for _ in range(3000)),
+    ]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [*COMPACT_TOKENS, SHOP]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        extra_special_tokens=[token for token in special if token not in (PAD, END)],
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_reading_model(
+    config: ReadingConfig, tokenizer: PreTrainedTokenizerFast, seed: int
+) -> PreTrainedModel:
+    """Return a model that has learned nothing yet, but begins by copying."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=config.hidden,
+                intermediate_size=config.intermediate,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                num_key_value_heads=config.heads,
+                max_position_embeddings=config.context,
+                rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
+                attention_bias=True,
+                tie_word_embeddings=True,
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                bos_token_id=None,
+            )
+        )
+        begin_by_copying(network)
+    return network
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """The conversations of one step, and where (in tokens) their common leaflet ends."""
+
+    episodes: list[TokenisedEpisode]
+    leaflet: int
+    sales: int
+
+
+def lesson(
+    tokenizer: PreTrainedTokenizerFast, config: ReadingConfig, shop: int, step: int
+) -> Lesson:
+    """Hold the conversations of a step.
+
+    Args:
+        tokenizer: of the model.
+        config: settings of the training.
+        shop: seed of the shop, and of the customers in it.
+        step: number of the step: steps with odd ones have customers that are difficult.
+    """
+    catalog = random_catalog(shop, small=step < config.small * config.steps)
+    environment = {"catalog": catalog, "personas": POPULATIONS[step % len(POPULATIONS)]}
+    collector = Collector(config.conversations, seed=shop, environment=environment)
+    episodes = collector.logged(make_seller("habitual", catalog))
+    format = reading_format(tokenizer)
+    return Lesson(
+        [tokenise(episode, format, context=config.context) for episode in episodes],
+        format.about(catalog.leaflet()).overhead - 1,  # but for the seller's mark
+        sum(episode.converted for episode in episodes),
+    )
+
+
+def pretrain_reading(
+    folder: Path,
+    *,
+    seed: int = 0,
+    config: ReadingConfig | None = None,
+    progress: ProgressCallback = no_progress,
+) -> dict[str, Any]:
+    """Train the reading seller and write it to ``folder`` in float16; return its recipe.
+
+    A training that was interrupted goes on from its last checkpoint in ``folder``, and ends as it
+    would have. The same arguments give the same weights on one machine. ``recipe.json`` beside the
+    model names everything that it was made from, and the hash of the weights.
+
+    Args:
+        folder: where the model goes, in Hugging Face format.
+        seed: of shops, customers and initial weights.
+        config: shape and training; the shipped model's if None.
+        progress: told after every optimiser step.
+
+    Raises:
+        ConvgymError: for a checkpoint that is damaged, or of other settings.
+    """
+    config = config or ReadingConfig()
+    tokenizer = build_reading_tokenizer(config.vocabulary, seed)
+    network = build_reading_model(config, tokenizer, seed)
+    _train(network, tokenizer, config, seed, folder / UNFINISHED, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    with without_progress_bars():
+        network.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    losses = _judge(network.float(), tokenizer, config, seed)
+    recipe = {
+        "config": asdict(config),
+        "seed": seed,
+        "behaviour_policy": "habitual",
+        "conversations": config.steps * config.conversations,
+        "shops": config.steps,
+        "populations": list(POPULATIONS),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        **losses,
+        "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
+    }
+    (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+    (folder / UNFINISHED).unlink(missing_ok=True)
+    return recipe
+
+
+def _train(
+    network: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    config: ReadingConfig,
+    seed: int,
+    checkpoint: Path,
+    progress: ProgressCallback,
+) -> None:
+    """Train a model in place, from its last checkpoint if there is one."""
+    optimiser = Optimiser(
+        network.parameters(),
+        config.learning_rate,
+        config.max_gradient_norm,
+        weight_decay=config.weight_decay,
+    )
+    done, run = 0, {"seed": seed, "config": asdict(config)}
+    if checkpoint.exists():
+        state = load_checkpoint(checkpoint)
+        if state["run"] != run:
+            raise ConvgymError(
+                f"{checkpoint} is of a training with other settings: use another folder, or delete"
+                " it to start anew"
+            )
+        network.load_state_dict(state["model"])
+        optimiser.load_state(state["optimiser"])
+        done = state["step"]
+    for step in range(done, config.steps):
+        here = lesson(tokenizer, config, _SHOPS * (2 * seed) + step, step)
+        losses = lesson_losses(network, here, _pad_id(tokenizer))
+        seller, customer, leaflet = losses
+        optimiser.schedule(_schedule(step, config.steps))
+        optimiser.step(seller + config.customer_weight * customer + config.leaflet_weight * leaflet)
+        if (step + 1) % _CHECKPOINT == 0:
+            save_checkpoint(
+                checkpoint,
+                {
+                    "run": run,
+                    "model": network.state_dict(),
+                    "optimiser": optimiser.state(),
+                    "step": step + 1,
+                },
+            )
+        metrics = {"loss": seller.item(), "customer": customer.item(), "leaflet": leaflet.item()}
+        progress(Progress("train", step + 1, config.steps, metrics))
+
+
+def lesson_losses(network: PreTrainedModel, lesson: Lesson, pad_id: int) -> tuple[Tensor, ...]:
+    """Return mean losses, in nats a token: on the seller's words, customers' and the leaflet.
+
+    The body computes in bfloat16: half the time, and no other result that matters.
+    """
+    batch = collate(lesson.episodes, pad_id, device=network.device)
+    leaflet, targets = lesson.leaflet, batch.ids[:, 1:]
+    with torch.autocast(network.device.type, dtype=torch.bfloat16):
+        hidden = read(network.base_model, batch.ids)[:, :-1]
+
+    def loss(states: Tensor, words: Tensor) -> Tensor:
+        with torch.autocast(network.device.type, dtype=torch.bfloat16):
+            logits = word_logits(network, states)
+        return functional.cross_entropy(logits.float(), words)
+
+    seller = batch.response[:, 1:]
+    customer = batch.present[:, 1:] & ~seller
+    customer[:, : leaflet - 1] = False
+    return (
+        loss(hidden[seller], targets[seller]),
+        loss(hidden[customer], targets[customer]),
+        loss(hidden[0, : leaflet - 1], targets[0, : leaflet - 1]),
+    )
+
+
+def _pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
+    pad_id: int = tokenizer.convert_tokens_to_ids(PAD)
+    return pad_id
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Return the learning rate at a step as a share of its peak."""
+    warmup = max(1, round(0.05 * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def held_out_shops(seed: int) -> Iterator[int]:
+    """Return the seeds of shops that the training of a seed does not meet."""
+    first = _SHOPS * (2 * seed + 1)
+    return iter(range(first, first + _SHOPS))
+
+
+@torch.inference_mode()
+def _judge(
+    network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, config: ReadingConfig, seed: int
+) -> dict[str, float]:
+    """Return the losses in shops that were not trained in."""
+    shops = held_out_shops(seed)
+    rows = []
+    for number in range(len(POPULATIONS) * 4):
+        here = lesson(tokenizer, config, next(shops), config.steps + number)
+        rows.append([loss.item() for loss in lesson_losses(network, here, _pad_id(tokenizer))])
+    seller, customer, leaflet = (sum(column) / len(rows) for column in zip(*rows, strict=True))
+    return {
+        "held_out_nats_per_seller_token": round(seller, 4),
+        "held_out_nats_per_customer_token": round(customer, 4),
+        "held_out_nats_per_leaflet_token": round(leaflet, 4),
+    }

@@ -1,0 +1,189 @@
+"""Sellers with habits: mediocre not by chance, but each in a way of its own.
+
+The mediocre seller (``convgym.sellers.scripted``) mostly does what is right, and its faults are
+noise: who imitates it and always says what is likeliest has left its faults behind. Here every
+conversation has a seller with habits, kept to its end: it skips a question, shows the dearest,
+answers whatever worry with what it likes to say, or closes at once. At each of these decisions
+most sellers do what is wrong, so that the likeliest act is not the best one, yet the best is common
+enough to be found.
+
+It speaks as one who knows the shop's leaflet (``Catalog.leaflet``) and repeats what it has
+understood, so that what it looks up stands in its words.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from convgym.checks import check_probability
+from convgym.conversation import Response
+from convgym.errors import ConvgymError
+from convgym.policy import Conversation
+from convgym.sellers.knowledge import Act, Notes, SellerKnowledge
+from convgym.shop.catalog import Catalog, Product, load_catalog, offer
+from convgym.shop.language import OBJECTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What one seller does in all of a conversation.
+
+    Attributes:
+        asks: the topics that it asks about, in this order; it never asks about the others.
+        dearer: whether it shows the dearest of what suits, whatever the budget.
+        favourite: the answer that it gives to every worry; None answers the worry itself.
+        hasty: whether it asks for the order in the same breath as it recommends.
+        stubborn: whether it closes again after a no where another would show something else.
+    """
+
+    asks: tuple[str, ...]
+    dearer: bool
+    favourite: str | None
+    hasty: bool
+    stubborn: bool
+
+
+SKIPS: Mapping[str, float] = {"need": 0.2, "feature": 0.55, "budget": 0.6}
+"""Share of the sellers that never ask about a topic."""
+DEARER, FAVOURITE, HASTY, STUBBORN = 0.55, 0.6, 0.5, 0.65
+"""Share of the sellers that have each of the other habits."""
+
+
+def draw_habits(rng: random.Random) -> Habits:
+    """Return a seller's habits, drawn independently of each other."""
+    topics = [topic for topic, share in SKIPS.items() if rng.random() >= share]
+    if rng.random() < 0.3:
+        rng.shuffle(topics)
+    return Habits(
+        tuple(topics),
+        rng.random() < DEARER,
+        rng.choice(OBJECTIONS) if rng.random() < FAVOURITE else None,
+        rng.random() < HASTY,
+        rng.random() < STUBBORN,
+    )
+
+
+class HabitualSeller:
+    """A seller per conversation, each with habits of its own.
+
+    A conversation's habits follow from its seed and the policy's (``reset``), its words from the
+    stream that it brings.
+
+    Args:
+        shop: what the seller knows.
+        slips: share of acts that are drawn at random.
+        habits: of every seller; None draws them for each.
+    """
+
+    def __init__(self, shop: SellerKnowledge, slips: float, habits: Habits | None = None) -> None:
+        self._shop, self._slips, self._habits, self._seed = shop, slips, habits, 0
+
+    @property
+    def name(self) -> str:
+        return "habitual"
+
+    def reset(self, seed: int) -> None:
+        """Draw other habits for the same customers."""
+        self._seed = seed
+
+    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+        """Return one response for each conversation."""
+        return [Response(self._answer(conversation)) for conversation in conversations]
+
+    def _answer(self, conversation: Conversation) -> str:
+        habits = self._habits or draw_habits(
+            random.Random(f"habits/{self._seed}/{conversation.seed}")
+        )
+        rng, shop, messages = conversation.rng, self._shop, conversation.messages
+        notes = shop.note(messages)
+        before = shop.note(messages[:-2]) if len(messages) > 2 else Notes()
+        words = [_understood(notes, before)]
+        for act in _plan(habits, notes, shop, self._slips, rng):
+            words.append(self._say(act, notes, rng))
+        return " ".join(filter(None, words))
+
+    def _say(self, act: Act, notes: Notes, rng: random.Random) -> str:
+        product = act.product
+        if product is None:
+            return self._shop.say((act,), rng)
+        need = notes.need if notes.need in product.needs else rng.choice(product.needs)
+        feature = (
+            notes.feature if notes.feature in product.features else rng.choice(product.features)
+        )
+        lead = rng.choice(("I suggest for", "For"))
+        return f"{lead} {offer(self._shop.catalog, product, str(need), str(feature))}."
+
+
+def _understood(notes: Notes, before: Notes) -> str:
+    """Return what was heard just now, said again in the leaflet's words."""
+    news = [
+        topic
+        for topic in ("need", "feature")
+        if getattr(notes, topic) and getattr(notes, topic) != getattr(before, topic)
+    ]
+    return f"So, {' with '.join(getattr(notes, topic) for topic in news)}." if news else ""
+
+
+def _plan(
+    habits: Habits, notes: Notes, shop: SellerKnowledge, slips: float, rng: random.Random
+) -> tuple[Act, ...]:
+    if rng.random() < slips:
+        return _slip(shop, rng)
+    topics = [topic for topic in habits.asks if topic in notes.unknown_topics()]
+    if notes.product is None and topics:
+        return (Act(f"ask_{topics[0]}"),)
+    wanted = _wanted(habits, notes, shop)
+    if notes.product is None or (notes.refused and not habits.stubborn and wanted != notes.product):
+        close = (Act("close"),) if habits.hasty else ()
+        return (Act("recommend", wanted), *close)
+    if notes.worry:
+        return (Act(f"answer_{habits.favourite or notes.worry}"),)
+    return (Act("close"),)
+
+
+def _wanted(habits: Habits, notes: Notes, shop: SellerKnowledge) -> Product:
+    """Return what a seller with these habits recommends."""
+    best = shop.best(notes)
+    if not habits.dearer or notes.refused:
+        return best
+    return max(
+        shop.catalog.products,
+        key=lambda product: (
+            2 * (notes.need in product.needs) + (notes.feature in product.features),
+            product.price,
+        ),
+    )
+
+
+def _slip(shop: SellerKnowledge, rng: random.Random) -> tuple[Act, ...]:
+    kind = rng.choice(
+        ("ask_need", "ask_feature", "ask_budget", "ask_concern", "recommend", "close")
+    )
+    return (Act(kind, rng.choice(shop.catalog.products) if kind == "recommend" else None),)
+
+
+def habitual(
+    catalog: str | Path | Catalog = "laptops",
+    slips: float = 0.05,
+    phrases: Mapping[str, tuple[str, ...]] | None = None,
+    habits: Habits | None = None,
+) -> HabitualSeller:
+    """Return the seller whose faults are habits.
+
+    Args:
+        catalog: what it sells; must be the customers' catalogue.
+        slips: share of random acts.
+        phrases: what it says in place of ``PHRASES``, by kind of act; recommendations apart, which
+            name a product as the leaflet does.
+        habits: of every seller; None draws them for each.
+
+    Raises:
+        ConvgymError: for slips outside [0, 1], or habits that are none.
+    """
+    if not isinstance(habits, Habits | None):
+        raise ConvgymError(f"habits must be Habits or None, got {repr(habits)[:60]}")
+    slips = check_probability("slips", slips)
+    return HabitualSeller(SellerKnowledge(load_catalog(catalog), phrases), slips, habits)
