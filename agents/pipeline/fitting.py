@@ -21,7 +21,7 @@ from convgym.agents.pipeline.inputs import (
     load_policy,
     log_sha256,
     policy_sha256,
-    read_episodes,
+    read_usable,
     without_logprobs,
 )
 from convgym.agents.pipeline.outputs import REPORT, building, finished, versions
@@ -87,7 +87,8 @@ def fit_to_folder(
     """
     settings = settings or FitSettings()
     speaker = load_policy(policy, settings.policy)
-    episodes = read_episodes(log)
+    read = read_usable(log)
+    episodes = read.episodes
     model = speaker.model
     policy_settings = {**asdict(settings.policy), "model": "default"}  # it is not looked at
     made_from = {
@@ -115,6 +116,8 @@ def fit_to_folder(
         generator=generator,
         progress=progress,
     )
+    problems = [f"line {each.line} was left out: {each.message}" for each in read.report.problems]
+    gap, notes = _behaviour(tokenised, model)
     report = {
         "made_from": made_from,
         "log": str(log),
@@ -123,7 +126,9 @@ def fit_to_folder(
         "sales": sum(episode.outcome > 0 for episode in fitted.log),
         "held_out_conversations": fitted.held_out,
         "diagnostics": dict(fitted.metrics),
-        **_behaviour(tokenised, model),
+        "without_logprobs": without_logprobs(fitted.log),
+        "behaviour_gap": gap,
+        "notes": [*problems, *notes],
         "seconds": round(time.monotonic() - started, 1),
         "versions": versions(),
     }
@@ -141,8 +146,10 @@ def fit_to_folder(
     return report
 
 
-def _behaviour(log: Sequence[TokenisedEpisode], model: LanguageModel) -> dict[str, Any]:
-    """Return what is known of who spoke: how far the log's words are from the policy's own."""
+def _behaviour(
+    log: Sequence[TokenisedEpisode], model: LanguageModel
+) -> tuple[float | None, list[str]]:
+    """Return how far the log's words are from the policy's own, if that is known, and notes."""
     unknown = without_logprobs(log)
     notes = []
     if unknown:
@@ -159,4 +166,4 @@ def _behaviour(log: Sequence[TokenisedEpisode], model: LanguageModel) -> dict[st
                 f"the log's log-probabilities differ from the policy's by {gap:.2f} nats a"
                 " response: it was held by another policy, at another temperature, or explored"
             )
-    return {"without_logprobs": unknown, "behaviour_gap": gap, "notes": notes}
+    return gap, notes

@@ -21,22 +21,23 @@ from convgym.agents.values.fitted import FittedQ
 from convgym.agents.values.saving import read_q_file, restored_fitted
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
+from convgym.logs import Log
 from convgym.seeds import EVALUATION_BASE
 
 Q_FILE = "q.safetensors"
 
 
-def read_episodes(log: Path) -> list[Episode]:
-    """Return the conversations of a log that may be learned from.
+def read_usable(path: Path) -> Log:
+    """Return a log that may be learned from.
 
     Raises:
         ConvgymError: for a log that is missing, damaged, empty or of customers that are reserved
             for evaluation, or in which every conversation failed.
     """
-    episodes = read_training_log(log, EVALUATION_BASE).episodes
-    if not any(episode.valid and episode.turns for episode in episodes):
-        raise ConvgymError(f"the log {log} holds no conversation to learn from")
-    return episodes
+    log = read_training_log(path, EVALUATION_BASE)
+    if not any(episode.valid and episode.turns for episode in log.episodes):
+        raise ConvgymError(f"the log {path} holds no conversation to learn from")
+    return log
 
 
 def load_policy(source: str | Path, config: PolicyConfig) -> LanguageModelPolicy:
@@ -101,7 +102,7 @@ def open_q(folder: Path, policy: str | Path, log: Path) -> OpenQ:
     tree = read_q_file(folder / Q_FILE)
     settings = configured(PolicyConfig(), tree["policy_settings"], "the policy")
     speaker = load_policy(policy, settings)
-    episodes = read_episodes(log)
+    episodes = read_usable(log).episodes
     # The shape comes first: that it is another kind of model says more than another digest.
     fitted, generator = restored_fitted(
         tree, speaker.model, speaker.model.tokenise(episodes), folder

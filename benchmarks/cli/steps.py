@@ -27,7 +27,7 @@ def working(output: Path | None = None) -> Iterator[ProgressCallback]:
         with stages(console(error=True)) as progress:
             yield progress
     except KeyboardInterrupt:
-        again = f"; the same command makes {output}" if output else ""
+        again = f"; the same command goes on with {output}, or starts it over" if output else ""
         say(f"interrupted{again}", error=True)
         raise SystemExit(130) from None
 

@@ -99,6 +99,11 @@ def test_commands_one_by_one_are_a_round_of_training_to_the_bit(run: Run) -> Non
     code, out, _ = run("train", "iterative-ppo", "--output", "trained", *budget, *settings)
     assert code == 0 and "after" in out
 
+    again = run("train", "iterative-ppo", "--output", "trained", *budget, *settings)
+    assert again[:2] == (code, out)
+    code, out, _ = run("evaluate", "trained/policy", "--customers", "3", "--json")
+    assert code == 0 and json.loads(out)["range"]["customers"] == 3
+
     (row,) = report("trained")["rows"]
     assert row["passed_gate"] == 1.0
     before, new, trained = (
@@ -199,6 +204,7 @@ MISTAKES = [
     ("improve start --q q --log log.jsonl --output a --set fresh_samples=1", "at least 2"),
     ("gate start --policy start --q q --log log.jsonl --set x=1", "unknown setting"),
     ("evaluate nobody", "unknown seller 'nobody'"),
+    ("evaluate ./q", "./q"),
     ("evaluate silent --temperature 0.5", "is a seller, which has no temperature"),
     ("evaluate start --temperature 0", "temperature"),
     ("train nobody --output a", "unknown agent 'nobody'"),
