@@ -59,9 +59,7 @@ def test_another_model_and_another_log_are_refused(
 ) -> None:
     model, fitted, _, path = kept
     tree = read_q_file(path)
-    with pytest.raises(
-        ConvgymError, match="another model: expected one of 280 tokens and width 16"
-    ):
+    with pytest.raises(ConvgymError, match="another model: expected one of 280 tokens"):
         restored_fitted(tree, make_model(hidden=32), fitted.log, path)
     with pytest.raises(ConvgymError, match="other layers"):
         restored_fitted(tree, make_model(layers=1), fitted.log, path)
@@ -75,7 +73,7 @@ def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConvgymError, match="no Q at"):
         read_q_file(tmp_path / "q.safetensors")
     save_checkpoint(tmp_path / "q.safetensors", {"kind": "a run"})
-    with pytest.raises(ConvgymError, match="is no Q: expected kind 'convgym.q/1', got 'a run'"):
+    with pytest.raises(ConvgymError, match="is no Q: expected kind"):
         read_q_file(tmp_path / "q.safetensors")
     (tmp_path / "q.safetensors").write_bytes(b"nothing")
     with pytest.raises(ConvgymError, match="damaged"):
