@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import time
@@ -78,9 +79,9 @@ def _begin(folder: Path, made_from: Mapping[str, Any]) -> None:
     if not (folder / _BEGUN).is_file():
         check_new_folder(folder)
         write_json(folder / _BEGUN, made_from)
-    begun = read_report(folder / _BEGUN)
-    if dumps(begun) != dumps(made_from):
-        different = [key for key in made_from if dumps(begun.get(key)) != dumps(made_from[key])]
+    begun, wanted = read_report(folder / _BEGUN), json.loads(dumps(made_from))
+    if begun != wanted:
+        different = [key for key in wanted if begun.get(key) != wanted[key]]
         raise ConvgymError(
             f"{folder} holds another training ({', '.join(different) or 'more'} differs): it is"
             " never overwritten, give another folder"
