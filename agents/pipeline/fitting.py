@@ -17,6 +17,7 @@ from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.off_policy.evidence import log_ratios
 from convgym.agents.off_policy.gate import GateConfig
 from convgym.agents.pipeline.inputs import (
+    DIGESTS,
     Q_FILE,
     load_policy,
     log_sha256,
@@ -29,6 +30,7 @@ from convgym.agents.values.fitted import fit_q
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
 from convgym.agents.values.saving import save_fitted
 from convgym.checks import check_seed
+from convgym.conversation import Episode
 from convgym.datafiles import write_json
 from convgym.errors import ConvgymError
 from convgym.progress import ProgressCallback, no_progress
@@ -90,16 +92,7 @@ def fit_to_folder(
     read = read_usable(log)
     episodes = read.episodes
     model = speaker.model
-    policy_settings = {**asdict(settings.policy), "model": "default"}  # it is not looked at
-    made_from = {
-        "step": "fit-q",
-        "policy_sha256": policy_sha256(model),
-        "log_sha256": log_sha256(episodes),
-        "q_function": asdict(settings.q_function),
-        "policy_settings": policy_settings,
-        "held_out": settings.held_out,
-        "seed": settings.seed,
-    }
+    made_from = _made_from(model, episodes, settings)
     if report := finished(folder, made_from):
         return report
     started = time.monotonic()
@@ -137,13 +130,25 @@ def fit_to_folder(
             part / Q_FILE,
             fitted,
             generator,
-            policy_settings=policy_settings,
-            policy_sha256=made_from["policy_sha256"],
-            log_sha256=made_from["log_sha256"],
+            **{name: made_from[name] for name in ("policy_settings", *DIGESTS)},
         )
         write_json(part / "config.json", made_from)
         write_json(part / REPORT, report)
     return report
+
+
+def _made_from(
+    model: LanguageModel, episodes: Sequence[Episode], settings: FitSettings
+) -> dict[str, Any]:
+    return {
+        "step": "fit-q",
+        "policy_sha256": policy_sha256(model),
+        "log_sha256": log_sha256(episodes),
+        "q_function": asdict(settings.q_function),
+        "policy_settings": {**asdict(settings.policy), "model": "default"},  # it is not looked at
+        "held_out": settings.held_out,
+        "seed": settings.seed,
+    }
 
 
 def _behaviour(

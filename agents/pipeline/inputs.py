@@ -25,6 +25,8 @@ from convgym.logs import Log
 from convgym.seeds import EVALUATION_BASE
 
 Q_FILE = "q.safetensors"
+DIGESTS = ("policy_sha256", "log_sha256")
+"""What a Q is known to belong to."""
 
 
 def read_usable(path: Path) -> Log:

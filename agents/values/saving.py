@@ -20,7 +20,7 @@ from convgym.agents.values.fitting import ValueEstimates
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
 from convgym.errors import ConvgymError
 
-_KIND = "convgym.q/1"
+_KIND = "fitted-q/1"
 
 
 def save_ensemble(path: Path, ensemble: QEnsemble, **beside: Any) -> None:
