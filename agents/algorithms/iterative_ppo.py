@@ -233,9 +233,13 @@ def collect(
     progress: ProgressCallback = no_progress,
 ) -> list[Episode]:
     """Deploy pi_k, under every persona at every temperature in turn; failures are left out."""
-    voices = [policy.voice(*voice) for voice in product(config.personas, config.exploration)]
-    episodes = collector.deploy(voices, conversations, progress=progress)
+    episodes = collector.deploy(voices(policy, config), conversations, progress=progress)
     return [episode for episode in episodes if episode.valid]
+
+
+def voices(policy: LanguageModelPolicy, config: IterativePPOConfig) -> list[LanguageModelPolicy]:
+    """Return those who hold a log's conversations in turn: every persona at every temperature."""
+    return [policy.voice(*voice) for voice in product(config.personas, config.exploration)]
 
 
 def improve(

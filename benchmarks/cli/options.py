@@ -88,6 +88,15 @@ Settings = Annotated[
         " iterative-ppo.rounds=3.",
     ),
 ]
+OwnSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A setting, as often as wanted: epochs=2; within another: policy.max_new_tokens=16.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 Personas = Annotated[str | None, typer.Option(help="Personas: default, difficult or a JSON file.")]
 
 
@@ -200,11 +209,40 @@ def read_settings(items: Iterable[str]) -> list[tuple[str, Any]]:
             raise ConvgymError(f"expected a setting as agent.setting=value, got {item!r}")
         if path in settings:
             raise ConvgymError(f"setting {path!r} is given twice")
-        try:
-            settings[path] = json.loads(value, parse_constant=str)
-        except (ValueError, RecursionError):
-            settings[path] = findable(value.strip())
+        settings[path] = _setting(value)
     return list(settings.items())
+
+
+def own_settings(items: Iterable[str] | None) -> dict[str, Any]:
+    """Return settings of one thing by name, those within others nested: ``policy.dtype=float32``.
+
+    Values are read as those of ``read_settings``.
+
+    Raises:
+        ConvgymError: for what is not ``name=value``, and a name given twice.
+    """
+    settings: dict[str, Any] = {}
+    for item in items or ():
+        path, equals, value = item.partition("=")
+        *outer, last = parts = path.strip().split(".")
+        if not equals or not all(part.isidentifier() for part in parts):
+            raise ConvgymError(f"expected a setting as name=value, got {item!r}")
+        within = settings
+        for part in outer:
+            within = within.setdefault(part, {})
+            if not isinstance(within, dict):
+                raise ConvgymError(f"setting {part!r} is given as a value and with parts: drop one")
+        if last in within:
+            raise ConvgymError(f"setting {path.strip()!r} is given twice")
+        within[last] = _setting(value)
+    return settings
+
+
+def _setting(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError):
+        return findable(text.strip())
 
 
 def _value(text: str) -> Any:

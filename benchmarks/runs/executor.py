@@ -26,6 +26,7 @@ from convgym.seeds import evaluation_seeds
 
 if TYPE_CHECKING:
     from convgym.agents.protocol import Agent
+    from convgym.agents.training.collector import Collector
 
 SAMPLES = 8
 """Evaluation conversations kept of each row: the first ones, the same customers for everybody."""
@@ -117,9 +118,16 @@ def train(agent: Agent, task: Task, progress: ProgressCallback) -> TrainingRepor
         environment=task.suite.environment,
         log=task.suite.log,
     )
-    with collector.supervised(task.job.name):
-        report = agent.train(collector, folder=task.folder, progress=progress)
-    report = checked(report, f"agent {task.job.name!r}")
+    return train_with(collector, agent, task.job.name, task.folder, progress)
+
+
+def train_with(
+    collector: Collector, agent: Agent, name: str, folder: Path, progress: ProgressCallback
+) -> TrainingReport:
+    """Let an agent learn from a collector's customers, and see to it that it met no others."""
+    with collector.supervised(name):
+        report = agent.train(collector, folder=folder, progress=progress)
+    report = checked(report, f"agent {name!r}")
     return replace(report, usage=collector.usage, cpu_seconds=collector.cpu_seconds)
 
 

@@ -49,6 +49,8 @@ ARROWS: dict[str, set[str]] = {
     | {AGENTS, f"{AGENTS}.values", f"{AGENTS}.improvement"}
     | TRAINING,
     f"{AGENTS}.algorithms": ALL_OF_THE_ENVIRONMENT | {AGENTS} | MECHANISMS,
+    # The steps of an algorithm, one by one.
+    f"{AGENTS}.pipeline": ALL_OF_THE_ENVIRONMENT | {AGENTS, f"{AGENTS}.algorithms"} | MECHANISMS,
     # Make a model, as an algorithm does.
     f"{AGENTS}.pretrain": ALL_OF_THE_ENVIRONMENT | {AGENTS} | TRAINING,
     f"{AGENTS}.pretrain_reading": ALL_OF_THE_ENVIRONMENT | {AGENTS} | TRAINING,

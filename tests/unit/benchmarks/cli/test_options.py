@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from convgym.benchmarks.cli.options import findable, names, read_options, read_settings
+from convgym.benchmarks.cli.options import (
+    findable,
+    names,
+    own_settings,
+    read_options,
+    read_settings,
+)
 from convgym.errors import ConvgymError
 
 
@@ -132,3 +138,28 @@ def test_settings_are_paths_and_values_as_json() -> None:
 def test_settings_that_are_none(items: list[str], told: str) -> None:
     with pytest.raises(ConvgymError, match=told):
         read_settings(items)
+
+
+def test_own_settings_nest_by_their_dots() -> None:
+    given = ["epochs=2", "policy.lora.rank=8", "policy.dtype=float32", "exploration=[1.0, 1.5]"]
+    assert own_settings(given) == {
+        "epochs": 2,
+        "policy": {"lora": {"rank": 8}, "dtype": "float32"},
+        "exploration": [1.0, 1.5],
+    }
+    assert own_settings(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["epochs"], "expected a setting as name=value"),
+        (["a..b=1"], "expected a setting as name=value"),
+        (["epochs=1", "epochs=2"], "'epochs' is given twice"),
+        (["gate=0", "gate.held_out=0"], "'gate' is given as a value and with parts"),
+        (["gate.held_out=0", "gate=0"], "'gate' is given twice"),
+    ],
+)
+def test_mistakes_in_own_settings(given: list[str], message: str) -> None:
+    with pytest.raises(ConvgymError, match=message):
+        own_settings(given)

@@ -1,0 +1,1 @@
+"""The steps of a round of Iterative PPO on their own, with files and folders between them."""

@@ -1,0 +1,132 @@
+"""Step 4 on its own: may the new policy be deployed, by conversations that nothing learned from?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from convgym.agents.algorithms.iterative_ppo import gate
+from convgym.agents.model.batch import TokenisedEpisode
+from convgym.agents.model.language_model import LanguageModel
+from convgym.agents.off_policy.gate import Gain, GateConfig
+from convgym.agents.pipeline.inputs import load_policy, open_q, without_logprobs
+from convgym.errors import ConvgymError
+from convgym.statistics import normal_quantile
+
+
+def judge_policy(
+    new: str | Path,
+    old: str | Path,
+    q: Path,
+    log: Path,
+    config: GateConfig | None = None,
+    *,
+    estimate_behaviour: bool = False,
+) -> dict[str, Any]:
+    """Estimate what a new policy gains over the old one, and say whether it passes the gate.
+
+    Args:
+        new: the policy that is judged.
+        old: the one that Q was fitted to.
+        q: a folder of ``fit_to_folder``; its ``held_out`` share of the log is what judges.
+        log: the one that Q was fitted to.
+        config: when a policy passes; ``held_out`` is not looked at.
+        estimate_behaviour: where the log lacks log-probabilities, take the old policy's own: right
+            if it speaks as the log does, as after cloning it.
+
+    Returns:
+        ``verdict`` ("passed", "turned down" or "cannot judge"), ``reasons`` for the last, and
+        the estimate: ``gain`` in conversion with its ``standard_error`` and 95% interval.
+
+    Raises:
+        ConvgymError: for a Q of another policy or log, or policies of different vocabularies.
+    """
+    opened = open_q(q, old, log)
+    speaker = load_policy(new, opened.settings)
+    model, improved = opened.policy.model, speaker.model
+    if improved.format.tokenizer.get_vocab() != model.format.tokenizer.get_vocab():
+        raise ConvgymError(f"{new} has another vocabulary than {old}: they cannot be compared")
+    config = config or GateConfig()
+    held_out = opened.fitted.log[: opened.fitted.held_out]
+    reasons = []
+    if missing := without_logprobs(held_out):
+        if estimate_behaviour:
+            held_out = with_estimated_behaviour(model, held_out)
+        else:
+            reasons.append(f"{missing} of {len(held_out)} conversations hold no log-probabilities")
+    if not held_out:
+        reasons.append("no conversation was held out when Q was fitted")
+    report: dict[str, Any] = {"new": str(new), "old": str(old), "q": str(q), "log": str(log)}
+    settings = {**asdict(config), "held_out": len(held_out)}
+    report |= {"settings": settings, "behaviour_estimated": bool(missing and estimate_behaviour)}
+    if reasons:
+        return {**report, "verdict": "cannot judge", "reasons": reasons}
+    everything = [*held_out, *opened.fitted.log[len(held_out) :]]
+    fitted = replace(opened.fitted, log=everything)
+    # A gate whose share is 0 lets everything pass; here there is somebody to ask.
+    config = replace(config, held_out=config.held_out or 0.5)
+    gain = gate(improved, model, fitted, config)
+    return {
+        **report,
+        "verdict": gain.verdict(config),
+        "reasons": _doubts(gain, config),
+        **_estimate(gain),
+    }
+
+
+def with_estimated_behaviour(
+    model: LanguageModel, log: Sequence[TokenisedEpisode]
+) -> list[TokenisedEpisode]:
+    """Return conversations with a model's log-probabilities where their own are unknown."""
+    filled = []
+    for episode in log:
+        with torch.inference_mode():
+            own = iter(model.logprobs(model.collate([episode])).tolist())
+        logprobs = tuple(
+            logprob if turn < 0 else _known(logprob, next(own))
+            for turn, logprob in zip(episode.turns, episode.logprobs, strict=True)
+        )
+        filled.append(replace(episode, logprobs=logprobs))
+    return filled
+
+
+def _known(logprob: float, estimate: float) -> float:
+    return estimate if math.isnan(logprob) else logprob
+
+
+def _estimate(gain: Gain) -> dict[str, Any]:
+    half = normal_quantile(0.95) * gain.standard_error
+    return {
+        "gain": gain.mean,
+        "standard_error": gain.standard_error,
+        "low": gain.mean - half,
+        "high": gain.mean + half,
+        "coverage": gain.coverage,
+        "effective_share": gain.effective_share,
+        "kl": gain.kl,
+        "conversations": gain.conversations,
+        "sales": gain.sales,
+    }
+
+
+def _doubts(gain: Gain, config: GateConfig) -> list[str]:
+    """Return why the gate cannot judge, if it cannot; see ``Gain.verdict``."""
+    doubts = {
+        f"the new policy diverges by {gain.kl:.2f} nats a response, more than {config.max_kl}": (
+            gain.kl > config.max_kl
+        ),
+        f"its ratios have a mean of {gain.coverage:.2f}, less than {config.min_coverage}": (
+            gain.coverage < config.min_coverage
+        ),
+        f"{gain.conversations} conversations were held out, fewer than"
+        f" {config.min_conversations}": gain.conversations < config.min_conversations,
+        f"{gain.sales} of them sold, fewer than {config.min_sales}": (
+            gain.sales < config.min_sales
+        ),
+    }
+    return [doubt for doubt, holds in doubts.items() if holds]

@@ -1,0 +1,110 @@
+"""Step 3 on its own: from a policy, its Q and its log to a folder with a better policy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from convgym.agents.algorithms.iterative_ppo import IterativePPOConfig, deploy, improve
+from convgym.agents.improvement.problem import Improvement
+from convgym.agents.improvement.token_ppo import TokenPPO
+from convgym.agents.model.batch import TokenisedEpisode
+from convgym.agents.pipeline.card import model_card
+from convgym.agents.pipeline.inputs import open_q, without_logprobs
+from convgym.agents.pipeline.outputs import REPORT, building, finished, versions
+from convgym.agents.training.imitation import Imitation
+from convgym.datafiles import write_json
+from convgym.errors import ConvgymError
+from convgym.progress import ProgressCallback, no_progress
+
+
+@dataclass(frozen=True, slots=True)
+class ImprovementSettings:
+    """How a policy is improved."""
+
+    solver: Improvement = field(default_factory=TokenPPO)
+    solver_name: str = "token-ppo"
+    imitation: Imitation = field(default_factory=Imitation)
+    """Of the sold conversations, before the solver; ``epochs=0`` leaves it out."""
+
+
+def improve_to_folder(
+    policy: str | Path,
+    q: Path,
+    log: Path,
+    folder: Path,
+    settings: ImprovementSettings | None = None,
+    *,
+    progress: ProgressCallback = no_progress,
+) -> dict[str, Any]:
+    """Improve a policy by its Q at the states of its log, without any customer; return the report.
+
+    The folder is a policy in Hugging Face format, with a model card and ``report.json``. The
+    policy is loaded with the settings of the fit, and random numbers go on where the fit's stood.
+
+    Args:
+        policy: the one that Q was fitted to.
+        q: a folder of ``fit_to_folder``.
+        log: the one that Q was fitted to.
+        folder: where the new policy goes. One that is finished is not touched, its report is
+            returned.
+        settings: of the improvement.
+        progress: told of every step.
+
+    Raises:
+        ConvgymError: for a Q of another policy or log, a solver that asks for log-probabilities
+            which the log lacks, or a folder that was made from something else.
+    """
+    settings = settings or ImprovementSettings()
+    opened = open_q(q, policy, log)
+    made_from = {
+        "step": "improve",
+        **opened.made_from,
+        "solver": {"name": settings.solver_name, **_settings_of(settings.solver)},
+        "imitation": asdict(settings.imitation),
+    }
+    if report := finished(folder, made_from):
+        return report
+    _check_log(settings.solver, opened.fitted.log, log)
+    started = time.monotonic()
+    config = IterativePPOConfig(
+        policy=opened.settings,
+        q_function=opened.fitted.ensemble.config,
+        imitation=settings.imitation,
+        improvement=settings.solver,
+    )
+    improved, metrics = improve(
+        opened.policy.model, opened.fitted, config, opened.generator, progress
+    )
+    deploy(improved, opened.policy)
+    report = {
+        "made_from": made_from,
+        "policy": str(policy),
+        "q": str(q),
+        "log": str(log),
+        "policy_settings": asdict(opened.settings),
+        "conversations": len(opened.fitted.log) - opened.fitted.held_out,
+        "metrics": metrics,
+        "seconds": round(time.monotonic() - started, 1),
+        "versions": versions(),
+    }
+    with building(folder) as part:
+        opened.policy.save(part)
+        (part / "README.md").write_text(model_card(report), encoding="utf-8")
+        write_json(part / REPORT, report)
+    return report
+
+
+def _settings_of(solver: object) -> dict[str, Any]:
+    return asdict(cast(Any, solver))  # the registry sees to it
+
+
+def _check_log(solver: Improvement, log: Sequence[TokenisedEpisode], path: Path) -> None:
+    if isinstance(solver, TokenPPO) and solver.epochs and without_logprobs(log):
+        raise ConvgymError(
+            f"token-ppo with epochs={solver.epochs} learns from logged responses by their"
+            f" log-probabilities, which the log {path} lacks: set epochs=0"
+        )

@@ -1,0 +1,120 @@
+"""What the steps read: a log to learn from, a policy, a fitted Q; and how each is known again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from convgym.agents.model.batch import TokenisedEpisode
+from convgym.agents.model.config import PolicyConfig
+from convgym.agents.model.language_model import LanguageModel
+from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.settings import configured
+from convgym.agents.training.collector import read_training_log
+from convgym.agents.values.fitted import FittedQ
+from convgym.agents.values.saving import read_q_file, restored_fitted
+from convgym.conversation import Episode
+from convgym.errors import ConvgymError
+from convgym.logs import Log
+from convgym.seeds import EVALUATION_BASE
+
+Q_FILE = "q.safetensors"
+DIGESTS = ("policy_sha256", "log_sha256")
+"""What a Q is known to belong to."""
+
+
+def read_usable(path: Path) -> Log:
+    """Return a log that may be learned from.
+
+    Raises:
+        ConvgymError: for a log that is missing, damaged, empty or of customers that are reserved
+            for evaluation, or in which every conversation failed.
+    """
+    log = read_training_log(path, EVALUATION_BASE)
+    if not any(episode.valid and episode.turns for episode in log.episodes):
+        raise ConvgymError(f"the log {path} holds no conversation to learn from")
+    return log
+
+
+def load_policy(source: str | Path, config: PolicyConfig) -> LanguageModelPolicy:
+    """Return a policy by folder or name, which it is called by; ConvgymError if there is none."""
+    name = Path(source).name or "language-model"
+    return LanguageModelPolicy.from_pretrained(source, name=name, config=config)
+
+
+def log_sha256(episodes: Sequence[Episode]) -> str:
+    """Return a digest of all that is learned from conversations, however the file is packed."""
+    digest = hashlib.sha256()
+    for episode in episodes:
+        turns = [
+            (turn.response.text, turn.response.token_ids, turn.response.token_logprobs, turn.reply)
+            for turn in episode.turns
+        ]
+        digest.update(json.dumps([episode.opening, turns, episode.outcome]).encode())
+    return digest.hexdigest()
+
+
+def policy_sha256(model: LanguageModel) -> str:
+    """Return a digest of a model's weights and of the words of its tokenizer."""
+    digest = hashlib.sha256(json.dumps(sorted(model.format.tokenizer.get_vocab().items())).encode())
+    for name, tensor in sorted(model.network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        whole = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(whole.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def without_logprobs(log: Sequence[TokenisedEpisode]) -> int:
+    """Return in how many conversations a response's log-probabilities are unknown."""
+    return sum(
+        any(
+            turn >= 0 and logprob != logprob
+            for turn, logprob in zip(episode.turns, episode.logprobs, strict=True)
+        )
+        for episode in log
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQ:
+    """A Q folder with the policy and the log that it was fitted to, as after the fit."""
+
+    policy: LanguageModelPolicy
+    fitted: FittedQ
+    generator: torch.Generator
+    """Goes on where the fit's stood."""
+    settings: PolicyConfig
+    """How the policy was loaded."""
+    made_from: dict[str, Any]
+    """Digests of the policy, of the log and of Q."""
+
+
+def open_q(folder: Path, policy: str | Path, log: Path) -> OpenQ:
+    """Return a Q, its policy loaded with the settings of the fit.
+
+    Raises:
+        ConvgymError: for a folder without a Q, a policy or a log other than that of the fit.
+    """
+    tree = read_q_file(folder / Q_FILE)
+    settings = configured(PolicyConfig(), tree["policy_settings"], "the policy")
+    speaker = load_policy(policy, settings)
+    episodes = read_usable(log).episodes
+    # The shape comes first: that it is another kind of model says more than another digest.
+    fitted, generator = restored_fitted(
+        tree, speaker.model, speaker.model.tokenise(episodes), folder
+    )
+    made_from = {"policy_sha256": policy_sha256(speaker.model), "log_sha256": log_sha256(episodes)}
+    for name, given in (("policy", policy), ("log", log)):
+        if made_from[f"{name}_sha256"] != tree[f"{name}_sha256"]:
+            raise ConvgymError(
+                f"the Q in {folder} was fitted to another {name} than {given}: give that {name},"
+                " or fit Q again"
+            )
+    made_from["q_sha256"] = hashlib.sha256((folder / Q_FILE).read_bytes()).hexdigest()
+    return OpenQ(speaker, fitted, generator, settings, made_from)

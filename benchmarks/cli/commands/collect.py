@@ -1,0 +1,83 @@
+"""``convgym collect``: hold the conversations that a round learns from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convgym.benchmarks.cli.options import (
+    AsJson,
+    Catalog,
+    Customer,
+    CustomerOptions,
+    OwnSettings,
+    Personas,
+    Seed,
+    environment,
+    findable,
+    own_settings,
+    shop,
+)
+from convgym.benchmarks.cli.steps import show, working
+from convgym.errors import ConvgymError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(collect)
+
+
+def collect(
+    log: Annotated[Path, typer.Argument(help="JSONL file to write; never overwritten.")],
+    policy: Annotated[
+        str | None, typer.Option(help="The folder of a policy, or default, or smollm2.")
+    ] = None,
+    seller: Annotated[
+        str | None,
+        typer.Option(help="A seller by name, or package.module:factory.", callback=findable),
+    ] = None,
+    conversations: Annotated[int, typer.Option(min=1)] = 1000,
+    seed: Seed = 0,
+    settings: OwnSettings = None,
+    customer: Customer = None,
+    customer_option: CustomerOptions = None,
+    catalog: Catalog = None,
+    personas: Personas = None,
+    as_json: AsJson = False,
+) -> None:
+    """Step 1: have a policy, or a seller, hold conversations with customers of the training range.
+
+    Of a policy, token ids and log-probabilities are kept. Settings are policy.temperature,
+    exploration, personas and the like. The same seed meets the same customers as a training.
+    """
+    from convgym.agents.pipeline.collecting import collect_from_policy, collect_from_seller
+    from convgym.agents.training.collector import Collector
+
+    if (policy is None) == (seller is None):
+        raise ConvgymError("say who speaks: either --policy FOLDER or --seller SELLER")
+    options = environment(customer, catalog, personas, customer_option)
+    given = own_settings(settings)
+    with working(log) as progress:
+        if policy is not None:
+            from convgym.agents.algorithms.iterative_ppo import IterativePPOConfig
+            from convgym.agents.pipeline.inputs import load_policy
+            from convgym.agents.settings import configured
+
+            config = configured(IterativePPOConfig(), given, "collect")
+            collector = Collector(conversations, seed=seed, environment=options)
+            language_model = load_policy(policy, config.policy)
+            report = collect_from_policy(log, language_model, collector, config, progress=progress)
+        else:
+            from convgym.sellers import make_seller
+
+            assert seller is not None
+            speaker = make_seller(seller, **{**shop(options), **given})
+            if seller == "oracle":
+                options["reveal_latent"] = True
+            collector = Collector(conversations, seed=seed, environment=options)
+            report = collect_from_seller(log, speaker, collector, given, progress=progress)
+    failures = f", {report['failed']} broken off: the customer failed" if report["failed"] else ""
+    line = f"{log}: {report['conversations']} conversations of {report['speaker']}, "
+    show(report, [f"{line}{report['sales']} of them sales{failures}"], as_json=as_json)

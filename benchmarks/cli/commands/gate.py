@@ -1,0 +1,59 @@
+"""``convgym gate``: may a new policy be deployed?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convgym.benchmarks.cli.options import AsJson, OwnSettings, own_settings
+from convgym.benchmarks.cli.steps import show, working
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(gate)
+
+
+def gate(
+    new: Annotated[str, typer.Argument(help="The new policy's folder.", metavar="POLICY")],
+    policy: Annotated[
+        str, typer.Option(help="The old policy, that Q is of: a folder, or default, or smollm2.")
+    ],
+    q: Annotated[Path, typer.Option("--q", help="The folder of its Q, from convgym fit-q.")],
+    log: Annotated[Path, typer.Option(help="The log that Q was fitted to.")],
+    settings: OwnSettings = None,
+    estimate_behaviour: Annotated[
+        bool,
+        typer.Option(
+            "--estimate-behaviour",
+            help="Where the log lacks log-probabilities, take the old policy's.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Step 4: estimate what a new policy gains, on the conversations that were kept for this.
+
+    Exit code 0 if it passes, 1 if it is turned down or the gate cannot judge. Settings are those
+    of the gate: standard_errors, max_kl, min_conversations and so on.
+    """
+    from convgym.agents.off_policy.gate import GateConfig
+    from convgym.agents.pipeline.gating import judge_policy
+    from convgym.agents.settings import configured
+
+    config = configured(GateConfig(), own_settings(settings), "the gate")
+    with working():
+        report = judge_policy(new, policy, q, log, config, estimate_behaviour=estimate_behaviour)
+    lines = [f"{report['verdict']}: {new}", *(f"  {reason}" for reason in report["reasons"])]
+    if "gain" in report:
+        lines += [
+            f"  estimated gain in conversion {100 * report['gain']:+.1f} points"
+            f" [{100 * report['low']:+.1f}, {100 * report['high']:+.1f}],"
+            f" standard error {100 * report['standard_error']:.1f}",
+            f"  by {report['conversations']} conversations, {report['sales']} of them sales;"
+            f" divergence {report['kl']:.2f} nats a response",
+        ]
+    show(report, lines, as_json=as_json)
+    if report["verdict"] != "passed":
+        raise SystemExit(1)

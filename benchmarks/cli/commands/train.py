@@ -1,0 +1,73 @@
+"""``convgym train``: train one agent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convgym.benchmarks.cli.options import (
+    AsJson,
+    Catalog,
+    Customer,
+    CustomerOptions,
+    OwnSettings,
+    Personas,
+    Seed,
+    environment,
+    findable,
+    own_settings,
+)
+from convgym.benchmarks.cli.steps import show, working
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(train)
+
+
+def train(
+    agent: Annotated[
+        str, typer.Argument(help="An agent by name, or package.module:Class.", callback=findable)
+    ],
+    output: Annotated[Path, typer.Option(help="Folder; a finished one is never overwritten.")],
+    conversations: Annotated[int, typer.Option(min=1, help="The budget.")] = 2048,
+    seed: Seed = 0,
+    settings: OwnSettings = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="A log that an offline agent learns from, in place of one made for it."),
+    ] = None,
+    customer: Customer = None,
+    customer_option: CustomerOptions = None,
+    catalog: Catalog = None,
+    personas: Personas = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train one agent, and keep its policy, its learning curve and its metrics.
+
+    Interrupt it at any time: the same command goes on where it stopped.
+    """
+    from convgym.agents.training.collector import Collector
+    from convgym.benchmarks.runs.single import train_one
+
+    options = environment(customer, catalog, personas, customer_option)
+    collector = Collector(conversations, seed=seed, environment=options, log=log)
+    with working(output) as progress:
+        report = train_one(agent, own_settings(settings), collector, output, progress=progress)
+    usage = report["usage"]
+    show(
+        report,
+        [
+            f"{report['policy']}: {agent}, trained on {usage['conversations']} conversations in"
+            f" {usage['deployments']} deployments",
+            *(
+                f"  after {point['conversations']:>6,}: conversion {100 * point['conversion']:.1f}%"
+                f" of {point['episodes']:,}"
+                for point in report["curve"]
+            ),
+            *(f"note: {note}" for note in report["notes"]),
+        ],
+        as_json=as_json,
+    )

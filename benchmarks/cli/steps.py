@@ -1,0 +1,88 @@
+"""What the commands of single steps have in common: progress, interruptions, who speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convgym.benchmarks.cli.options import shop
+from convgym.benchmarks.terminal import console, say
+from convgym.errors import ConvgymError
+
+if TYPE_CHECKING:
+    from convgym.policy import Policy
+    from convgym.progress import ProgressCallback
+
+_NAMED_MODELS = ("default", "smollm2")
+
+
+@contextmanager
+def working(output: Path | None = None) -> Iterator[ProgressCallback]:
+    """Show progress on stderr; after Ctrl-C, say how to go on and exit with 130."""
+    from convgym.benchmarks.report.progress import stages
+
+    try:
+        with stages(console(error=True)) as progress:
+            yield progress
+    except KeyboardInterrupt:
+        again = f"; the same command goes on with {output}, or starts it over" if output else ""
+        say(f"interrupted{again}", error=True)
+        raise SystemExit(130) from None
+
+
+def show(report: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
+    """Print a report: as JSON, or as lines for people, those that are empty left out."""
+    if as_json:
+        from convgym.datafiles import dumps
+
+        say(dumps(report, indent=2))
+        return
+    for line in filter(None, lines):
+        say(line)
+
+
+def numbers(values: Mapping[str, Any]) -> list[str]:
+    """Return a line for each number, names and numbers one below another."""
+    width = max(map(len, values), default=0)
+    return [f"  {name:{width}}  {value:.4g}" for name, value in values.items()]
+
+
+def is_model(name: str) -> bool:
+    """Tell whether a name is that of a language model: a folder, or a model with a name."""
+    from convgym.sellers import SELLERS
+
+    if SELLERS.is_of_family(name):  # openai:MODEL, hf:FOLDER
+        return False
+    return name in _NAMED_MODELS or Path(name).is_dir() or len(Path(name).parts) > 1
+
+
+def speaker(
+    name: str, options: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+) -> Policy:
+    """Return a policy by its folder, or a seller by name.
+
+    Args:
+        name: ``is_model`` says which.
+        options: of the environment, whose catalogue a seller sells.
+        settings: of a policy (``PolicyConfig``).
+
+    Raises:
+        ConvgymError: when there is no such policy or seller, and for settings of a seller.
+    """
+    if is_model(name):
+        from convgym.agents.model.config import PolicyConfig
+        from convgym.agents.model.policy import LanguageModelPolicy
+        from convgym.agents.settings import configured
+
+        config = configured(PolicyConfig(), settings or {}, "the policy")
+        shown = Path(name).name or "language-model"
+        return LanguageModelPolicy.from_pretrained(name, name=shown, config=config)
+    if settings:
+        raise ConvgymError(
+            f"{name!r} is a seller, which has no {', '.join(settings)}: those are a policy's"
+        )
+    from convgym.sellers import make_seller
+
+    return make_seller(name, **shop(options))

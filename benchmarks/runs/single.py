@@ -1,0 +1,135 @@
+"""One agent trained, or one policy judged, outside any suite."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from convgym.agents import make_agent
+from convgym.agents.pipeline.outputs import REPORT, building, finished, read_report, versions
+from convgym.agents.training.collector import Collector
+from convgym.benchmarks.runs.executor import train_with
+from convgym.checks import check_integer
+from convgym.datafiles import check_new_folder, dumps, write_json
+from convgym.errors import ConvgymError, InfrastructureError
+from convgym.policy import Policy
+from convgym.progress import ProgressCallback, no_progress
+from convgym.rollout import rollout
+from convgym.seeds import EVALUATION_BASE, evaluation_seeds
+from convgym.statistics import wilson_interval
+
+_BEGUN = "run.json"
+"""What a folder of a training holds from its beginning on: what it is made from."""
+
+
+def train_one(
+    name: str,
+    settings: Mapping[str, Any],
+    collector: Collector,
+    folder: Path,
+    *,
+    progress: ProgressCallback = no_progress,
+) -> dict[str, Any]:
+    """Train an agent and keep its policy and its report in a folder; return the report.
+
+    A folder with an unfinished training of the same agent goes on where it stopped; one that is
+    finished is not touched.
+
+    Raises:
+        ConvgymError: for an unknown agent or setting, or a folder of something else.
+    """
+    if "name" in settings:
+        raise ConvgymError(f"agent {name!r} has no setting 'name': it is called so")
+    agent = make_agent(name, **settings)
+    made_from = {"step": "train", "agent": name, "settings": settings, **collector.identity()}
+    _begin(folder, made_from)
+    if (folder / REPORT).exists() and (report := finished(folder, made_from)):
+        return report
+    training = train_with(collector, agent, name, folder, progress)
+    notes = list(training.notes)
+    if collector.log and training.usage.deployments:
+        notes.append(f"the log {collector.log} was not read: {name} holds its own conversations")
+    shutil.rmtree(folder / "policy", ignore_errors=True)  # of an interruption
+    with building(folder / "policy") as part:
+        agent.save(part)
+    report = {
+        "made_from": made_from,
+        "config": asdict(agent.config),
+        "policy": str(folder / "policy"),
+        "usage": asdict(training.usage),
+        "curve": [asdict(point) for point in training.curve],
+        "rows": [dict(row) for row in training.rows],
+        "seconds": round(training.seconds, 1),
+        "notes": notes,
+        "versions": versions(),
+    }
+    write_json(folder / REPORT, report)
+    return report
+
+
+def _begin(folder: Path, made_from: Mapping[str, Any]) -> None:
+    """Claim a new folder for a run; ConvgymError for one of another run, or of something else."""
+    if not (folder / _BEGUN).is_file():
+        check_new_folder(folder)
+        write_json(folder / _BEGUN, made_from)
+    begun, wanted = read_report(folder / _BEGUN), json.loads(dumps(made_from))
+    if begun != wanted:
+        different = [key for key in wanted if begun.get(key) != wanted[key]]
+        raise ConvgymError(
+            f"{folder} holds another training ({', '.join(different) or 'more'} differs): it is"
+            " never overwritten, give another folder"
+        )
+
+
+def judge_one(
+    policy: Policy,
+    customers: int,
+    *,
+    seed: int = 0,
+    environment: Mapping[str, Any] | None = None,
+    progress: ProgressCallback = no_progress,
+) -> dict[str, Any]:
+    """Have a policy meet customers that are reserved for evaluation; return what it sold.
+
+    Raises:
+        InfrastructureError: when the customer failed in every conversation.
+    """
+    customers = check_integer("customers", customers, 1)
+    started = time.monotonic()
+    episodes = rollout(
+        policy,
+        evaluation_seeds(seed, customers),
+        policy_seed=seed,
+        environment=environment,
+        progress=lambda news: progress(replace(news, stage="evaluate")),
+    )
+    valid = [episode for episode in episodes if episode.valid]
+    if not valid:
+        raise InfrastructureError("the customer failed in every conversation: nothing was measured")
+    sales = sum(episode.converted for episode in valid)
+    interval = wilson_interval(sales, len(valid))
+    return {
+        "policy": policy.name,
+        "conversion": asdict(interval),
+        "sales": sales,
+        "conversations": len(valid),
+        "failed": len(episodes) - len(valid),
+        "outcomes": dict(Counter(episode.outcome for episode in episodes)),
+        "mean_turns": math.fsum(len(episode.turns) for episode in valid) / len(valid),
+        "customer": episodes[0].customer,
+        "range": {
+            "name": "evaluation",
+            "seed": seed,
+            "customers": customers,
+            "episode_seeds": [EVALUATION_BASE, 2 * EVALUATION_BASE - 1],
+        },
+        "seconds": round(time.monotonic() - started, 1),
+        "versions": versions(),
+    }

@@ -1,0 +1,234 @@
+"""A round by single commands: to the bit what a training makes, restartable, a line a mistake."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from convgym.agents.model.language_model import LanguageModel
+from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.benchmarks.cli import main
+from convgym.conversation import Episode, Response
+from convgym.logs import read_log, write_log
+from convgym.rollout import rollout
+from convgym.seeds import evaluation_seeds
+from convgym.sellers import make_seller
+
+torch.set_num_threads(1)
+
+Run = Callable[..., tuple[int, str, str]]
+
+POLICY = ("--set", "policy.max_new_tokens=4")
+Q = ("epochs=1", "replies=1", "max_reply_tokens=4")
+SOLVER = ("fresh_steps=1", "fresh_conversations=4", "fresh_samples=2")
+GATE = ("min_sales=0", "min_conversations=1", "standard_errors=100", "min_coverage=0")
+SEED = ("--seed", "3")
+
+
+def sets(prefix: str, settings: tuple[str, ...]) -> list[str]:
+    return [word for setting in settings for word in ("--set", prefix + setting)]
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    make_model: Callable[..., LanguageModel],
+) -> Run:
+    """Call the command line in a folder that holds a tiny policy."""
+    monkeypatch.chdir(tmp_path)
+    LanguageModelPolicy(make_model(layers=1, context=768)).save(Path("start"))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main.main(arguments)
+        captured = capsys.readouterr()
+        code = end.value.code
+        return (code if isinstance(code, int) else 0), captured.out, captured.err
+
+    return call
+
+
+def collected(run: Run, *more: str) -> tuple[int, str, str]:
+    command = ("collect", "log.jsonl", "--policy", "start", "--conversations", "12", *SEED)
+    return run(*command, *POLICY, *more)
+
+
+def fitted(run: Run, log: str = "log.jsonl", *more: str) -> tuple[int, str, str]:
+    command = ("fit-q", log, "--policy", "start", "--output", "q", "--held-out", "0.25", *SEED)
+    return run(*command, *POLICY, *sets("", Q), *more)
+
+
+def improved(run: Run, log: str = "log.jsonl", *more: str) -> tuple[int, str, str]:
+    command = ("improve", "start", "--q", "q", "--log", log, "--output", "new")
+    return run(*command, *sets("", SOLVER), *more)
+
+
+def judged(run: Run, log: str = "log.jsonl", *more: str) -> tuple[int, str, str]:
+    command = ("gate", "new", "--policy", "start", "--q", "q", "--log", log, "--json")
+    return run(*command, *sets("", GATE), *more)
+
+
+def report(folder: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((Path(folder) / "report.json").read_text())
+    return read
+
+
+def test_commands_one_by_one_are_a_round_of_training_to_the_bit(run: Run) -> None:
+    code, out, _ = collected(run)
+    assert code == 0 and "12 conversations of start" in out
+    assert fitted(run)[0] == 0
+    assert improved(run)[0] == 0
+    code, out, _ = judged(run)
+    assert code == 0
+    verdict = json.loads(out)
+    settings = [
+        *("--set", "rounds=1", "--set", "policy.model=start", *POLICY),
+        *sets("q_function.", Q),
+        *sets("improvement.", SOLVER),
+        *sets("gate.", ("held_out=0.25", *GATE)),
+    ]
+    budget = ("--conversations", "12", *SEED)
+    code, out, _ = run("train", "iterative-ppo", "--output", "trained", *budget, *settings)
+    assert code == 0 and "after" in out
+
+    again = run("train", "iterative-ppo", "--output", "trained", *budget, *settings)
+    assert again[:2] == (code, out)
+    code, out, _ = run("evaluate", "trained/policy", "--customers", "3", "--json")
+    assert code == 0 and json.loads(out)["range"]["customers"] == 3
+
+    (row,) = report("trained")["rows"]
+    assert row["passed_gate"] == 1.0
+    before, new, trained = (
+        load_file(Path(folder) / "model.safetensors")
+        for folder in ("start", "new", "trained/policy")
+    )
+    assert all(torch.equal(new[name], trained[name]) for name in new.keys() | trained.keys())
+    assert any(not torch.equal(new[name], before[name]) for name in new)
+    assert report("q")["diagnostics"] == {name: row[name] for name in report("q")["diagnostics"]}
+    assert report("q")["behaviour_gap"] < 1e-3 and not report("q")["notes"]
+    assert verdict["gain"] == row["predicted_gain"] and verdict["kl"] > 0
+    kept = read_log("trained/conversations/deployment-000.jsonl.gz").episodes
+    assert [each.turns for each in kept] == [each.turns for each in read_log("log.jsonl").episodes]
+
+    card = (Path("new") / "README.md").read_text()
+    for part in ("token-ppo", "log.jsonl", report("q")["made_from"]["log_sha256"], "torch"):
+        assert part in card
+
+
+def test_what_is_finished_is_shown_and_never_made_again(run: Run) -> None:
+    steps = (collected, fitted, improved)
+    first = [step(run) for step in steps]
+    files = {path: path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file()}
+    assert [step(run)[:2] for step in steps] == [(code, out) for code, out, _ in first]
+    assert {path: path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file()} == files
+    # Made from something else.
+    for code, _, err in (
+        collected(run, "--catalog", "mobile"),
+        fitted(run, "log.jsonl", "--set", "learning_rate=0.1"),
+        improved(run, "log.jsonl", "--no-imitate"),
+    ):
+        assert code == 2 and "never overwritten" in err and err.count("\n") == 1
+
+
+def test_what_was_interrupted_starts_over_cleanly(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collected(run)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr("convgym.agents.pipeline.fitting.write_json", interrupted)
+        code, _, err = fitted(run)
+        assert code == 130 and "the same command" in err
+    assert not Path("q").exists()
+    assert fitted(run)[0] == 0
+    assert not [path for path in Path().iterdir() if path.name.endswith(".part")]
+
+
+def stripped(episode: Episode) -> Episode:
+    turns = tuple(type(turn)(Response(turn.response.text), turn.reply) for turn in episode.turns)
+    return Episode(episode.seed, episode.opening, turns, episode.outcome, "imported", "imported")
+
+
+def test_logs_of_others_are_learned_from_and_do_not_judge(run: Run) -> None:
+    episodes = rollout(make_seller("mediocre"), range(12))
+    write_log("chats.jsonl", map(stripped, episodes))
+    code, out, _ = fitted(run, "chats.jsonl")
+    assert code == 0 and "12 of 12 conversations hold no log-probabilities" in out
+    code, _, err = improved(run, "chats.jsonl", "--set", "epochs=1")
+    assert code == 2 and "set epochs=0" in err
+    assert improved(run, "chats.jsonl")[0] == 0
+    code, out, _ = judged(run, "chats.jsonl")
+    verdict = json.loads(out)
+    assert (code, verdict["verdict"]) == (1, "cannot judge")
+    assert "3 of 3 conversations hold no log-probabilities" in verdict["reasons"][0]
+    code, out, _ = judged(run, "chats.jsonl", "--estimate-behaviour")
+    verdict = json.loads(out)
+    assert code == 0 and verdict["behaviour_estimated"] and verdict["kl"] > 0
+
+
+def test_the_gate_that_was_told_to_keep_nothing_cannot_judge(run: Run) -> None:
+    collected(run)
+    hotter = ("--set", "policy.temperature=2")  # than the log was
+    code, out, _ = fitted(run, "log.jsonl", "--held-out", "0", *hotter)
+    assert code == 0 and "note: the log's log-probabilities differ from the policy's by" in out
+    improved(run)
+    code, out, _ = judged(run)
+    assert code == 1 and "no conversation was held out" in out
+
+
+MISTAKES = [
+    ("collect a.jsonl", "either --policy FOLDER or --seller SELLER"),
+    ("collect a.jsonl --policy nowhere", "no model at 'nowhere'"),
+    ("collect a.jsonl --seller nobody", "unknown seller"),
+    ("collect a.jsonl --seller mediocre --set wit=3", "wit"),
+    ("collect nowhere/a.jsonl --seller silent", "cannot write to"),
+    ("fit-q missing.jsonl --policy start --output a", "cannot read the log missing.jsonl"),
+    ("fit-q log.jsonl --policy log.jsonl --output a", "no model at 'log.jsonl'"),
+    ("fit-q log.jsonl --policy start --output a --set epoch=1", "did you mean 'epochs'"),
+    ("fit-q log.jsonl --policy start --output a --held-out 1", "must be in [0, 1), got 1"),
+    ("fit-q log.jsonl --policy start --output start", "start exists and is never overwritten"),
+    ("fit-q test.jsonl --policy start --output a", "reserved for evaluation"),
+    ("improve start --q start --log log.jsonl --output a", "no Q at start"),
+    ("improve start --q q --log log.jsonl --output a --solver x", "unknown improvement 'x'"),
+    ("improve wide --q q --log log.jsonl --output a", "fitted to another model"),
+    ("improve twin --q q --log log.jsonl --output a", "fitted to another policy than twin"),
+    ("improve start --q q --log short.jsonl --output a", "fitted to another log"),
+    ("improve start --q q --log log.jsonl --output a --set fresh_samples=1", "at least 2"),
+    ("improve default --q q --log log.jsonl --output a", "fitted to another model"),
+    ("gate default --policy start --q q --log log.jsonl", "default has another vocabulary"),
+    ("gate start --policy start --q q --log log.jsonl --set x=1", "unknown setting"),
+    ("evaluate nobody", "unknown seller 'nobody'"),
+    ("evaluate ./q", "Unrecognized model in q"),
+    ("evaluate silent --temperature 0.5", "is a seller, which has no temperature"),
+    ("evaluate start --temperature 0", "temperature"),
+    ("train nobody --output a", "unknown agent 'nobody'"),
+    ("train bc --output start", "start exists and is never overwritten"),
+    ("train bc --output a --set epochs=many", "epochs"),
+]
+
+
+def test_every_mistake_is_one_line(run: Run, make_model: Callable[..., LanguageModel]) -> None:
+    collected(run)
+    fitted(run)
+    LanguageModelPolicy(make_model(seed=1, layers=1, context=768)).save(Path("twin"))
+    LanguageModelPolicy(make_model(layers=1, context=768, hidden=32)).save(Path("wide"))
+    episodes = read_log("log.jsonl").episodes
+    write_log("short.jsonl", episodes[:-1])
+    write_log("test.jsonl", rollout(make_seller("silent"), evaluation_seeds(0, 2)))
+    for arguments, message in MISTAKES:
+        code, out, err = run(*arguments.split())
+        assert (code, out) == (2, ""), (arguments, out, err)
+        assert err.startswith("convgym: error: ") and message in err, (arguments, err)
+        assert err.count("\n") == 1, (arguments, err)
+        assert not Path("a").exists() and not Path("a.jsonl").exists(), arguments

@@ -1,0 +1,104 @@
+"""One agent trained by itself: resumed, shown when finished; and one seller judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convgym.agents.training.collector import Collector
+from convgym.benchmarks.runs import single
+from convgym.benchmarks.runs.single import judge_one, train_one
+from convgym.customers.scripted.customer import ScriptedCustomer
+from convgym.errors import ConvgymError, InfrastructureError
+from convgym.rollout import rollout
+from convgym.seeds import evaluation_seeds
+from convgym.sellers import make_seller
+from convgym.statistics import wilson_interval
+from tests.unit.benchmarks.conftest import StubAgent, StubConfig, World
+
+
+@pytest.fixture
+def agents(monkeypatch: pytest.MonkeyPatch) -> World:
+    """Agents are stand-ins, which break where the world says."""
+    world = World()
+
+    def make(name: str, **settings: Any) -> StubAgent:
+        return StubAgent(name, StubConfig(**settings), world.before_step)
+
+    monkeypatch.setattr(single, "make_agent", make)
+    return world
+
+
+def collector(seed: int = 0) -> Collector:
+    return Collector(40, seed=seed)
+
+
+def test_a_training_goes_on_and_is_shown_when_it_is_finished(agents: World, tmp_path: Path) -> None:
+    steps: list[int] = []
+
+    def stop(name: str, seed: int, step: int) -> None:
+        steps.append(step)
+        if step == 2 and steps.count(2) == 1:
+            raise KeyboardInterrupt
+
+    agents.before_step = stop
+    folder = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        train_one("bc", {"rate": 0.2}, collector(), folder)
+    report = train_one("bc", {"rate": 0.2}, collector(), folder)
+    assert steps == [0, 1, 2, 2, 3]
+    assert (folder / "policy" / "weights").read_text() == "bc"
+    assert [point["conversations"] for point in report["curve"]] == [10, 20, 30, 40]
+    assert report["usage"]["conversations"] == 40 and report["config"]["rate"] == 0.2
+    again = train_one("bc", {"rate": 0.2}, collector(), folder)
+    assert again["rows"] == report["rows"] and len(steps) == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "seed", "different"), [({"rate": 0.3}, 0, "settings"), ({"rate": 0.2}, 1, "seed")]
+)
+def test_a_folder_of_another_training_is_refused(
+    agents: World, tmp_path: Path, settings: dict[str, float], seed: int, different: str
+) -> None:
+    train_one("bc", {"rate": 0.2}, collector(), tmp_path / "out")
+    with pytest.raises(ConvgymError, match=rf"another training \({different} differs\)"):
+        train_one("bc", settings, collector(seed), tmp_path / "out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("words")
+    with pytest.raises(ConvgymError, match="never overwritten"):
+        train_one("bc", {}, collector(), tmp_path / "mine")
+
+
+def test_a_log_that_nobody_read_is_told(agents: World, tmp_path: Path) -> None:
+    offline = Collector(40, seed=0, log=tmp_path / "log.jsonl")
+    report = train_one("online-ppo", {}, offline, tmp_path / "out")
+    assert "was not read" in report["notes"][0]
+
+
+def test_a_seller_is_judged_on_the_customers_of_the_benchmark() -> None:
+    seller = make_seller("competent")
+    report = judge_one(seller, 30, seed=2)
+    episodes = rollout(seller, evaluation_seeds(2, 30), policy_seed=2)
+    sales = sum(episode.converted for episode in episodes)
+    assert 0 < sales < 30 and report["sales"] == sales
+    interval = wilson_interval(sales, 30)
+    assert report["conversion"] == {
+        "value": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+    }
+    assert report["mean_turns"] == sum(len(episode.turns) for episode in episodes) / 30
+    assert report["range"]["name"] == "evaluation" and report["range"]["seed"] == 2
+    assert report["range"]["episode_seeds"] == [2**31, 2**32 - 1]
+
+
+class Down(ScriptedCustomer):
+    def respond(self, text: str) -> Any:
+        raise InfrastructureError("no backend")
+
+
+def test_a_customer_that_always_fails_is_no_result() -> None:
+    with pytest.raises(InfrastructureError, match="nothing was measured"):
+        judge_one(make_seller("silent"), 3, environment={"customer": Down})
