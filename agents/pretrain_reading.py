@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -295,7 +295,7 @@ def lesson_losses(network: PreTrainedModel, lesson: Lesson, pad_id: int) -> tupl
     batch = collate(lesson.episodes, pad_id, device=network.device)
     leaflet, targets = lesson.leaflet, batch.ids[:, 1:]
     with torch.autocast(network.device.type, dtype=torch.bfloat16):
-        hidden = read(network.base_model, batch.ids)[:, :-1]
+        hidden = read(cast("PreTrainedModel", network.base_model), batch.ids)[:, :-1]
 
     def loss(states: Tensor, words: Tensor) -> Tensor:
         with torch.autocast(network.device.type, dtype=torch.bfloat16):
@@ -313,8 +313,7 @@ def lesson_losses(network: PreTrainedModel, lesson: Lesson, pad_id: int) -> tupl
 
 
 def _pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
-    pad_id: int = tokenizer.convert_tokens_to_ids(PAD)
-    return pad_id
+    return cast(int, tokenizer.convert_tokens_to_ids(PAD))
 
 
 def _schedule(step: int, steps: int) -> float:

@@ -75,7 +75,8 @@ def begin_by_copying(network: PreTrainedModel) -> None:
 
 def _view(axes: Tensor, size: int) -> Tensor:
     """Return random directions (size, width) among some axes, orthogonal and of length 1."""
-    return torch.linalg.qr(torch.randn(len(axes), size))[0].T @ axes
+    directions: Tensor = torch.linalg.qr(torch.randn(len(axes), size))[0].T @ axes
+    return directions
 
 
 def _looking_back(turning: Tensor, distance: int) -> tuple[Tensor, Tensor]:

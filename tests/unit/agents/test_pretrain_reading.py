@@ -80,7 +80,7 @@ def test_what_was_trained_reads_the_shop_that_it_is_in(tmp_path: Path) -> None:
 def test_the_tokenizer_spells_any_name_and_knows_prices() -> None:
     tokenizer = build_reading_tokenizer(900, 0)
     ids = tokenizer.encode("For gaming: $1450 Xylophonist.", add_special_tokens=False)
-    assert tokenizer.decode(ids).strip() == "for gaming: $1450 xylophonist."
+    assert str(tokenizer.decode(ids)).strip() == "for gaming: $1450 xylophonist."
     pieces = [tokenizer.decode([token]) for token in ids]
     assert "1450" in pieces
     assert tokenizer.encode("Esports.")[:-1] == tokenizer.encode("like esports.")[1:-1]
@@ -94,7 +94,7 @@ def test_lessons_come_from_shops_of_their_own() -> None:
     start = here.episodes[0].ids[: here.leaflet]
     assert all(episode.ids[: here.leaflet] == start for episode in here.episodes)
     catalog = random_catalog(5, small=True)
-    assert catalog.products[0].name.lower() in tokenizer.decode(start)
+    assert catalog.products[0].name.lower() in tokenizer.decode(list(start))
     customer, seller = (tokenizer.convert_tokens_to_ids(f"<|{x}|>") for x in ("customer", "seller"))
     assert start[-1] == customer
     assert seller not in start

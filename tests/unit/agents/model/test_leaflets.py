@@ -50,7 +50,7 @@ def reader() -> LanguageModelPolicy:
 
 
 def words(format: ConversationFormat) -> list[str]:
-    return TOKENIZER.convert_ids_to_tokens(list(format.opening("hi")))
+    return list(TOKENIZER.convert_ids_to_tokens(list(format.opening("hi"))))
 
 
 def test_the_leaflet_stands_before_all_else() -> None:
@@ -60,7 +60,9 @@ def test_the_leaflet_stands_before_all_else() -> None:
     assert words(about)[0] == SHOP
     assert words(about)[-1] == SELLER
     assert words(about).index(CUSTOMER) == about.overhead - 2 > 2
-    assert TOKENIZER.decode(about.opening("hi")) == f"{SHOP} game gaming.{CUSTOMER} hi{SELLER}"
+    assert (
+        TOKENIZER.decode(list(about.opening("hi"))) == f"{SHOP} game gaming.{CUSTOMER} hi{SELLER}"
+    )
     assert about.reply("hi") == format.reply("hi")
     assert format.overhead == 3
 
@@ -73,7 +75,7 @@ def test_a_shop_is_encoded_once_and_none_changes_nothing() -> None:
     assert about.about("pet dog.").about("game gaming.") is about
     assert format.about("") is format
     for shop in range(100):
-        assert str(shop) in TOKENIZER.decode(format.about(f"shop {shop}").opening("hi"))
+        assert str(shop) in TOKENIZER.decode(list(format.about(f"shop {shop}").opening("hi")))
 
 
 def test_a_model_without_a_place_for_it_reads_none() -> None:
