@@ -51,7 +51,11 @@ def numbers(values: Mapping[str, Any]) -> list[str]:
 
 def is_model(name: str) -> bool:
     """Tell whether a name is that of a language model: a folder, or a model with a name."""
-    return name in _NAMED_MODELS or Path(name).is_dir() or len(Path(name).parts) > 1
+    if name in _NAMED_MODELS or Path(name).is_dir():
+        return True
+    # "package.module:factory" is no path, whatever follows its colon.
+    first, slash, _ = name.replace("\\", "/").partition("/")
+    return bool(slash) and ":" not in first
 
 
 def speaker(

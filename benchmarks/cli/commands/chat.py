@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,8 +16,8 @@ from convgym.benchmarks.cli.options import (
     Seed,
     environment,
     findable,
+    shop,
 )
-from convgym.benchmarks.cli.steps import speaker
 from convgym.benchmarks.terminal import say
 from convgym.errors import ConvgymError, InfrastructureError
 
@@ -71,4 +72,10 @@ def _policy(seller: str, options: Mapping[str, Any]) -> Policy:
         from convgym.sellers.human import Human
 
         return Human()
-    return speaker(seller, options)
+    if Path(seller).is_dir() or len(Path(seller).parts) > 1:
+        from convgym.agents.model.policy import LanguageModelPolicy
+
+        return LanguageModelPolicy.from_pretrained(seller)
+    from convgym.sellers import make_seller
+
+    return make_seller(seller, **shop(options))
