@@ -55,7 +55,11 @@ def is_model(name: str) -> bool:
 
     if SELLERS.is_of_family(name):  # openai:MODEL, hf:FOLDER
         return False
-    return name in _NAMED_MODELS or Path(name).is_dir() or len(Path(name).parts) > 1
+    if name in _NAMED_MODELS or Path(name).is_dir():
+        return True
+    # "package.module:factory" is no path, whatever follows its colon.
+    first, slash, _ = name.replace("\\", "/").partition("/")
+    return bool(slash) and ":" not in first
 
 
 def speaker(

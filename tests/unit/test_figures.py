@@ -41,7 +41,8 @@ DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs
 SETTINGS: list[tuple[str, str, str]] = [
     ("README.md", "3.11", "the oldest Python"),
     ("README.md", "25", "minutes of the first command, rounded: they depend on the machine"),
-    ("docs/agents.md", "0.66", "millions of parameters of the small seller"),
+    ("docs/agents.md", "0.66 2.1", "millions of parameters of the small and the reading seller"),
+    ("docs/agents.md", "30 0.3 1 0.5 0.25", "settings of the reading seller and of a study"),
     (
         "docs/agents.md",
         "1e-3 0.1 3",
@@ -49,6 +50,7 @@ SETTINGS: list[tuple[str, str, str]] = [
     ),
     ("docs/agents.md", "50", "what no information gives"),
     ("docs/customer.md", "0.95 1.35 2.5", "the customer's own law"),
+    ("docs/customer.md", "20 50 55 60 65 5", "the habits of a seller, as they are set"),
     ("docs/customer.md", "85", "follows from the share of window-shoppers"),
     ("docs/environment.md", "0.0 1.0", "rewards"),
     ("docs/llm_backends.md", "0.5 0.7 1.0", "defaults, and a setting in an example"),
