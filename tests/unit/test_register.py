@@ -47,6 +47,10 @@ def told_by(run: str) -> tuple[str, int, int] | None:
             return "training", 1_000_000 + seed, number
         case {"variants": [{"one_round": {"as fitted": {"customers": number}}}, *_], "seed": seed}:
             return "training", seed + 2, number
+        case {"family": _, "customer_stream": seed, "customers": number}:
+            return "training", seed, number
+        case {"places": _, "customers": number, "seed": seed}:
+            return "evaluation", seed, number
         case {"evaluation_seed": seed, "customers": number}:
             return "evaluation", seed, number
         case {"shops": _, "customers": number, "seed": seed}:
