@@ -43,6 +43,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "iterative-grpo": {
         "rounds": 2,
         "q_function": {"first_steps": 4},
+        "gate": {"held_out": 0},
         "improvement": {"steps": 2, "conversations": 4},
     },
 }
