@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+_CPU = torch.device("cpu")
+"""Where a network is begun; it is moved afterwards."""
 _FAST = (0.45, 0.3, 0.15, 0.1)
 """Shares of a head's fastest turning dimensions in what looks back by a number of tokens."""
 _SHARPNESS = 10.0
@@ -48,13 +50,15 @@ def begin_by_copying(network: PreTrainedModel) -> None:
     layers = body.layers
     first, second = layers[0].self_attn, layers[1].self_attn
     # What heads note has dimensions of its own; words are compared in the others.
-    axes = torch.linalg.qr(torch.randn(width, width))[0].T
+    axes = torch.linalg.qr(torch.randn(width, width, device=_CPU))[0].T
     noted = len(_LOOK_BACK) * size
     words = axes[noted:]
     # What a head writes weighs as much as a word does.
     scale = float(body.get_input_embeddings().weight.norm(dim=1).mean()) / math.sqrt(size)
-    turning = config.rope_parameters["rope_theta"] ** (-torch.arange(0, size, 2) / size)
-    slow = torch.ones(size // 2)
+    turning = config.rope_parameters["rope_theta"] ** (
+        -torch.arange(0, size, 2, device=_CPU) / size
+    )
+    slow = torch.ones(size // 2, device=_CPU)
     slow[: len(_FAST) + 1] = 0.0
     slow = torch.cat([slow, slow])[:, None]
     layers[0].mlp.down_proj.weight *= 0.2  # noise, as yet
@@ -75,7 +79,7 @@ def begin_by_copying(network: PreTrainedModel) -> None:
 
 def _view(axes: Tensor, size: int) -> Tensor:
     """Return random directions (size, width) among some axes, orthogonal and of length 1."""
-    directions: Tensor = torch.linalg.qr(torch.randn(len(axes), size))[0].T @ axes
+    directions: Tensor = torch.linalg.qr(torch.randn(len(axes), size, device=_CPU))[0].T @ axes
     return directions
 
 
@@ -88,8 +92,8 @@ def _looking_back(turning: Tensor, distance: int) -> tuple[Tensor, Tensor]:
         distance: in tokens.
     """
     half, n = len(turning), min(len(_FAST), len(turning))
-    query, key = torch.zeros(2 * half), torch.zeros(2 * half)
-    weights = _SHARPNESS * torch.tensor(_FAST[:n]).sqrt()
+    query, key = torch.zeros(2, 2 * half, device=_CPU)
+    weights = _SHARPNESS * torch.tensor(_FAST[:n], device=_CPU).sqrt()
     query[:n] = weights
     key[:n] = weights * torch.cos(distance * turning[:n])
     key[half : half + n] = weights * torch.sin(distance * turning[:n])
