@@ -7,15 +7,8 @@ customer's tokens masked out, the outcome as the only reward, at the last respon
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
-
-from convgym.agents.protocol import TrainingReport
-from convgym.agents.training.base import LanguageModelAgent
-from convgym.agents.training.collector import Collector
-from convgym.agents.values.actor_critic import TOKENS, ActorCritic, ActorCriticConfig
-from convgym.progress import Progress, ProgressCallback, no_progress
+from convgym.agents.values.actor_critic import TOKENS, ActorCriticAgent, ActorCriticConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +16,7 @@ class OnlinePPOConfig(ActorCriticConfig):
     """Hyperparameters of online PPO."""
 
 
-class OnlinePPO(LanguageModelAgent):
+class OnlinePPO(ActorCriticAgent):
     """Fully online PPO (Schulman et al. 2017, arXiv 1707.06347) on whole conversations.
 
     After every deployment of ``config.deployment`` conversations, with the ratio rho_t of the new
@@ -45,31 +38,4 @@ class OnlinePPO(LanguageModelAgent):
 
     Config = OnlinePPOConfig
     config: OnlinePPOConfig
-
-    def train(
-        self,
-        collector: Collector,
-        *,
-        folder: Path | None = None,
-        progress: ProgressCallback = no_progress,
-    ) -> TrainingReport:
-        """Learn from the collector's customers; see ``Agent.train``."""
-        run = self.start_run(collector, folder)
-        learner = ActorCritic(self.config, self.model, TOKENS)
-        generator = torch.Generator().manual_seed(collector.seed)
-        if run.state:
-            learner.load_state(run.state["learner"])
-            generator.set_state(run.state["generator"])
-
-        while collector.remaining:
-            episodes = collector.deploy(self.policy, self.config.next_deployment(collector))
-            conversion = collector.curve[-1].conversion
-            log = self.model.tokenise(episodes)
-            metrics = learner.update(self.model.batches(log, self.config.minibatch), generator)
-
-            conversations = collector.usage.conversations
-            run.rows.append({"conversations": conversations, "conversion": conversion, **metrics})
-            run.save({"learner": learner.state(), "generator": generator.get_state()})
-            metrics = {"conversion": conversion, **metrics}
-            progress(Progress("train", conversations, collector.budget, metrics))
-        return run.report()
+    steps = TOKENS

@@ -7,15 +7,8 @@ responses for actions, so the critic judges the states that a turn begins in, an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
-
-from convgym.agents.protocol import TrainingReport
-from convgym.agents.training.base import LanguageModelAgent
-from convgym.agents.training.collector import Collector
-from convgym.agents.values.actor_critic import TURNS, ActorCritic, ActorCriticConfig
-from convgym.progress import Progress, ProgressCallback, no_progress
+from convgym.agents.values.actor_critic import TURNS, ActorCriticAgent, ActorCriticConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +16,7 @@ class TurnLevelPPOConfig(ActorCriticConfig):
     """Hyperparameters of turn-level PPO."""
 
 
-class TurnLevelPPO(LanguageModelAgent):
+class TurnLevelPPO(ActorCriticAgent):
     """PPO on the decision process of turns (Turn-PPO, Li et al. 2025, arXiv 2512.17008).
 
     The state s_h is the conversation when turn h begins, the action the whole response to it, and
@@ -48,31 +41,4 @@ class TurnLevelPPO(LanguageModelAgent):
 
     Config = TurnLevelPPOConfig
     config: TurnLevelPPOConfig
-
-    def train(
-        self,
-        collector: Collector,
-        *,
-        folder: Path | None = None,
-        progress: ProgressCallback = no_progress,
-    ) -> TrainingReport:
-        """Learn from the collector's customers; see ``Agent.train``."""
-        run = self.start_run(collector, folder)
-        learner = ActorCritic(self.config, self.model, TURNS)
-        generator = torch.Generator().manual_seed(collector.seed)
-        if run.state:
-            learner.load_state(run.state["learner"])
-            generator.set_state(run.state["generator"])
-
-        while collector.remaining:
-            episodes = collector.deploy(self.policy, self.config.next_deployment(collector))
-            conversion = collector.curve[-1].conversion
-            log = self.model.tokenise(episodes)
-            metrics = learner.update(self.model.batches(log, self.config.minibatch), generator)
-
-            conversations = collector.usage.conversations
-            run.rows.append({"conversations": conversations, "conversion": conversion, **metrics})
-            run.save({"learner": learner.state(), "generator": generator.get_state()})
-            metrics = {"conversion": conversion, **metrics}
-            progress(Progress("train", conversations, collector.budget, metrics))
-        return run.report()
+    steps = TURNS

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,11 +16,14 @@ from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.minibatches import shuffled
 from convgym.agents.model.weights import load_trained_weights, trained_weights
+from convgym.agents.protocol import TrainingReport
 from convgym.agents.training import losses
+from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.optim import Optimiser
 from convgym.agents.values.critic import Critic
 from convgym.checks import check_fields
+from convgym.progress import Progress, ProgressCallback, no_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,3 +192,42 @@ class ActorCritic:
         load_trained_weights(self.critic, state["critic"])
         self.actor_optimiser.load_state(state["actor_optimiser"])
         self.critic_optimiser.load_state(state["critic_optimiser"])
+
+
+class ActorCriticAgent(LanguageModelAgent):
+    """What PPO agents have in common: after every deployment an update, over whatever steps.
+
+    Attributes:
+        steps: of the decision process, to the critic.
+    """
+
+    config: ActorCriticConfig
+    steps: ClassVar[Steps]
+
+    def train(
+        self,
+        collector: Collector,
+        *,
+        folder: Path | None = None,
+        progress: ProgressCallback = no_progress,
+    ) -> TrainingReport:
+        """Learn from the collector's customers; see ``Agent.train``."""
+        run = self.start_run(collector, folder)
+        learner = ActorCritic(self.config, self.model, self.steps)
+        generator = torch.Generator().manual_seed(collector.seed)
+        if run.state:
+            learner.load_state(run.state["learner"])
+            generator.set_state(run.state["generator"])
+
+        while collector.remaining:
+            episodes = collector.deploy(self.policy, self.config.next_deployment(collector))
+            conversion = collector.curve[-1].conversion
+            log = self.model.tokenise(episodes)
+            metrics = learner.update(self.model.batches(log, self.config.minibatch), generator)
+
+            conversations = collector.usage.conversations
+            run.rows.append({"conversations": conversations, "conversion": conversion, **metrics})
+            run.save({"learner": learner.state(), "generator": generator.get_state()})
+            metrics = {"conversion": conversion, **metrics}
+            progress(Progress("train", conversations, collector.budget, metrics))
+        return run.report()
