@@ -129,16 +129,27 @@ class Gain:
         """Return what the gate says of the new policy."""
         if not config.held_out:
             return "passed"
-        if (
-            self.coverage < config.min_coverage
-            or self.kl > config.max_kl
-            or self.conversations < config.min_conversations
-            or self.sales < config.min_sales
-        ):
+        if self.doubts(config):
             return "cannot judge"
         # 0 times infinity is no number: nothing was held out, or a single conversation.
         bound = config.standard_errors * self.standard_error if config.standard_errors else 0.0
         return "passed" if self.mean >= -bound else "turned down"
+
+    def doubts(self, config: GateConfig) -> list[str]:
+        """Return why the gate cannot judge; empty if it can."""
+        doubts = {
+            f"the new policy diverges by {self.kl:.2f} nats a response, more than"
+            f" {config.max_kl}": self.kl > config.max_kl,
+            f"its ratios have a mean of {self.coverage:.2f}, less than {config.min_coverage}": (
+                self.coverage < config.min_coverage
+            ),
+            f"{self.conversations} conversations were held out, fewer than"
+            f" {config.min_conversations}": self.conversations < config.min_conversations,
+            f"{self.sales} of them sold, fewer than {config.min_sales}": (
+                self.sales < config.min_sales
+            ),
+        }
+        return [doubt for doubt, holds in doubts.items() if holds]
 
     def passes(self, config: GateConfig) -> bool:
         """Tell whether the new policy may be deployed."""

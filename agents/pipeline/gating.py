@@ -74,7 +74,7 @@ def judge_policy(
     return {
         **report,
         "verdict": gain.verdict(config),
-        "reasons": _doubts(gain, config),
+        "reasons": gain.doubts(config),
         **_estimate(gain),
     }
 
@@ -112,21 +112,3 @@ def _estimate(gain: Gain) -> dict[str, Any]:
         "conversations": gain.conversations,
         "sales": gain.sales,
     }
-
-
-def _doubts(gain: Gain, config: GateConfig) -> list[str]:
-    """Return why the gate cannot judge, if it cannot; see ``Gain.verdict``."""
-    doubts = {
-        f"the new policy diverges by {gain.kl:.2f} nats a response, more than {config.max_kl}": (
-            gain.kl > config.max_kl
-        ),
-        f"its ratios have a mean of {gain.coverage:.2f}, less than {config.min_coverage}": (
-            gain.coverage < config.min_coverage
-        ),
-        f"{gain.conversations} conversations were held out, fewer than"
-        f" {config.min_conversations}": gain.conversations < config.min_conversations,
-        f"{gain.sales} of them sold, fewer than {config.min_sales}": (
-            gain.sales < config.min_sales
-        ),
-    }
-    return [doubt for doubt, holds in doubts.items() if holds]
