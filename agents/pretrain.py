@@ -31,7 +31,7 @@ from convgym.agents.model.batch import TokenisedEpisode, collate, tokenise
 from convgym.agents.model.format import COMPACT_TOKENS, END, PAD, compact_format
 from convgym.agents.model.minibatches import shuffled
 from convgym.agents.training.collector import Collector
-from convgym.agents.training.optim import Optimiser
+from convgym.agents.training.optim import Optimiser, warmup_then_cosine
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
 from convgym.llm.local.smollm2 import without_progress_bars
@@ -202,18 +202,10 @@ def _train(
             part = [training[i] for i in order[start : start + config.minibatch]]
             losses, _ = _losses(network, part, pad_id)
             loss = losses.mean()
-            optimiser.schedule(_schedule(step, steps))
+            optimiser.schedule(warmup_then_cosine(step, steps))
             optimiser.step(loss)
             step += 1
             progress(Progress("train", step, steps, {"loss": loss.item()}))
-
-
-def _schedule(step: int, steps: int) -> float:
-    """Return the learning rate at a step as a share of its peak."""
-    warmup = max(1, round(0.05 * steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 def _losses(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -35,7 +34,7 @@ from convgym.agents.model.format import COMPACT_TOKENS, END, PAD, SHOP, reading_
 from convgym.agents.model.forward import read, word_logits
 from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from convgym.agents.training.collector import Collector
-from convgym.agents.training.optim import Optimiser
+from convgym.agents.training.optim import Optimiser, warmup_then_cosine
 from convgym.checks import check_fields
 from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS
 from convgym.customers.scripted.wording import PHRASES as CUSTOMER_PHRASES
@@ -271,7 +270,7 @@ def _train(
         here = lesson(tokenizer, config, _SHOPS * (2 * seed) + step, step)
         losses = lesson_losses(network, here, _pad_id(tokenizer))
         seller, customer, leaflet = losses
-        optimiser.schedule(_schedule(step, config.steps))
+        optimiser.schedule(warmup_then_cosine(step, config.steps))
         optimiser.step(seller + config.customer_weight * customer + config.leaflet_weight * leaflet)
         if (step + 1) % _CHECKPOINT == 0:
             save_checkpoint(
@@ -314,14 +313,6 @@ def lesson_losses(network: PreTrainedModel, lesson: Lesson, pad_id: int) -> tupl
 
 def _pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
     return cast(int, tokenizer.convert_tokens_to_ids(PAD))
-
-
-def _schedule(step: int, steps: int) -> float:
-    """Return the learning rate at a step as a share of its peak."""
-    warmup = max(1, round(0.05 * steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 def held_out_shops(seed: int) -> Iterator[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -59,3 +60,11 @@ class Optimiser:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` returned."""
         self._adamw.load_state_dict(state)
+
+
+def warmup_then_cosine(step: int, steps: int) -> float:
+    """Return the learning rate at a step as a share of its peak."""
+    warmup = max(1, round(0.05 * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
