@@ -172,8 +172,9 @@ class IterativePPO(LanguageModelAgent):
 
         for k in range(collector.usage.deployments, rounds):
             told = partial(_in_round, progress, k)
-            share = collector.budget * (k + 1) // rounds - collector.usage.conversations
-            episodes = collect(self.policy, collector, share, config, progress=told)
+            episodes = collect(
+                self.policy, collector, collector.share(rounds), config, progress=told
+            )
             if not config.q_function.warm_start:
                 ensemble = QEnsemble(model, config.q_function)
             fitted = fit_q(
