@@ -23,14 +23,12 @@ SEEDS, SEEDS_AT_THE_ENDS = 5, 1
 _STEPS = {1: 16, 2: 12, 4: 6, 8: 4, 16: 3}
 """Batches of fresh responses in a round, by rounds: the fewer, the more each has to do."""
 
+_NO_GATE: Mapping[str, Any] = {"held_out": 0.0}
+"""What is compared is how much is learned; how often the gate errs is measured apart."""
 
-def _iterative(rounds: int, solver: str, steps: str, penalty: str) -> Mapping[str, Any]:
-    return {
-        "improvement": {"name": solver, steps: _STEPS[rounds], penalty: 0.4},
-        "q_function": {"epochs": 2},
-        # What is compared is how much is learned; how often the gate errs is measured apart.
-        "gate": {"held_out": 0.0},
-    }
+
+def _iterative(rounds: int, solver: str, steps: str) -> Mapping[str, Any]:
+    return {"improvement": {"name": solver, steps: _STEPS[rounds]}, "gate": _NO_GATE}
 
 
 def _letter(rounds: int) -> Mapping[str, Any]:
@@ -38,28 +36,26 @@ def _letter(rounds: int) -> Mapping[str, Any]:
     return {
         "q_function": {"imagined": 0.0, "reply_weight": 0.0},
         "imitation": {"epochs": 0},
-        "gate": {"held_out": 0.0},
+        "gate": _NO_GATE,
     }
 
 
-def _nothing(rounds: int) -> Mapping[str, Any]:
+def _defaults(rounds: int) -> Mapping[str, Any]:
     return {}
 
 
-_PPO = partial(_iterative, solver="token-ppo", steps="fresh_steps", penalty="fresh_kl_coefficient")
-_GRPO = partial(_iterative, solver="token-grpo", steps="steps", penalty="kl_coefficient")
 _FAMILIES: Mapping[str, Callable[[int], Mapping[str, Any]]] = {
-    "iterative-ppo@": _PPO,
+    "iterative-ppo@": partial(_iterative, solver="token-ppo", steps="fresh_steps"),
     "iterative-ppo@letter-": _letter,
-    "iterative-grpo@": _GRPO,
-    "expert-iteration@": _nothing,
-    "online-ppo@": _nothing,
-    "turn-level-ppo@": _nothing,
-    "trajectory-grpo@": _nothing,
-    "trajectory-rloo@": _nothing,
+    "iterative-grpo@": partial(_iterative, solver="token-grpo", steps="steps"),
+    "expert-iteration@": _defaults,
+    "online-ppo@": _defaults,
+    "turn-level-ppo@": _defaults,
+    "trajectory-grpo@": _defaults,
+    "trajectory-rloo@": _defaults,
 }
-"""What comes before the number in a variant's name, and its settings beside ``rounds``: the best
-of those that ``convgym study frontier-tuning`` tried."""
+"""What comes before the number in a variant's name, and its settings beside ``rounds``. Not all
+families are tuned yet (``convgym study frontier-tuning``); the best go here before a run."""
 
 _VARIANTS = {
     f"{family}{number}": {"rounds": number, **settings(number)}
