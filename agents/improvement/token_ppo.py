@@ -52,7 +52,7 @@ class TokenPPO:
     """Passes over the logged responses."""
     minibatch: int = 16
     """Conversations per optimiser step."""
-    fresh_steps: int = 6
+    fresh_steps: int = 8
     """Batches of fresh responses after that."""
     fresh_conversations: int = 64
     """Logged conversations per batch of fresh responses; every one of their states is a prompt."""
@@ -64,7 +64,7 @@ class TokenPPO:
     clip: float = 0.2
     kl_coefficient: float = 0.1
     """Weight per token of the exact KL divergence on logged responses."""
-    fresh_kl_coefficient: float = 0.4
+    fresh_kl_coefficient: float = 0.2
     """The same on fresh responses, whose scores are in units of their deviation within states."""
     adaptive_kl: float | None = None
     """Where given, both weights are doubled after a pass or batch whose divergence exceeds 1.5

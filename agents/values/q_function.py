@@ -78,7 +78,7 @@ class QFunctionConfig:
     recency: float = 1.0
     warm_start: bool = True
     """Go on from the last round's fit, or start from the policy again."""
-    epochs: int = 2
+    epochs: int = 4
     first_steps: int = 128
     """The least number of optimiser steps of the first fit, for which a small log is gone over more
     often than ``epochs``; later fits go on from there, if ``warm_start``."""

@@ -20,42 +20,50 @@ BUDGET = 4096
 SEEDS, SEEDS_AT_THE_ENDS = 5, 1
 """Training seeds at 2, 4 and 8 deployments, and at 1 and 16."""
 
-_STEPS = {1: 16, 2: 12, 4: 6, 8: 4, 16: 3}
-"""Batches of fresh responses in a round, by rounds: the fewer, the more each has to do."""
+_STEPS = {1: 16, 2: 16, 4: 8, 8: 4, 16: 2}
+"""Batches of fresh responses in a round, by rounds: 32 in all, and never more than 16 in one."""
 
 _NO_GATE: Mapping[str, Any] = {"held_out": 0.0}
 """What is compared is how much is learned; how often the gate errs is measured apart."""
 
 
-def _iterative(rounds: int, solver: str, steps: str) -> Mapping[str, Any]:
-    return {"improvement": {"name": solver, steps: _STEPS[rounds]}, "gate": _NO_GATE}
+def _iterative(rounds: int) -> Mapping[str, Any]:
+    step = {"fresh_steps": _STEPS[rounds], "fresh_kl_coefficient": 0.2}
+    return {"improvement": {"name": "token-ppo", **step}, "gate": _NO_GATE}
+
+
+def _iterative_grpo(rounds: int) -> Mapping[str, Any]:
+    step = {"steps": _STEPS[rounds], "kl_coefficient": 0.2}
+    return {"improvement": {"name": "token-grpo", **step}, "gate": _NO_GATE}
 
 
 def _letter(rounds: int) -> Mapping[str, Any]:
     """Return the paper to the letter: Q is fitted to outcomes alone, and nothing is imitated."""
+    settings = _iterative(rounds)
     return {
+        **settings,
+        "improvement": {**settings["improvement"], "fresh_kl_coefficient": 0.8},
         "q_function": {"imagined": 0.0, "reply_weight": 0.0},
         "imitation": {"epochs": 0},
-        "gate": _NO_GATE,
     }
 
 
-def _defaults(rounds: int) -> Mapping[str, Any]:
-    return {}
+def _tuned(rounds: int, **settings: Any) -> Mapping[str, Any]:
+    return settings
 
 
 _FAMILIES: Mapping[str, Callable[[int], Mapping[str, Any]]] = {
-    "iterative-ppo@": partial(_iterative, solver="token-ppo", steps="fresh_steps"),
+    "iterative-ppo@": _iterative,
     "iterative-ppo@letter-": _letter,
-    "iterative-grpo@": partial(_iterative, solver="token-grpo", steps="steps"),
-    "expert-iteration@": _defaults,
-    "online-ppo@": _defaults,
-    "turn-level-ppo@": _defaults,
-    "trajectory-grpo@": _defaults,
-    "trajectory-rloo@": _defaults,
+    "iterative-grpo@": _iterative_grpo,
+    "expert-iteration@": partial(_tuned, imitation={"epochs": 4}),
+    "online-ppo@": partial(_tuned, epochs=2),
+    "turn-level-ppo@": partial(_tuned, epochs=2),
+    "trajectory-grpo@": partial(_tuned, epochs=2),
+    "trajectory-rloo@": partial(_tuned, epochs=6, clip=0.2),
 }
-"""What comes before the number in a variant's name, and its settings beside ``rounds``. Not all
-families are tuned yet (``convgym study frontier-tuning``); the best go here before a run."""
+"""What comes before the number in a variant's name, and its settings beside ``rounds``: the best of
+four with four deployments (``convgym study frontier-tuning``)."""
 
 _VARIANTS = {
     f"{family}{number}": {"rounds": number, **settings(number)}
