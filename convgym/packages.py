@@ -17,7 +17,14 @@ def load(module: str, purpose: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = (error.name or module).partition(".")[0]
-        raise ConvgymError(
-            f"{purpose} needs {package}, which is not installed: pip install 'convgym[{extra}]'"
-        ) from None
+        raise missing(error, purpose, extra, module) from None
+
+
+def missing(
+    error: ImportError, purpose: str, extra: str, module: str = "a package"
+) -> ConvgymError:
+    """Return what to tell a user who lacks a package: which, for what, and what to install."""
+    package = (error.name or module).partition(".")[0]
+    return ConvgymError(
+        f"{purpose} needs {package}, which is not installed: pip install 'convgym[{extra}]'"
+    )
