@@ -38,6 +38,14 @@ def system_message(dialogue: Dialogue, prompt: str | None = None) -> ChatMessage
     }
 
 
+def chat_messages(dialogue: Dialogue, system: ChatMessage) -> list[ChatMessage]:
+    """Return the conversation so far behind a system message, as data of the caller's own."""
+    said: list[ChatMessage] = [
+        {"role": message["role"], "content": message["content"]} for message in dialogue.messages
+    ]
+    return [{**system}, *said]
+
+
 def purchase(dialogue: Dialogue) -> float | None:
     """Return the reward of a conversation, None if a backend failed: neither sale nor loss."""
     return None if dialogue.failure is not None else dialogue.reward
@@ -109,11 +117,7 @@ class MessageEnv:
     @property
     def messages(self) -> list[ChatMessage]:
         """The conversation so far, the system message first, as data of the caller's own."""
-        said: list[ChatMessage] = [
-            {"role": message["role"], "content": message["content"]}
-            for message in self.dialogue.messages
-        ]
-        return [{**self._system}, *said]
+        return chat_messages(self.dialogue, self._system)
 
     async def initial_observation(self) -> list[ChatMessage]:
         """Meet the customer and return what it is told and what it says.
