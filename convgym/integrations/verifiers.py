@@ -86,12 +86,10 @@ class SalesHarness(vf.Harness[vf.HarnessConfig]):
     ) -> vf.ProgramResult:
         """Let the model say one thing."""
         system, said = self.resolve_prompt(data)
-        messages = [vf.SystemMessage(content=system), *said]
+        told = [] if system is None else [vf.SystemMessage(content=system)]
+        messages = [message.model_dump(exclude_none=True) for message in (*told, *said)]
         async with AsyncOpenAI(base_url=endpoint, api_key=secret, max_retries=0) as client:
-            await client.chat.completions.create(
-                model=ctx.model,
-                messages=[message.model_dump(exclude_none=True) for message in messages],
-            )
+            await client.chat.completions.create(model=ctx.model, messages=messages)
         return vf.ProgramResult(exit_code=0, stdout="", stderr="")
 
 
