@@ -75,8 +75,9 @@ def sell(prompt: str | None = None, **options: Any) -> Solver:
                 done = step.episode_done
         except InfrastructureError as error:
             state.store.set(_FAILURE, str(error))
-        state.store.set(_OUTCOME, env.dialogue.outcome)
-        state.store.set(_TURNS, env.dialogue.turn)
+        finally:  # limits of Inspect end it by an exception
+            state.store.set(_OUTCOME, env.dialogue.outcome)
+            state.store.set(_TURNS, env.dialogue.turn)
         return state
 
     return solve
@@ -91,6 +92,7 @@ def conversion() -> Scorer:
         if failure := state.store.get(_FAILURE):
             return Score.unscored(reason="infrastructure_failure", explanation=failure)
         sold = float(outcome == "purchase")
-        return Score(value=sold, explanation=str(outcome), metadata={"turns": turns})
+        explanation = outcome or "ended by a limit of Inspect"
+        return Score(value=sold, explanation=explanation, metadata={"turns": turns})
 
     return score

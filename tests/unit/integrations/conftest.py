@@ -1,7 +1,11 @@
-"""A chat model of toy size, which reads bytes, with a chat template of the usual kind."""
+"""A chat model of toy size, which reads bytes, with a chat template of the usual kind; a server."""
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -40,3 +44,27 @@ def network(tokenizer: Any) -> Any:
 
     shape = PretrainConfig(hidden=16, layers=1, heads=2, intermediate=24, context=4096)
     return build_model(shape, tokenizer, seed=0)
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[..., str]]:
+    """Serve an application and return where."""
+    uvicorn = pytest.importorskip("uvicorn")
+    servers = []
+
+    def serve(app: Any) -> str:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        while not server.started:
+            time.sleep(0.02)
+        return f"http://127.0.0.1:{port}"
+
+    yield serve
+    for server, thread in servers:
+        server.should_exit = True
+        thread.join(timeout=10)

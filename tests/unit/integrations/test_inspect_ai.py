@@ -25,7 +25,7 @@ from convgym.integrations.inspect_ai import sales  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-def evaluated(task: Any, folder: Path, *said: str) -> Any:
+def evaluated(task: Any, folder: Path, *said: str, **limits: Any) -> Any:
     """Evaluate a model that says ``said`` turn by turn, and return Inspect's log."""
 
     def speak(messages: Any, *_: Any) -> ModelOutput:
@@ -35,7 +35,7 @@ def evaluated(task: Any, folder: Path, *said: str) -> Any:
         return output
 
     model = get_model("mockllm/model", custom_outputs=speak)
-    (log,) = inspect_ai.eval(task, model=model, display="none", log_dir=str(folder))
+    (log,) = inspect_ai.eval(task, model=model, display="none", log_dir=str(folder), **limits)
     gc.collect()  # what Inspect leaves open is told here, and not when pytest ends
     assert log.status == "success", log.error
     return log
@@ -65,6 +65,13 @@ def test_it_is_the_conversation_of_the_environment(tmp_path: Path) -> None:
     ]
     score = log.samples[0].scores["conversion"]
     assert (score.value, score.explanation, score.metadata) == (0.0, "turn_limit", {"turns": 2})
+
+
+def test_a_conversation_that_inspect_ends_is_unsold(tmp_path: Path) -> None:
+    log = evaluated(sales(customers=1), tmp_path, "Hello.", message_limit=5)
+    score = log.samples[0].scores["conversion"]
+    assert (score.value, score.explanation) == (0.0, "ended by a limit of Inspect")
+    assert score.metadata["turns"] >= 1
 
 
 def test_the_score_is_the_conversion_rate_of_those_who_could_answer(

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -18,9 +15,9 @@ from convgym.seeds import EVALUATION_BASE
 from convgym.sellers.prompt import seller_prompt
 
 pytest.importorskip("openenv.core")
-uvicorn = pytest.importorskip("uvicorn")
+pytest.importorskip("uvicorn")
 
-from convgym.integrations.openenv import (  # noqa: E402
+from convgym.integrations.openenv import (
     SalesClient,
     SalesOpenEnv,
     Utterance,
@@ -28,29 +25,6 @@ from convgym.integrations.openenv import (  # noqa: E402
 )
 
 pytestmark = pytest.mark.filterwarnings("default")
-
-
-@pytest.fixture
-def served() -> Iterator[Callable[..., str]]:
-    """Serve an application and return where."""
-    servers = []
-
-    def serve(app: Any) -> str:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        servers.append((server, thread))
-        while not server.started:
-            time.sleep(0.02)
-        return f"http://127.0.0.1:{port}"
-
-    yield serve
-    for server, thread in servers:
-        server.should_exit = True
-        thread.join(timeout=10)
 
 
 def test_a_client_holds_the_conversation_of_the_environment(served: Callable[..., str]) -> None:
