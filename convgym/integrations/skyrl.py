@@ -48,8 +48,9 @@ def customer_rows(
     """
     Scenario.of(options)
     prompt = [{"role": "user", "content": "Sell."}]
+    told = {_OURS: options} if options else {}  # Parquet has no place for an empty mapping
     return [
-        {"prompt": prompt, "env_class": "convgym", "episode_seed": each, _OURS: options}
+        {"prompt": prompt, "env_class": "convgym", "episode_seed": each, **told}
         for each in customer_seeds(n, seed, evaluation=evaluation)
     ]
 

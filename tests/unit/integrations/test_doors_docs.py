@@ -17,8 +17,6 @@ SNIPPETS = dict(
     re.findall(r"^## (\w+)\n(?:(?!## ).*\n)*?```python\n((?:(?!```).*\n)*)```", TEXT, re.MULTILINE)
 )
 
-pytestmark = pytest.mark.filterwarnings("default")
-
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExitStack]:
@@ -46,13 +44,17 @@ def test_every_door_has_its_snippet() -> None:
     assert [anchor for _, anchor in doors] == [title.lower() for title in SNIPPETS]
 
 
+@pytest.mark.filterwarnings(
+    "ignore:You are using 'rollout_func':UserWarning",
+    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",  # TRL 1.16's own call
+)
 def test_trl(tokenizer: Any, network: Any, tmp_path: Path) -> None:
     pytest.importorskip("trl")
     model = tmp_path / "model"
     network.save_pretrained(model)
     tokenizer.save_pretrained(model)
     small = (
-        "use_cpu=True, bf16=False, gradient_checkpointing=False, report_to='none',"
+        "use_cpu=True, bf16=False, activation_checkpointing=False, report_to='none',"
         " dataloader_pin_memory=False, disable_tqdm=True, save_strategy='no', max_steps=1,"
         " num_generations=2, per_device_train_batch_size=2,"
     )
@@ -93,6 +95,7 @@ def test_minari(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("20 Customer: ")
 
 
+@pytest.mark.filterwarnings("default")
 def test_verifiers(capsys: pytest.CaptureFixture[str], elsewhere: ExitStack) -> None:
     pytest.importorskip("verifiers.v1")
     server = elsewhere.enter_context(ChatServer(lambda request: Action(text="Hello.")))
@@ -100,6 +103,7 @@ def test_verifiers(capsys: pytest.CaptureFixture[str], elsewhere: ExitStack) -> 
     assert capsys.readouterr().out.endswith(" sales\n")
 
 
+@pytest.mark.filterwarnings("default")
 def test_inspect(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("inspect_ai")
     from inspect_ai.model import ModelOutput, ModelUsage, get_model
@@ -114,11 +118,13 @@ def test_inspect(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.endswith("0.0\n")
 
 
+@pytest.mark.filterwarnings("default")
 def test_tinker() -> None:
     pytest.importorskip("tinker_cookbook.rl.message_env")
     assert run("Tinker")["data"].group_size == 8
 
 
+@pytest.mark.filterwarnings("default")
 def test_openenv(served: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("openenv.core")
     from convgym.integrations.openenv import make_app

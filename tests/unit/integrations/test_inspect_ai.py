@@ -50,6 +50,13 @@ def test_samples_are_customers_of_the_product() -> None:
         sales(shop="laptops")
 
 
+def test_the_command_line_knows_it_by_name() -> None:
+    from inspect_ai._eval.registry import task_create
+
+    task = task_create("convgym/sales", customers=2, catalog="insurance")
+    assert [sample.metadata["episode_seed"] for sample in task.dataset] == train_seeds(0, 2)
+
+
 def test_it_is_the_conversation_of_the_environment(tmp_path: Path) -> None:
     options: dict[str, Any] = {"catalog": "insurance", "max_turns": 2}
     said = ["What is it for?", "What is your budget?"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -80,3 +81,14 @@ def test_rows_are_customers_of_the_product() -> None:
         customer_rows(1, shop="laptops")
     with pytest.raises(ConvgymError, match="must name its customer"):
         SalesTextEnv({}, {"prompt": []})
+
+
+def test_rows_are_kept_in_a_file(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pytest.importorskip("pyarrow").Table
+    for options in ({}, {"catalog": "insurance", "max_turns": 2}):
+        rows = customer_rows(2, **options)
+        parquet.write_table(table.from_pylist(rows), tmp_path / "rows.parquet")
+        (kept, _) = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
+        system = make(kept).init([])[0][0]["content"]
+        assert system == seller_prompt(str(options.get("catalog", "laptops")))
