@@ -9,6 +9,7 @@ and ``env.retries`` may hold it again.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -138,8 +139,6 @@ def load_environment(**taskset: Any) -> SalesVerifiersEnv:
 
 def _importable() -> str:
     """Return a name by which verifiers imports this module: it takes none with a dot."""
-    import sys
-
     name = "convgym_sales"
     sys.modules.setdefault(name, sys.modules[__name__])
     return name

@@ -76,7 +76,8 @@ def test_customers_are_waited_for_together() -> None:
     here = threading.Barrier(8, timeout=10)
 
     class Slow:
-        fingerprint, latent = "slow", {}
+        fingerprint = "slow"
+        latent: dict[str, Any] = {}  # noqa: RUF012
 
         def reset(self, seed: int) -> str:
             here.wait()

@@ -86,9 +86,10 @@ def test_rows_are_customers_of_the_product() -> None:
 def test_rows_are_kept_in_a_file(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     table = pytest.importorskip("pyarrow").Table
-    for options in ({}, {"catalog": "insurance", "max_turns": 2}):
+    given: list[dict[str, Any]] = [{}, {"catalog": "insurance", "max_turns": 2}]
+    for options in given:
         rows = customer_rows(2, **options)
         parquet.write_table(table.from_pylist(rows), tmp_path / "rows.parquet")
         (kept, _) = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
         system = make(kept).init([])[0][0]["content"]
-        assert system == seller_prompt(str(options.get("catalog", "laptops")))
+        assert system == seller_prompt(options.get("catalog", "laptops"))

@@ -175,7 +175,8 @@ def test_a_group_that_differs_moves_the_model(tokenizer: Any, network: Any, tmp_
 
 def test_the_customers_words_are_written_as_the_template_writes_them(tokenizer: Any) -> None:
     class Trainer:
-        processing_class, chat_template, chat_template_kwargs = tokenizer, None, {}
+        processing_class, chat_template = tokenizer, None
+        chat_template_kwargs: dict[str, Any] = {}  # noqa: RUF012
         max_completion_length, use_vllm = 1000, True
         said = iter([["Hi.", "Hi."], ["Ho.<|im_end|>", "Ho."], ["Well."]])
 
@@ -225,7 +226,8 @@ def test_where_every_customer_fails_nothing_is_learnt(tokenizer: Any) -> None:
             raise InfrastructureError("no connection")
 
     class Trainer:
-        processing_class, chat_template, chat_template_kwargs = tokenizer, None, {}
+        processing_class, chat_template = tokenizer, None
+        chat_template_kwargs: dict[str, Any] = {}  # noqa: RUF012
 
     with pytest.raises(InfrastructureError, match="in all of 2 conversations: no connection"):
         SellerRollout(customer=Mute)(data([12, 13])["prompt"], Trainer())
@@ -238,7 +240,8 @@ def test_a_prompt_of_somebody_else_is_refused(tokenizer: Any) -> None:
 
 def test_a_template_that_forgets_is_refused(tokenizer: Any) -> None:
     class Trainer:
-        processing_class, chat_template_kwargs = tokenizer, {}
+        processing_class = tokenizer
+        chat_template_kwargs: dict[str, Any] = {}  # noqa: RUF012
         chat_template = "{{ messages[-1].content }}"
         max_completion_length, use_vllm = 1000, False
 
