@@ -21,7 +21,6 @@ _PACKAGES = (
     "tokenizers",
     "trl",
     "peft",
-    "accelerate",
 )
 
 

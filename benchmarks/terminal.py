@@ -15,17 +15,9 @@ from convgym.errors import ConvgymError, InfrastructureError, OwnError
 if TYPE_CHECKING:
     from rich.console import Console
 
-# The packages that only learning and pictures need, all installed by the extra "train".
-_TRAIN = {
-    "torch",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "trl",
-    "peft",
-    "accelerate",
-    "matplotlib",
-}
+# The packages that only learning and pictures need, and the extras that install them.
+_LEARNING = ("torch", "transformers", "tokenizers", "safetensors", "peft", "matplotlib")
+_EXTRAS = {**dict.fromkeys(_LEARNING, "train"), "trl": "trl"}
 
 # What the place where files go may refuse at any time.
 _OF_THE_DISK = {
@@ -100,8 +92,8 @@ def errors_in_one_line() -> Iterator[None]:
 
 def _end_for_module(error: ModuleNotFoundError) -> None:
     missing = (error.name or "").partition(".")[0]
-    if missing in _TRAIN:
-        _end(f"this needs {missing}, which is not installed: pip install 'convgym[train]'")
+    if extra := _EXTRAS.get(missing):
+        _end(f"this needs {missing}, which is not installed: pip install 'convgym[{extra}]'")
 
 
 def _end_for_disk(error: OSError) -> None:

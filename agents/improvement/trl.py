@@ -56,7 +56,7 @@ try:
     )
 except ModuleNotFoundError as error:
     raise ConvgymError(
-        f"improvement by TRL needs {error.name!r}: pip install 'convgym[train]'"
+        f"improvement by TRL needs {error.name!r}: pip install 'convgym[trl]'"
     ) from error
 
 _BARRED = -1e9

@@ -1,23 +1,12 @@
-"""Packages that a format needs, told by name where they are not installed."""
+"""Packages that a format needs."""
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
-from convgym.errors import ConvgymError
+from convgym import packages
 
 
 def load(module: str, purpose: str) -> Any:
-    """Return a module of the extra ``logs``.
-
-    Raises:
-        ConvgymError: that says what to install, if the module or one it needs is not there.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = (error.name or module).partition(".")[0]
-        raise ConvgymError(
-            f"{purpose} needs {package}, which is not installed: pip install 'convgym[logs]'"
-        ) from None
+    """Return a module of the extra ``logs``; ConvgymError where it is not installed."""
+    return packages.load(module, purpose, "logs")

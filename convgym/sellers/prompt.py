@@ -37,9 +37,14 @@ def seller_prompt(catalog: str | Path | Catalog, prompt: str | None = None) -> s
     Raises:
         ConvgymError: for an unknown catalogue, or a prompt that is no text or an empty one.
     """
+    return briefed(load_catalog(catalog).briefing(), prompt)
+
+
+def briefed(briefing: str, prompt: str | None = None) -> str:
+    """Return the system message of a seller who knows ``briefing``; else as ``seller_prompt``."""
     if not isinstance(prompt, str | None):
         raise ConvgymError(f"prompt must be the text of a system message, got {repr(prompt)[:60]}")
     text = PROMPT if prompt is None else prompt
     if not text.strip():
         raise ConvgymError("prompt must be the text of a system message, got an empty one")
-    return text.replace(BRIEFING, load_catalog(catalog).briefing())
+    return text.replace(BRIEFING, briefing)

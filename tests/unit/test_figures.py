@@ -52,6 +52,8 @@ SETTINGS: list[tuple[str, str, str]] = [
     ("docs/customer.md", "0.95 1.35 2.5", "the customer's own law"),
     ("docs/customer.md", "20 50 55 60 65 5", "the habits of a seller, as they are set"),
     ("docs/customer.md", "85", "follows from the share of window-shoppers"),
+    ("docs/doors.md", "0.0 1.0", "rewards"),
+    ("docs/doors.md", "1.16 0.3 0.4 0.6 0.10", "versions of packages"),
     ("docs/environment.md", "0.0 1.0", "rewards"),
     ("docs/llm_backends.md", "0.5 0.7 1.0", "defaults, and a setting in an example"),
     ("docs/own_suite.md", "0.5", "a setting in an example"),

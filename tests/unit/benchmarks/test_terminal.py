@@ -59,7 +59,10 @@ def test_errors_of_others_code_come_with_their_traceback_and_whose_they_are(
     ("error", "told"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "f"), "No space left on device: f"),
-        (ModuleNotFoundError("no trl", name="trl.x"), "this needs trl, which is not installed"),
+        (
+            ModuleNotFoundError("no trl", name="trl.x"),
+            "this needs trl, which is not installed: pip install 'convgym[trl]'",
+        ),
     ],
 )
 def test_a_full_disk_and_a_missing_package_are_nobodys_error(
