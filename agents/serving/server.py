@@ -49,8 +49,7 @@ def is_loopback(listener: socket.socket) -> bool:
 def serve(app: Starlette, listener: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM; what is under way then is answered first.
 
-    Raises:
-        KeyboardInterrupt: after SIGINT, and whatever the handler of SIGTERM does after that.
+    Whatever handlers the signals had are called after that.
     """
     import uvicorn
 

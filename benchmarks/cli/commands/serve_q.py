@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -87,11 +88,9 @@ def serve_q(
             ready=lambda: say(url_of(listener)),
             about={"members": scorer.members},
         )
-        try:
-            with interrupted_by_signals():
-                serve(app, listener)
-        except KeyboardInterrupt:
-            say("stopped", error=True)
+        with suppress(KeyboardInterrupt), interrupted_by_signals():
+            serve(app, listener)
+        say("stopped", error=True)
 
 
 def _token(variable: str | None) -> str | None:
