@@ -75,12 +75,12 @@ def test_verl_is_told_why_there_is_no_reward(url: str, monkeypatch: pytest.Monke
     call = VERL["call"]
     with pytest.raises(RuntimeError, match="422: .*a conversation as text is a transcript"):
         verl_reward.compute_score(**{**call, "extra_info": {"state": "Hi"}}, url=url)
-    with pytest.raises(RuntimeError, match="extra_info holds no 'state'"):
+    with pytest.raises(RuntimeError, match=r"extra_info holds no 'state'"):
         verl_reward.compute_score(**{**call, "extra_info": {}}, url=url)
-    with pytest.raises(RuntimeError, match="no reward from http://127.0.0.1:9/score: .*refused"):
+    with pytest.raises(RuntimeError, match=r"no reward from http://127.0.0.1:9/score: .*refused"):
         verl_reward.compute_score(**call, url="http://127.0.0.1:9")
     monkeypatch.delenv(verl_reward.TOKEN_VARIABLE)
-    with pytest.raises(RuntimeError, match="401: .*wants its token"):
+    with pytest.raises(RuntimeError, match=r"401: .*wants its token"):
         verl_reward.compute_score(**call, url=url)
 
 
