@@ -72,6 +72,7 @@ def make_app(
     settings: ServerSettings | None = None,
     *,
     ready: Callable[[], None] = lambda: None,
+    refused: Callable[[str], None] = lambda reason: None,
     about: Mapping[str, Any] | None = None,
 ) -> Starlette:
     """Return the application.
@@ -80,6 +81,7 @@ def make_app(
         scorer: the reward model.
         settings: how it is served.
         ready: called once requests will be answered.
+        refused: told why a request is refused: some clients do not show it.
         about: what ``/health`` says besides.
     """
     settings = settings or ServerSettings()
@@ -114,20 +116,20 @@ def make_app(
             _refuse(422, str(error))
         return JSONResponse(asked.answer(await batcher.score(pairs), kind))
 
+    async def told(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        refused(f"{request.url.path}: {error.status_code}, {error.detail}")
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
     return Starlette(
         routes=[
             Route("/health", health, methods=["GET"]),
             Route("/score", score, methods=["POST"]),
             Route("/get_reward", get_reward, methods=["POST"]),
         ],
-        exception_handlers={HTTPException: _told, Exception: _failed},
+        exception_handlers={HTTPException: told, Exception: _failed},
         lifespan=working,
     )
-
-
-async def _told(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:

@@ -2,7 +2,7 @@
 
 - ``ChatRequest`` is our own: a conversation, and responses to it.
 - ``OpenRLHFRequest`` is what OpenRLHF posts to ``--reward.remote_url`` (``--remote_rm_url`` before
-  0.11; modules ``openrlhf.utils.agent`` and ``openrlhf.cli.serve_rm``, version 0.11.2).
+  0.10.2; modules ``openrlhf.utils.agent`` and ``openrlhf.cli.serve_rm``, version 0.11.2).
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def test_verl_in_batches(url: str) -> None:
 
 def test_verl_is_told_why_there_is_no_reward(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     call = VERL["call"]
-    with pytest.raises(RuntimeError, match="422: .*a conversation as text is a transcript"):
+    with pytest.raises(RuntimeError, match=r"422: .*a conversation as text is a transcript"):
         verl_reward.compute_score(**{**call, "extra_info": {"state": "Hi"}}, url=url)
     with pytest.raises(RuntimeError, match=r"extra_info holds no 'state'"):
         verl_reward.compute_score(**{**call, "extra_info": {}}, url=url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,9 @@ import typer
 
 from convgym.benchmarks.cli.steps import interrupted_by_signals
 from convgym.benchmarks.terminal import say
+
+_REASONS = 100
+"""Of refusals, which are remembered as told."""
 
 
 def register(app: typer.Typer) -> None:
@@ -86,6 +90,8 @@ def serve_q(
             scorer,
             settings,
             ready=lambda: say(url_of(listener)),
+            # Once for each reason: a trainer asks thousands of times.
+            refused=lru_cache(_REASONS)(lambda reason: say(f"refused {reason}", error=True)),
             about={"members": scorer.members},
         )
         with suppress(KeyboardInterrupt), interrupted_by_signals():

@@ -49,6 +49,8 @@ def test_what_is_under_way_is_answered_before_it_stops(
                 answers.append(Client(port).get("/health"))
             except ConnectionError:
                 time.sleep(0.05)
+        for _ in range(2):
+            Client(port).post("/score", [])
         body = {"messages": WORDS, "responses": ["e"]}
         answers.append(Client(port).post("/score", body))
 
@@ -64,7 +66,9 @@ def test_what_is_under_way_is_answered_before_it_stops(
     code, out, err = run("q", "--port", str(port), *options)
     for thread in threads:
         thread.join()
-    assert (code, out, err) == (0, f"http://127.0.0.1:{port}\n", "stopped\n")
+    assert (code, out) == (0, f"http://127.0.0.1:{port}\n")
+    reason = "the body: Input should be a valid dictionary or instance of ChatRequest"
+    assert err == f"refused /score: 422, {reason}\nstopped\n"
     assert given == {"policy": "start", "device": None, "pessimism": 2.0}
     (_, health), (status, answer) = answers
     assert health["score"] == "advantage" and health["members"] == 1
