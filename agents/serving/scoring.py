@@ -104,6 +104,9 @@ class QScorer:
         cut = len(said) > self._longest
         if cut:
             said = (*said[: self._longest - 1], format.end_id)
+        # A message has at least one token: what stands before these is left out in any case, and
+        # would only take long to be looked at. They begin with the customer, as all of them do.
+        state = state[-(self._room | 1) :]
         return Pair(format.prompt_within(state, self._room), said, cut)
 
     def score(self, pairs: Sequence[Pair]) -> list[Score]:

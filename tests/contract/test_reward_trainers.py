@@ -54,7 +54,7 @@ def test_openrlhf(client: Client, request_: dict[str, Any]) -> None:
 @pytest.fixture
 def url(client: Client, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv(verl_reward.TOKEN_VARIABLE, "t0ken")
-    monkeypatch.setattr(verl_reward.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     return f"http://127.0.0.1:{client.port}/"
 
 

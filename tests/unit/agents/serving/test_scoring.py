@@ -93,6 +93,7 @@ def test_what_is_too_long_is_cut(scorer: QScorer, format: ConversationFormat) ->
     assert long.cut and len(long.response) == 1024 // 4 and long.response[-1] == format.end_id
     many = [*LATER[:2] * 200, *STATE]
     short = scorer.read(many, "Yes.")
+    assert scorer.read([*LATER[:2] * 20_000, *STATE], "Yes.") == short
     assert len(short.prompt) <= 1024 - 1024 // 4 - 5 - 2
     assert [score.cut for score in scorer.score([long, short])] == [True, False]
 
