@@ -16,6 +16,23 @@ from convgym.benchmarks.terminal import say
 _REASONS = 100
 """Of refusals, which are remembered as told."""
 
+Host = Annotated[
+    str, typer.Option(help="Address to listen at; others than loopback are open to others.")
+]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")]
+Pessimism = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="Standard deviations between Q's members that are taken off its mean."
+    ),
+]
+TokenVariable = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Environment variable with the token that clients must send."
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -31,30 +48,18 @@ def serve_q(
             show_default="the one that Q's report names",
         ),
     ] = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen at; others than loopback are open to others.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8000,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
     score: Annotated[
         str, typer.Option(help="What the reward is: q, or advantage for Q - V.")
     ] = "q",
-    pessimism: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="Standard deviations between Q's members that are taken off its mean."
-        ),
-    ] = None,
+    pessimism: Pessimism = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Most responses scored together.")] = 64,
     max_wait_ms: Annotated[
         float, typer.Option(min=0, help="Milliseconds that a request waits for others.")
     ] = 5.0,
     max_body_mb: Annotated[float, typer.Option(help="Largest request, in MiB.")] = 16.0,
-    token_variable: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Environment variable with the token that clients must send."
-        ),
-    ] = None,
+    token_variable: TokenVariable = None,
     device: Annotated[
         str | None,
         typer.Option(help="cpu, cuda, cuda:1, mps or auto.", show_default="as in the fit"),

@@ -67,7 +67,7 @@ def test_grpo_trains_on_q(
         logging_steps=1,
         use_cpu=True,
         bf16=False,
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         dataloader_pin_memory=False,
         report_to="none",
         save_strategy="no",
