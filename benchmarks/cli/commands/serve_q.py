@@ -22,9 +22,7 @@ Host = Annotated[
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")]
 Pessimism = Annotated[
     float | None,
-    typer.Option(
-        min=0, help="Standard deviations between Q's members that are taken off its mean."
-    ),
+    typer.Option(min=0, help="Standard deviations between Q's members to take off their mean."),
 ]
 TokenVariable = Annotated[
     str | None,
@@ -72,6 +70,7 @@ def serve_q(
     """
     from convgym.agents.serving.app import ServerSettings, make_app
     from convgym.agents.serving.scores import check_kind
+    from convgym.agents.serving.scoring import QScorer
     from convgym.agents.serving.server import is_loopback, listening, serve, url_of
 
     settings = ServerSettings(
@@ -82,8 +81,6 @@ def serve_q(
         token=_token(token_variable),
     )
     with listening(host, port) as listener:
-        from convgym.agents.serving.scoring import QScorer
-
         scorer = QScorer.open(q, policy, device=device, pessimism=pessimism)
         if settings.token is None and not is_loopback(listener):
             say(
