@@ -109,7 +109,7 @@ class OpenRLHFRequest(BaseModel):
         }
 
 
-Request = TypeVar("Request", ChatRequest, OpenRLHFRequest)
+Request = TypeVar("Request", bound=BaseModel)
 
 
 def parse(form: type[Request], body: object) -> Request:

@@ -22,9 +22,9 @@ def test_batches_are_full_and_in_order() -> None:
 
     async def ask() -> list[list[Score]]:
         async with Batcher(scorer, batch_size=4, max_wait=0.05) as batcher:
-            first = await asyncio.gather(batcher.score(pairs(3)), batcher.score(pairs(6)))
+            answers = await asyncio.gather(batcher.score(pairs(3)), batcher.score(pairs(6)))
             assert batcher.waiting == 0 and batcher.scored == 9
-            return first
+            return [*answers]
 
     three, six = asyncio.run(ask())
     assert scorer.batches == [4, 4, 1]
