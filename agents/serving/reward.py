@@ -54,8 +54,8 @@ class QReward:
 
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
-    ) -> list[float]:
-        """Return a reward for each completion."""
+    ) -> list[float | None]:
+        """Return a reward for each completion; it is never None, which TRL's own type allows."""
         pairs = [
             self._scorer.read(read_state(prompt), _words(completion))
             for prompt, completion in zip(prompts, completions, strict=True)

@@ -104,10 +104,21 @@ class QScorer:
         cut = len(said) > self._longest
         if cut:
             said = (*said[: self._longest - 1], format.end_id)
-        # A message has at least one token: what stands before these is left out in any case, and
-        # would only take long to be looked at. They begin with the customer, as all of them do.
-        state = state[-(self._room | 1) :]
-        return Pair(format.prompt_within(state, self._room), said, cut)
+        return Pair(format.prompt_within(self._recent(state), self._room), said, cut)
+
+    def _recent(self, state: Sequence[Message]) -> Sequence[Message]:
+        """Return the end of a conversation that has more tokens than there is room for.
+
+        What stands before it is left out in any case, and would only take long to be looked at.
+        """
+        format, size = self._model.format, 0
+        for kept, message in enumerate(reversed(state), start=1):
+            is_seller = message["role"] == "assistant"
+            block = format.response if is_seller else format.reply
+            size += len(block(message["content"]))
+            if size > self._model.context and not is_seller:
+                return state[-kept:]
+        return state
 
     def score(self, pairs: Sequence[Pair]) -> list[Score]:
         """Return the score of every pair, in order."""

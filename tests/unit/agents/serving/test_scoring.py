@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -91,10 +92,11 @@ def test_a_response_is_read_as_it_is_heard(scorer: QScorer, format: Conversation
 def test_what_is_too_long_is_cut(scorer: QScorer, format: ConversationFormat) -> None:
     long = scorer.read(STATE, "budget " * 400)
     assert long.cut and len(long.response) == 1024 // 4 and long.response[-1] == format.end_id
-    many = [*LATER[:2] * 200, *STATE]
+    room = 1024 - 1024 // 4 - 5 - 2
+    many = [*LATER[:2] * 60, *STATE]
     short = scorer.read(many, "Yes.")
+    assert short.prompt == format.prompt_within(many, room) != format.prompt(many)
     assert scorer.read([*LATER[:2] * 20_000, *STATE], "Yes.") == short
-    assert len(short.prompt) <= 1024 - 1024 // 4 - 5 - 2
     assert [score.cut for score in scorer.score([long, short])] == [True, False]
 
 
@@ -130,8 +132,7 @@ def test_a_folder_is_served_without_its_log(
     completion = [{"role": "assistant", "content": "Yes."}]
     assert reward([LATER], [completion], other=["column"]) == [score.advantage]
 
-    network = policy.model.network
-    network.get_input_embeddings().weight.data += 1
+    next(policy.model.network.parameters()).data += 1
     policy.save(Path("moved"))
     with pytest.raises(ConvgymError, match="fitted to another policy than moved"):
         QScorer.open("q", "moved")
@@ -170,7 +171,8 @@ def test_a_reward_function_takes_both_kinds_of_prompts(scorer: QScorer) -> None:
     reward = QReward(echo)  # type: ignore[arg-type]
     assert reward(["Customer: Hi\nSeller:"] * 100, ["Yes."] * 100) == [1.0] * 100
     assert echo.sizes == [64, 36]
-    for completion in (3, [], [{"role": "assistant"}], [{}, {}]):
+    wrong: list[Any] = [3, [], [{"role": "assistant"}], [{}, {}]]
+    for completion in wrong:
         with pytest.raises(ConvgymError, match="a completion must be a text or one message"):
             reward([STATE], [completion])
     with pytest.raises(ConvgymError, match="score must be q or advantage"):

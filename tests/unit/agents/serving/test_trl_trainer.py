@@ -55,8 +55,8 @@ def test_grpo_trains_on_q(
         prompt = [{"role": "user", "content": "Hi, I need a laptop."}]
     tokenizer = model.format.tokenizer
     tokenizer.chat_template = TEMPLATE
-    trained = model.copy().network
-    before = trained.get_input_embeddings().weight.detach().clone()
+    trained = model.copy()
+    before = {name: weights.clone() for name, weights in trained.weights().items()}
     settings = GRPOConfig(
         output_dir=str(tmp_path),
         max_steps=2,
@@ -75,7 +75,7 @@ def test_grpo_trains_on_q(
     )
     with _seclusion(model.device):
         trainer = GRPOTrainer(
-            trained,
+            trained.network,
             reward_funcs=QReward(scorer),
             args=settings,
             train_dataset=Dataset.from_list([{"prompt": prompt, "state": "x"}] * 2),
@@ -86,4 +86,4 @@ def test_grpo_trains_on_q(
     means = [sum(scorer.said[i : i + 4]) / 4 for i in (0, 4)]
     assert rewards == pytest.approx(means, abs=1e-5) and len(scorer.said) == 8
     assert len({round(said, 5) for said in scorer.said}) > 1
-    assert not torch.equal(trained.get_input_embeddings().weight, before)
+    assert any(not torch.equal(now, before[name]) for name, now in trained.weights().items())
