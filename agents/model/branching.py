@@ -23,7 +23,14 @@ from convgym.agents.model.context import usable_context
 from convgym.agents.model.devices import computing
 from convgym.agents.model.format import Tokens
 from convgym.agents.model.forward import word_logits
-from convgym.agents.model.sampling import Sample, draw, samples, token_logprobs, uniforms
+from convgym.agents.model.sampling import (
+    Randomness,
+    Sample,
+    draw,
+    numbers_for,
+    samples,
+    token_logprobs,
+)
 from convgym.errors import ConvgymError
 
 _ATTENTION = "convgym-branches"
@@ -173,7 +180,7 @@ class Branches:
     def sample(
         self,
         hidden: Tensor,
-        generator: torch.Generator,
+        generator: Randomness,
         *,
         end_id: int,
         forbidden_ids: Tokens,
@@ -193,7 +200,7 @@ class Branches:
         for step in range(max_new_tokens):
             logits = word_logits(self._network, hidden)
             scores = token_logprobs(logits, forbidden, temperature)
-            token = draw(scores, uniforms(len(scores), generator))
+            token = draw(scores, numbers_for(branches, step, generator))
             tokens[branches, step] = token
             logprobs[branches, step] = scores.gather(1, token[:, None])[:, 0]
             ended = token == end_id

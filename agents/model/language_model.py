@@ -18,7 +18,7 @@ from convgym.agents.model.format import ConversationFormat, Tokens
 from convgym.agents.model.forward import read, word_logits
 from convgym.agents.model.minibatches import neighbours
 from convgym.agents.model.packing import Candidate, Packed, hidden_states, pack
-from convgym.agents.model.sampling import Sample, SamplingConfig, token_logprobs
+from convgym.agents.model.sampling import Randomness, Sample, SamplingConfig, token_logprobs
 from convgym.agents.model.weights import copied, load_trained_weights, trained_weights
 from convgym.conversation import Episode, Message
 
@@ -264,7 +264,7 @@ class LanguageModel:
         cache: DynamicCache,
         replies: int,
         max_reply_tokens: int,
-        generator: torch.Generator,
+        generator: Randomness,
     ) -> Tensor:
         """Return hidden states (R * replies, width) after imagined replies to R packed responses.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -74,6 +75,34 @@ def draw(logprobs: Tensor, uniform: Tensor) -> Tensor:
     height = uniform[:, None].to(logprobs.device, precise) * cumulative[:, -1:]
     # The first entry above the drawn number: never one of zero width, hence never a forbidden one.
     return torch.searchsorted(cumulative, height, right=True)[:, 0]
+
+
+@dataclass(frozen=True, slots=True)
+class CommonNumbers:
+    """The same random numbers for the branches of every response.
+
+    So what is drawn for a response depends on nothing beside it, and responses to one state differ
+    by what they say alone (common random numbers).
+    """
+
+    table: Tensor
+    """(branches of a response, steps) in [0, 1), float64."""
+
+    @classmethod
+    def of(cls, seed: int, branches: int, steps: int) -> CommonNumbers:
+        """Return the numbers that follow from a seed."""
+        generator = torch.Generator().manual_seed(seed)
+        return cls(uniforms(branches * steps, generator).view(branches, steps))
+
+
+Randomness: TypeAlias = torch.Generator | CommonNumbers
+
+
+def numbers_for(branches: Tensor, step: int, source: Randomness) -> Tensor:
+    """Return a random number (N,) in [0, 1), float64, for each branch (N,) at a step."""
+    if isinstance(source, CommonNumbers):
+        return source.table[branches.cpu() % len(source.table), step]
+    return uniforms(len(branches), source)
 
 
 def uniforms(n: int, generator: torch.Generator) -> Tensor:

@@ -32,6 +32,7 @@ from convgym.agents.model.batch import Batch, first_tokens, last_tokens
 from convgym.agents.model.format import Tokens
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.packing import hidden_states, pack_pairs
+from convgym.agents.model.sampling import Randomness
 from convgym.checks import check_fields
 from convgym.errors import ConvgymError
 
@@ -187,7 +188,7 @@ class QFunction(nn.Module):
         self,
         prompts: Sequence[Tokens],
         responses: Sequence[Tokens],
-        generator: torch.Generator,
+        generator: Randomness,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return V(s) (N,) and both opinions of N responses.
 
@@ -260,13 +261,24 @@ class QEnsemble(nn.Module):
         prompts: Sequence[Tokens],
         responses: Sequence[Tokens],
         *,
-        generator: torch.Generator,
+        generator: Randomness,
     ) -> Tensor:
         """Return Q(s, a) (N,) of N responses to N prompts, given as token ids.
 
         The state's value is the members' mean, so that only opinions on responses are combined.
         Equal pairs have equal scores.
         """
+        values, advantages = self.judge(prompts, responses, generator=generator)
+        return values + advantages
+
+    def judge(
+        self,
+        prompts: Sequence[Tokens],
+        responses: Sequence[Tokens],
+        *,
+        generator: Randomness,
+    ) -> tuple[Tensor, Tensor]:
+        """Return V(s) (N,) and A(s, a) (N,), of which ``score`` is the sum."""
         places: dict[tuple[Tokens, Tokens], int] = {}
         index = [
             places.setdefault(pair, len(places)) for pair in zip(prompts, responses, strict=True)
@@ -281,8 +293,8 @@ class QEnsemble(nn.Module):
                 advantage = torch.where(imagined.isnan(), advantage, mixed)
             values.append(value)
             opinions.append(advantage)
-        scores = torch.stack(values).mean(0) + combine(torch.stack(opinions), self.config)
-        return scores[index]
+        combined = combine(torch.stack(opinions), self.config)
+        return torch.stack(values).mean(0)[index], combined[index]
 
     def __iter__(self) -> Iterator[QFunction]:
         for member in self.members:

@@ -172,6 +172,25 @@ def export(
     say(f"wrote {exported.written} conversations to {target} as {exported.format}{left_out}")
 
 
+def prompts(
+    log: Annotated[Path, typer.Argument(help="JSONL file to read.")],
+    target: Annotated[Path, typer.Argument(help="Parquet file to write; never overwritten.")],
+    system_message: Annotated[
+        str | None, typer.Option(help="What the trained model is told before every conversation.")
+    ] = None,
+) -> None:
+    """Write every state of a log as a prompt, for trainers of others: verl, OpenRLHF, TRL."""
+    from convgym.agents.training.collector import read_training_log
+    from convgym.exchange.prompts import write_prompts
+    from convgym.seeds import EVALUATION_BASE
+
+    read = read_training_log(log, EVALUATION_BASE)  # prompts are what is trained on
+    for problem in read.report.problems:
+        say(f"line {problem.line} of {log} was left out: {problem.message}")
+    written = write_prompts(read.episodes, target, system_message=system_message)
+    say(f"wrote {written} prompts to {target}")
+
+
 def _roles(given: str | None) -> tuple[str, ...]:
     return tuple(role.strip() for role in (given or "").split(",") if role.strip())
 

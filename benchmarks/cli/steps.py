@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,22 @@ def working(output: Path | None = None) -> Iterator[ProgressCallback]:
         again = f"; the same command goes on with {output}, or starts it over" if output else ""
         say(f"interrupted{again}", error=True)
         raise SystemExit(130) from None
+
+
+@contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Let the signals that end a program do so as Ctrl-C does, so that nothing is left running."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def show(report: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:

@@ -51,6 +51,9 @@ ARROWS: dict[str, set[str]] = {
     f"{AGENTS}.algorithms": ALL_OF_THE_ENVIRONMENT | {AGENTS} | MECHANISMS,
     # The steps of an algorithm, one by one.
     f"{AGENTS}.pipeline": ALL_OF_THE_ENVIRONMENT | {AGENTS, f"{AGENTS}.algorithms"} | MECHANISMS,
+    f"{AGENTS}.serving": ALL_OF_THE_ENVIRONMENT
+    | {AGENTS, f"{AGENTS}.algorithms", f"{AGENTS}.pipeline"}
+    | MECHANISMS,
     # Make a model, as an algorithm does.
     f"{AGENTS}.pretrain": ALL_OF_THE_ENVIRONMENT | {AGENTS} | TRAINING,
     f"{AGENTS}.pretrain_reading": ALL_OF_THE_ENVIRONMENT | {AGENTS} | TRAINING,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from convgym.benchmarks.cli.exchange import export, import_
+from convgym.benchmarks.cli.exchange import export, import_, prompts
 from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     group.command("validate")(validate)
     group.command("import")(import_)
     group.command("export")(export)
+    group.command("prompts")(prompts)
     app.add_typer(group, name="logs")
 
 

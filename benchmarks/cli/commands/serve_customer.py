@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.steps import interrupted_by_signals
 from convgym.benchmarks.terminal import say
 
 
@@ -29,25 +27,9 @@ def serve_customer(
     options = {"backend": "openai", "model": model_name(model), "base_url": server.url}
     given = [f"--customer-option {name}={value}" for name, value in options.items()]
     try:
-        with _interrupted_by_signals(), server:
+        with interrupted_by_signals(), server:
             say(f"ready: convgym chat --customer hybrid {' '.join(given)}", error=True)
             say(server.url)
             server.wait()
     except KeyboardInterrupt:
         say("stopped", error=True)
-
-
-@contextmanager
-def _interrupted_by_signals() -> Iterator[None]:
-    """Let the signals that end a program do so as Ctrl-C does, so that nothing is left running."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

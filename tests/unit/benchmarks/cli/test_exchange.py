@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from convgym.benchmarks.cli.main import main
-from convgym.logs import read_log
+from convgym.logs import read_log, write_log
+from convgym.seeds import EVALUATION_BASE
 
 CSV = """conversation_id,speaker,text,converted
 a,customer,Hi,yes
@@ -149,3 +151,15 @@ def test_export_and_back(run: Run) -> None:
     assert [(e.seed, e.messages(), e.outcome) for e in first] == [
         (e.seed, e.messages(), e.outcome) for e in second
     ]
+
+
+def test_prompts_are_of_customers_that_may_be_learned_from(run: Run) -> None:
+    pytest.importorskip("torch")
+    run("import", "chats.csv", "log.jsonl", "--missing", "lost")
+    code, out, err = run("prompts", "log.jsonl", "prompts.parquet", "--system-message", "Sell.")
+    assert (code, out, err) == (0, "wrote 2 prompts to prompts.parquet\n", "")
+    (episode, _) = read_log("log.jsonl").episodes
+    write_log("reserved.jsonl", [replace(episode, seed=EVALUATION_BASE)])
+    code, out, err = run("prompts", "reserved.jsonl", "more.parquet")
+    assert code == 2 and "reserved for evaluation" in err and err.count("\n") == 1
+    assert not Path("more.parquet").exists()
