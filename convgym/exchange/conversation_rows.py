@@ -106,7 +106,7 @@ def _json_messages(cell: object) -> list[object] | None:
             cell = json.loads(cell)
         except (ValueError, RecursionError):
             return None
-    return cell if isinstance(cell, list) and any(isinstance(one, dict) for one in cell) else None
+    return cell if isinstance(cell, list) and any(isinstance(row, dict) for row in cell) else None
 
 
 def _lines(text: str) -> list[str]:

@@ -136,15 +136,15 @@ def test_retry_after_is_honoured_within_reason(
 ) -> None:
     def seconds(header: str) -> float:
         server = serve(first(1, Action(status=429, headers={"retry-after": header})))
-        backend = connect(server, first_wait=0.001, longest_wait=0.4)
+        backend = connect(server, first_wait=0.001, longest_wait=1.0)
         started = time.monotonic()
         backend.complete([request_()])
         return time.monotonic() - started
 
-    assert seconds("0") < 0.2
-    assert 0.25 < seconds("0.25") < 0.4
-    assert 0.4 < seconds("3600") < 1.5
-    assert 0.4 < seconds("Fri, 21 Oct 2500 07:28:00 GMT") < 1.5
+    assert seconds("0") < 0.9
+    assert 0.25 < seconds("0.25") < 1.0
+    assert 1.0 < seconds("3600") < 5
+    assert 1.0 < seconds("Fri, 21 Oct 2500 07:28:00 GMT") < 5
 
 
 REFUSAL = b'{"error": {"message": "\'response_format\' of type \'json_schema\' is not supported"}}'
@@ -400,7 +400,7 @@ def test_requests_are_under_way_together_but_not_too_many(
     started = time.monotonic()
     backend.complete([request_(str(i)) for i in range(40)])
     assert server.most == 10
-    assert 0.2 <= time.monotonic() - started < 1
+    assert 0.2 <= time.monotonic() - started < 2  # one by one they take two seconds
 
 
 def test_inside_a_running_loop(serve: Serve, connect: Connect, request_: Make) -> None:
