@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--log", type=int, default=256, help="conversations that are imitated")
     parser.add_argument("--epochs", type=int, default=2, help="passes over them")
     parser.add_argument("--conversations", type=int, default=64, help="the round's budget")
+    parser.add_argument("--steps", type=int, default=128, help="of Q's fit, at the least")
     parser.add_argument("--batches", type=int, default=4, help="of fresh responses in the round")
     parser.add_argument("--customers", type=int, default=64, help="evaluation customers")
     parser.add_argument("--rank", type=int, default=16, help="of the adapters")
@@ -184,7 +185,13 @@ def main() -> None:
         "iterative-ppo",
         policy={"model": str(folder / "pi_0"), "lora": lora},
         rounds=1,
-        q_function=QFunctionConfig(epochs=2, minibatch=8, learning_rate=3e-4, replies=1),
+        q_function=QFunctionConfig(
+            epochs=2,
+            first_steps=options.steps,
+            minibatch=8,
+            learning_rate=3e-4,
+            replies=1,
+        ),
         improvement=TokenPPO(
             minibatch=8, fresh_steps=options.batches, fresh_conversations=4, learning_rate=2e-4
         ),

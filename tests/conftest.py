@@ -14,12 +14,26 @@ from convgym.registry import Registry
 
 # Read when the libraries are imported, hence before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Tests run side by side, and what they compute is small: more threads would only wait for others.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
 settings.register_profile("convgym", deadline=None, derandomize=True)
 settings.load_profile("convgym")
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many processes run the tests: as many as there are processors, but four at most.
+
+    Every one of them loads torch anew, which a few files are not worth, nor a single processor:
+    these are done in the process that was started.
+    """
+    processors = os.cpu_count() or 1
+    files = all(argument.partition("::")[0].endswith(".py") for argument in config.args)
+    return 0 if files or processors == 1 else min(processors, 4)
 
 
 @pytest.fixture(autouse=True)

@@ -46,7 +46,8 @@ Values = Annotated[
     typer.Option(
         "--outcome-value",
         metavar="VALUE=MEANING",
-        help="What a value of it means: purchase, walk_away, turn_limit or missing.",
+        help="What a value of it means: purchase, walk_away, turn_limit or missing;"
+        " '>0=purchase' for amounts.",
     ),
 ]
 Rule = Annotated[

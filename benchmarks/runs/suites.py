@@ -116,7 +116,8 @@ SMOKE = Suite(
         "online-ppo": {"deployment": 16},
         "iterative-ppo": {
             "rounds": 2,
-            "improvement": {"name": "token-ppo", "fresh_steps": 1},
+            "q_function": {"first_steps": 8},
+            "improvement": {"name": "token-ppo", "fresh_steps": 1, "fresh_conversations": 8},
             "gate": {"held_out": 0.0},  # which cannot judge by a tenth of so few, and deploys none
         },
     },

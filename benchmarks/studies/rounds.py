@@ -49,6 +49,8 @@ from convgym.true_values import BranchState, TrueValues, branch, choose_states, 
 Array = NDArray[np.float64]
 _FRESH = 1_000_000
 """Added to the training seed: customers of the training range that the run itself does not meet."""
+_FINAL_CUSTOMERS = 1024
+"""Fresh customers who say what the last round's deployment gained."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,7 @@ def measure(
     agent = IterativePPO(config, "iterative-ppo")
     observer = agent.observer = Observer(sizes, seed)
     report = agent.train(Collector(conversations, seed=seed))
-    final = rollout(agent, train_seeds(_FRESH + seed, 1024), policy_seed=seed)
+    final = rollout(agent, train_seeds(_FRESH + seed, _FINAL_CUSTOMERS), policy_seed=seed)
     after = [row["metrics"]["conversion"] for row in observer.rows[1:]]
     after.append(
         sum(episode.converted for episode in final) / sum(episode.valid for episode in final)

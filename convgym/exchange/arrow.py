@@ -12,11 +12,11 @@ from typing import Any
 from convgym.errors import ConvgymError
 from convgym.exchange import openai, sharegpt
 from convgym.exchange.chats import Chat
+from convgym.exchange.conversation_rows import chats_of_rows
 from convgym.exchange.conversations import Conversation
 from convgym.exchange.findings import Findings
 from convgym.exchange.packages import load
 from convgym.exchange.settings import ImportSettings
-from convgym.exchange.table import find_columns, table_chats
 
 Row = Mapping[str, object]
 _BATCH = 1000
@@ -88,7 +88,7 @@ def arrow_chats(
                 for number, (place, row) in enumerate(rows, start=1)
             )
             return [chat for chat in made if chat is not None]
-    return table_chats(rows, find_columns(columns, settings, str(path)), findings)
+    return chats_of_rows(rows, columns, path, settings, findings)
 
 
 def _rows(conversations: Sequence[Conversation]) -> list[dict[str, Any]]:

@@ -14,6 +14,13 @@ SPEAKERS = (
     "speaker role sender author from participant sender_type author_type user_type who".split()
 )
 TEXTS = "text message content body utterance value message_text".split()
+MESSAGES = ("messages", "conversations", "conversation")
+"""Lists of messages in JSON, as OpenAI's and ShareGPT's formats call them."""
+WHOLE = (
+    "messages conversations conversation transcript transcription dialogue dialog chat chat_log"
+    " chat_history chat_transcript history thread log"
+).split()
+"""Columns that may hold a whole conversation in every row."""
 ORDERS = (
     "order position turn turn_id message_index index timestamp datetime created_at sent_at"
     " date,time time date"

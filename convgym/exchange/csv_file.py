@@ -1,4 +1,7 @@
-"""CSV with a message a row, as spreadsheets write it: commas, semicolons or tabs."""
+"""CSV as spreadsheets write it, with commas, semicolons or tabs.
+
+A row is a message, or a whole conversation where a column holds those.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from pathlib import Path
 
 from convgym.errors import ConvgymError
 from convgym.exchange.chats import Chat
+from convgym.exchange.conversation_rows import chats_of_rows, whole_column
 from convgym.exchange.conversations import Conversation
 from convgym.exchange.findings import Findings
 from convgym.exchange.settings import ImportSettings
-from convgym.exchange.table import find_columns, table_chats
 from convgym.exchange.text_file import read_text
 
 _SEPARATORS = ",;\t|"
@@ -30,13 +33,13 @@ def read(path: Path, settings: ImportSettings, findings: Findings) -> list[Chat]
         header = _header(next(lines, []))
     except csv.Error as error:
         raise ConvgymError(f"{path} has no header that can be read: {error}") from None
-    if len(header) < 2:
+    rows = list(_rows(path, lines, header, findings))
+    if len(header) < 2 and whole_column(rows, header, settings) is None:
         raise ConvgymError(
-            f"{path} is no CSV with a message a row: expected a first line with the names of"
-            f" columns, got {text.strip()[:40]!r}"
+            f"{path} is no CSV with a message or a conversation a row: expected a first line with"
+            f" the names of columns, got {text.strip()[:40]!r}"
         )
-    columns = find_columns(header, settings, str(path))
-    return table_chats(_rows(path, lines, header, findings), columns, findings)
+    return chats_of_rows(rows, header, path, settings, findings)
 
 
 def _separator(text: str) -> tuple[str, int]:

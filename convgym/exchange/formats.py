@@ -10,12 +10,12 @@ from pathlib import Path
 from convgym.errors import ConvgymError, unknown
 from convgym.exchange import arrow, csv_file, minari, openai, sharegpt
 from convgym.exchange.chats import Chat
+from convgym.exchange.conversation_rows import chats_of_rows
 from convgym.exchange.conversations import Conversation
 from convgym.exchange.findings import Findings
 from convgym.exchange.json_rows import json_rows
 from convgym.exchange.settings import ImportSettings
 from convgym.exchange.shapes import Shape
-from convgym.exchange.table import find_columns, table_chats
 from convgym.exchange.text_file import missing_source, read_bytes, read_text
 from convgym.logs import SCHEMA
 
@@ -49,7 +49,7 @@ def _shape_reader(shape: Shape) -> Read:
 def _read_messages(path: Path, settings: ImportSettings, findings: Findings) -> list[Chat]:
     rows = list(json_rows(path, settings.encoding, findings))
     names = list(dict.fromkeys(name for _, row in rows for name in row))
-    return table_chats(rows, find_columns(names, settings, str(path)), findings)
+    return chats_of_rows(rows, names, path, settings, findings)
 
 
 FORMATS: Mapping[str, Format] = {
@@ -61,8 +61,8 @@ FORMATS: Mapping[str, Format] = {
         _shape_reader(sharegpt.SHAPE),
         sharegpt.write,
     ),
-    "jsonl": Format("JSON, a message a line", _read_messages, None),
-    "csv": Format("CSV, a message a row", csv_file.read, csv_file.write),
+    "jsonl": Format("JSON, a message or a transcript a line", _read_messages, None),
+    "csv": Format("CSV, a message or a conversation a row", csv_file.read, csv_file.write),
     "parquet": Format(
         "Parquet, a conversation or a message a row", arrow.read_parquet, arrow.write_parquet
     ),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from convgym.conversation import Outcome
 from convgym.errors import ConvgymError, unknown
+from convgym.exchange.amounts import Bound, amount_of, read_bound
 from convgym.exchange.chats import Chat
 from convgym.exchange.columns import OUTCOMES, guess
 
@@ -38,28 +40,56 @@ class Unclear(ValueError):
     """A value that is not among the words that are understood."""
 
 
-def outcome_of(value: object, further: Mapping[str, Outcome | None]) -> Outcome | None:
-    """Return what a value says, None if it says nothing; raises ``Unclear``."""
+@dataclass(frozen=True)
+class Meanings:
+    """What values of a file mean, beyond the words that are understood anyway."""
+
+    words: Mapping[str, Outcome | None] = field(default_factory=dict)
+    bounds: Sequence[tuple[Bound, Outcome | None]] = ()
+    """For amounts; the first that holds counts."""
+
+
+_NOTHING_MORE = Meanings()
+
+
+def outcome_of(value: object, further: Meanings = _NOTHING_MORE) -> Outcome | None:
+    """Return what a value says, None if it says nothing; raises ``Unclear``.
+
+    Where there are bounds, numbers are amounts: 1 is no word for a purchase then, and of those that
+    no bound holds for only 0 is understood.
+    """
     word = _word(value)
-    for words in (further, WORDS):
-        if word in words:
-            return words[word]
+    if word in further.words:
+        return further.words[word]
+    amount = amount_of(word) if further.bounds else None
+    if amount is None and word in WORDS:
+        return WORDS[word]
+    if amount is not None:
+        for bound, outcome in further.bounds:
+            if bound.holds(amount):
+                return outcome
+        if amount == 0:
+            return "walk_away"
     raise Unclear(word)
 
 
-def further_words(given: Mapping[str, str]) -> dict[str, Outcome | None]:
-    """Return words of a file with what they mean.
+def further_meanings(given: Mapping[str, str]) -> Meanings:
+    """Return words and bounds of a file with what they mean.
 
     Raises:
-        ConvgymError: for a meaning that is not understood either.
+        ConvgymError: for a meaning that is not understood either, and a bound without an amount.
     """
     words: dict[str, Outcome | None] = {}
+    bounds: list[tuple[Bound, Outcome | None]] = []
     for word, meaning in given.items():
         if _word(meaning) not in WORDS:
             known = ["purchase", "walk_away", "turn_limit", "missing"]
             raise unknown(f"meaning of the outcome {word!r}:", meaning, known)
-        words[_word(word)] = WORDS[_word(meaning)]
-    return words
+        if bound := read_bound(word):
+            bounds.append((bound, WORDS[_word(meaning)]))
+        else:
+            words[_word(word)] = WORDS[_word(meaning)]
+    return Meanings(words, bounds)
 
 
 def by_field(chats: Sequence[Chat], field: str, given: Mapping[str, str]) -> list[Outcome | None]:
@@ -68,7 +98,7 @@ def by_field(chats: Sequence[Chat], field: str, given: Mapping[str, str]) -> lis
     Raises:
         ConvgymError: for values that are not understood, with the values.
     """
-    further = further_words(given)
+    further = further_meanings(given)
     outcomes: list[Outcome | None] = []
     unclear: Counter[str] = Counter()
     for chat in chats:
@@ -79,9 +109,12 @@ def by_field(chats: Sequence[Chat], field: str, given: Mapping[str, str]) -> lis
     if unclear:
         listed = ", ".join(f"{word[:40]!r} ({n})" for word, n in unclear.most_common(5))
         more = f" and {len(unclear) - 5} other values" if len(unclear) > 5 else ""
+        amounts = all(amount_of(word) is not None for word in unclear)
+        bound = "<0=walk_away" if further.bounds else ">0=purchase"
         raise ConvgymError(
             f"what does the outcome {field!r} mean by {listed}{more}? Say it by --outcome-value"
             f" {next(iter(unclear))[:40]!r}=purchase, or =walk_away, or =missing"
+            + (f", or of all such amounts: '{bound}'" if amounts else "")
         )
     return outcomes
 

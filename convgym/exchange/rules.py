@@ -81,7 +81,7 @@ def _function_rule(spec: str) -> Rule:
         with whose(f"the outcome rule {spec!r}"):
             value = function(chat)
         try:
-            return outcome_of(value, {})
+            return outcome_of(value)
         except Unclear:
             raise ConvgymError(
                 f"the outcome rule {spec!r} must return True, False or None, got {value!r}"[:300]

@@ -23,7 +23,7 @@ class ImportSettings:
             objects, as in ``metadata.converted``.
         outcome_values: what values of that field mean, beyond the words that are understood
             anyway: ``purchase``, ``walk_away``, ``turn_limit`` or ``missing``, or another
-            word that is understood.
+            word that is understood. Amounts are valued by ``>0``, ``<=99.90`` and the like.
         outcome_rule: in place of a field, a rule (``convgym.exchange.rules``).
         missing: ``drop`` conversations without an outcome, or count them as ``lost``.
         seller: roles that speak for the seller; ``*`` is everybody who is not named otherwise.

@@ -107,7 +107,8 @@ RUNS: dict[str, tuple[list[str], Callable[[str], None]]] = {
     ),
     # The small seller stands in for the chat model, which takes over twenty minutes.
     "train_smollm2": (
-        "--model default --log 16 --epochs 1 --conversations 8 --batches 1 --customers 4".split(),
+        "--model default --log 8 --epochs 1 --conversations 4 --steps 2 --batches 1"
+        " --customers 4".split(),
         check_round,
     ),
 }

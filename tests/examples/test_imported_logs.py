@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from convgym.benchmarks.cli import main
 from convgym.logs import read_log
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "imported_logs"
 TEXT = (EXAMPLE / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.search(r"```sh\n(.*?)```", TEXT, flags=re.DOTALL)[1].splitlines()  # type: ignore[index]
-PROGRAM = "from convgym.benchmarks.cli.main import main; main()"
 Run = Callable[[str], str]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command of the README in a folder that has the example."""
     shutil.copytree(EXAMPLE, tmp_path / "examples" / "imported_logs")
+    monkeypatch.chdir(tmp_path)
 
     def run(command: str) -> str:
         name, *arguments = shlex.split(command)
         assert name == "convgym"
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, *arguments],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        with pytest.raises(SystemExit) as end:
+            main.main(arguments)
+        captured = capsys.readouterr()
+        assert not end.value.code, captured.err
+        return captured.out
 
     return run
 

@@ -89,12 +89,12 @@ def test_online_ppo_finds_the_optimum(babbler: Path, name: str) -> None:
     agent = make_agent(
         name,
         policy={"model": str(babbler), "max_new_tokens": 4},
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         deployment=128,
         minibatch=16,
     )
     assert conversion(agent) < 0.1
-    agent.train(Collector(3072, seed=0, environment={"customer": ToyCustomer}))
+    agent.train(Collector(1536, seed=0, environment={"customer": ToyCustomer}))
     assert conversion(agent) > 0.95
 
 
@@ -104,18 +104,19 @@ def test_iterative_ppo_finds_the_optimum_in_few_deployments(babbler: Path) -> No
 
     Of the first 512 conversations 1 in 16 ends in a purchase: imitated in small steps they change
     nothing, and with so little to tell Q is noise at first. Larger steps of improvement follow that
-    noise, and the policy goes round in circles between its mistakes.
+    noise, and the policy goes round in circles between its mistakes. Imitation alone comes as far
+    in this shop: that the step improves a policy is shown in tests/contract/test_improvements.py.
     """
     agent = make_agent(
         "iterative-ppo",
         policy={"model": str(babbler), "max_new_tokens": 4},
-        rounds=7,
+        rounds=5,
         imitation={"learning_rate": 3e-3, "minibatch": 8, "epochs": 4},
-        q_function={"learning_rate": 3e-3, "minibatch": 16, "epochs": 12},
+        q_function={"learning_rate": 3e-3, "minibatch": 16, "epochs": 6},
     )
     assert conversion(agent) < 0.1
-    report = agent.train(Collector(3584, seed=0, environment={"customer": ToyCustomer}))
-    assert report.usage.deployments == 7
+    report = agent.train(Collector(2560, seed=0, environment={"customer": ToyCustomer}))
+    assert report.usage.deployments == 5
     assert conversion(agent) > 0.9
 
 

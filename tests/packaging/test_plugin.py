@@ -58,9 +58,12 @@ def test_bench_runs_on_it(installed: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_agents_train_on_it(installed: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    out = tmp_path / "out"
-    arguments = "bench smoke --customer bookshop --sellers none --agents online-ppo --output"
-    done = convgym(installed, *arguments.split(), str(out))
+    out, suite = tmp_path / "out", tmp_path / "few.toml"
+    suite.write_text(
+        "conversations = 8\nevaluation_episodes = 4\n[agents.online-ppo]\ndeployment = 4\n"
+    )
+    arguments = ["--customer", "bookshop", "--output", str(out)]
+    done = convgym(installed, "bench", str(suite), *arguments)
     assert done.returncode == 0, done.stderr
     names = [json.loads(line)["name"] for line in (out / "results.jsonl").read_text().splitlines()]
     assert names == ["small-seller", "online-ppo"]

@@ -178,6 +178,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def right(whole: Path) -> dict[str, str]:
+    """What the report of the whole folder says."""
+    told = rates(call("report", str(whole))[1])
+    assert len(told) == 5
+    return told
+
+
 def call(*arguments: str) -> tuple[int, str, str]:
     """Run the command line on stand-ins; anything but an exit comes through."""
     out, err = io.StringIO(), io.StringIO()
@@ -207,10 +215,8 @@ def rates(out: str) -> dict[str, str]:
 @settings(max_examples=100)
 @given(file=st.sampled_from(FILES), damage=DAMAGES, command=st.sampled_from(["report", "bench"]))
 def test_a_damaged_folder_is_told_mended_or_reported_rightly(
-    whole: Path, file: str, damage: Damage, command: str
+    whole: Path, right: dict[str, str], file: str, damage: Damage, command: str
 ) -> None:
-    right = rates(call("report", str(whole))[1])
-    assert len(right) == 5
     with tempfile.TemporaryDirectory() as scratch:
         folder, mine = Path(scratch) / "run", Path(scratch) / "mine"
         shutil.copytree(whole, folder)

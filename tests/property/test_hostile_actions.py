@@ -14,7 +14,9 @@ from convgym.policy import Conversation
 from convgym.sellers import REFERENCE_SELLERS, make_seller
 
 NOISE = st.text(st.characters(exclude_categories=()), max_size=60)
-HUGE = st.builds(lambda piece, size: piece * (size // max(len(piece), 1)), NOISE, st.just(10**6))
+HUGE = st.builds(
+    lambda piece, size: piece * (size // max(len(piece), 1)), NOISE, st.just(2 * 10**5)
+)
 BINARY = st.binary(max_size=60).map(lambda data: data.decode("latin-1"))
 # Numbers of thousands of digits, also as fractions and signs that become several digits.
 DIGITS = st.builds(

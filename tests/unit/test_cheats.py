@@ -124,10 +124,10 @@ CHEATS: list[Cheat] = [
 ]  # fmt: skip
 
 
-def conversion(respond: Cheat) -> float:
+def conversion(respond: Cheat, episodes: int = EPISODES) -> float:
     customer = ScriptedCustomer()
     sold = 0
-    for seed in range(EPISODES):
+    for seed in range(episodes):
         rng = random.Random(seed)
         messages: list[Message] = [{"role": "user", "content": customer.reset(seed)}]
         for turn in range(12):
@@ -138,7 +138,7 @@ def conversion(respond: Cheat) -> float:
             if reply.decision != "continue":
                 sold += reply.decision == "buy"
                 break
-    return sold / EPISODES
+    return sold / episodes
 
 
 def reference(name: str) -> float:
@@ -150,7 +150,8 @@ def reference(name: str) -> float:
 
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: str(cheat.__name__))
 def test_cheating_does_not_pay(cheat: Cheat) -> None:
-    assert conversion(cheat) <= MOST_BY_TRICKS
+    episodes = 40 if cheat is huge else EPISODES  # a million letters take their time
+    assert conversion(cheat, episodes) <= MOST_BY_TRICKS
 
 
 def test_not_listening_pays_more_than_tricks_and_less_than_listening_badly() -> None:

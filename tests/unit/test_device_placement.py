@@ -158,6 +158,7 @@ def agent_of(
     agent, settings = {**ROUNDS, **TRL}[name]
     settings = dict(settings)
     if "q_function" in settings:
+        settings.setdefault("rounds", 2)
         settings["q_function"] = QFunctionConfig(**settings["q_function"])
         # Whatever the gate says of so small a log is deployed.
         lenient = {"min_coverage": 0.0, "max_kl": math.inf, "min_conversations": 0, "min_sales": 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import re
@@ -111,10 +112,13 @@ def test_every_file_in_backticks_is_there() -> None:
     ]
 
 
+whole_command = functools.cache(lambda: get_command(make_app()))
+
+
 def mistake_in(line: str) -> str | None:
     """Return what of a command line, without the program's name, is not there."""
     words = shlex.split(line.replace("'", " "))
-    command = get_command(make_app())
+    command = whole_command()
     while isinstance(command, TyperGroup):
         if not words:
             return None

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.protocol import CurvePoint, TrainingReport, Usage
@@ -20,10 +19,6 @@ from convgym.conversation import Episode, Outcome, Response, Turn
 from convgym.errors import unknown
 from convgym.policy import Conversation
 from convgym.progress import Progress, ProgressCallback, no_progress
-
-# A busy machine must not fail a property that holds.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
 
 SKILL = {"silent": 0.0, "competent": 0.9, START: 0.2, "bc": 0.3, "online-ppo": 0.8}
 

@@ -25,14 +25,14 @@ def timeless(results: list[Result]) -> list[Result]:
 def test_an_interruption_in_training_changes_nothing(tmp_path: Path) -> None:
     suite = replace(
         select(get_suite("smoke"), sellers=["competent"], agents=["online-ppo"]),
-        conversations=24,
+        conversations=12,
         evaluation_episodes=8,
-        overrides={"online-ppo": {"deployment": 8}},
+        overrides={"online-ppo": {"deployment": 4}},
     )
     whole = run_suite(suite, tmp_path / "whole")
 
     def interrupt(update: Update) -> None:
-        if update.job.name == "online-ppo" and update.stage == "train" and update.done == 8:
+        if update.job.name == "online-ppo" and update.stage == "train" and update.done == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -40,7 +40,7 @@ def test_an_interruption_in_training_changes_nothing(tmp_path: Path) -> None:
     seen: list[Update] = []
     parted = run_suite(suite, tmp_path / "parted", progress=seen.append)
     assert timeless(parted) == timeless(whole)
-    assert [update.done for update in seen if update.metrics] == [16, 24]
+    assert [update.done for update in seen if update.metrics] == [8, 12]
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ def test_a_row_may_only_say_the_outcome(from_text: Import) -> None:
     [
         ("", "is empty"),
         ("\ufeff \n", "is empty"),
-        ("hello\nyou\n", "no CSV with a message a row"),
+        ("hello\nyou\n", "no CSV with a message or a conversation a row"),
         ('chat,role,text,bought\na,user,"open,1\na,bot,b,1\n', "line 2.*a quote left open"),
         (
             'chat,role,text,bought\na,user,"' + "x" * 200_000 + '",1\n',

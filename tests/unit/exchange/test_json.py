@@ -59,6 +59,22 @@ def test_a_list_of_conversations(from_text: Import) -> None:
         from_text(json.dumps([SHAREGPT], indent=2)[:-5], "chats.json")
 
 
+def test_a_list_within_an_object(from_text: Import) -> None:
+    pair = [SHAREGPT, {**SHAREGPT, "id": "b"}]
+    expected = from_text(json.dumps(pair), "chats.json").episodes
+    for key in ("data", "conversations", "rows"):
+        whole = {"version": 2, "tags": ["x"], "errors": [], key: pair}
+        imported = from_text(json.dumps(whole, indent=1), "chats.json")
+        assert imported.episodes == expected and reasons(imported) == {}
+    rows = [{"chat": 1, "role": r, "text": r, "sold": 1} for r in ("user", "bot", "user")]
+    assert said(from_text(json.dumps({"rows": rows}), "a.json").episodes[0])[1] == "bot"
+    # One conversation, whatever lists stand beside its messages.
+    (episode,) = from_text(json.dumps({**OPENAI, "tools": [{"type": "x"}]}), "a.json").episodes
+    assert said(episode) == ["Hi", "What for?", "Games"]
+    with pytest.raises(ConvgymError, match=r"several lists, 'data', 'more': keep the one that"):
+        from_text(json.dumps({"data": pair, "more": pair}), "a.json")
+
+
 def test_content_in_parts(from_rows: Import) -> None:
     image = {"type": "image_url", "image_url": {"url": "https://example.com"}}
     row: dict[str, Any] = json.loads(json.dumps(OPENAI))

@@ -20,25 +20,25 @@ CHAT = ("C: Hi", "S: Shall I order?", "C: Yes, I will TAKE it", "?: order placed
     [True, 1, 1.0, "1", "1.0", "TRUE", " Yes ", "Purchase", "closed won", "WAHR", "oui", "да"],
 )
 def test_what_means_bought(value: object) -> None:
-    assert outcome_of(value, {}) == "purchase"
+    assert outcome_of(value) == "purchase"
 
 
 @pytest.mark.parametrize(
     "value", [False, 0, 0.0, "0", "false", "No", "lost", "walk_away", "not  bought", "FALSCH"]
 )
 def test_what_means_lost(value: object) -> None:
-    assert outcome_of(value, {}) == "walk_away"
+    assert outcome_of(value) == "walk_away"
 
 
 @pytest.mark.parametrize("value", [None, "", " ", float("nan"), "N/A", "null", "-"])
 def test_what_means_nothing(value: object) -> None:
-    assert outcome_of(value, {}) is None
+    assert outcome_of(value) is None
 
 
 @pytest.mark.parametrize("value", ["maybe", 2, 19.9, -1, "10", [], "infrastructure_failure"])
 def test_what_is_not_understood(value: object) -> None:
     with pytest.raises(Unclear):
-        outcome_of(value, {})
+        outcome_of(value)
 
 
 def test_values_are_mapped(from_chat: Import) -> None:
@@ -51,6 +51,36 @@ def test_values_are_mapped(from_chat: Import) -> None:
         assert imported.episodes[0].outcome == outcome
     with pytest.raises(ConvgymError, match="unknown meaning of the outcome 'x': 'perhaps'"):
         from_chat(*CHAT, fields=fields, outcome="status", outcome_values={"x": "perhaps"})
+
+
+def amounts(from_rows: Import, *values: object, **settings: Any) -> list[str]:
+    messages = [{"role": role, "content": "Hm."} for role in ("user", "assistant", "user")]
+    rows = [{"id": i, "messages": messages, "revenue": value} for i, value in enumerate(values)]
+    imported = from_rows(*rows, outcome="revenue", missing="lost", **settings)
+    return [episode.outcome for episode in imported.episodes]
+
+
+def test_amounts_are_valued_by_bounds(from_rows: Import) -> None:
+    values = ("129.00", 0, "", 1, "1", None, "$1,299.50", "0.00", 0.5)
+    found = amounts(from_rows, *values, outcome_values={">0": "purchase"})
+    assert [outcome == "purchase" for outcome in found] == [
+        *(True, False, False, True, True, False, True, False, True)
+    ]
+    # The first that holds counts, and a value by itself before all.
+    given = {"7": "turn_limit", ">=100": "purchase", ">5": "walk_away", "<0": "missing"}
+    assert amounts(from_rows, 100, 99, 7, -3, "lost", outcome_values=given) == [
+        *("purchase", "walk_away", "turn_limit", "walk_away", "walk_away")
+    ]
+
+
+def test_amounts_that_nothing_values_are_asked_for(from_rows: Import) -> None:
+    with pytest.raises(ConvgymError, match=r"'129' \(1\).*of all such amounts: '>0=purchase'$"):
+        amounts(from_rows, 129, 0)
+    # One is an amount then, not a word for a purchase.
+    with pytest.raises(ConvgymError, match=r"mean by '1' \(1\).*such amounts: '<0=walk_away'$"):
+        amounts(from_rows, 129, 1, outcome_values={">100": "purchase"})
+    with pytest.raises(ConvgymError, match="expected an amount after '>'"):
+        amounts(from_rows, 129, outcome_values={">much": "purchase"})
 
 
 def test_what_is_missing_is_left_out_or_lost(from_chat: Import) -> None:

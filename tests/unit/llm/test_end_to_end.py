@@ -111,7 +111,7 @@ def quick(server: ChatServer, **options: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("conversations", "slow"), [(60, 0), pytest.param(1000, 8, marks=pytest.mark.slow)]
+    ("conversations", "slow"), [(60, 0), pytest.param(300, 8, marks=pytest.mark.slow)]
 )
 def test_faults_change_nothing_and_the_replay_equals_the_record(
     conversations: int,

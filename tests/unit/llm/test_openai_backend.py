@@ -132,19 +132,28 @@ def test_servers_that_sample_by_seed_are_not_asked_the_same_after_an_empty_answe
 
 
 def test_retry_after_is_honoured_within_reason(
-    serve: Serve, connect: Connect, request_: Make
+    serve: Serve, connect: Connect, request_: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def seconds(header: str) -> float:
+    waits: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(delay: float) -> None:
+        waits.append(delay)
+        await sleep(delay)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+
+    def waited(header: str) -> float:
         server = serve(first(1, Action(status=429, headers={"retry-after": header})))
         backend = connect(server, first_wait=0.001, longest_wait=0.4)
-        started = time.monotonic()
+        waits.clear()
         backend.complete([request_()])
-        return time.monotonic() - started
+        return max(waits)
 
-    assert seconds("0") < 0.2
-    assert 0.25 < seconds("0.25") < 0.4
-    assert 0.4 < seconds("3600") < 1.5
-    assert 0.4 < seconds("Fri, 21 Oct 2500 07:28:00 GMT") < 1.5
+    assert waited("0") < 0.01
+    assert waited("0.25") == 0.25
+    assert waited("3600") == 0.4
+    assert waited("Fri, 21 Oct 2500 07:28:00 GMT") == 0.4
 
 
 REFUSAL = b'{"error": {"message": "\'response_format\' of type \'json_schema\' is not supported"}}'
@@ -400,7 +409,7 @@ def test_requests_are_under_way_together_but_not_too_many(
     started = time.monotonic()
     backend.complete([request_(str(i)) for i in range(40)])
     assert server.most == 10
-    assert 0.2 <= time.monotonic() - started < 1
+    assert 0.2 <= time.monotonic() - started < 2  # one by one they take two seconds
 
 
 def test_inside_a_running_loop(serve: Serve, connect: Connect, request_: Make) -> None:

@@ -139,7 +139,7 @@ def test_the_rest_takes_half_the_room_so_that_it_is_seldom_read_anew(model: Lang
     assert max(map(len, fresh)) <= (CONTEXT - LONGEST) / 2
 
 
-@pytest.mark.parametrize("context", range(300, 318))
+@pytest.mark.parametrize("context", range(300, 318, 3))
 def test_training_reads_what_was_read_in_sampling(
     context: int, make_model: Callable[..., LanguageModel]
 ) -> None:

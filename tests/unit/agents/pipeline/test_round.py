@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 Run = Callable[..., tuple[int, str, str]]
 
 POLICY = ("--set", "policy.max_new_tokens=4")
-Q = ("epochs=1", "replies=1", "max_reply_tokens=4")
+Q = ("epochs=1", "first_steps=2", "replies=1", "max_reply_tokens=4")
 SOLVER = ("fresh_steps=1", "fresh_conversations=4", "fresh_samples=2")
 GATE = ("min_sales=0", "min_conversations=1", "standard_errors=100", "min_coverage=0")
 SEED = ("--seed", "3")

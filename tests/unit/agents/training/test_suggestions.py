@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from convgym.agents import make_agent
@@ -44,10 +46,17 @@ def test_training_sees_the_probabilities_that_were_sampled(policy: LanguageModel
     )
 
 
+ROUND = {
+    "rounds": 1,
+    "q_function": {"first_steps": 2},
+    "improvement": {"name": "token-ppo", "fresh_steps": 1, "fresh_conversations": 4},
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "settings"), [("bc", {}), ("online-ppo", {}), ("iterative-ppo", {"rounds": 1})]
+    ("name", "settings"), [("bc", {}), ("online-ppo", {}), ("iterative-ppo", ROUND)]
 )
-def test_agents_train_on_suggestions(name: str, settings: dict[str, int]) -> None:
-    report = make_agent(name, **settings).train(Collector(24, seed=0, environment=SUGGESTED))
-    assert (report.usage.conversations, report.usage.excluded) == (24, 0)
+def test_agents_train_on_suggestions(name: str, settings: dict[str, Any]) -> None:
+    report = make_agent(name, **settings).train(Collector(12, seed=0, environment=SUGGESTED))
+    assert (report.usage.conversations, report.usage.excluded) == (12, 0)

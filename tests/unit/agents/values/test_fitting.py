@@ -120,11 +120,9 @@ def fitted(
 @pytest.mark.parametrize(
     ("form", "loss", "return_lambda"),
     [
-        ("direct", "bce", 0.0),
         ("direct", "bce", 0.5),
         ("direct", "mse", 1.0),
         ("dueling", "bce", 1.0),
-        ("dueling", "bce", 0.5),
         ("dueling", "mse", 0.0),
     ],
 )

@@ -23,7 +23,13 @@ torch.set_num_threads(1)
 
 MakeModel = Callable[..., LanguageModel]
 CONFIG = QFunctionConfig(
-    form="dueling", folds=2, epochs=1, replies=1, max_reply_tokens=4, max_gradient_norm=float("inf")
+    form="dueling",
+    folds=2,
+    epochs=1,
+    first_steps=0,
+    replies=1,
+    max_reply_tokens=4,
+    max_gradient_norm=float("inf"),
 )
 
 

@@ -108,6 +108,16 @@ def test_options_reach_the_import(run: Run, tmp_path: Path) -> None:
     assert (episode.opening, episode.policy, episode.converted) == ("Größe?", "mia", True)
 
 
+def test_transcripts_and_amounts(run: Run, tmp_path: Path) -> None:
+    rows = ["129.00", "0", ""]
+    said = "Customer: Hi\nAgent: What for?\nCustomer: Games"
+    text = "".join(f'{i},"{said} {i}",{amount}\n' for i, amount in enumerate(rows))
+    (tmp_path / "shop.csv").write_text("id,transcript,revenue\n" + text)
+    options = ("--outcome", "revenue", "--outcome-value", ">0=purchase", "--missing", "lost")
+    code, out, err = run("import", "shop.csv", "log.jsonl", *options)
+    assert (code, err) == (0, "") and "wrote 3 conversations to log.jsonl, 1 sales" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

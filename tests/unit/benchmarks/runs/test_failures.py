@@ -106,10 +106,13 @@ def test_an_agent_that_lost_conversations_in_training_is_invalid(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch")
-    arguments = "bench smoke --sellers none --agents online-ppo --customer broken --output".split()
+    suite, out = tmp_path / "few.toml", tmp_path / "out"
+    suite.write_text(
+        "conversations = 16\nevaluation_episodes = 8\n[agents.online-ppo]\ndeployment = 8\n"
+    )
     with pytest.raises(SystemExit) as end:
-        main.main([*arguments, str(tmp_path)])
+        main.main(["bench", str(suite), "--customer", "broken", "--output", str(out)])
     assert not end.value.code
-    _, row = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
-    assert row["conversations"] == 64 and 0 < row["training_excluded"] < 64
+    _, row = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert row["conversations"] == 16 and 0 < row["training_excluded"] < 16
     assert not row["valid"] and "invalid" in capsys.readouterr().out

@@ -33,7 +33,9 @@ def test_variants_are_measured_on_the_same_states(
             ),
         ),
     )
-    monkeypatch.setattr(q_variants, "TokenPPO", partial(TokenPPO, fresh_steps=1))
+    monkeypatch.setattr(
+        q_variants, "TokenPPO", partial(TokenPPO, fresh_steps=1, fresh_conversations=4)
+    )
     monkeypatch.setattr(q_variants, "FRESH_CUSTOMERS", 8)
     path = tmp_path / "variants.json"
     measure(path, conversations=24, states=3, seed=0, rollouts=2)

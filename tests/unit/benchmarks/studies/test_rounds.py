@@ -11,6 +11,7 @@ import pytest
 from convgym.agents.algorithms.iterative_ppo import IterativePPOConfig
 from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.values.q_function import QFunctionConfig
+from convgym.benchmarks.studies import rounds
 from convgym.benchmarks.studies.rounds import Sizes, measure, premise
 from convgym.errors import ConvgymError
 from convgym.true_values import TrueValues
@@ -29,14 +30,15 @@ def test_the_premise_counts_states_and_those_beyond_chance() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_is_measured_round_by_round(tmp_path: Path) -> None:
+def test_a_run_is_measured_round_by_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "_FINAL_CUSTOMERS", 16)
     config = IterativePPOConfig(
         rounds=2,
         q_function=QFunctionConfig(epochs=1, first_steps=0, replies=1),
         improvement=TokenPPO(epochs=1, fresh_steps=3, fresh_conversations=4, fresh_samples=2),
     )
     sizes = Sizes(states=4, responses=2, rollouts=2, customers=4, passes=2)
-    found = measure(tmp_path / "run", config, conversations=32, seed=0, sizes=sizes)
+    found = measure(tmp_path / "run", config, conversations=24, seed=0, sizes=sizes)
     stored = json.loads((tmp_path / "run" / "rounds.json").read_text(encoding="utf-8"))
     assert stored == json.loads(json.dumps(found))
     assert (tmp_path / "run" / "over_optimisation.png").stat().st_size > 1000
@@ -48,6 +50,7 @@ def test_a_run_is_measured_round_by_round(tmp_path: Path) -> None:
         assert row["q"]["states"] <= 4
         assert row["predicted_gain"] == pytest.approx(row["turns"] * row["gain_per_turn"])
     before = [row["metrics"]["conversion"] for row in stored["rounds"]]
+    assert stored["final"]["customers"] == 16
     assert stored["rounds"][0]["realised_gain"] == pytest.approx(before[1] - before[0])
     with pytest.raises(ConvgymError, match="never overwritten"):
         measure(tmp_path / "run", config, conversations=32, seed=0, sizes=sizes)
