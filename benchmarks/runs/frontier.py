@@ -21,7 +21,8 @@ SEEDS, SEEDS_AT_THE_ENDS = 5, 1
 """Training seeds at 2, 4 and 8 deployments, and at 1 and 16."""
 
 _STEPS = {1: 16, 2: 16, 4: 8, 8: 4, 16: 2}
-"""Batches of fresh responses in a round, by rounds: 32 in all, and never more than 16 in one."""
+"""Batches of fresh responses in a round, by rounds: 32 in all, and never more than 16 in one;
+half as many again for Iterative GRPO."""
 
 _NO_GATE: Mapping[str, Any] = {"held_out": 0.0}
 """What is compared is how much is learned; how often the gate errs is measured apart."""
@@ -33,8 +34,12 @@ def _iterative(rounds: int) -> Mapping[str, Any]:
 
 
 def _iterative_grpo(rounds: int) -> Mapping[str, Any]:
-    step = {"steps": _STEPS[rounds], "kl_coefficient": 0.2}
-    return {"improvement": {"name": "token-grpo", **step}, "gate": _NO_GATE}
+    step = {"steps": _STEPS[rounds] * 3 // 2, "kl_coefficient": 0.4}
+    return {
+        "improvement": {"name": "token-grpo", **step},
+        "q_function": {"epochs": 2},
+        "gate": _NO_GATE,
+    }
 
 
 def _letter(rounds: int) -> Mapping[str, Any]:
