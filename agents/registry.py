@@ -49,6 +49,10 @@ AGENTS: Registry[AgentClass] = Registry(
             "behaviour cloning of the conversations that ended in a purchase",
             {"filter_converted": True, "epochs": 2},
         ),
+        "awr": Entry(
+            f"{_ALGORITHMS}.awr:AWR",
+            "advantage-weighted regression on a log: imitates what gained over the expected",
+        ),
         "expert-iteration": Entry(
             f"{_ALGORITHMS}.expert_iteration:ExpertIteration",
             "expert iteration: imitates its own conversations that sold, again and again",

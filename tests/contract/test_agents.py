@@ -29,6 +29,7 @@ from convgym.seeds import EVALUATION_BASE, evaluation_seeds
 BUDGET = 36
 SMALL: dict[str, dict[str, Any]] = {
     "bc": {"epochs": 2},
+    "awr": {"q_function": {"first_steps": 4}, "imitation": {"minibatch": 8}},
     "expert-iteration": {"rounds": 3, "imitation": {"minibatch": 4}},
     "online-ppo": {"deployment": 16, "minibatch": 8},
     "turn-level-ppo": {"rounds": 2, "minibatch": 8},
