@@ -170,6 +170,7 @@ class ValueHeads(nn.Module):
         super().__init__()
         self.words = len(model.network.get_output_embeddings().weight)
         self.q_heads = nn.Linear(model.width, 2 * self.words, bias=False, device=model.device)
+        self.q_bias = nn.Parameter(torch.zeros(1, device=model.device))
         self.v_head = nn.Linear(model.width, 1, device=model.device)
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
@@ -177,10 +178,10 @@ class ValueHeads(nn.Module):
     def q(self, hidden: Tensor) -> Tensor:
         """Return Q_1 and Q_2 (..., 2, words) of all words after what ``hidden`` (..., width) read.
 
-        They have V's bias in common: outcomes are not 0 on average, and to all words alike.
+        One bias is all words': outcomes are not 0 on average.
         """
         values: Tensor = self.q_heads(hidden.float()).unflatten(-1, (2, self.words))
-        return values + self.v_head.bias
+        return values + self.q_bias
 
     def v(self, hidden: Tensor) -> Tensor:
         """Return V (...) after what ``hidden`` (..., width) read."""

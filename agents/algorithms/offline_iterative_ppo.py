@@ -8,8 +8,8 @@ there is, without the probabilities of whoever chose them. So the round begins a
 3. ``improve``: one step from pi_0, as in Iterative PPO (``off_policy.step``);
 4. ``gate``: what that gains over pi_0 is estimated on a share of the log that none of the above has
    seen, pi_0's probabilities standing in for the unknown ones. A step that is turned down leaves
-   the clone. A gate that cannot judge is none: there is no other way to know, and the report's
-   notes say so.
+   the clone, and so does one that strays further than any log can tell of. Where there is too
+   little to judge by, there is no gate: nobody will know more, and the report's notes say so.
 """
 
 from __future__ import annotations
@@ -110,9 +110,14 @@ class OfflineIterativePPO(LanguageModelAgent):
             fitted = replace(fitted, log=with_estimated_behaviour(model, fitted.log))
             improved, metrics = improve(model, fitted, config, generator, progress)
             gain = gate(improved, model, fitted, config.gate)
-            verdict = gain.verdict(config.gate)
-            if verdict != "turned down":
+            verdict, doubts = gain.verdict(config.gate), gain.doubts(config.gate)
+            notes: list[str] = []
+            if verdict == "turned down" or (doubts and gain.strays(config.gate)):
+                why = doubts or ["the gate turned the improved policy down"]
+                notes = [f"{each}: this is the clone of the log" for each in why]
+            else:
                 model.load_weights(improved.weights())
+                notes = [f"no gate, as {doubt}" for doubt in doubts]
             run.rows.append(
                 {
                     **fitted.metrics,
@@ -122,10 +127,6 @@ class OfflineIterativePPO(LanguageModelAgent):
                     "gate_judged": float(verdict != "cannot judge"),
                 }
             )
-            notes = {
-                "turned down": ["the gate turned the improved policy down: this is the clone"],
-                "cannot judge": [f"no gate: {doubt}" for doubt in gain.doubts(config.gate)],
-            }
-            run.save({**run.state, "model": model.weights(), "notes": notes.get(verdict, [])})
+            run.save({**run.state, "model": model.weights(), "notes": notes})
             progress(Progress("train", 1, 1, run.rows[-1]))
         return run.report(notes=tuple(run.state["notes"]))

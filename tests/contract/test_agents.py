@@ -29,7 +29,7 @@ from convgym.seeds import EVALUATION_BASE, evaluation_seeds
 BUDGET = 36
 SMALL: dict[str, dict[str, Any]] = {
     "bc": {"epochs": 2},
-    "awr": {"q_function": {"first_steps": 4}, "imitation": {"minibatch": 8}},
+    "awr": {"q_function": {"first_steps": 4}, "imitation": {"minibatch": 8, "epochs": 1}},
     "ilql": {"epochs": 2, "minibatch": 8},
     "outcome-dpo": {"imitation": {"minibatch": 8}, "dpo": {"minibatch": 4, "learning_rate": 1e-3}},
     "expert-iteration": {"rounds": 3, "imitation": {"minibatch": 4}},
@@ -44,7 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "improvement": {"name": "token-ppo", "fresh_steps": 2, "fresh_conversations": 4},
     },
     "offline-iterative-ppo": {
-        "q_function": {"first_steps": 4},
+        "q_function": {"first_steps": 4, "replies": 1, "max_reply_tokens": 8},
         "imitation": {"minibatch": 8},
         "improvement": {"name": "token-ppo", "fresh_steps": 2, "fresh_conversations": 4},
     },
