@@ -133,8 +133,8 @@ class Bench:
         episodes = rollout(policy, seeds, policy_seed=POLICY_SEED)
         sold = sum(episode.converted for episode in episodes)
         rate = wilson_interval(sold, len(episodes))
-        found = {"purchases": sold, "customers": len(episodes), "conversion": rate.value}
-        return {**found, "interval": [rate.low, rate.high]}
+        counts = {"purchases": sold, "customers": len(episodes), "conversion": rate.value}
+        return {**counts, "interval": [rate.low, rate.high]}
 
 
 def make_piece(bench: Bench, name: str, seed: int) -> dict[str, Any]:
@@ -192,11 +192,11 @@ def rows(pieces: Sequence[Mapping[str, Any]], clone: float) -> Iterator[dict[str
         }
 
 
-def table(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def table(summaries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the lines of the table."""
     yield "| agent | conversion % | gain over the clone | estimated gain | nats | cannot judge |"
     yield "|---|---|---|---|---|---|"
-    for row in found:
+    for row in summaries:
         rate, told = row["conversion"], row["estimated_gain"]
         estimated = "" if told is None else _interval(told, signed=True)
         yield (
@@ -249,14 +249,14 @@ def main(
         return
     pieces = [json.loads(path.read_text()) for path in paths.values()]
     others = references(bench)
-    found = list(rows(pieces, others[-1]["conversion"]))
+    summaries = list(rows(pieces, others[-1]["conversion"]))
     study.store(
         streams={"log": LOG_STREAM, "customers": CUSTOMER_STREAM},
         policy_seed=POLICY_SEED,
         references=others,
-        agents=found,
+        agents=summaries,
         pieces=pieces,
     )
     for row in others:
         show(f"{row['policy']}: {_interval([row['conversion'], *row['interval']])}%")
-    show(*table(found))
+    show(*table(summaries))
