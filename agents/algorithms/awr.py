@@ -116,8 +116,9 @@ class AWR(LanguageModelAgent):
                 progress=progress,
             )
             run.rows.append({} if loss is None else {"loss": loss})
-            run.save({**state, "model": model.weights()})
-        model.load_weights(run.state["model"])
+            state["model"] = model.weights()
+            run.save(state)
+        model.load_weights(state["model"])
         return run.report()
 
 

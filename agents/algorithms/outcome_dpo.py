@@ -89,12 +89,11 @@ class OutcomeDPO(LanguageModelAgent):
         run = self.start_run(collector, folder)
         generator = torch.Generator().manual_seed(collector.seed)
         episodes = read_or_write_log(collector, config.epsilon, progress)
-        refuse_one_sided(episodes, self.name)
-        # One by one, so that every conversation that is left keeps its opening.
-        read = [(episode.opening, model.tokenise([episode])) for episode in episodes]
-        usable = [(opening, *tokens) for opening, tokens in read if tokens]
-        sold = [each for each in usable if each[1].outcome > 0]
-        lost = [each for each in usable if not each[1].outcome > 0]
+        # One by one, so that every conversation that can be read keeps its opening.
+        read = [(episode, tokens) for episode in episodes for tokens in model.tokenise([episode])]
+        refuse_one_sided([episode for episode, _ in read], self.name)
+        sold = [(episode.opening, tokens) for episode, tokens in read if episode.converted]
+        lost = [(episode.opening, tokens) for episode, tokens in read if not episode.converted]
 
         if not run.state:
             chosen = [tokens for _, tokens in sold]

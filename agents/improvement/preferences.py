@@ -133,7 +133,7 @@ class DPO:
         return preferring, reporter.metrics
 
 
-class _PairTrainer(DPOTrainer):  # type: ignore[misc]
+class _PairTrainer(DPOTrainer):
     """TRL's trainer on numbers of pairs: there are no texts that it could tokenise."""
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:

@@ -65,6 +65,9 @@ class Sizes:
     """Training seeds of every agent."""
 
 
+SIZES = Sizes()
+
+
 class Bench:
     """The log, its clone and the clone's Q, kept in a folder once made.
 
@@ -217,10 +220,10 @@ def main(
     agents: Annotated[str, typer.Option(help="Who learns now, with commas between.")] = ",".join(
         AGENTS
     ),
-    conversations: Annotated[int, typer.Option(help="In the log.")] = Sizes.conversations,
-    held_out: Annotated[int, typer.Option(help="More of them, that judge.")] = Sizes.held_out,
-    customers: Annotated[int, typer.Option(help="Whom each is judged on.")] = Sizes.customers,
-    seeds: Annotated[int, typer.Option(help="Training seeds of each.")] = Sizes.seeds,
+    conversations: Annotated[int, typer.Option(help="In the log.")] = SIZES.conversations,
+    held_out: Annotated[int, typer.Option(help="More of them, that judge.")] = SIZES.held_out,
+    customers: Annotated[int, typer.Option(help="Whom each is judged on.")] = SIZES.customers,
+    seeds: Annotated[int, typer.Option(help="Training seeds of each.")] = SIZES.seeds,
 ) -> None:
     """Train offline learners on one log, and print and store what each sells."""
     torch.set_num_threads(1)

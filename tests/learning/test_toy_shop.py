@@ -22,7 +22,7 @@ from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.pretrain import PretrainConfig, build_model, build_tokenizer
 from convgym.agents.training.collector import Collector
-from convgym.conversation import Episode, Response, Turn
+from convgym.conversation import Episode, Outcome, Response, Turn
 from convgym.customers.base import Decision, Reply
 from convgym.logs import write_log
 from convgym.policy import Policy
@@ -157,7 +157,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
         said = [RIGHT[each] if rng.random() < 0.4 else rng.choice(WORDS) for each in questions]
         sold = said == [RIGHT[each] for each in questions]
         turns = (Turn(Response(said[0]), questions[1]), Turn(Response(said[1]), "Bye."))
-        outcome = "purchase" if sold else "walk_away"
+        outcome: Outcome = "purchase" if sold else "walk_away"
         episodes.append(Episode(seed, questions[0], turns, outcome, customer="", policy=""))
     path = tmp_path_factory.mktemp("log") / "log.jsonl"
     write_log(path, episodes)

@@ -176,9 +176,10 @@ class Fickle(ScriptedCustomer):
 
 
 def train_and_speak(agent: Any) -> tuple[dict[str, Tensor], list[Episode], Any]:
-    filtered = getattr(agent.config, "filter_converted", False)  # needs customers who buy
-    environment: dict[str, Any] = {"max_turns": 12 if filtered else 3}
-    if agent.name in ("expert-iteration", "trajectory-grpo", "ilql"):  # sales teach them
+    # Some need customers who buy.
+    long = getattr(agent.config, "filter_converted", False) or agent.name == "ilql"
+    environment: dict[str, Any] = {"max_turns": 12 if long else 3}
+    if agent.name in ("expert-iteration", "trajectory-grpo"):  # their own sales teach them
         environment["customer"] = Fickle
     report = agent.train(Collector(BUDGET, seed=0, environment=environment))
     said = rollout(agent, train_seeds(1, 4), environment=environment, policy_seed=1)

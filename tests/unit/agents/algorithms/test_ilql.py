@@ -146,17 +146,23 @@ def test_the_policy_is_perturbed_by_q_less_v(
         advantages = heads.q(hidden).mean(-2) - heads.v(hidden)[..., None]
         expected = chosen(model.word_logits(hidden) + beta * advantages, model, batch)
         start = model.logprobs(batch)
-        embedding = model.network.get_input_embeddings().weight.clone()
+        embedding = read_layer(model).clone()
         perturb(model, heads, beta)
         assert (model.logprobs(batch) - start).abs().max() > 0.1
         torch.testing.assert_close(model.logprobs(batch), expected, atol=1e-4, rtol=0)
         # What is read is what it was, though the two layers were one.
-        assert torch.equal(model.network.get_input_embeddings().weight, embedding)
+        assert torch.equal(read_layer(model), embedding)
         # It is a policy like any other: copied, saved and loaded as it is.
         torch.testing.assert_close(model.copy().logprobs(batch), expected, atol=1e-4, rtol=0)
         LanguageModelPolicy(model).save(tmp_path)
         loaded = LanguageModelPolicy.from_pretrained(tmp_path).model
         torch.testing.assert_close(loaded.logprobs(batch), expected, atol=1e-4, rtol=0)
+
+
+def read_layer(model: LanguageModel) -> Tensor:
+    weight = model.network.get_input_embeddings().weight
+    assert isinstance(weight, Tensor)
+    return weight
 
 
 def chosen(logits: Tensor, model: LanguageModel, batch: Batch) -> Tensor:

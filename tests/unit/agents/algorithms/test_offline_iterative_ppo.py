@@ -56,7 +56,7 @@ def test_a_step_is_taken_unless_the_log_speaks_against_it(
     monkeypatch.setattr(module, "gate", lambda *_: gain)
     LanguageModelPolicy(make_model(layers=1)).save(tmp_path / "model")
     log = tmp_path / "log.jsonl"
-    write_log(log, episodes(*["purchase", "walk_away"] * 3))
+    write_log(log, episodes(*("purchase", "walk_away") * 3))
     agent: Any = make_agent(
         "offline-iterative-ppo",
         policy={"model": str(tmp_path / "model")},

@@ -36,9 +36,11 @@ def test_a_log_that_ended_one_way_is_refused_in_one_line(
     name: str, make_model: Callable[..., LanguageModel], tmp_path: Path
 ) -> None:
     LanguageModelPolicy(make_model(layers=1)).save(tmp_path / "model")
-    for outcome, what in (("walk_away", "none that sold"), ("purchase", "none that did not sell")):
+    cases: list[tuple[Outcome, str]]
+    cases = [("walk_away", "none that sold"), ("purchase", "none that did not sell")]
+    for outcome, what in cases:
         log = tmp_path / f"{outcome}.jsonl"
-        write_log(log, episodes(*[outcome] * 3))  # type: ignore[list-item]
+        write_log(log, episodes(outcome, outcome, outcome))
         agent = make_agent(name, policy={"model": str(tmp_path / "model")})
         with pytest.raises(ConvgymError, match=f"^{name} learns .* of 3 .* {what}") as caught:
             agent.train(Collector(5, seed=0, log=log))

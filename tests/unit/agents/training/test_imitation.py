@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.training.imitation import Imitation
 from tests.unit.agents.logs import BAD, EASY, GOOD, HARD, conversation
@@ -15,7 +16,9 @@ torch.set_num_threads(1)
 ONCE = Imitation(epochs=1, minibatch=4, learning_rate=1e-2)
 
 
-def imitated(model: LanguageModel, log: list, weights: list | None) -> tuple[LanguageModel, float]:
+def imitated(
+    model: LanguageModel, log: list[TokenisedEpisode], weights: list[list[float]] | None
+) -> tuple[LanguageModel, float]:
     copy = model.copy()
     loss = ONCE.imitate(copy, log, weights=weights, generator=torch.Generator().manual_seed(0))
     assert loss is not None
