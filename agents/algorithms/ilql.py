@@ -170,7 +170,7 @@ class ValueHeads(nn.Module):
         super().__init__()
         self.words = len(model.network.get_output_embeddings().weight)
         self.q_heads = nn.Linear(model.width, 2 * self.words, bias=False, device=model.device)
-        self.q_bias = nn.Parameter(torch.zeros(1, device=model.device))
+        self.q_state = nn.Linear(model.width, 2, device=model.device)
         self.v_head = nn.Linear(model.width, 1, device=model.device)
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
@@ -178,10 +178,11 @@ class ValueHeads(nn.Module):
     def q(self, hidden: Tensor) -> Tensor:
         """Return Q_1 and Q_2 (..., 2, words) of all words after what ``hidden`` (..., width) read.
 
-        One bias is all words': outcomes are not 0 on average.
+        What all words have in common stands on its own, or a word that nobody said would be worth
+        the mean, and hence more than any that was said in a bad state.
         """
         values: Tensor = self.q_heads(hidden.float()).unflatten(-1, (2, self.words))
-        return values + self.q_bias
+        return values + self.q_state(hidden.float())[..., None]
 
     def v(self, hidden: Tensor) -> Tensor:
         """Return V (...) after what ``hidden`` (..., width) read."""
