@@ -55,12 +55,12 @@ class AWR(LanguageModelAgent):
 
     With the return G_h that followed the h-th response, and V fitted to such returns::
 
-        V  = argmin over V of   E_h (G_h - V(s_h))^2                    (eq. 12; or cross-entropy)
+        V  = argmin over V of   E_h (G_h - V(s_h))^2            (or cross-entropy, for outcomes)
         pi = argmax over pi of  E_h min(exp((G_h - V(s_h)) / beta), max_weight) log pi(a_h | s_h)
 
-    where log pi(a | s) is the sum over the response's tokens (eq. 11 and section 3.3). It needs
-    words and outcomes alone (``Collector(log=...)``), of any seller; without a log the mediocre
-    scripted seller writes one with the whole budget.
+    where log pi(a | s) is the sum over the response's tokens. It needs words and outcomes alone
+    (``Collector(log=...)``), of any seller; without a log the mediocre scripted seller writes one
+    with the whole budget.
 
     Raises:
         ConvgymError: when the model that ``config.policy`` names cannot be loaded.

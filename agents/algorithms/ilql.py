@@ -80,7 +80,7 @@ class ILQLConfig:
 
 
 class ILQL(LanguageModelAgent):
-    """Implicit language Q-learning (arXiv 2206.11871, section 4), token by token.
+    """Implicit language Q-learning (arXiv 2206.11871), token by token.
 
     Over the response tokens w_t of the log, with s_t all that stands before one, r_t the outcome at
     the last and 0 elsewhere, Q_1 and Q_2 two heads and Q' the smaller of their slow copies::

@@ -6,10 +6,10 @@ one that sold is paired with the lost one whose opening has the most words in co
 From there on they differ in what the seller said and in what the customer answered, and DPO
 compares them whole, over all of the seller's words and none of the customer's.
 
-So trajectories of agents have been compared before (ETO, arXiv 2403.02502, equation 5), and it is
+So trajectories of agents have been compared before (ETO, arXiv 2403.02502), and it is
 not what DPO was derived for: probabilities of the customer's words cancel in the ratio of policies,
 but what the customer is like does not cancel in the outcome, and neither does the partition
-function where states differ (arXiv 2406.14868, section 4, which mends it by weights that TRL does
+function where states differ (arXiv 2406.14868, which mends it by weights that TRL does
 not have). A pair says which conversation was better, not whose merit that was.
 
 As the paper does where the pairs were not sampled from the reference (section 4), the reference is

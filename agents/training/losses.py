@@ -153,7 +153,7 @@ def clip_fraction(logprobs: Tensor, old_logprobs: Tensor, clip: float) -> Tensor
 
 
 def expectile_loss(differences: Tensor, tau: float) -> Tensor:
-    """Return ``|tau - 1(u < 0)| u^2`` of every difference u (arXiv 2110.06169, equation 5).
+    """Return ``|tau - 1(u < 0)| u^2`` of every difference u (IQL, arXiv 2110.06169).
 
     The constant that minimises its mean over differences from it is the tau-expectile: the mean for
     1/2, towards the largest as tau goes to 1.
