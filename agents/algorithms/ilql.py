@@ -48,15 +48,15 @@ class ILQLConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     epsilon: float = 0.1
     """Share of random acts of the mediocre seller that writes the log, where none is given."""
-    beta: float = 4.0
+    beta: float = 16.0
     """How much the policy is perturbed: weight of Q - V beside its logits."""
     expectile: float = 0.8
     """Of Q that V is, tau: 0.5 is the mean of what was logged, towards 1 the best of it."""
-    cql_weight: float = 0.01
+    cql_weight: float = 0.1
     """Weight of the penalty on words that the log does not hold, alpha."""
     gamma: float = 1.0
     """Discount per turn."""
-    trace: float = 0.9
+    trace: float = 0.97
     """Trace decay per token of Q's targets: 0 is the paper's backup of one token, which needs many
     passes to come from the end of a conversation to its beginning; 1 is the conversation's end."""
     target_rate: float = 0.05
@@ -64,7 +64,7 @@ class ILQLConfig:
     epochs: int = 6
     minibatch: int = 32
     """Conversations per optimiser step."""
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     """At first; it falls to 0 in a line."""
     max_gradient_norm: float = 1.0
 
