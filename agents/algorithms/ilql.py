@@ -181,8 +181,9 @@ class ValueHeads(nn.Module):
         What all words have in common stands on its own, or a word that nobody said would be worth
         the mean, and hence more than any that was said in a bad state.
         """
-        values: Tensor = self.q_heads(hidden.float()).unflatten(-1, (2, self.words))
-        return values + self.q_state(hidden.float())[..., None]
+        words: Tensor = self.q_heads(hidden.float()).unflatten(-1, (2, self.words))
+        common: Tensor = self.q_state(hidden.float())[..., None]
+        return words + common
 
     def v(self, hidden: Tensor) -> Tensor:
         """Return V (...) after what ``hidden`` (..., width) read."""

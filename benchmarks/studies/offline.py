@@ -33,6 +33,7 @@ from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.pipeline.fitting import FitSettings, fit_to_folder
 from convgym.agents.pipeline.gating import judge_policy
 from convgym.agents.training.collector import Collector
+from convgym.agents.values.q_function import QFunctionConfig
 from convgym.benchmarks.provenance import provenance
 from convgym.benchmarks.studies.study import Study, show
 from convgym.datafiles import write_json
@@ -49,6 +50,8 @@ AGENTS = ("bc", "filtered-bc", "awr", "ilql", "outcome-dpo", "offline-iterative-
 LOG_STREAM, CUSTOMER_STREAM = 905_001, 905_002
 """Of the customers in the log, and of those who judge; both in the training range."""
 CLONE_SEED, POLICY_SEED = 905, 7
+Q_FUNCTION = QFunctionConfig()
+"""Of the clone, for the estimates without customers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ class Bench:
         """Return what a policy gains over the clone by the conversations that were held out."""
         q = self.folder / "q"
         share = self.sizes.held_out / len(read_log(self.everything).episodes)
-        settings = FitSettings(held_out=share, seed=CLONE_SEED)
+        settings = FitSettings(Q_FUNCTION, held_out=share, seed=CLONE_SEED)
         fit_to_folder(self.everything, self.clone(), q, settings)
         judged = judge_policy(policy, self.clone(), q, self.everything, estimate_behaviour=True)
         left_out = ("new", "old", "q", "log", "settings")

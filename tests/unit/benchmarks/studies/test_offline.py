@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from convgym.agents.values.q_function import QFunctionConfig
 from convgym.benchmarks.studies import offline
 from convgym.errors import ConvgymError
 from convgym.logs import read_log
@@ -19,22 +20,23 @@ TINY = {"conversations": 24, "held_out": 8, "customers": 4, "seeds": 1}
 def test_a_study_goes_on_where_it_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(offline, "AGENTS", ("bc", "awr"))
+    monkeypatch.setattr(offline, "AGENTS", ("bc", "filtered-bc"))
+    monkeypatch.setattr(offline, "Q_FUNCTION", QFunctionConfig(epochs=1, first_steps=2))
     path = tmp_path / "offline.json"
     with pytest.raises(ConvgymError, match="unknown agent of the study 'cb'"):
         offline.main(path, agents="cb", **TINY)
     offline.main(path, agents="bc", **TINY)
     assert not path.exists()
-    assert "still to be made: awr 0" in capsys.readouterr().out
+    assert "still to be made: filtered-bc 0" in capsys.readouterr().out
     part = tmp_path / "offline.parts" / "bc-0.json"
     before = part.stat().st_mtime_ns
     with pytest.raises(ConvgymError, match="of other sizes"):
-        offline.main(path, agents="awr", **{**TINY, "customers": 5})
-    offline.main(path, agents="bc,awr", **TINY)
+        offline.main(path, agents="bc", **{**TINY, "customers": 5})
+    offline.main(path, agents="bc,filtered-bc", **TINY)
     assert part.stat().st_mtime_ns == before
 
     stored = json.loads(path.read_text(encoding="utf-8"))
-    assert [row["agent"] for row in stored["agents"]] == ["bc", "awr"]
+    assert [row["agent"] for row in stored["agents"]] == ["bc", "filtered-bc"]
     assert [piece["estimate"]["verdict"] for piece in stored["pieces"]] == ["cannot judge"] * 2
     assert all(piece["estimate"]["conversations"] == 8 for piece in stored["pieces"])
     names = [row["policy"] for row in stored["references"]]
