@@ -49,6 +49,18 @@ AGENTS: Registry[AgentClass] = Registry(
             "behaviour cloning of the conversations that ended in a purchase",
             {"filter_converted": True, "epochs": 2},
         ),
+        "awr": Entry(
+            f"{_ALGORITHMS}.awr:AWR",
+            "advantage-weighted regression on a log: imitates what gained over the expected",
+        ),
+        "ilql": Entry(
+            f"{_ALGORITHMS}.ilql:ILQL",
+            "implicit language Q-learning on a log: perturbs the policy by a Q of every token",
+        ),
+        "outcome-dpo": Entry(
+            f"{_ALGORITHMS}.outcome_dpo:OutcomeDPO",
+            "DPO on a log, by TRL: conversations that sold against lost ones that began alike",
+        ),
         "expert-iteration": Entry(
             f"{_ALGORITHMS}.expert_iteration:ExpertIteration",
             "expert iteration: imitates its own conversations that sold, again and again",
@@ -73,6 +85,10 @@ AGENTS: Registry[AgentClass] = Registry(
         "iterative-ppo": Entry(
             f"{_ALGORITHMS}.iterative_ppo:IterativePPO",
             "Iterative PPO: few deployments, a fitted Q as the reward in between",
+        ),
+        "offline-iterative-ppo": Entry(
+            f"{_ALGORITHMS}.offline_iterative_ppo:OfflineIterativePPO",
+            "one round of Iterative PPO from a log: clones it, fits Q, improves",
         ),
         "iterative-grpo": Entry(
             f"{_ALGORITHMS}.iterative_ppo:IterativePPO",

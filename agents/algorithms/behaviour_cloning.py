@@ -17,11 +17,10 @@ from convgym.agents.model.minibatches import shuffled
 from convgym.agents.protocol import TrainingReport
 from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
+from convgym.agents.training.logged import read_or_write_log
 from convgym.agents.training.optim import Optimiser
 from convgym.checks import check_fields
 from convgym.progress import Progress, ProgressCallback, no_progress
-from convgym.sellers import make_seller
-from convgym.shop.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +110,7 @@ class BehaviourCloning(LanguageModelAgent):
 
     def collect(self, collector: Collector, progress: ProgressCallback) -> list[TokenisedEpisode]:
         """Return the log's conversations that are to be imitated, as tokens."""
-        shop: str | Path | Catalog = collector.environment.get("catalog") or "laptops"
-        seller = make_seller("mediocre", shop, epsilon=self.config.epsilon)
-        episodes = collector.logged(seller, progress=progress)
+        episodes = read_or_write_log(collector, self.config.epsilon, progress)
         return self.model.tokenise(
             [
                 episode

@@ -4,10 +4,10 @@ Every round
 
 1. ``collect``: the policy pi_k holds conversations with customers, a deployment;
 2. ``fit_q``: its multi-turn action value Q(s, a) is fitted to that log (``values``);
-3. ``improve``: a copy of pi_k imitates the log's sold conversations (``imitation``), and from there
-   the single-turn problem "prompt = a logged state, reward of a response = Q" is solved with a KL
-   penalty to that copy (``improvement``), by default with token-level PPO. No customer is met
-   meanwhile;
+3. ``improve`` (``off_policy.step``): a copy of pi_k imitates the log's sold conversations
+   (``imitation``), and from there the single-turn problem "prompt = a logged state, reward of a
+   response = Q" is solved with a KL penalty to that copy (``improvement``), by default with
+   token-level PPO. No customer is met meanwhile;
 4. ``gate``: what the new policy gains is estimated from conversations that step 3 has not seen;
 5. ``deploy``: it replaces the old one if the estimate speaks for it.
 
@@ -35,33 +35,25 @@ from typing import Protocol
 
 import torch
 
-from convgym.agents.improvement.problem import (
-    Improvement,
-    PolicyWatch,
-    SingleTurnProblem,
-    watch_nothing,
-)
+from convgym.agents.improvement.problem import Improvement, watch_nothing
 from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.model.weights import load_trained_weights, trained_weights
-from convgym.agents.off_policy.gate import Gain, GateConfig, predicted_gain
+from convgym.agents.off_policy.gate import GateConfig
+from convgym.agents.off_policy.step import gate, improve
 from convgym.agents.protocol import TrainingReport
 from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.imitation import Imitation
 from convgym.agents.values.fitted import FittedQ, fit_q
-from convgym.agents.values.fitting import corrected_advantages
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
 from convgym.checks import check_fields
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
 from convgym.progress import Progress, ProgressCallback, no_progress
-
-_KL_SAMPLE = 128
-"""Conversations on which a step's divergence is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,44 +233,6 @@ def collect(
 def voices(policy: LanguageModelPolicy, config: IterativePPOConfig) -> list[LanguageModelPolicy]:
     """Return those who hold a log's conversations in turn: every persona at every temperature."""
     return [policy.voice(*voice) for voice in product(config.personas, config.exploration)]
-
-
-def improve(
-    model: LanguageModel,
-    fitted: FittedQ,
-    config: IterativePPOConfig,
-    generator: torch.Generator,
-    progress: ProgressCallback = no_progress,
-    watch: PolicyWatch = watch_nothing,
-) -> tuple[LanguageModel, dict[str, float]]:
-    """Improve pi_k by what was sold and at the states that were met, the gate's share left out.
-
-    Returns the new model and metrics, among them ``kl``, its divergence from pi_k.
-    """
-    log, estimates = fitted.log[fitted.held_out :], fitted.estimates[fitted.held_out :]
-    problem = SingleTurnProblem(
-        log,
-        partial(fitted.ensemble.score, generator=generator),
-        [corrected_advantages(*both) for both in zip(log, estimates, strict=True)],
-    )
-    imitator = model.copy()
-    sold = [episode for episode in log if episode.outcome > 0]
-    loss = config.imitation.imitate(imitator, sold, generator=generator, progress=progress)
-    improved, metrics = config.improvement.improve(
-        imitator, problem, generator=generator, progress=progress, watch=watch
-    )
-    if loss is not None:
-        metrics["imitation_loss"] = loss
-    metrics["kl"] = improved.divergence(model, log[:_KL_SAMPLE])
-    return improved, metrics
-
-
-def gate(
-    improved: LanguageModel, model: LanguageModel, fitted: FittedQ, config: GateConfig
-) -> Gain:
-    """Estimate what the new policy gains on the conversations that nothing learned from."""
-    n = fitted.held_out
-    return predicted_gain(improved, model, fitted.log[:n], fitted.estimates[:n], config.max_ratio)
 
 
 def deploy(improved: LanguageModel, policy: LanguageModelPolicy) -> None:

@@ -9,16 +9,17 @@ The algorithms are TRL's; this module makes its trainers see our problem as it i
 - What TRL logs as its KL divergence, a mean over tokens, becomes nats per response, and the step
   ends once it passes its target.
 
-``trl`` is imported here and nowhere else.
+``trl`` is imported here and nowhere else; ``preferences`` has its DPO from here.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -49,6 +50,8 @@ try:
     from tokenizers.pre_tokenizers import WhitespaceSplit
     from transformers import PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
     from trl import (  # type: ignore[attr-defined]
+        DPOConfig,
+        DPOTrainer,
         GRPOConfig,
         GRPOTrainer,
         RLOOConfig,
@@ -58,6 +61,22 @@ except ModuleNotFoundError as error:
     raise ConvgymError(
         f"improvement by TRL needs {error.name!r}: pip install 'convgym[trl]'"
     ) from error
+
+# With what ``preferences`` has from TRL.
+__all__ = [
+    "GRPO",
+    "RLOO",
+    "DPOConfig",
+    "DPOTrainer",
+    "Dataset",
+    "Reporter",
+    "Words",
+    "bar",
+    "draw_prompts",
+    "quiet",
+    "seclusion",
+    "words_of",
+]
 
 _BARRED = -1e9
 """Logit of a forbidden token: its probability is 0, and their product is no NaN."""
@@ -131,7 +150,7 @@ class _TRL(ABC):
             ``clip_fraction`` and ``entropy`` (nats per token).
         """
         format = reference.format
-        words = _Words(format, reference.network.config.get_text_config().vocab_size)
+        words = words_of(reference)
         chosen = draw_prompts(problem.prompts(), self.steps * self.prompts, generator)
         states = {words.spell(prompt): prompt for prompt in chosen}
 
@@ -142,9 +161,9 @@ class _TRL(ABC):
             ).tolist()
             return scores
 
-        reporter = _Reporter(self.target_kl, progress)
+        reporter = Reporter(progress, "improve", _OF_IMPROVEMENT, self.target_kl)
         network = reference.copy().network
-        with tempfile.TemporaryDirectory() as folder, _seclusion(reference.device):
+        with tempfile.TemporaryDirectory() as folder, seclusion(reference.device):
             # TRL loads the reference from where the model says that it came from.
             merged(network).save_pretrained(folder)
             network.config._name_or_path = folder
@@ -186,16 +205,7 @@ class _TRL(ABC):
             "epsilon": self.clip,
             "beta": self.kl_coefficient,
             "max_grad_norm": self.max_gradient_norm,
-            "disable_dropout": True,
-            "seed": seed,
-            "use_cpu": reference.device.type == "cpu",
-            "bf16": computes_in_bfloat16(reference.network),
-            "activation_checkpointing": False,
-            "dataloader_pin_memory": False,
-            "logging_steps": 1,
-            "report_to": "none",
-            "save_strategy": "no",
-            "disable_tqdm": True,
+            **quiet(reference, seed),
         }
 
 
@@ -249,6 +259,22 @@ class RLOO(_TRL):
         return RLOOTrainer(args=config, **parts)
 
 
+def quiet(reference: LanguageModel, seed: int) -> dict[str, Any]:
+    """Return what every trainer is told: where it computes, and no side effects."""
+    return {
+        "disable_dropout": True,
+        "seed": seed,
+        "use_cpu": reference.device.type == "cpu",
+        "bf16": computes_in_bfloat16(reference.network),
+        "activation_checkpointing": False,
+        "dataloader_pin_memory": False,
+        "logging_steps": 1,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+    }
+
+
 def draw_prompts(prompts: Sequence[Tokens], n: int, generator: torch.Generator) -> list[Tokens]:
     """Return n prompts in random order, none a second time before all others had their turn."""
     order: list[int] = []
@@ -257,7 +283,7 @@ def draw_prompts(prompts: Sequence[Tokens], n: int, generator: torch.Generator) 
     return [prompts[i] for i in order[:n]]
 
 
-class _Words:
+class Words:
     """Token ids as words of a text."""
 
     def __init__(self, format: ConversationFormat, vocabulary: int) -> None:
@@ -274,6 +300,11 @@ class _Words:
 
     def spell(self, ids: Tokens) -> str:
         return " ".join(f"<{token}>" for token in ids)
+
+
+def words_of(model: LanguageModel) -> Words:
+    """Return the words of a model's token ids."""
+    return Words(model.format, model.network.config.get_text_config().vocab_size)
 
 
 class _BarredHead(nn.Module):
@@ -308,32 +339,43 @@ def bar(model: PreTrainedModel, format: ConversationFormat) -> None:
     model.set_output_embeddings(_BarredHead(head, format.forbidden_ids))
 
 
-class _Reporter(TrainerCallback):
-    """Tells how training goes, and ends it at the target divergence."""
+_OF_IMPROVEMENT = {
+    "kl": "kl_of_pass",
+    "reward": "fresh_score",
+    "clip_ratio/region_mean": "clip_fraction",
+    "entropy": "entropy",
+}
+"""TRL's names of metrics, and ours."""
 
-    def __init__(self, target_kl: float, progress: ProgressCallback) -> None:
+
+class Reporter(TrainerCallback):
+    """Tells how training goes, and ends it at the target divergence, if one is measured."""
+
+    def __init__(
+        self,
+        progress: ProgressCallback,
+        stage: str,
+        names: Mapping[str, str],
+        target_kl: float = math.inf,
+    ) -> None:
         self.metrics: dict[str, float] = {}
-        self._target_kl, self._progress = target_kl, progress
-        self._length = 0.0
+        self._progress, self._stage, self._names = progress, stage, names
+        self._target_kl, self._length = target_kl, 0.0
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         # A batch's later minibatches have not all of these, the summary at the end has none.
         self._length = logs.get("completions/mean_length", self._length)
-        values = {
-            "kl_of_pass": logs["kl"] * self._length if "kl" in logs else None,
-            "fresh_score": logs.get("reward"),
-            "clip_fraction": logs.get("clip_ratio/region_mean"),
-            "entropy": logs.get("entropy"),
-        }
-        if metrics := {name: value for name, value in values.items() if value is not None}:
-            self.metrics |= metrics
-            news = Progress("improve", state.global_step, state.max_steps, self.metrics)
-            self._progress(news)
-            control.should_training_stop |= self.metrics["kl_of_pass"] > self._target_kl
+        values = {ours: logs[theirs] for theirs, ours in self._names.items() if theirs in logs}
+        if "kl_of_pass" in values:
+            values["kl_of_pass"] *= self._length
+        if values:
+            self.metrics |= values
+            self._progress(Progress(self._stage, state.global_step, state.max_steps, self.metrics))
+            control.should_training_stop |= self.metrics.get("kl_of_pass", 0.0) > self._target_kl
 
 
 @contextmanager
-def _seclusion(device: torch.device) -> Iterator[None]:
+def seclusion(device: torch.device) -> Iterator[None]:
     """Keep TRL from the caller's random numbers and progress bars, and from calling home."""
     states = random.getstate(), np.random.get_state()
     telemetry = constants.HF_HUB_DISABLE_TELEMETRY

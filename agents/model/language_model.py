@@ -176,7 +176,7 @@ class LanguageModel:
         ``batch.ids[batch.response]``. The distribution is the one that is sampled.
         """
         # The first token of a conversation is the customer's.
-        return self._chosen(self.hidden_states(batch.ids)[:, :-1][batch.response[:, 1:]])
+        return self.choices(self.hidden_states(batch.ids)[:, :-1][batch.response[:, 1:]])
 
     def logprobs(self, batch: Batch) -> Tensor:
         """Return the log-probability (N,) of each response token; order as ``distributions``."""
@@ -200,7 +200,8 @@ class LanguageModel:
             responses += sum(episode.n_turns for episode in part)
         return total / responses
 
-    def _chosen(self, hidden: Tensor) -> Tensor:
+    def choices(self, hidden: Tensor) -> Tensor:
+        """Return the log-probabilities (..., V) of what is sampled after hidden (..., width)."""
         forbidden = torch.tensor(self.format.forbidden_ids, dtype=torch.long, device=self.device)
         logits = word_logits(self.network, hidden)
         return token_logprobs(logits, forbidden, self.sampling.temperature)
@@ -213,7 +214,7 @@ class LanguageModel:
 
     def packed_distributions(self, packed: Packed) -> Tensor:
         """Return the log-probabilities (N, V) from which the packed candidates' tokens come."""
-        return self._chosen(hidden_states(self.body, packed)[packed.rows, packed.parents])
+        return self.choices(hidden_states(self.body, packed)[packed.rows, packed.parents])
 
     def can_imagine(self, prompt: Tokens, longest: int, max_reply_tokens: int) -> bool:
         """Tell whether a reply to a response of ``longest`` tokens to a prompt can be imagined.

@@ -151,6 +151,10 @@ class Gain:
         }
         return [doubt for doubt, holds in doubts.items() if holds]
 
+    def strays(self, config: GateConfig) -> bool:
+        """Tell whether the new policy is so far from the old one that no log tells of it."""
+        return self.kl > config.max_kl or self.coverage < config.min_coverage
+
     def passes(self, config: GateConfig) -> bool:
         """Tell whether the new policy may be deployed."""
         return self.verdict(config) == "passed"

@@ -14,6 +14,7 @@ import torch
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.language_model import LanguageModel
+from convgym.agents.off_policy.behaviour import without_logprobs
 from convgym.agents.off_policy.evidence import log_ratios
 from convgym.agents.off_policy.gate import GateConfig
 from convgym.agents.pipeline.inputs import (
@@ -23,7 +24,6 @@ from convgym.agents.pipeline.inputs import (
     log_sha256,
     policy_sha256,
     read_usable,
-    without_logprobs,
 )
 from convgym.agents.pipeline.outputs import REPORT, building, finished, versions
 from convgym.agents.values.fitted import fit_q

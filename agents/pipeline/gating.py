@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from convgym.agents.algorithms.iterative_ppo import gate
-from convgym.agents.model.batch import TokenisedEpisode
-from convgym.agents.model.language_model import LanguageModel
+from convgym.agents.off_policy.behaviour import with_estimated_behaviour, without_logprobs
 from convgym.agents.off_policy.gate import Gain, GateConfig
-from convgym.agents.pipeline.inputs import load_policy, open_q, without_logprobs
+from convgym.agents.off_policy.step import gate
+from convgym.agents.pipeline.inputs import load_policy, open_q
 from convgym.errors import ConvgymError
 from convgym.statistics import normal_quantile
 
@@ -77,26 +72,6 @@ def judge_policy(
         "reasons": gain.doubts(config),
         **_estimate(gain),
     }
-
-
-def with_estimated_behaviour(
-    model: LanguageModel, log: Sequence[TokenisedEpisode]
-) -> list[TokenisedEpisode]:
-    """Return conversations with a model's log-probabilities where their own are unknown."""
-    filled = []
-    for episode in log:
-        with torch.inference_mode():
-            own = iter(model.logprobs(model.collate([episode])).tolist())
-        logprobs = tuple(
-            logprob if turn < 0 else _known(logprob, next(own))
-            for turn, logprob in zip(episode.turns, episode.logprobs, strict=True)
-        )
-        filled.append(replace(episode, logprobs=logprobs))
-    return filled
-
-
-def _known(logprob: float, estimate: float) -> float:
-    return estimate if math.isnan(logprob) else logprob
 
 
 def _estimate(gain: Gain) -> dict[str, Any]:

@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from convgym.agents.algorithms.iterative_ppo import IterativePPOConfig, deploy, improve
+from convgym.agents.algorithms.iterative_ppo import IterativePPOConfig, deploy
 from convgym.agents.improvement.problem import Improvement
 from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.model.batch import TokenisedEpisode
+from convgym.agents.off_policy.behaviour import without_logprobs
+from convgym.agents.off_policy.step import improve
 from convgym.agents.pipeline.card import model_card
-from convgym.agents.pipeline.inputs import open_q, without_logprobs
+from convgym.agents.pipeline.inputs import open_q
 from convgym.agents.pipeline.outputs import REPORT, building, finished, versions
 from convgym.agents.training.imitation import Imitation
 from convgym.datafiles import write_json

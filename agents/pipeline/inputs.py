@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
@@ -70,17 +69,6 @@ def policy_sha256(model: LanguageModel) -> str:
         whole = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(whole.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def without_logprobs(log: Sequence[TokenisedEpisode]) -> int:
-    """Return in how many conversations a response's log-probabilities are unknown."""
-    return sum(
-        any(
-            turn >= 0 and logprob != logprob
-            for turn, logprob in zip(episode.turns, episode.logprobs, strict=True)
-        )
-        for episode in log
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import torch
 
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.language_model import LanguageModel
-from convgym.agents.model.minibatches import shuffled
+from convgym.agents.model.minibatches import neighbours, shuffled
 from convgym.agents.training.optim import Optimiser
 from convgym.checks import check_fields
 from convgym.progress import Progress, ProgressCallback, no_progress
@@ -19,9 +19,9 @@ from convgym.progress import Progress, ProgressCallback, no_progress
 class Imitation:
     """How conversations are imitated: by maximum likelihood.
 
-    Over their response tokens t::
+    Over their response tokens t, each with a weight w_t of 1 unless others are given::
 
-        minimise  - E_t log pi(token_t | conversation so far)
+        minimise  - E_t w_t log pi(token_t | conversation so far)
 
     Given the conversations that ended in a purchase, this is filtered behaviour cloning, and a
     step of expert iteration where the policy itself held them.
@@ -50,6 +50,7 @@ class Imitation:
         model: LanguageModel,
         conversations: Sequence[TokenisedEpisode],
         *,
+        weights: Sequence[Sequence[float]] | None = None,
         generator: torch.Generator,
         progress: ProgressCallback = no_progress,
     ) -> float | None:
@@ -61,13 +62,16 @@ class Imitation:
         Args:
             model: who learns.
             conversations: whose responses are imitated.
+            weights: what the tokens of every response of every conversation count; None counts
+                each once.
             generator: order of the minibatches.
             progress: told after every step, as stage "imitate".
 
         Returns:
-            The last pass's mean loss, nats a token.
+            The last pass's mean loss, nats a token, weighted as the tokens are.
         """
-        batches = model.batches(conversations, self.minibatch)
+        parts = neighbours(conversations, self.minibatch)
+        batches = [model.collate([conversations[i] for i in part]) for part in parts]
         total, done, mean = self.epochs * len(batches), 0, None
         optimiser = Optimiser(
             model.trained_parameters(), self.learning_rate, self.max_gradient_norm
@@ -77,7 +81,16 @@ class Imitation:
             for i in shuffled(len(batches), generator):
                 if self.linear_decay:
                     optimiser.schedule(1 - done / total)
-                loss = -model.logprobs(batches[i]).mean()
+                logprobs = model.logprobs(batches[i])
+                if weights is not None:
+                    counts = [
+                        weights[place][turn]
+                        for place in parts[i]
+                        for turn in conversations[place].turns
+                        if turn >= 0
+                    ]
+                    logprobs = torch.tensor(counts, device=model.device) * logprobs
+                loss = -logprobs.mean()
                 optimiser.step(loss)
                 loss_sum += loss.item()
                 done += 1

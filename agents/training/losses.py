@@ -3,7 +3,7 @@
 Sources: PPO, Schulman et al. 2017 (arXiv 1707.06347); generalised advantage estimation, Schulman
 et al. 2016 (arXiv 1506.02438); the KL estimators k2 and k3, Schulman 2020, "Approximating KL
 divergence"; advantages within groups, Shao et al. 2024 (GRPO, arXiv 2402.03300) and Ahmadian et al.
-2024 (RLOO, arXiv 2402.14740).
+2024 (RLOO, arXiv 2402.14740); the expectile loss, Kostrikov et al. 2021 (IQL, arXiv 2110.06169).
 """
 
 from __future__ import annotations
@@ -150,6 +150,15 @@ def _within_groups(rewards: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, Ten
 def clip_fraction(logprobs: Tensor, old_logprobs: Tensor, clip: float) -> Tensor:
     """Return the share of tokens whose probability ratio lies outside the clip range."""
     return (((logprobs - old_logprobs).exp() - 1).abs() > clip).float().mean()
+
+
+def expectile_loss(differences: Tensor, tau: float) -> Tensor:
+    """Return ``|tau - 1(u < 0)| u^2`` of every difference u (IQL, arXiv 2110.06169).
+
+    The constant that minimises its mean over differences from it is the tau-expectile: the mean for
+    1/2, towards the largest as tau goes to 1.
+    """
+    return torch.where(differences < 0, 1 - tau, tau) * differences.square()
 
 
 def outcome_loss(logits: Tensor, outcomes: Tensor) -> Tensor:

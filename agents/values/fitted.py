@@ -54,7 +54,7 @@ def fit_q(
     """
     config = ensemble.config
     log = model.tokenise(episodes)
-    kept = min(round(held_out * len(log)), len(log) - 1)
+    kept = held_out_of(log, held_out)
     estimates = fit(
         ensemble,
         log,
@@ -67,3 +67,8 @@ def fit_q(
     unseen = slice(kept if kept and config.folds == 1 else None)
     metrics = diagnose(log[unseen], estimates[unseen], config)
     return FittedQ(ensemble, log, estimates, kept, metrics)
+
+
+def held_out_of(log: Sequence[TokenisedEpisode], share: float) -> int:
+    """Return how many conversations at a log's beginning are a share of it, never all of them."""
+    return min(round(share * len(log)), len(log) - 1)

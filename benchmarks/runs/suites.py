@@ -310,6 +310,10 @@ _TRAIN: Mapping[str, float] = {
     "trajectory-grpo": 40,
     "trajectory-rloo": 40,
     "expert-iteration": 20,
+    "awr": 60,
+    "ilql": 70,
+    "outcome-dpo": 40,
+    "offline-iterative-ppo": 90,
 }
 
 

@@ -31,6 +31,7 @@ STUDIES: Registry[Study] = Registry(
             "gate": "how often the gate of Iterative PPO passes bad steps and stops good ones",
             "improvement-solvers": "solvers of the improvement step: one log, one Q, every solver",
             "llm-concurrency": "how well vectorised customers keep a chat endpoint busy",
+            "offline": "what offline learners make of one log of words and outcomes",
             "q-variants": "ways to fit Q, judged by true values",
             "round-cost": "what a round of Iterative PPO costs beside an update of online PPO",
             "rounds": "one run of Iterative PPO, round by round, judged by true values",

@@ -22,11 +22,12 @@ from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.pretrain import PretrainConfig, build_model, build_tokenizer
 from convgym.agents.training.collector import Collector
-from convgym.conversation import Episode, Response, Turn
+from convgym.conversation import Episode, Outcome, Response, Turn
 from convgym.customers.base import Decision, Reply
+from convgym.logs import write_log
 from convgym.policy import Policy
 from convgym.rollout import rollout
-from convgym.seeds import evaluation_seeds
+from convgym.seeds import evaluation_seeds, train_seeds
 
 RIGHT = {"What colour?": "red", "What size?": "small"}
 WORDS = ("red", "green", "small", "large")
@@ -145,3 +146,68 @@ def test_groups_of_whole_conversations_find_the_optimum(babbler: Path, name: str
     assert conversion(agent) < 0.1
     agent.train(Collector(4096, seed=0, environment={"customer": ToyCustomer}))
     assert conversion(agent) > 0.95
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the words of somebody who is right now and then, and sells to 3 customers in 10."""
+    rng = random.Random(1)
+    episodes = []
+    for seed in train_seeds(0, 512):
+        questions = rng.sample(list(RIGHT), 2)
+        said = [RIGHT[each] if rng.random() < 0.4 else rng.choice(WORDS) for each in questions]
+        sold = said == [RIGHT[each] for each in questions]
+        turns = (Turn(Response(said[0]), questions[1]), Turn(Response(said[1]), "Bye."))
+        outcome: Outcome = "purchase" if sold else "walk_away"
+        episodes.append(Episode(seed, questions[0], turns, outcome, customer="", policy=""))
+    path = tmp_path_factory.mktemp("log") / "log.jsonl"
+    write_log(path, episodes)
+    return path
+
+
+STEPS = {"learning_rate": 3e-3, "minibatch": 8, "epochs": 4}
+OFFLINE: dict[str, dict[str, Any]] = {
+    "awr": {
+        "beta": 0.1,
+        "q_function": {"first_steps": 40, "learning_rate": 3e-3},
+        "imitation": STEPS,
+    },
+    "ilql": {"beta": 20.0, "expectile": 0.9, "learning_rate": 1e-2, "epochs": 10},
+    "outcome-dpo": {
+        "imitation": STEPS,
+        "dpo": {"learning_rate": 1e-3, "minibatch": 8, "epochs": 4},
+    },
+    "offline-iterative-ppo": {"q_function": {"first_steps": 32}, "imitation": STEPS},
+}
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_offline_learners_come_near_the_optimum_from_words_alone(
+    babbler: Path, log: Path, name: str
+) -> None:
+    agent = make_agent(name, policy={"model": str(babbler), "max_new_tokens": 4}, **OFFLINE[name])
+    report = agent.train(Collector(512, seed=0, log=log))
+    assert report.usage.deployments == 0
+    assert report.curve[0].conversion < 0.35
+    assert conversion(agent) > 0.8
+
+
+@pytest.mark.slow
+def test_offline_iterative_ppo_learns_from_its_q_alone(babbler: Path, log: Path) -> None:
+    """Without imitating what sold; the clone of the log sells to 3 in 10."""
+    agent = make_agent(
+        "offline-iterative-ppo",
+        policy={"model": str(babbler), "max_new_tokens": 4},
+        cloning={"learning_rate": 3e-3, "epochs": 4},
+        q_function={"learning_rate": 3e-3, "first_steps": 500},
+        imitation={"epochs": 0},
+        improvement={
+            "name": "token-ppo",
+            "fresh_steps": 12,
+            "learning_rate": 1e-3,
+            "fresh_kl_coefficient": 0.1,
+        },
+    )
+    report = agent.train(Collector(512, seed=0, log=log))
+    assert report.rows[-1]["passed_gate"] == 1
+    assert conversion(agent) > 0.7

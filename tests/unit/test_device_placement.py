@@ -103,6 +103,7 @@ ROUNDS: dict[str, tuple[str, dict[str, Any]]] = {
     "online-ppo": ("online-ppo", {"deployment": 4, "minibatch": 2}),
     "turn-level-ppo": ("turn-level-ppo", {"rounds": 2, "minibatch": 2}),
     "trajectory-grpo": ("trajectory-grpo", {"rounds": 2, "minibatch": 2, "group_size": 2}),
+    "ilql": ("ilql", {"epochs": 1, "minibatch": 4}),
     "expert-iteration": ("expert-iteration", {"rounds": 1, "imitation": {"minibatch": 4}}),
     "token-ppo": ("iterative-ppo", {"improvement": STEP, "q_function": Q}),
     "token-grpo": (
@@ -176,8 +177,9 @@ class Fickle(ScriptedCustomer):
 
 
 def train_and_speak(agent: Any) -> tuple[dict[str, Tensor], list[Episode], Any]:
-    filtered = getattr(agent.config, "filter_converted", False)  # needs customers who buy
-    environment: dict[str, Any] = {"max_turns": 12 if filtered else 3}
+    # Some need customers who buy.
+    long = getattr(agent.config, "filter_converted", False) or agent.name == "ilql"
+    environment: dict[str, Any] = {"max_turns": 12 if long else 3}
     if agent.name in ("expert-iteration", "trajectory-grpo"):  # their own sales teach them
         environment["customer"] = Fickle
     report = agent.train(Collector(BUDGET, seed=0, environment=environment))

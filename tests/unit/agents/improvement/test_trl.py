@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from convgym.agents.improvement.problem import SingleTurnProblem
-from convgym.agents.improvement.trl import GRPO, RLOO, _Words, bar, draw_prompts
+from convgym.agents.improvement.trl import GRPO, RLOO, Words, bar, draw_prompts
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.format import ConversationFormat, Tokens
 from convgym.agents.model.language_model import LanguageModel
@@ -273,7 +273,7 @@ def test_a_barred_model_has_the_distribution_that_is_sampled(
 
 
 def test_ids_survive_as_words(format: ConversationFormat) -> None:
-    words = _Words(format, vocabulary=280)
+    words = Words(format, vocabulary=280)
     ids = (12, format.end_id, 1, 0, 279, *range(280), format.pad_id, 2, 2)
     assert tuple(words.tokenizer(text=[words.spell(ids)])["input_ids"][0]) == ids
     assert words.tokenizer.eos_token_id == format.end_id

@@ -272,3 +272,20 @@ def test_advantages_within_groups_are_their_definitions(
     for each in (by_deviation, by_others):
         for group in set(groups):
             assert each[torch.tensor(groups) == group].sum().item() == pytest.approx(0, abs=1e-4)
+
+
+@given(st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=6), st.floats(0.05, 0.95))
+def test_the_expectile_loss_weighs_the_two_sides(differences: list[float], tau: float) -> None:
+    found = losses.expectile_loss(torch.tensor(differences, dtype=torch.float64), tau)
+    naive = [(tau if u >= 0 else 1 - tau) * u**2 for u in differences]
+    assert found.tolist() == pytest.approx(naive, abs=1e-6)
+
+
+@pytest.mark.parametrize(("tau", "expected"), [(0.5, 0.3), (0.9, 0.7941), (0.1, 0.0455)])
+def test_what_minimises_the_expectile_loss(tau: float, expected: float) -> None:
+    """Of outcomes of which 3 in 10 are 1, the rest 0: 0.3 tau / (0.3 tau + 0.7 (1 - tau))."""
+    outcomes = torch.tensor([1.0] * 3 + [0.0] * 7, dtype=torch.float64)
+    assert 0.3 * tau / (0.3 * tau + 0.7 * (1 - tau)) == pytest.approx(expected, abs=1e-4)
+    grid = torch.linspace(0, 1, 2001, dtype=torch.float64)
+    loss = losses.expectile_loss(outcomes - grid[:, None], tau).mean(1)
+    assert float(grid[loss.argmin()]) == pytest.approx(expected, abs=1e-3)
