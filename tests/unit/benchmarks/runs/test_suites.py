@@ -53,7 +53,9 @@ def test_suites_name_agents_and_sellers_that_there_are() -> None:
         assert {*suite.overrides, *suite.seeds} <= set(suite.agents)
         assert set(suite.sellers) <= set(REFERENCE_SELLERS)
     named = {agent_of(name) for suite in ("quick", "frontier") for name in get_suite(suite).agents}
-    assert named == set(AGENTS.shipped)
+    # Those that learn from a log of others are compared on one (convgym study offline).
+    of_logs = {"awr", "ilql", "offline-iterative-ppo", "outcome-dpo"}
+    assert named == set(AGENTS.shipped) - of_logs
 
 
 def test_jobs_start_with_the_sellers_and_train_every_seed(suite: Suite) -> None:
