@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from convgym.errors import ConvgymError
+from convgym.installing import install_command
 
 
 def load(module: str, purpose: str) -> Any:
@@ -19,5 +20,5 @@ def load(module: str, purpose: str) -> Any:
     except ImportError as error:
         package = (error.name or module).partition(".")[0]
         raise ConvgymError(
-            f"{purpose} needs {package}, which is not installed: pip install 'convgym[logs]'"
+            f"{purpose} needs {package}, which is not installed: {install_command('logs')}"
         ) from None

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from convgym.benchmarks.terminal import console, say
+from convgym.installing import install_command
 
 
 def register(app: typer.Typer) -> None:
@@ -54,4 +55,4 @@ def show_report(
     if written.picture:
         say(f"picture   {written.picture}")
     else:
-        say("picture   none, matplotlib is not installed: pip install 'convgym[train]'")
+        say(f"picture   none, matplotlib is not installed: {install_command('train')}")
