@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
@@ -47,7 +48,13 @@ Sellers = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(bench)
+    app.command(
+        epilog=examples(
+            "convgym bench smoke",
+            "convgym bench quick --agents bc,online-ppo --seed 1 --output results/two",
+            "convgym bench quick --set iterative-ppo.rounds=3 --output results/three-rounds",
+        )
+    )(bench)
 
 
 def bench(

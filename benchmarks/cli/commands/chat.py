@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
@@ -30,7 +31,14 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(chat)
+    app.command(
+        epilog=examples(
+            "convgym chat",
+            "convgym chat --seller competent --customer human",
+            "convgym chat --seed 7 --save mine.jsonl",
+            "convgym chat --seller trained/policy --seller-option temperature=0.5",
+        )
+    )(chat)
 
 
 def chat(

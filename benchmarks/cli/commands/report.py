@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.terminal import console, say
 from convgym.installing import install_command
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(report)
+    app.command(
+        epilog=examples(
+            "convgym report results/quick-seed0",
+            "convgym report results/* --output both",
+        )
+    )(report)
 
 
 def report(

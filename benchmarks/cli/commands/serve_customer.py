@@ -9,12 +9,18 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.terminal import say
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(serve_customer)
+    app.command(
+        epilog=examples(
+            "convgym serve-customer",
+            "convgym serve-customer --model model.gguf --port 8000",
+        )
+    )(serve_customer)
 
 
 def serve_customer(
