@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.pipeline.outputs import REPORT, read_report
 from convgym.agents.settings import configured
 from convgym.agents.training.collector import read_training_log
 from convgym.agents.values.fitted import FittedQ
-from convgym.agents.values.saving import read_q_file, restored_fitted
+from convgym.agents.values.q_function import QEnsemble
+from convgym.agents.values.saving import read_q_file, restored_ensemble, restored_fitted
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
 from convgym.logs import Log
@@ -110,11 +112,48 @@ def open_q(folder: Path, policy: str | Path, log: Path) -> OpenQ:
         tree, speaker.model, speaker.model.tokenise(episodes), folder
     )
     made_from = {"policy_sha256": policy_sha256(speaker.model), "log_sha256": log_sha256(episodes)}
-    for name, given in (("policy", policy), ("log", log)):
-        if made_from[f"{name}_sha256"] != tree[f"{name}_sha256"]:
-            raise ConvgymError(
-                f"the Q in {folder} was fitted to another {name} than {given}: give that {name},"
-                " or fit Q again"
-            )
+    _check_digest(tree, "policy", made_from["policy_sha256"], policy, folder)
+    _check_digest(tree, "log", made_from["log_sha256"], log, folder)
     made_from["q_sha256"] = hashlib.sha256((folder / Q_FILE).read_bytes()).hexdigest()
     return OpenQ(speaker, fitted, generator, settings, made_from)
+
+
+def open_ensemble(
+    folder: Path, policy: str | Path | None = None, *, device: str | None = None
+) -> tuple[LanguageModelPolicy, QEnsemble]:
+    """Return a Q that is to be asked alone, without its log, and the policy that it is of.
+
+    Args:
+        folder: of the Q.
+        policy: the one that it was fitted to; None is the one that its report names.
+        device: where it is computed; None is as in the fit.
+
+    Raises:
+        ConvgymError: for a folder without a Q, or a policy that is not there or another one.
+    """
+    tree = read_q_file(folder / Q_FILE)
+    settings = configured(PolicyConfig(), tree["policy_settings"], "the policy")
+    if device is not None:
+        settings = replace(settings, device=device)
+    source = _policy_named(folder) if policy is None else policy
+    speaker = load_policy(source, settings)
+    ensemble = restored_ensemble(tree, speaker.model, folder)
+    _check_digest(tree, "policy", policy_sha256(speaker.model), source, folder)
+    return speaker, ensemble
+
+
+def _policy_named(folder: Path) -> str:
+    source = read_report(folder / REPORT).get("policy")
+    if not isinstance(source, str):
+        raise ConvgymError(f"the report in {folder} names no policy: give the one that Q is of")
+    return source
+
+
+def _check_digest(
+    tree: dict[str, Any], kind: str, digest: str, given: str | Path, folder: Path
+) -> None:
+    if digest != tree[f"{kind}_sha256"]:
+        raise ConvgymError(
+            f"the Q in {folder} was fitted to another {kind} than {given}: give that {kind},"
+            " or fit Q again"
+        )

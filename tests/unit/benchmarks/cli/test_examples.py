@@ -53,7 +53,7 @@ def test_examples_parse(path: str) -> None:
     assert examples
     for example in examples:
         of = parse(example)
-        assert of == path or path in ("convgym", "convgym study")
+        assert f"{of} ".startswith(f"{path} ") or path == "convgym study"
 
 
 def test_a_wrong_example_would_be_found() -> None:

@@ -329,9 +329,12 @@ def test_a_malformed_log_is_named(run: Run, tmp_path: Path) -> None:
 def test_a_scripted_seller_can_be_watched(run: Run) -> None:
     code, out, _ = run("chat", "--seller", "competent", "--seed", "1")
     assert code == 0
-    lines = out.splitlines()
+    header, talk, hindsight = out.split("\n\n")
+    assert header.startswith("seller    competent\ncustomer  scripted, seed 1\n")
+    lines = talk.splitlines()
     assert lines[0].startswith("Customer: ") and lines[1].startswith("Seller: ")
     assert lines[-1] in ("(purchase)", "(walk away)", "(turn limit)")
+    assert hindsight.startswith("why: the customer")
 
 
 def test_a_person_can_sell(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,13 +347,13 @@ def test_a_person_can_sell(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", answer)
     code, out, _ = run("chat", "--seed", "1")
     assert code == 0 and said
-    assert "You sell" in out and out.splitlines()[-1] == "(walk away)"
+    assert "You sell" in out and "\n(walk away)\n" in out
 
 
 def test_customers_take_options(run: Run, tmp_path: Path, world: World) -> None:
     patience = ("--customer-option", "patience=1")
     code, out, _ = run("chat", "--seller", "silent", "--seed", "1", *patience)
-    assert code == 0 and out.count("Seller: ") == 1 and out.endswith("(walk away)\n")
+    assert code == 0 and out.count("Seller: ") == 1 and "\n(walk away)\n" in out
     code, out, _ = run("logs", "write", "log.jsonl", "--conversations", "20", *patience)
     assert code == 0 and "20 conversations" in out and ", 0 of them sales" in out
     code, _, _ = run("bench", "tiny", *patience, "--output", "out")
