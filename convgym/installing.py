@@ -45,8 +45,8 @@ def _requirement(extra: str, origin: object) -> list[str]:
 def _installer(name: str) -> list[str]:
     if name == "uv":  # leaves environments without pip
         return ["uv pip install"]
-    found = shutil.which("pip")
-    if found is not None and Path(found).parent == Path(sys.executable).parent:
+    pip = shutil.which("pip")
+    if pip is not None and Path(pip).parent == Path(sys.executable).parent:
         return ["pip install"]
     return [_quoted(sys.executable), "-m pip install"]  # the pip of this Python, not another's
 

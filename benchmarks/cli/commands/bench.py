@@ -93,6 +93,7 @@ def bench(
     Interrupt it at any time: the same command goes on where it stopped.
     """
     from convgym.benchmarks.cli.commands.report import show_report
+    from convgym.benchmarks.report.pace import Pace
     from convgym.benchmarks.report.progress import Display
     from convgym.benchmarks.runs.runner import run_suite
     from convgym.benchmarks.runs.suites import get_suite, select
@@ -114,7 +115,8 @@ def bench(
     folder = output or Path("results") / f"{chosen.name}-seed{seed}"
     try:
         with Display(console(error=True), chosen) as display:
-            results = run_suite(chosen, folder, seed=seed, progress=display.update)
+            pace = Pace(chosen, lambda line: say(line, error=True), display.update)
+            results = run_suite(chosen, folder, seed=seed, progress=pace.update)
     except KeyboardInterrupt:
         say(f"interrupted; the same command resumes {folder}", error=True)
         raise SystemExit(130) from None
