@@ -6,10 +6,7 @@ import json
 import shlex
 import shutil
 import sys
-from importlib import metadata
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 
 def install_command(extra: str) -> str:
@@ -18,6 +15,8 @@ def install_command(extra: str) -> str:
     A convgym that was installed from a source folder, a wheel or a repository is completed from
     there, with the installer that put it here (PEP 610, PEP 627): no index need have it.
     """
+    from importlib import metadata  # not before something is missing: it takes its time
+
     try:
         distribution = metadata.distribution("convgym")
         origin = json.loads(distribution.read_text("direct_url.json") or "null")
@@ -29,6 +28,9 @@ def install_command(extra: str) -> str:
 
 def _requirement(extra: str, origin: object) -> list[str]:
     """Return what to install, from what ``direct_url.json`` says; None is an index."""
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
     match origin:
         case {"url": str(url), "dir_info": dict(info)}:
             folder = url2pathname(urlsplit(url).path)
