@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-from convgym.benchmarks.report.progress import duration
+from rich.console import Console
+
+from convgym.benchmarks.report.progress import Display, duration
 from convgym.benchmarks.runs.runner import Update
 from convgym.benchmarks.runs.suites import Job, Suite, expected_seconds
+
+
+@contextmanager
+def shown(console: Console, suite: Suite) -> Iterator[Callable[[Update], None]]:
+    """Show how far a run of ``suite`` is (``Display``), and how long it takes (``Pace``)."""
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    with Display(console, suite) as display:
+        yield Pace(suite, say, display.update).update
 
 
 class Pace:

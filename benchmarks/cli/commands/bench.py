@@ -93,8 +93,7 @@ def bench(
     Interrupt it at any time: the same command goes on where it stopped.
     """
     from convgym.benchmarks.cli.commands.report import show_report
-    from convgym.benchmarks.report.pace import Pace
-    from convgym.benchmarks.report.progress import Display
+    from convgym.benchmarks.report.pace import shown
     from convgym.benchmarks.runs.runner import run_suite
     from convgym.benchmarks.runs.suites import get_suite, select
 
@@ -114,9 +113,8 @@ def bench(
     make_findable(asdict(chosen))  # what a file names as well
     folder = output or Path("results") / f"{chosen.name}-seed{seed}"
     try:
-        with Display(console(error=True), chosen) as display:
-            pace = Pace(chosen, lambda line: say(line, error=True), display.update)
-            results = run_suite(chosen, folder, seed=seed, progress=pace.update)
+        with shown(console(error=True), chosen) as progress:
+            results = run_suite(chosen, folder, seed=seed, progress=progress)
     except KeyboardInterrupt:
         say(f"interrupted; the same command resumes {folder}", error=True)
         raise SystemExit(130) from None

@@ -77,10 +77,8 @@ def chat(
     customer again.
     """
     from convgym.benchmarks.cli.seat import Watched, edit_lines, tell
-    from convgym.conversation import FAILURES
     from convgym.datafiles import check_new_file
     from convgym.logs import write_log
-    from convgym.rollout import rollout
     from convgym.terminal import QuitError
 
     options = environment(customer, catalog, personas, customer_option)
@@ -89,35 +87,39 @@ def chat(
     if save is not None:
         check_new_file(save)
     given = seller_options(seller_option, seller_prompt)
-    if seller == "human":
-        voice = _person(options, given, _opinion(q, policy))
-    elif q or policy:
-        raise ConvgymError("--q and --policy are for /q TEXT, of a person who sells")
-    else:
-        voice = _seller(seller, options, given)
-    watched = Watched(voice, sees_latent=seller == "oracle")
+    opinion = _opinion(q, policy, seller)
+    watched = Watched(_voice(seller, options, given, opinion), sees_latent=seller == "oracle")
     takes_part = "human" in (seller, customer)
     if takes_part:
         edit_lines()
         tell(_header(seller, customer, options, seed))
-    if customer == "human":
-        options["customer_options"] = {**options.get("customer_options", {}), "show": tell}
+        if customer == "human":
+            options["customer_options"] = {**options.get("customer_options", {}), "show": tell}
     options["reveal_latent"] = True
     try:
         with whose(f"seller {seller!r} with customer {customer or 'scripted'!r}"):
-            (episode,) = rollout(watched, [seed], policy_seed=seed, environment=options)
+            episode = _held(watched, seed, options)
     except QuitError:
         tell(f"(you left; --seed {seed} brings the same customer again)")
         return
-    if not episode.valid:
-        failure = episode.metadata["failure"]
-        raise InfrastructureError(f"{FAILURES[episode.outcome]} failed: {failure}")
     if not takes_part:
         tell(_header(seller, customer, options, seed))
     tell(_end(episode, watched.latent, options, seller=seller, customer=customer))
     if save is not None:
         write_log(save, [episode])
         tell(f"saved to {save}")
+
+
+def _held(policy: Policy, seed: int, environment: Mapping[str, Any]) -> Episode:
+    """Return a conversation that was held; InfrastructureError if a backend failed in it."""
+    from convgym.conversation import FAILURES
+    from convgym.rollout import rollout
+
+    (episode,) = rollout(policy, [seed], policy_seed=seed, environment=environment)
+    if not episode.valid:
+        failure = episode.metadata["failure"]
+        raise InfrastructureError(f"{FAILURES[episode.outcome]} failed: {failure}")
+    return episode
 
 
 def _header(seller: str, customer: str | None, options: Mapping[str, Any], seed: int) -> str:
@@ -165,7 +167,9 @@ def _max_turns(options: Mapping[str, Any]) -> int:
     return Scenario.of(options).max_turns
 
 
-def _opinion(q: Path | None, policy: str | None) -> Opinion | None:
+def _opinion(q: Path | None, policy: str | None, seller: str) -> Opinion | None:
+    if (q or policy) and seller != "human":
+        raise ConvgymError("--q and --policy are for /q TEXT, of a person who sells")
     if q is None:
         if policy is not None:
             raise ConvgymError("--policy is the one that Q is of: give the folder of Q by --q")
@@ -175,23 +179,22 @@ def _opinion(q: Path | None, policy: str | None) -> Opinion | None:
     return Opinion.of_folder(q, policy)
 
 
-def _person(
-    environment: Mapping[str, Any], options: Mapping[str, Any], opinion: Opinion | None
+def _voice(
+    seller: str,
+    environment: Mapping[str, Any],
+    options: Mapping[str, Any],
+    opinion: Opinion | None,
 ) -> Policy:
     from convgym.benchmarks.cli.seat import commands, tell
-    from convgym.sellers import make_seller
-    from convgym.sellers.human import Human
-
-    if options:
-        raise ConvgymError("you take no options: name a seller beside --seller-option")
-    competent = make_seller("competent", **shop(environment))
-    return Human(commands(competent, opinion), _max_turns(environment), tell)
-
-
-def _seller(seller: str, environment: Mapping[str, Any], options: Mapping[str, Any]) -> Policy:
     from convgym.benchmarks.cli.steps import is_model
     from convgym.sellers import SELLERS, make_seller
+    from convgym.sellers.human import Human
 
+    if seller == "human":
+        if options:
+            raise ConvgymError("you take no options: name a seller beside --seller-option")
+        competent = make_seller("competent", **shop(environment))
+        return Human(commands(competent, opinion), _max_turns(environment), tell)
     if is_model(seller) and seller not in SELLERS.names():
         seller = f"hf:{seller}"
     with whose(f"seller {seller!r}"):

@@ -99,9 +99,9 @@ def test_a_build_for_gpus_without_a_gpu_is_told(
     cuda: str | None, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = SimpleNamespace(find_device=lambda name: SimpleNamespace(type="cpu"))
-    monkeypatch.setattr(health.importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setitem(sys.modules, "torch", torch(cuda))  # type: ignore[arg-type]
-    monkeypatch.setitem(sys.modules, "convgym.llm.local.devices", found)  # type: ignore[arg-type]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "torch", torch(cuda))
+    monkeypatch.setitem(sys.modules, "convgym.llm.local.devices", found)
     notes: list[str] = []
     broken: list[str] = []
     report = health._torch(notes, broken)
@@ -114,9 +114,9 @@ def test_a_torch_that_does_not_load_is_broken(monkeypatch: pytest.MonkeyPatch) -
         def __getattr__(self, name: str) -> Any:
             raise OSError("libcudart.so.13: cannot open shared object file")
 
-    monkeypatch.setattr(health.importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setitem(sys.modules, "convgym.llm.local.devices", Broken())  # type: ignore[arg-type]
-    monkeypatch.setitem(sys.modules, "torch", torch(None))  # type: ignore[arg-type]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "convgym.llm.local.devices", Broken())
+    monkeypatch.setitem(sys.modules, "torch", torch(None))
     broken: list[str] = []
     assert health._torch([], broken) is None
     assert broken == ["torch does not load: libcudart.so.13: cannot open shared object file"]
