@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from convgym.errors import ConvgymError, InfrastructureError, OwnError
+from convgym.installing import install_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,7 +94,7 @@ def errors_in_one_line() -> Iterator[None]:
 def _end_for_module(error: ModuleNotFoundError) -> None:
     missing = (error.name or "").partition(".")[0]
     if extra := _EXTRAS.get(missing):
-        _end(f"this needs {missing}, which is not installed: pip install 'convgym[{extra}]'")
+        _end(f"this needs {missing}, which is not installed: {install_command(extra)}")
 
 
 def _end_for_disk(error: OSError) -> None:

@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from convgym.errors import ConvgymError
+from convgym.installing import install_command
 
 
 def load(module: str, purpose: str, extra: str) -> Any:
@@ -26,5 +27,5 @@ def missing(
     """Return what to tell a user who lacks a package: which, for what, and what to install."""
     package = (error.name or module).partition(".")[0]
     return ConvgymError(
-        f"{purpose} needs {package}, which is not installed: pip install 'convgym[{extra}]'"
+        f"{purpose} needs {package}, which is not installed: {install_command(extra)}"
     )

@@ -26,6 +26,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from convgym.errors import ConvgymError, unknown
+from convgym.installing import install_command
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -205,7 +206,7 @@ class Registry(Generic[T]):
             if spec != path and absent and absent.partition(".")[0] != "convgym":
                 raise ConvgymError(
                     f"{self.kind} {spec!r} needs the package {absent}: install it, for what comes"
-                    f" with convgym by pip install 'convgym[{self._extra}]'"
+                    f" with convgym by {install_command(self._extra)}"
                 ) from error
             raise ConvgymError(
                 f"cannot import the {self.kind} {spec!r}: {_reason(error)}"

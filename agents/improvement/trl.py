@@ -39,6 +39,7 @@ from convgym.agents.model.minibatches import shuffled
 from convgym.agents.model.weights import trained_weights
 from convgym.checks import check_fields, check_number
 from convgym.errors import ConvgymError
+from convgym.installing import install_command
 from convgym.llm.local.smollm2 import without_progress_bars
 from convgym.progress import Progress, ProgressCallback, no_progress
 
@@ -59,7 +60,7 @@ try:
     )
 except ModuleNotFoundError as error:
     raise ConvgymError(
-        f"improvement by TRL needs {error.name!r}: pip install 'convgym[trl]'"
+        f"improvement by TRL needs {error.name!r}: {install_command('trl')}"
     ) from error
 
 # With what ``preferences`` has from TRL.

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from convgym.checks import check_number
 from convgym.errors import ConvgymError
+from convgym.installing import install_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def add_lora(model: PreTrainedModel, lora: LoRA, frozen_dtype: torch.dtype = tor
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ModuleNotFoundError as error:
-        raise ConvgymError("LoRA needs 'peft': pip install 'convgym[train]'") from error
+        raise ConvgymError(f"LoRA needs 'peft': {install_command('train')}") from error
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets)  # type: ignore[arg-type]
     for parameter in model.parameters():

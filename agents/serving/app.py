@@ -19,6 +19,7 @@ from convgym.agents.serving.forms import ChatRequest, Form, OpenRLHFRequest, par
 from convgym.agents.serving.scores import Kind, Scorer, check_kind
 from convgym.checks import check_fields
 from convgym.errors import ConvgymError
+from convgym.installing import install_command
 
 try:
     from starlette.applications import Starlette
@@ -27,7 +28,7 @@ try:
     from starlette.responses import JSONResponse
     from starlette.routing import Route
 except ModuleNotFoundError as error:
-    raise ConvgymError(f"serving Q needs {error.name!r}: pip install 'convgym[serve]'") from error
+    raise ConvgymError(f"serving Q needs {error.name!r}: {install_command('serve')}") from error
 
 _PATIENCE = 8
 """Of a body that is too large so many times the limit is read, so that its sender gets to read

@@ -10,6 +10,14 @@ import typer
 
 import convgym
 from convgym.benchmarks.cli import commands
+from convgym.benchmarks.cli.examples import examples
+
+_FIRST = examples(
+    "convgym doctor",
+    "convgym bench smoke",
+    "convgym chat",
+    "convgym bench quick",
+)
 
 
 def make_app() -> typer.Typer:
@@ -22,7 +30,7 @@ def make_app() -> typer.Typer:
         name="convgym",
         help="Conversations with customers: train and compare agents that sell.",
         no_args_is_help=True,
-        add_completion=False,
+        epilog=_FIRST,
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from convgym.benchmarks.cli.app import make_app
+from convgym.benchmarks.cli.loading import loading_told
 from convgym.benchmarks.terminal import errors_in_one_line
 from convgym.terminal import tolerate_consoles
 
@@ -18,5 +19,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     tolerate_consoles()
-    with errors_in_one_line():
+    with errors_in_one_line(), loading_told():
         make_app()(args=None if arguments is None else list(arguments))

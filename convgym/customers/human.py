@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from convgym import terminal
 from convgym.customers.base import Decision, Reply
 from convgym.customers.personas import load_personas
 from convgym.customers.profile import Profile, check_profile, draw_profile
-from convgym.errors import ConvgymError
 from convgym.shop.catalog import Catalog, load_catalog
-from convgym.terminal import show
+from convgym.terminal import QuitError, ask
 
 _COMMANDS = {
     "/buy": (Decision.BUY, "I will take it."),
     "/leave": (Decision.LEAVE, "Goodbye."),
 }
-_HELP = "Type your replies. /buy buys and /leave leaves, with words after it if you like."
+_HELP = (
+    "Type your replies. /buy buys and /leave leaves, with words after it if you like; /help says"
+    " this again, and /quit ends the program."
+)
 
 
 class HumanCustomer:
@@ -30,11 +33,17 @@ class HumanCustomer:
 
     Args:
         catalog: the shop, by name, JSON file or object.
+        show: prints a line; ``Seller: ...`` is one.
     """
 
     fingerprint = "human-v0"
 
-    def __init__(self, catalog: str | Path | Catalog = "laptops") -> None:
+    def __init__(
+        self,
+        catalog: str | Path | Catalog = "laptops",
+        show: Callable[[str], None] = terminal.show,
+    ) -> None:
+        self._show = show
         self.catalog = load_catalog(catalog)
         self.briefing = self.catalog.briefing()
         self._profile: Profile | None = None
@@ -54,35 +63,33 @@ class HumanCustomer:
         fixed = check_profile(profile or {}, catalog, load_personas("default"))
         drawn = draw_profile(random.Random(seed), catalog, None, None, fixed=fixed)
         self._profile = drawn
-        show(
+        self._show(
             f"You are the customer. You want a {catalog.item} for"
             f" {catalog.needs[drawn.need].phrases[0]}; what matters most to you:"
             f" {catalog.features[drawn.feature].phrases[0]}; you can spend about"
             f" {catalog.currency}{drawn.budget}.\n{_HELP}\n"
         )
         while True:
-            reply = _read()
+            reply = self._read()
             if reply.decision is Decision.CONTINUE:
                 return reply.text
-            print("Nothing has been said yet: greet the seller first.")
+            self._show("Nothing has been said yet: greet the seller first.")
 
     def respond(self, utterance: str) -> Reply:
         """Show the seller's words and read the reply; ConvgymError if the input ends."""
-        show(f"Seller: {utterance}")
-        return _read()
+        self._show(f"Seller: {utterance}")
+        return self._read()
 
-
-def _read() -> Reply:
-    """Read one reply, however many attempts it takes."""
-    while True:
-        try:
-            line = input("Customer: ").strip()
-        except EOFError:
-            raise ConvgymError("the input ended before the conversation did") from None
-        if not line.startswith("/"):
-            return Reply(line)
-        command, _, words = line.partition(" ")
-        if command in _COMMANDS:
-            decision, usual = _COMMANDS[command]
-            return Reply(words.strip() or usual, decision)
-        print(f"{command} is no command. {_HELP}")
+    def _read(self) -> Reply:
+        """Read one reply, however many attempts it takes; QuitError if its author has enough."""
+        while True:
+            line = ask("Customer: ").strip()
+            if not line.startswith("/"):
+                return Reply(line)
+            command, _, words = line.partition(" ")
+            if command in _COMMANDS:
+                decision, usual = _COMMANDS[command]
+                return Reply(words.strip() or usual, decision)
+            if command == "/quit":
+                raise QuitError
+            self._show(_HELP if command == "/help" else f"{command} is no command. {_HELP}")

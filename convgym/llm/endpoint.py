@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from convgym.errors import ConvgymError
+from convgym.installing import install_command
 from convgym.llm.forms import OWN
 from convgym.llm.ledger import Budget
 from convgym.secrets import check_option, check_url, check_variable
@@ -128,7 +129,7 @@ def make_client(config: OpenAIConfig, key: SecretStr | None) -> AsyncOpenAI:
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
     except ModuleNotFoundError:
         raise ConvgymError(
-            "models behind an endpoint need the package openai: pip install 'convgym[llm]'"
+            f"models behind an endpoint need the package openai: {install_command('llm')}"
         ) from None
 
     async def stay(request: Any) -> None:

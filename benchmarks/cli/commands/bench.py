@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
@@ -47,7 +48,13 @@ Sellers = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(bench)
+    app.command(
+        epilog=examples(
+            "convgym bench smoke",
+            "convgym bench quick --agents bc,online-ppo --seed 1 --output results/two",
+            "convgym bench quick --set iterative-ppo.rounds=3 --output results/three-rounds",
+        )
+    )(bench)
 
 
 def bench(
@@ -86,7 +93,7 @@ def bench(
     Interrupt it at any time: the same command goes on where it stopped.
     """
     from convgym.benchmarks.cli.commands.report import show_report
-    from convgym.benchmarks.report.progress import Display
+    from convgym.benchmarks.report.pace import shown
     from convgym.benchmarks.runs.runner import run_suite
     from convgym.benchmarks.runs.suites import get_suite, select
 
@@ -106,8 +113,8 @@ def bench(
     make_findable(asdict(chosen))  # what a file names as well
     folder = output or Path("results") / f"{chosen.name}-seed{seed}"
     try:
-        with Display(console(error=True), chosen) as display:
-            results = run_suite(chosen, folder, seed=seed, progress=display.update)
+        with shown(console(error=True), chosen) as progress:
+            results = run_suite(chosen, folder, seed=seed, progress=progress)
     except KeyboardInterrupt:
         say(f"interrupted; the same command resumes {folder}", error=True)
         raise SystemExit(130) from None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
@@ -21,16 +22,25 @@ from convgym.benchmarks.cli.options import (
     seller_options,
     shop,
 )
-from convgym.benchmarks.terminal import say
 from convgym.errors import ConvgymError, InfrastructureError, whose
 
 if TYPE_CHECKING:
+    from convgym.agents.pipeline.opinion import Opinion
+    from convgym.conversation import Episode
     from convgym.policy import Policy
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(chat)
+    app.command(
+        epilog=examples(
+            "convgym chat",
+            "convgym chat --seller competent --customer human",
+            "convgym chat --seed 7 --save mine.jsonl",
+            "convgym chat --q q --policy default",
+            "convgym chat --seller trained/policy --seller-option temperature=0.5",
+        )
+    )(chat)
 
 
 def chat(
@@ -49,42 +59,143 @@ def chat(
     customer_option: CustomerOptions = None,
     catalog: Catalog = None,
     personas: Personas = None,
+    q: Annotated[
+        Path | None, typer.Option("--q", help="A folder from convgym fit-q, for /q TEXT.")
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(help="The policy that Q is of.", show_default="the one in its report"),
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="JSONL file for the conversation; never overwritten.")
+    ] = None,
 ) -> None:
-    """Hold one conversation: sell to a customer yourself, be the customer, or watch two others."""
-    from convgym.conversation import FAILURES, render
-    from convgym.rollout import rollout
-    from convgym.shop.catalog import load_catalog
+    """Hold one conversation: sell to a customer yourself, be the customer, or watch two others.
+
+    While you sell, /help names what else you can type: for a hint, say, or for what Q makes of your
+    words. At the end you are told what the customer kept to itself. The same seed brings the same
+    customer again.
+    """
+    from convgym.benchmarks.cli.seat import Watched, edit_lines, tell
+    from convgym.datafiles import check_new_file
+    from convgym.logs import write_log
+    from convgym.terminal import QuitError
 
     options = environment(customer, catalog, personas, customer_option)
     if seller == customer == "human":
         raise ConvgymError("seller and customer cannot both be you: give --seller competent, say")
-    policy = _policy(seller, options, seller_options(seller_option, seller_prompt))
-    if seller == "human":
-        say(load_catalog(options.get("catalog", "laptops")).briefing() + "\n")
-    if seller == "oracle":
-        options["reveal_latent"] = True
-    with whose(f"seller {seller!r} with customer {customer or 'scripted'!r}"):
-        (episode,) = rollout(policy, [seed], policy_seed=seed, environment=options)
+    if save is not None:
+        check_new_file(save)
+    given = seller_options(seller_option, seller_prompt)
+    opinion = _opinion(q, policy, seller)
+    watched = Watched(_voice(seller, options, given, opinion), sees_latent=seller == "oracle")
+    takes_part = "human" in (seller, customer)
+    if takes_part:
+        edit_lines()
+        tell(_header(seller, customer, options, seed))
+        if customer == "human":
+            options["customer_options"] = {**options.get("customer_options", {}), "show": tell}
+    options["reveal_latent"] = True
+    try:
+        with whose(f"seller {seller!r} with customer {customer or 'scripted'!r}"):
+            episode = _held(watched, seed, options)
+    except QuitError:
+        tell(f"(you left; --seed {seed} brings the same customer again)")
+        return
+    if not takes_part:
+        tell(_header(seller, customer, options, seed))
+    tell(_end(episode, watched.latent, options, seller=seller, customer=customer))
+    if save is not None:
+        write_log(save, [episode])
+        tell(f"saved to {save}")
+
+
+def _held(policy: Policy, seed: int, environment: Mapping[str, Any]) -> Episode:
+    """Return a conversation that was held; InfrastructureError if a backend failed in it."""
+    from convgym.conversation import FAILURES
+    from convgym.rollout import rollout
+
+    (episode,) = rollout(policy, [seed], policy_seed=seed, environment=environment)
     if not episode.valid:
         failure = episode.metadata["failure"]
         raise InfrastructureError(f"{FAILURES[episode.outcome]} failed: {failure}")
+    return episode
+
+
+def _header(seller: str, customer: str | None, options: Mapping[str, Any], seed: int) -> str:
+    from convgym.shop.catalog import load_catalog
+
+    catalog = load_catalog(options.get("catalog", "laptops"))
+    sells, buys = ("you" if name == "human" else name for name in (seller, customer or "scripted"))
+    lines = [
+        f"seller    {sells}",
+        f"customer  {buys}, seed {seed}",
+        f"shop      {catalog.name}",
+        f"goal      a purchase, within {_max_turns(options)} turns",
+    ]
+    if seller == "human":
+        lines += ["", catalog.briefing(), "", "/help names what else you can type: /hint, say."]
+    return "\n".join([*lines, ""])
+
+
+def _end(
+    episode: Episode,
+    latent: Mapping[str, Any],
+    options: Mapping[str, Any],
+    *,
+    seller: str,
+    customer: str | None,
+) -> str:
+    """Return what was not shown yet, and what nobody knew before."""
+    from convgym.benchmarks.cli.hindsight import hindsight
+    from convgym.conversation import render
+    from convgym.shop.catalog import load_catalog
+
+    ending = f"({episode.outcome.replace('_', ' ')})"
+    if customer == "human":  # who has read it all, and knows why
+        return ending
     messages = episode.messages()
-    if customer != "human":  # they have read it all
-        say(render(messages[-1:] if seller == "human" else messages))
-    say(f"({episode.outcome.replace('_', ' ')})")
+    shown = render(messages[-1:] if seller == "human" else messages)
+    catalog = load_catalog(options.get("catalog", "laptops"))
+    again = f"--seed {episode.seed} brings the same customer again"
+    return "\n".join([shown, ending, "", *hindsight(episode, latent, catalog), again])
 
 
-def _policy(seller: str, environment: Mapping[str, Any], options: Mapping[str, Any]) -> Policy:
+def _max_turns(options: Mapping[str, Any]) -> int:
+    from convgym.envs.scenario import Scenario
+
+    return Scenario.of(options).max_turns
+
+
+def _opinion(q: Path | None, policy: str | None, seller: str) -> Opinion | None:
+    if (q or policy) and seller != "human":
+        raise ConvgymError("--q and --policy are for /q TEXT, of a person who sells")
+    if q is None:
+        if policy is not None:
+            raise ConvgymError("--policy is the one that Q is of: give the folder of Q by --q")
+        return None
+    from convgym.agents.pipeline.opinion import Opinion
+
+    return Opinion.of_folder(q, policy)
+
+
+def _voice(
+    seller: str,
+    environment: Mapping[str, Any],
+    options: Mapping[str, Any],
+    opinion: Opinion | None,
+) -> Policy:
+    from convgym.benchmarks.cli.seat import commands, tell
+    from convgym.benchmarks.cli.steps import is_model
+    from convgym.sellers import SELLERS, make_seller
+    from convgym.sellers.human import Human
+
     if seller == "human":
         if options:
             raise ConvgymError("you take no options: name a seller beside --seller-option")
-        from convgym.sellers.human import Human
-
-        return Human()
-    from convgym.sellers import SELLERS, make_seller
-
-    is_path = Path(seller).is_dir() or len(Path(seller).parts) > 1
-    if is_path and not SELLERS.is_of_family(seller):
+        competent = make_seller("competent", **shop(environment))
+        return Human(commands(competent, opinion), _max_turns(environment), tell)
+    if is_model(seller) and seller not in SELLERS.names():
         seller = f"hf:{seller}"
     with whose(f"seller {seller!r}"):
         return make_seller(seller, **shop(environment), **options)

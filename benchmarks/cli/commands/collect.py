@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import (
     AsJson,
     Catalog,
@@ -26,7 +27,12 @@ from convgym.errors import ConvgymError
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(collect)
+    app.command(
+        epilog=examples(
+            "convgym collect log.jsonl --policy default --conversations 2048",
+            "convgym collect log.jsonl --seller mediocre --set epsilon=0.2",
+        )
+    )(collect)
 
 
 def collect(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import (
     AsJson,
     Catalog,
@@ -21,7 +22,13 @@ from convgym.benchmarks.cli.steps import show, speaker, working
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(evaluate)
+    app.command(
+        epilog=examples(
+            "convgym evaluate default --customers 200",
+            "convgym evaluate trained/policy --temperature 0.5",
+            "convgym evaluate competent --catalog bicycles --json",
+        )
+    )(evaluate)
 
 
 def evaluate(

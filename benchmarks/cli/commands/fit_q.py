@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import AsJson, OwnSettings, Seed, own_settings
 from convgym.benchmarks.cli.steps import numbers, show, working
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(fit_q)
+    app.command(
+        epilog=examples(
+            "convgym fit-q log.jsonl --policy default --output q",
+            "convgym fit-q log.jsonl --policy default --output q-short --set epochs=2 --seed 1",
+        )
+    )(fit_q)
 
 
 def fit_q(

@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import AsJson, OwnSettings, own_settings
 from convgym.benchmarks.cli.steps import show, working
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(gate)
+    app.command(
+        epilog=examples(
+            "convgym gate better --policy default --q q --log log.jsonl",
+            "convgym gate better --policy default --q q --log log.jsonl --set max_kl=20",
+        )
+    )(gate)
 
 
 def gate(

@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import AsJson, OwnSettings, findable, own_settings
 from convgym.benchmarks.cli.steps import numbers, show, working
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(improve)
+    app.command(
+        epilog=examples(
+            "convgym improve default --q q --log log.jsonl --output better",
+            "convgym improve default --q q --log log.jsonl --output grpo --solver token-grpo",
+        )
+    )(improve)
 
 
 def improve(

@@ -7,12 +7,18 @@ from pathlib import Path
 import typer
 
 from convgym.benchmarks.cli.commands.bench import bench
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import Catalog, Customer, CustomerOptions, Personas, Seed
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(ladder)
+    app.command(
+        epilog=examples(
+            "convgym ladder",
+            "convgym ladder --catalog bicycles --output results/bicycles",
+        )
+    )(ladder)
 
 
 def ladder(

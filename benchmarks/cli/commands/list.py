@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.terminal import say
 from convgym.errors import unknown
 from convgym.registry import Registry
@@ -15,7 +16,13 @@ from convgym.registry import Registry
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(list)
+    app.command(
+        epilog=examples(
+            "convgym list",
+            "convgym list agents",
+            "convgym list customers --json",
+        )
+    )(list)
 
 
 def registries() -> Mapping[str, Registry[Any]]:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.exchange import export, import_, prompts
 from convgym.benchmarks.cli.options import (
     Catalog,
@@ -27,17 +28,33 @@ from convgym.errors import whose
 _LINES = 20
 """Damaged lines of a log that are shown."""
 
+_WRITE = examples(
+    "convgym logs write log.jsonl --seller mediocre --conversations 2000",
+    "convgym logs write log.jsonl --seller openai:gpt-4o-mini --conversations 50",
+)
+_PROMPTS = examples("convgym logs prompts log.jsonl prompts.parquet")
+_IMPORT = examples(
+    "convgym logs import chats.csv log.jsonl --outcome bought --outcome-value yes=purchase",
+    "convgym logs import chats.json log.jsonl --outcome-rule last-customer:order --missing lost",
+)
+_EXPORT = examples(
+    "convgym logs export log.jsonl chats.csv",
+    "convgym logs export log.jsonl chats.jsonl --format openai",
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands."""
     group = typer.Typer(
-        help="Write, check, import and export logs of conversations.", no_args_is_help=True
+        help="Write, check, import and export logs of conversations.",
+        no_args_is_help=True,
+        epilog=examples("convgym logs write log.jsonl", "convgym logs validate log.jsonl"),
     )
-    group.command("write")(write)
-    group.command("validate")(validate)
-    group.command("import")(import_)
-    group.command("export")(export)
-    group.command("prompts")(prompts)
+    group.command("write", epilog=_WRITE)(write)
+    group.command("validate", epilog=examples("convgym logs validate log.jsonl"))(validate)
+    group.command("import", epilog=_IMPORT)(import_)
+    group.command("export", epilog=_EXPORT)(export)
+    group.command("prompts", epilog=_PROMPTS)(prompts)
     app.add_typer(group, name="logs")
 
 

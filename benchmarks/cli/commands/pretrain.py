@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import Catalog, Customer, Seed, environment
 from convgym.benchmarks.terminal import console, say
 from convgym.errors import ConvgymError
@@ -22,7 +23,12 @@ class Kind(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(pretrain)
+    app.command(
+        epilog=examples(
+            "convgym pretrain my-seller --conversations 2000",
+            "convgym pretrain my-reader --kind reading",
+        )
+    )(pretrain)
 
 
 def pretrain(

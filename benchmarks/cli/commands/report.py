@@ -7,12 +7,19 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.terminal import console, say
+from convgym.installing import install_command
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(report)
+    app.command(
+        epilog=examples(
+            "convgym report results/quick-seed0",
+            "convgym report results/* --output both",
+        )
+    )(report)
 
 
 def report(
@@ -54,4 +61,4 @@ def show_report(
     if written.picture:
         say(f"picture   {written.picture}")
     else:
-        say("picture   none, matplotlib is not installed: pip install 'convgym[train]'")
+        say(f"picture   none, matplotlib is not installed: {install_command('train')}")

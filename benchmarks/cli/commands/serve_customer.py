@@ -6,13 +6,19 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.steps import interrupted_by_signals
 from convgym.benchmarks.terminal import say
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(serve_customer)
+    app.command(
+        epilog=examples(
+            "convgym serve-customer",
+            "convgym serve-customer --model model.gguf --port 8000",
+        )
+    )(serve_customer)
 
 
 def serve_customer(

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import findable
 from convgym.benchmarks.studies import STUDIES
 
@@ -17,6 +18,7 @@ def register(app: typer.Typer) -> None:
         help="Run one of the measurements behind the documentation.",
         no_args_is_help=True,
         cls=_Studies,
+        epilog=examples("convgym study speed speed.json", "convgym list studies"),
     )
     app.add_typer(group, name="study")
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import (
     AsJson,
     Catalog,
@@ -24,7 +25,13 @@ from convgym.benchmarks.cli.steps import show, working
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(train)
+    app.command(
+        epilog=examples(
+            "convgym train iterative-ppo --output trained",
+            "convgym train bc --log log.jsonl --conversations 1000 --output clone",
+            "convgym train online-ppo --output short --conversations 256 --set deployment=64",
+        )
+    )(train)
 
 
 def train(

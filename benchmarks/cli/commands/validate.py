@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import (
     Catalog,
     CustomerOptions,
@@ -21,7 +22,12 @@ from convgym.benchmarks.terminal import console
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(validate)
+    app.command(
+        epilog=examples(
+            "convgym validate scripted --conversations 50",
+            "convgym validate mypkg.mine:MyCustomer --checks reproducibility --show",
+        )
+    )(validate)
 
 
 def validate(

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Self
 
 from convgym.errors import ConvgymError, InfrastructureError
+from convgym.installing import install_command
 from convgym.llm.local.smollm2 import NAME, gguf_file
 
 HOST = "127.0.0.1"
@@ -168,7 +169,7 @@ def llama_server(model: str | Path = NAME, *, port: int = 0, ready_within: float
     missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
     if missing:
         raise ConvgymError(
-            f"the local server needs {', '.join(missing)}: pip install 'convgym[local]', which"
+            f"the local server needs {', '.join(missing)}: {install_command('local')}, which"
             " compiles llama.cpp and wants a C++ compiler"
         )
     path = gguf_file() if model == NAME else Path(model)

