@@ -105,4 +105,4 @@ def test_no_message_names_a_command_of_its_own() -> None:
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "install_command":
                 (extra,) = node.args
                 named |= {extra.value} if isinstance(extra, ast.Constant) else set()
-    assert {"train", "llm", "logs", "smollm2", "local"} <= named <= extras
+    assert {"train", "llm", "trl", "smollm2", "local"} <= named <= extras

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.steps import interrupted_by_signals
 from convgym.benchmarks.terminal import say
 
@@ -34,7 +35,9 @@ TokenVariable = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(serve_q)
+    app.command(
+        epilog=examples("convgym serve-q q", "convgym serve-q q --port 8100 --score advantage")
+    )(serve_q)
 
 
 def serve_q(

@@ -51,7 +51,7 @@ def test_the_page_names_extras_that_there_are() -> None:
     named = re.findall(r"^\| \[\w+\]\(#\w+\) \| `pip install 'convgym\[(\w+)\]'`", PAGE, re.M)
     assert {*DOORS, "trl", "logs"} == set(named) <= EXTRAS.keys()
     files = {path.stem for path in (ROOT / "convgym/integrations").glob("[!_]*.py")}
-    assert files == {module for module, _ in DOORS.values()} | {"trl", "messages"}
+    assert files == {module for module, _ in DOORS.values()} | {"trl", "messages", "verl_reward"}
 
 
 @pytest.mark.parametrize(

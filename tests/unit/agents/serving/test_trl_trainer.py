@@ -42,7 +42,7 @@ def test_grpo_trains_on_q(
     from datasets import Dataset  # type: ignore[import-untyped]
     from trl import GRPOConfig, GRPOTrainer  # type: ignore[attr-defined]
 
-    from convgym.agents.improvement.trl import _seclusion
+    from convgym.agents.improvement.trl import seclusion
 
     torch.manual_seed(0)
     model = make_model(layers=1)
@@ -73,7 +73,7 @@ def test_grpo_trains_on_q(
         save_strategy="no",
         disable_tqdm=True,
     )
-    with _seclusion(model.device):
+    with seclusion(model.device):
         trainer = GRPOTrainer(
             trained.network,
             reward_funcs=QReward(scorer),

@@ -32,7 +32,7 @@ def test_everything_that_is_shipped(capsys: pytest.CaptureFixture[str]) -> None:
     for kind, registry in registries().items():
         lines = blocks[kind].splitlines()
         assert [line.split()[0] for line in lines] == registry.names()
-        assert all(len(line.split(maxsplit=1)) == 2 and len(line) < 110 for line in lines)
+        assert all(len(line.split(maxsplit=1)) == 2 and len(line) < 120 for line in lines)
 
 
 def test_one_kind_with_what_packages_bring(
@@ -40,7 +40,7 @@ def test_one_kind_with_what_packages_bring(
 ) -> None:
     install("plug_agent", "mine", "raise RuntimeError", "convgym.agents", "My own agent")
     out = listed(capsys, "agents")
-    assert out.startswith("agents:\n  bc ") and "customers:" not in out
+    assert out.startswith("agents:\n  awr ") and "customers:" not in out
     assert "My own agent (package plug_agent)" in out and "plug_agent" not in sys.modules
 
 
