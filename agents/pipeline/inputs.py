@@ -18,7 +18,7 @@ from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.settings import configured
 from convgym.agents.training.collector import read_training_log
 from convgym.agents.values.fitted import FittedQ
-from convgym.agents.values.saving import read_q_file, restored_fitted
+from convgym.agents.values.saving import read_q_file, restored_ensemble, restored_fitted
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
 from convgym.logs import Log
@@ -106,9 +106,9 @@ def open_q(folder: Path, policy: str | Path, log: Path) -> OpenQ:
     speaker = load_policy(policy, settings)
     episodes = read_usable(log).episodes
     # The shape comes first: that it is another kind of model says more than another digest.
-    fitted, generator = restored_fitted(
-        tree, speaker.model, speaker.model.tokenise(episodes), folder
-    )
+    ensemble = restored_ensemble(tree, speaker.model, folder)
+    log_read, _ = ensemble.interpreter.read(episodes)
+    fitted, generator = restored_fitted(tree, ensemble, log_read, folder)
     made_from = {"policy_sha256": policy_sha256(speaker.model), "log_sha256": log_sha256(episodes)}
     for name, given in (("policy", policy), ("log", log)):
         if made_from[f"{name}_sha256"] != tree[f"{name}_sha256"]:
