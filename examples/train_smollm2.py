@@ -34,9 +34,9 @@ log: collect {folder}/log.jsonl --seller mediocre --set epsilon={epsilon}
 imitate: train bc --log {folder}/log.jsonl --conversations {log} --policy {start} {adapters}
     --output {folder}/pi_0 --set epochs={epochs} --set minibatch=8 --set learning_rate=5e-4
     --set linear_decay=true --seed {seed}
-judge-0: evaluate {folder}/pi_0/policy --customers {customers} --seed {seed}
+judge-0: evaluate {folder}/pi_0/policy --customers {customers} --seed {evaluation_seed}
     --output {folder}/pi_0.json
-collect: collect {folder}/round.jsonl --policy {folder}/pi_0/policy
+collect: collect {folder}/round.jsonl --policy {folder}/pi_0/policy {adapters}
     --conversations {conversations} --seed {next_seed}
 fit-q: fit-q {folder}/round.jsonl --policy {folder}/pi_0/policy --output {folder}/q
     {adapters} --set trunk={trunk} --seed {next_seed}
@@ -44,7 +44,7 @@ improve: improve {folder}/pi_0/policy --q {folder}/q --log {folder}/round.jsonl
     --output {folder}/pi_1 --set imitation.minibatch=8 --set minibatch=8
     --set learning_rate=2e-4 --set fresh_steps={batches}
 gate: gate {folder}/pi_1 --policy {folder}/pi_0/policy --q {folder}/q --log {folder}/round.jsonl
-judge-1: evaluate {folder}/pi_1 --customers {customers} --seed {seed}
+judge-1: evaluate {folder}/pi_1 --customers {customers} --seed {evaluation_seed}
     --output {folder}/pi_1.json --against {folder}/pi_0.json
 """
 """Every step's name, and its command."""
@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--trunk", default="default", help="the model that Q is made of")
     parser.add_argument("--batches", type=int, default=6, help="of fresh responses in the round")
     parser.add_argument("--customers", type=int, default=512, help="evaluation customers")
+    parser.add_argument("--evaluation-seed", type=int, default=0, help="which customers these are")
     parser.add_argument("--seed", type=int, default=0, help="everything random follows from it")
     parser.add_argument("--until", help="stop after this step")
     parser.add_argument("--list", action="store_true", help="show the commands and run none")

@@ -138,12 +138,7 @@ def judge_one(
         "mean_turns": math.fsum(len(episode.turns) for episode in valid) / len(valid),
         "customer": episodes[0].customer,
         "bought": bought,
-        "range": {
-            "name": "evaluation",
-            "seed": seed,
-            "customers": customers,
-            "episode_seeds": [EVALUATION_BASE, 2 * EVALUATION_BASE - 1],
-        },
+        "range": _range(seed, customers),
         "seconds": round(time.monotonic() - started, 1),
         "versions": versions(),
     }
@@ -184,17 +179,41 @@ def judge_to_file(
     return report
 
 
-def gain_over(report: Mapping[str, Any], file: Path) -> Comparison:
-    """Return how much more a report's policy sold than that of a file, customer by customer.
+def read_judged(file: Path, seed: int, customers: int) -> dict[str, Any]:
+    """Return a report of an evaluation that somebody is to be compared with.
 
     Raises:
         ConvgymError: for a file that is no report of an evaluation, or of other customers.
     """
-    other = read_report(file)
-    if any(report.get(name) != other.get(name) for name in ("range", "customer")):
+    report = read_report(file)
+    wanted = _range(seed, customers)
+    if report.get("range") != wanted or not isinstance(report.get("bought"), list):
         raise ConvgymError(
-            f"{file} is of other customers: expected {report['range']} of {report['customer']},"
-            f" got {other.get('range')} of {other.get('customer')}"
+            f"{file} is not of these customers: expected a report of {wanted}, got"
+            f" {report.get('range')}"
+        )
+    return report
+
+
+def gain_over(report: Mapping[str, Any], other: Mapping[str, Any]) -> Comparison:
+    """Return how much more one report's policy sold than another's, customer by customer.
+
+    Raises:
+        ConvgymError: for other customers.
+    """
+    if report["customer"] != other["customer"]:
+        raise ConvgymError(
+            f"the policies met different customers, {report['customer']} and {other['customer']}:"
+            " give both the same customer and catalogue"
         )
     a, b = (np.array([each["bought"]], dtype=float) for each in (report, other))
     return compare(a, b)
+
+
+def _range(seed: int, customers: int) -> dict[str, Any]:
+    return {
+        "name": "evaluation",
+        "seed": seed,
+        "customers": customers,
+        "episode_seeds": [EVALUATION_BASE, 2 * EVALUATION_BASE - 1],
+    }

@@ -56,8 +56,14 @@ def evaluate(
 
     Equal seeds meet the same customers, those of convgym bench with this seed.
     """
-    from convgym.benchmarks.runs.single import gain_over, judge_one, judge_to_file
+    from convgym.benchmarks.runs.single import (
+        gain_over,
+        judge_one,
+        judge_to_file,
+        read_judged,
+    )
 
+    other = None if against is None else read_judged(against, seed, customers)
     options = environment(customer, catalog, personas, customer_option)
     settings = {} if temperature is None else {"temperature": temperature}
     judged = speaker(policy, options, settings)
@@ -71,8 +77,8 @@ def evaluate(
         else:
             report = judge_to_file(judged, customers, output, settings=settings, **how)
     report["temperature"] = temperature
-    if against is not None:
-        report["gain"] = {"over": str(against), **asdict(gain_over(report, against))}
+    if other is not None:
+        report["gain"] = {"over": str(against), **asdict(gain_over(report, other))}
     conversion, failed = report["conversion"], report["failed"]
     show(
         report,

@@ -144,7 +144,7 @@ def test_an_evaluation_is_kept_and_compared_customer_by_customer(run: Run) -> No
     """The same customers: of the competent seller, they are those that bought of neither alone."""
     seen = ("--customers", "20", "--output")
     first = run("evaluate", "mediocre", *seen, "mediocre.json")
-    assert run("evaluate", "mediocre", *seen, "mediocre.json") == first
+    assert run("evaluate", "mediocre", *seen, "mediocre.json")[:2] == first[:2]
     kept = Path("mediocre.json").read_bytes()
     code, out, _ = run(
         "evaluate", "competent", *seen, "competent.json", "--against", "mediocre.json", "--json"
@@ -257,7 +257,7 @@ MISTAKES = [
     ("train bc --output a --set epochs=many", "epochs"),
     ("train bc --output a --policy nowhere", "no model at 'nowhere'"),
     ("train bc --output a --policy start --set policy.model=start", "drop one"),
-    ("evaluate silent --customers 3 --against silent-2.json", "of other customers"),
+    ("evaluate silent --customers 3 --against silent-2.json", "is not of these customers"),
     ("evaluate silent --customers 3 --output silent-2.json", "never overwritten"),
     ("evaluate silent --customers 3 --against log.jsonl", "is no report"),
 ]

@@ -46,8 +46,15 @@ def log() -> list[Episode]:
     replies = ["A laptop.", "About $700.", "Yes."]
     turns = tuple(Turn(Response(a), b) for a, b in zip(said, replies, strict=True))
     episodes = [
-        Episode(seed, "Hi, I need a laptop.", turns[: 1 + seed % 3], outcome, "c", "p")
-        for seed, outcome in enumerate(["purchase", "walk_away", "purchase", "walk_away"])
+        Episode(
+            seed,
+            "Hi, I need a laptop.",
+            turns[: 1 + seed % 3],
+            "walk_away" if seed % 2 else "purchase",
+            "c",
+            "p",
+        )
+        for seed in range(4)
     ]
     # In the trunk's context there is room for some of it.
     return [*episodes, Episode(9, "Hello.", turns * 4, "walk_away", "c", "p")]
