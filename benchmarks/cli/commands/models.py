@@ -35,11 +35,11 @@ def convert(
     ] = None,
 ) -> None:
     """Write a chat model as a folder in Hugging Face format, which any --policy or hf: takes."""
-    from convgym.agents.model.folders import write_model_folder
+    from convgym.agents.pipeline.folders import convert_to_folder
 
-    report = write_model_folder(model, folder, short=short, system_message=system_message)
+    report = convert_to_folder(model, folder, short=short, system_message=system_message)
     say(
-        f"wrote {report['parameters']:,} parameters to {folder}; its frames take"
+        f"{folder}: {model}, {report['parameters']:,} parameters; its frames take"
         f" {report['tokens_of_an_opening']} tokens at the beginning and"
         f" {report['tokens_of_a_turn']} a turn"
     )

@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from convgym.agents.model.config import PolicyConfig
-from convgym.agents.model.folders import write_model_folder
 from convgym.agents.model.policy import SYSTEM_MESSAGE, LanguageModelPolicy
+from convgym.agents.pipeline.folders import convert_to_folder
 from convgym.benchmarks.cli.main import main
 from convgym.conversation import Message
 from convgym.errors import ConvgymError
@@ -68,7 +68,7 @@ def spoken(folder: Path, **settings: Any) -> str:
 
 
 def test_a_short_template_puts_one_token_between_utterances(chat: Path, tmp_path: Path) -> None:
-    report = write_model_folder(chat, tmp_path / "short", short=True, system_message="")
+    report = convert_to_folder(chat, tmp_path / "short", short=True, system_message="")
     assert (
         spoken(tmp_path / "short") == "<|im_start|>Hi.<|im_end|>Yes?<|im_end|>A laptop.<|im_end|>"
     )
@@ -78,37 +78,42 @@ def test_a_short_template_puts_one_token_between_utterances(chat: Path, tmp_path
 
 
 def test_a_policy_of_the_folder_is_told_what_the_folder_says(chat: Path, tmp_path: Path) -> None:
-    write_model_folder(chat, tmp_path / "as-it-is")
+    convert_to_folder(chat, tmp_path / "as-it-is")
     assert spoken(tmp_path / "as-it-is") == spoken(chat) and SYSTEM_MESSAGE in spoken(chat)
-    write_model_folder(chat, tmp_path / "told", system_message="Sell.")
+    convert_to_folder(chat, tmp_path / "told", system_message="Sell.")
     assert spoken(tmp_path / "told") == spoken(chat, system_message="Sell.")
-    write_model_folder(chat, tmp_path / "untold", system_message="")
+    convert_to_folder(chat, tmp_path / "untold", system_message="")
     assert spoken(tmp_path / "untold") == spoken(chat, system_message="")
     # It goes with the policy, as a template does.
     short = tmp_path / "short"
-    write_model_folder(chat, short, short=True, system_message="")
+    convert_to_folder(chat, short, short=True, system_message="")
     LanguageModelPolicy.from_pretrained(short).save(tmp_path / "saved")
     assert spoken(tmp_path / "saved") == spoken(short)
 
 
 def test_mistakes_are_told_and_leave_nothing(chat: Path, tmp_path: Path) -> None:
-    write_model_folder(chat, tmp_path / "there")
+    convert_to_folder(chat, tmp_path / "there")
     for source, folder, message in (
         (chat, "there", "never overwritten"),
         ("nowhere", "new", "no model at 'nowhere'"),
         ("default", "new", "is no chat model"),
     ):
         with pytest.raises(ConvgymError, match=message):
-            write_model_folder(source, tmp_path / folder, short=True, system_message="")
+            convert_to_folder(source, tmp_path / folder, short=True, system_message="")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
 def test_the_command_says_what_it_wrote(
     chat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = str(tmp_path / "short")
-    with pytest.raises(SystemExit) as done:
-        main(["models", "convert", str(chat), folder, "--short", "--system-message", ""])
-    assert done.value.code == 0
-    out = capsys.readouterr().out
-    assert folder in out and "2 tokens at the beginning and 2 a turn" in " ".join(out.split())
+    """And again, where it is there already."""
+    folder = tmp_path / "short"
+    shown = []
+    for _ in range(2):
+        with pytest.raises(SystemExit) as done:
+            main(["models", "convert", str(chat), str(folder), "--short", "--system-message", ""])
+        assert done.value.code == 0
+        shown.append((capsys.readouterr().out, (folder / "config.json").stat().st_mtime_ns))
+    assert shown[0] == shown[1]
+    out = " ".join(shown[0][0].split())
+    assert str(folder) in out and "2 tokens at the beginning and 2 a turn" in out
