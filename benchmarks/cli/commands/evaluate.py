@@ -79,20 +79,21 @@ def evaluate(
     report["temperature"] = temperature
     if other is not None:
         report["gain"] = {"over": str(against), **asdict(gain_over(report, other))}
-    conversion, failed = report["conversion"], report["failed"]
-    show(
-        report,
-        [
-            f"{policy}: conversion {100 * conversion['value']:.1f}%"
-            f" [{100 * conversion['low']:.1f}, {100 * conversion['high']:.1f}],"
-            f" {report['sales']} of {report['conversations']}",
-            f"  {report['mean_turns']:.1f} turns a conversation",
-            f"  {failed} more were broken off: the customer failed" if failed else "",
-            _gain(report),
-            f"  evaluation range, seed {seed}, first {customers} customers: {report['customer']}",
-        ],
-        as_json=as_json,
-    )
+    show(report, _lines(policy, report), as_json=as_json)
+
+
+def _lines(policy: str, report: Mapping[str, Any]) -> list[str]:
+    conversion, failed, customers = report["conversion"], report["failed"], report["range"]
+    return [
+        f"{policy}: conversion {100 * conversion['value']:.1f}%"
+        f" [{100 * conversion['low']:.1f}, {100 * conversion['high']:.1f}],"
+        f" {report['sales']} of {report['conversations']}",
+        f"  {report['mean_turns']:.1f} turns a conversation",
+        f"  {failed} more were broken off: the customer failed" if failed else "",
+        _gain(report),
+        f"  evaluation range, seed {customers['seed']}, first {customers['customers']} customers:"
+        f" {report['customer']}",
+    ]
 
 
 def _gain(report: Mapping[str, Any]) -> str:
