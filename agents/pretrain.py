@@ -34,7 +34,7 @@ from convgym.agents.training.collector import Collector
 from convgym.agents.training.optim import Optimiser, warmup_then_cosine
 from convgym.conversation import Episode
 from convgym.errors import ConvgymError
-from convgym.llm.local.smollm2 import without_progress_bars
+from convgym.llm.local.loading import without_progress_bars
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.sellers import make_seller
 from convgym.shop.catalog import Catalog

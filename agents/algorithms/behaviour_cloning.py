@@ -13,14 +13,13 @@ import torch
 
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.config import PolicyConfig
-from convgym.agents.model.minibatches import shuffled
 from convgym.agents.protocol import TrainingReport
 from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
+from convgym.agents.training.imitation import Imitation, Imitator
 from convgym.agents.training.logged import read_or_write_log
-from convgym.agents.training.optim import Optimiser
 from convgym.checks import check_fields
-from convgym.progress import Progress, ProgressCallback, no_progress
+from convgym.progress import ProgressCallback, no_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,8 @@ class BehaviourCloningConfig:
     minibatch: int = 32
     """Conversations per optimiser step."""
     learning_rate: float = 3e-4
+    linear_decay: bool = False
+    """Whether the learning rate falls linearly to 0 over all passes."""
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
@@ -59,7 +60,8 @@ class BehaviourCloning(LanguageModelAgent):
 
     Needs a log alone (``Collector(log=...)``), of any seller; without one, the mediocre scripted
     seller writes one with the whole budget. Where nothing in a log is worth imitating, the policy
-    stays what it was, and the report's notes say so.
+    stays what it was, and the report's notes say so. A run that was interrupted goes on from its
+    last checkpoint, which is two minutes old at most, to the bit.
 
     Raises:
         ConvgymError: when the model that ``config.policy`` names cannot be loaded.
@@ -76,37 +78,30 @@ class BehaviourCloning(LanguageModelAgent):
         progress: ProgressCallback = no_progress,
     ) -> TrainingReport:
         """Learn from the collector's log; see ``Agent.train``."""
-        config, model = self.config, self.model
         run = self.start_run(collector, folder)
-        optimiser = Optimiser(
-            model.network.parameters(), config.learning_rate, config.max_gradient_norm
-        )
-        generator = torch.Generator().manual_seed(collector.seed)
-        if run.state:
-            model.load_weights(run.state["model"])
-            optimiser.load_state(run.state["optimiser"])
-            generator.set_state(run.state["generator"])
         log = self.collect(collector, progress)
+        generator = torch.Generator().manual_seed(collector.seed)
+        imitator = Imitator(self.model, log, self._imitation(), generator)
+        if run.state:
+            imitator.load_state(run.state)
 
-        batches = model.batches(log, config.minibatch)
-        total = config.epochs * len(batches)
-        for epoch in range(len(run.rows), config.epochs if batches else 0):
-            loss_sum = 0.0
-            for number, i in enumerate(shuffled(len(batches), generator), start=1):
-                loss = -model.logprobs(batches[i]).mean()
-                optimiser.step(loss)
-                loss_sum += loss.item()
-                done = epoch * len(batches) + number
-                progress(Progress("imitate", done, total, {"loss": loss.item()}))
-            run.rows.append({"epoch": epoch + 1, "loss": loss_sum / len(batches)})
-            run.save(
-                {
-                    "model": model.weights(),
-                    "optimiser": optimiser.state(),
-                    "generator": generator.get_state(),
-                }
-            )
-        return run.report(notes=() if batches else (_nothing(collector),))
+        def keep() -> None:
+            rows = enumerate(imitator.losses, start=1)
+            run.rows[:] = [{"epoch": epoch, "loss": loss} for epoch, loss in rows]
+            run.save(imitator.state())
+
+        imitator.learn(progress, keep)
+        return run.report(notes=() if log else (_nothing(collector),))
+
+    def _imitation(self) -> Imitation:
+        config = self.config
+        return Imitation(
+            epochs=config.epochs,
+            minibatch=config.minibatch,
+            learning_rate=config.learning_rate,
+            linear_decay=config.linear_decay,
+            max_gradient_norm=config.max_gradient_norm,
+        )
 
     def collect(self, collector: Collector, progress: ProgressCallback) -> list[TokenisedEpisode]:
         """Return the log's conversations that are to be imitated, as tokens."""

@@ -54,7 +54,8 @@ class PackedPart:
 
     packed: Packed
     anchor: Tensor
-    """(N, V) log-probabilities under the reference."""
+    """(N, width) hidden states of the reference: its distributions over a vocabulary of 49,152
+    tokens would take 85 times as much memory, for all parts of a batch at once."""
     advantages: Tensor
     """(N,) of the token's response."""
     counts: Tensor
@@ -103,7 +104,7 @@ def packed_minibatches(
 ) -> list[list[PackedPart]]:
     """Return minibatches of packs; random ones, a pack holding neighbours in length.
 
-    Neighbours need little padding. The reference's distributions are computed once.
+    Neighbours need little padding. The reference reads them once.
 
     Args:
         batch: the fresh responses.
@@ -119,7 +120,7 @@ def packed_minibatches(
             part = [start + i for i in place]
             packed = model.pack([(batch.episodes[i], batch.candidates[i]) for i in part])
             with torch.inference_mode():
-                anchor = reference.packed_distributions(packed)
+                anchor = reference.packed_states(packed)
             advantages = torch.cat([batch.advantages[i] for i in part])
             counts = torch.cat([batch.counts[i] for i in part])
             of_token = packed.response
@@ -152,6 +153,7 @@ class ClippedSteps:
     def take(
         self,
         model: LanguageModel,
+        reference: LanguageModel,
         minibatches: Sequence[Sequence[PackedPart]],
         optimiser: Optimiser,
     ) -> float:
@@ -165,7 +167,7 @@ class ClippedSteps:
                 weight = sum(float(part.weights.sum()) for part in parts)
                 optimiser.zero_gradients()
                 for part in parts:
-                    kl_here += self._accumulate(model, part, weight)
+                    kl_here += self._accumulate(model, reference, part, weight)
                 if kl_here / responses > self.target_kl:
                     return kl_here / responses
                 optimiser.update()
@@ -173,12 +175,16 @@ class ClippedSteps:
                 all_responses += responses
         return kl_sum / all_responses
 
-    def _accumulate(self, model: LanguageModel, part: PackedPart, weight: float) -> float:
+    def _accumulate(
+        self, model: LanguageModel, reference: LanguageModel, part: PackedPart, weight: float
+    ) -> float:
         """Add a pack's gradient of the mean loss over ``weight``; return its summed divergence."""
         packed = part.packed
         current = model.packed_distributions(packed)
         said = packed.ids[packed.rows, packed.columns]
-        kl = exact_kl(current, part.anchor)
+        with torch.no_grad():
+            anchor = reference.choices(part.anchor)
+        kl = exact_kl(current, anchor)
         token_losses = losses.clipped_surrogate(
             current.gather(1, said[:, None])[:, 0], packed.logprobs, part.advantages, self.clip
         )

@@ -107,7 +107,7 @@ class TokenGRPO:
                 self.minibatch,
                 responses_alike=True,
             )
-            kl = clipped.take(model, minibatches, optimiser)
+            kl = clipped.take(model, reference, minibatches, optimiser)
             metrics = {
                 "fresh_score": float(scores.mean()),
                 "fresh_score_sd_within_states": float(scores.std(dim=1).mean()),

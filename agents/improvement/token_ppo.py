@@ -116,7 +116,7 @@ class TokenPPO:
                 weight = strength * self.fresh_kl_coefficient
                 steps = ClippedSteps(self.fresh_epochs, self.clip, weight, self.target_kl)
                 metrics |= of_batch
-                metrics["kl_of_pass"] = steps.take(model, minibatches, optimiser)
+                metrics["kl_of_pass"] = steps.take(model, reference, minibatches, optimiser)
             watch(model)
             kl = metrics["kl_of_pass"]
             if self.adaptive_kl is not None:

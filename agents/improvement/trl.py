@@ -40,7 +40,7 @@ from convgym.agents.model.weights import trained_weights
 from convgym.checks import check_fields, check_number
 from convgym.errors import ConvgymError
 from convgym.installing import install_command
-from convgym.llm.local.smollm2 import without_progress_bars
+from convgym.llm.local.loading import without_progress_bars
 from convgym.progress import Progress, ProgressCallback, no_progress
 
 try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -113,6 +113,24 @@ def tokenise(
     if context is not None and len(ids) + len(ending) > context:
         ending = ()
     return TokenisedEpisode(tuple(ids), tuple(turns), tuple(logprobs), episode.reward, ending)
+
+
+def shortened(episode: TokenisedEpisode, turns: int) -> TokenisedEpisode:
+    """Return a conversation up to the end of its first ``turns`` turns, at least 1.
+
+    What the customer said next becomes its ending.
+    """
+    if turns >= episode.n_turns:
+        return episode
+    following = episode.turns.index(turns)
+    end = len(episode.turns) - episode.turns[::-1].index(turns - 1)
+    return replace(
+        episode,
+        ids=episode.ids[:end],
+        turns=episode.turns[:end],
+        logprobs=episode.logprobs[:end],
+        ending=episode.ids[end:following],
+    )
 
 
 def collate(

@@ -176,7 +176,8 @@ class LanguageModel:
         ``batch.ids[batch.response]``. The distribution is the one that is sampled.
         """
         # The first token of a conversation is the customer's.
-        return self.choices(self.hidden_states(batch.ids)[:, :-1][batch.response[:, 1:]])
+        before = self.hidden_states(batch.ids)[:, :-1][batch.response[:, 1:]]
+        return self.choices(before)
 
     def logprobs(self, batch: Batch) -> Tensor:
         """Return the log-probability (N,) of each response token; order as ``distributions``."""
@@ -214,7 +215,14 @@ class LanguageModel:
 
     def packed_distributions(self, packed: Packed) -> Tensor:
         """Return the log-probabilities (N, V) from which the packed candidates' tokens come."""
-        return self.choices(hidden_states(self.body, packed)[packed.rows, packed.parents])
+        return self.choices(self.packed_states(packed))
+
+    def packed_states(self, packed: Packed) -> Tensor:
+        """Return the hidden states (N, width) before each of the packed candidates' tokens.
+
+        ``choices`` makes distributions of them, which take V / width as much memory.
+        """
+        return hidden_states(self.body, packed)[packed.rows, packed.parents]
 
     def can_imagine(self, prompt: Tokens, longest: int, max_reply_tokens: int) -> bool:
         """Tell whether a reply to a response of ``longest`` tokens to a prompt can be imagined.

@@ -21,8 +21,8 @@ from convgym.conversation import Message, Response
 from convgym.datafiles import read_whole
 from convgym.errors import ConvgymError
 from convgym.llm.local.devices import find_device
-from convgym.llm.local.loading import load_folder, refusing
-from convgym.llm.local.smollm2 import load_smollm2, without_progress_bars
+from convgym.llm.local.loading import load_folder, refusing, without_progress_bars
+from convgym.llm.local.smollm2 import load_smollm2
 from convgym.policy import Conversation
 
 _CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
@@ -97,7 +97,7 @@ class LanguageModelPolicy:
         """
         config = config or PolicyConfig()
         device = find_device(config.device)
-        network, tokenizer = _load(path)
+        network, tokenizer = load_network(path)
         system_message = config.system_message
         if system_message is None:
             saved = saved_system_message(path)
@@ -196,11 +196,15 @@ class LanguageModelPolicy:
             merged(self.model.network).save_pretrained(folder)
         format.tokenizer.save_pretrained(folder)
         if format.system_message is not None:
-            (folder / _SYSTEM_MESSAGE_FILE).write_text(format.system_message, encoding="utf-8")
+            write_system_message(folder, format.system_message)
 
 
-def _load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return network (float32, on the CPU) and tokenizer."""
+def load_network(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return network (float32, on the CPU) and tokenizer of a model by name or folder.
+
+    Raises:
+        ConvgymError: when there is no such model, or it cannot be read.
+    """
     if path == "smollm2":
         network, tokenizer = load_smollm2()
         return network, tokenizer
@@ -211,6 +215,11 @@ def _load(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             f"folder in Hugging Face format{_below(folder)}"
         )
     return load_folder(folder)
+
+
+def write_system_message(folder: Path, system_message: str) -> None:
+    """Write what ``saved_system_message`` reads."""
+    (folder / _SYSTEM_MESSAGE_FILE).write_text(system_message, encoding="utf-8")
 
 
 def saved_system_message(path: str | Path) -> str | None:

@@ -13,7 +13,7 @@ from convgym.agents.improvement.candidates import distinct
 from convgym.agents.improvement.problem import Score
 from convgym.agents.model.batch import TokenisedEpisode, first_tokens
 from convgym.agents.model.language_model import LanguageModel
-from convgym.agents.values.fitting import ValueEstimates
+from convgym.agents.values.estimates import ValueEstimates
 
 Array = NDArray[np.float64]
 

@@ -35,7 +35,7 @@ from convgym.agents.off_policy.estimators import (
     first_order_terms,
 )
 from convgym.agents.off_policy.evidence import log_ratios, padded
-from convgym.agents.values.fitting import ValueEstimates
+from convgym.agents.values.estimates import ValueEstimates
 from convgym.checks import check_fields, check_number
 from convgym.errors import ConvgymError
 

@@ -96,9 +96,9 @@ def open_q(folder: Path, policy: str | Path, log: Path) -> OpenQ:
     speaker = load_policy(policy, settings)
     episodes = read_usable(log).episodes
     # The shape comes first: that it is another kind of model says more than another digest.
-    fitted, generator = restored_fitted(
-        tree, speaker.model, speaker.model.tokenise(episodes), folder
-    )
+    ensemble = restored_ensemble(tree, speaker.model, folder)
+    log_read, _ = ensemble.interpreter.read(episodes)
+    fitted, generator = restored_fitted(tree, ensemble, log_read, folder)
     made_from = {"policy_sha256": policy_sha256(speaker.model), "log_sha256": log_sha256(episodes)}
     _check_digest(tree, "policy", made_from["policy_sha256"], policy, folder)
     _check_digest(tree, "log", made_from["log_sha256"], log, folder)

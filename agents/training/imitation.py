@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -13,6 +15,12 @@ from convgym.agents.model.minibatches import neighbours, shuffled
 from convgym.agents.training.optim import Optimiser
 from convgym.checks import check_fields
 from convgym.progress import Progress, ProgressCallback, no_progress
+
+Weights = Sequence[Sequence[float]]
+"""What the tokens of every response of every conversation count."""
+
+KEEP_SECONDS = 120.0
+"""How much of an imitation an interruption may cost, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,7 @@ class Imitation:
         model: LanguageModel,
         conversations: Sequence[TokenisedEpisode],
         *,
-        weights: Sequence[Sequence[float]] | None = None,
+        weights: Weights | None = None,
         generator: torch.Generator,
         progress: ProgressCallback = no_progress,
     ) -> float | None:
@@ -70,30 +78,121 @@ class Imitation:
         Returns:
             The last pass's mean loss, nats a token, weighted as the tokens are.
         """
-        parts = neighbours(conversations, self.minibatch)
-        batches = [model.collate([conversations[i] for i in part]) for part in parts]
-        total, done, mean = self.epochs * len(batches), 0, None
-        optimiser = Optimiser(
-            model.trained_parameters(), self.learning_rate, self.max_gradient_norm
-        )
-        for _ in range(self.epochs if batches else 0):
-            loss_sum = 0.0
-            for i in shuffled(len(batches), generator):
-                if self.linear_decay:
-                    optimiser.schedule(1 - done / total)
-                logprobs = model.logprobs(batches[i])
-                if weights is not None:
-                    counts = [
+        imitator = Imitator(model, conversations, self, generator, weights)
+        imitator.learn(progress)
+        return imitator.losses[-1] if imitator.losses else None
+
+
+def _keep_nothing() -> None:
+    pass
+
+
+class Imitator:
+    """An imitation under way: where it stands can be kept, and it goes on from there to the bit.
+
+    Args:
+        model: who learns.
+        conversations: whose responses are imitated.
+        settings: how.
+        generator: order of the minibatches.
+        weights: see ``Imitation.imitate``.
+
+    Attributes:
+        losses: mean loss of every whole pass, nats a token.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        conversations: Sequence[TokenisedEpisode],
+        settings: Imitation,
+        generator: torch.Generator,
+        weights: Weights | None = None,
+    ) -> None:
+        self._model, self._settings, self._generator = model, settings, generator
+        parts = neighbours(conversations, settings.minibatch)
+        self._batches = [model.collate([conversations[i] for i in part]) for part in parts]
+        self._counts = (
+            None
+            if weights is None
+            else [
+                torch.tensor(
+                    [
                         weights[place][turn]
-                        for place in parts[i]
+                        for place in part
                         for turn in conversations[place].turns
                         if turn >= 0
-                    ]
-                    logprobs = torch.tensor(counts, device=model.device) * logprobs
-                loss = -logprobs.mean()
-                optimiser.step(loss)
-                loss_sum += loss.item()
-                done += 1
-                progress(Progress("imitate", done, total, {"loss": loss.item()}))
-            mean = loss_sum / len(batches)
-        return mean
+                    ],
+                    device=model.device,
+                )
+                for part in parts
+            ]
+        )
+        self._optimiser = Optimiser(
+            model.trained_parameters(), settings.learning_rate, settings.max_gradient_norm
+        )
+        self.losses: list[float] = []
+        self._begin_pass()
+
+    def _begin_pass(self) -> None:
+        self._before = self._generator.get_state()
+        self._steps, self._loss_sum = 0, 0.0  # of the present pass
+
+    def learn(
+        self, progress: ProgressCallback = no_progress, keep: Callable[[], None] = _keep_nothing
+    ) -> None:
+        """Take all steps that are left.
+
+        Args:
+            progress: told after every step, as stage "imitate".
+            keep: called after every pass, and within one every ``KEEP_SECONDS``.
+        """
+        size = len(self._batches)
+        kept = time.monotonic()
+        while size and len(self.losses) < self._settings.epochs:
+            for i in shuffled(size, self._generator)[self._steps :]:
+                self._step(i, progress)
+                if self._steps < size and time.monotonic() - kept >= KEEP_SECONDS:
+                    keep()
+                    kept = time.monotonic()
+            self.losses.append(self._loss_sum / size)
+            self._begin_pass()
+            keep()
+            kept = time.monotonic()
+
+    def _step(self, number: int, progress: ProgressCallback) -> None:
+        done = len(self.losses) * len(self._batches) + self._steps
+        total = self._settings.epochs * len(self._batches)
+        if self._settings.linear_decay:
+            self._optimiser.schedule(1 - done / total)
+        logprobs = self._model.logprobs(self._batches[number])
+        if self._counts is not None:
+            logprobs = self._counts[number] * logprobs
+        loss = -logprobs.mean()
+        self._optimiser.step(loss)
+        self._loss_sum += loss.item()
+        self._steps += 1
+        progress(Progress("imitate", done + 1, total, {"loss": loss.item()}))
+
+    def state(self) -> dict[str, Any]:
+        """Return where it stands, as tensors and plain values: what of the model is trained, too.
+
+        Random numbers are those at the beginning of the present pass.
+        """
+        return {
+            "model": self._model.weights(),
+            "optimiser": self._optimiser.state(),
+            "generator": self._before,
+            "losses": list(self.losses),
+            "steps": self._steps,
+            "loss_sum": self._loss_sum,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned, with the same conversations and settings."""
+        self._model.load_weights(state["model"])
+        self._optimiser.load_state(state["optimiser"])
+        self._generator.set_state(state["generator"])
+        self.losses = list(state["losses"])
+        self._begin_pass()
+        self._steps, self._loss_sum = state["steps"], state["loss_sum"]

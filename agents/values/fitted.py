@@ -9,7 +9,8 @@ import torch
 
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.language_model import LanguageModel
-from convgym.agents.values.fitting import ValueEstimates, diagnose, fit
+from convgym.agents.values.estimates import ValueEstimates
+from convgym.agents.values.fitting import diagnose, fit
 from convgym.agents.values.q_function import QEnsemble
 from convgym.agents.values.reuse import reused
 from convgym.conversation import Episode
@@ -53,11 +54,11 @@ def fit_q(
         progress: told the members that are done.
     """
     config = ensemble.config
-    log = model.tokenise(episodes)
+    log, read = ensemble.interpreter.read(episodes)
     kept = held_out_of(log, held_out)
-    estimates = fit(
+    judged = fit(
         ensemble,
-        log,
+        read,
         earlier=reused(earlier, model, config),
         held_out=kept,
         generator=generator,
@@ -65,7 +66,8 @@ def fit_q(
     )
     # A single member has seen all but what was held out.
     unseen = slice(kept if kept and config.folds == 1 else None)
-    metrics = diagnose(log[unseen], estimates[unseen], config)
+    metrics = diagnose(log[unseen], judged[unseen], config)
+    estimates = ensemble.interpreter.estimates(log, judged)
     return FittedQ(ensemble, log, estimates, kept, metrics)
 
 

@@ -29,6 +29,7 @@ from convgym.agents.model.minibatches import neighbours, shuffled
 from convgym.agents.training import losses
 from convgym.agents.training.optim import Optimiser
 from convgym.agents.values.diagnostics import auc, calibration
+from convgym.agents.values.estimates import ValueEstimates
 from convgym.agents.values.q_function import QEnsemble, QFunction, QFunctionConfig
 from convgym.progress import Progress, ProgressCallback, no_progress
 
@@ -39,20 +40,6 @@ class WeightedEpisode:
 
     episode: TokenisedEpisode
     weights: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ValueEstimates:
-    """What a member that has not seen a conversation of n turns says of it."""
-
-    token_values: tuple[float, ...]
-    """Of the state in which each response token was chosen."""
-    values: tuple[float, ...]
-    """V(s) of every turn."""
-    advantages: tuple[float, ...]
-    """The fitted A(s, a) of every turn."""
-    returns: tuple[float, ...]
-    """The lambda-return of every turn."""
 
 
 def lambda_returns(

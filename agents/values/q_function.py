@@ -33,6 +33,7 @@ from convgym.agents.model.format import Tokens
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.packing import hidden_states, pack_pairs
 from convgym.agents.model.sampling import Randomness
+from convgym.agents.values.interpreter import Interpreter, load_trunk
 from convgym.checks import check_fields
 from convgym.errors import ConvgymError
 
@@ -53,6 +54,9 @@ class QFunctionConfig:
         ConvgymError: for settings that cannot be.
     """
 
+    trunk: str | None = None
+    """The model that members begin as copies of, by name or folder; None is the policy. A small one
+    makes the Q of a large policy cheap: it reads what is said in tokens of its own."""
     form: Literal["direct", "dueling"] = "direct"
     loss: Literal["bce", "mse"] = "bce"
     """Of values: binary cross-entropy for returns in [0, 1], squared error for any others."""
@@ -113,6 +117,13 @@ class QFunctionConfig:
         )
         if self.folds < 1:
             raise ConvgymError(f"Q needs at least 1 fold, got {self.folds}")
+        if not isinstance(self.trunk, str | None):
+            raise ConvgymError(f"trunk must be a name, a folder or None, got {self.trunk!r}")
+        if self.trunk is not None and self.reuse != "none":
+            raise ConvgymError(
+                f"a Q with a trunk of its own knows no earlier logs: set reuse='none', got"
+                f" {self.reuse!r}"
+            )
         if not 0 <= self.imagined <= 1:
             raise ConvgymError(f"imagined is a share from 0 to 1, got {self.imagined}")
         if self.imagined and (self.replies < 1 or not self.reply_weight > 0):
@@ -247,14 +258,22 @@ class QEnsemble(nn.Module):
     heads are zeros. ``imagined``, ``epochs``, ``folds`` and ``learning_rate`` matter most.
 
     Args:
-        model: the language model that every member copies.
+        model: the policy; every member copies it, or else the ``trunk`` of ``config``.
         config: hyperparameters; settings that cannot be raise ConvgymError when it is made.
+
+    Attributes:
+        interpreter: reads the policy's tokens for the members.
+
+    Raises:
+        ConvgymError: when there is no such trunk.
     """
 
     def __init__(self, model: LanguageModel, config: QFunctionConfig) -> None:
         super().__init__()
         self.config = config
-        self.members = nn.ModuleList(QFunction(model, config) for _ in range(config.folds))
+        self.interpreter = Interpreter(model, load_trunk(model, config.trunk))
+        trunk = self.interpreter.trunk
+        self.members = nn.ModuleList(QFunction(trunk, config) for _ in range(config.folds))
 
     def score(
         self,
@@ -263,10 +282,13 @@ class QEnsemble(nn.Module):
         *,
         generator: Randomness,
     ) -> Tensor:
-        """Return Q(s, a) (N,) of N responses to N prompts, given as token ids.
+        """Return Q(s, a) (N,) of N responses to N prompts, given as the policy's token ids.
 
         The state's value is the members' mean, so that only opinions on responses are combined.
         Equal pairs have equal scores.
+
+        Raises:
+            ConvgymError: with a ``trunk``, for prompts that are no states of the log.
         """
         values, advantages = self.judge(prompts, responses, generator=generator)
         return values + advantages
@@ -279,6 +301,7 @@ class QEnsemble(nn.Module):
         generator: Randomness,
     ) -> tuple[Tensor, Tensor]:
         """Return V(s) (N,) and A(s, a) (N,), of which ``score`` is the sum."""
+        prompts, responses = self.interpreter.pairs(prompts, responses)
         places: dict[tuple[Tokens, Tokens], int] = {}
         index = [
             places.setdefault(pair, len(places)) for pair in zip(prompts, responses, strict=True)

@@ -15,8 +15,8 @@ from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.weights import load_trained_weights, trained_weights
 from convgym.agents.settings import configured
 from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
+from convgym.agents.values.estimates import ValueEstimates
 from convgym.agents.values.fitted import FittedQ
-from convgym.agents.values.fitting import ValueEstimates
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
 from convgym.errors import ConvgymError
 
@@ -59,12 +59,13 @@ def restored_ensemble(tree: dict[str, Any], model: LanguageModel, source: Path) 
     Raises:
         ConvgymError: when the Q was fitted to a model of another vocabulary or shape.
     """
-    if tree["model"] != _shape(model):
+    ensemble = QEnsemble(model, configured(QFunctionConfig(), tree["settings"], "a Q"))
+    shape = _shape(ensemble.interpreter.trunk)
+    if tree["model"] != shape:
         raise ConvgymError(
             f"the Q in {source} was fitted to another model: expected one of"
-            f" {_words(tree['model'])}, got one of {_words(_shape(model))}"
+            f" {_words(tree['model'])}, got one of {_words(shape)}"
         )
-    ensemble = QEnsemble(model, configured(QFunctionConfig(), tree["settings"], "a Q"))
     try:
         load_trained_weights(ensemble, tree["weights"])
     except RuntimeError:  # which lists every layer that differs
@@ -89,14 +90,19 @@ def save_fitted(path: Path, fitted: FittedQ, generator: torch.Generator, **besid
 
 
 def restored_fitted(
-    tree: dict[str, Any], model: LanguageModel, log: Sequence[TokenisedEpisode], source: Path
+    tree: dict[str, Any], ensemble: QEnsemble, log: Sequence[TokenisedEpisode], source: Path
 ) -> tuple[FittedQ, torch.Generator]:
     """Return a fit of a log that was read, and a generator that goes on where the fit's stood.
 
+    Args:
+        tree: what ``read_q_file`` returned.
+        ensemble: of ``restored_ensemble``.
+        log: in the policy's tokens, as the ensemble's interpreter reads it.
+        source: of the file, for errors.
+
     Raises:
-        ConvgymError: for a Q of another model or another log.
+        ConvgymError: for a Q of another log.
     """
-    ensemble = restored_ensemble(tree, model, source)
     estimates = _unpacked(tree["estimates"])
     if [len(estimate.values) for estimate in estimates] != [episode.n_turns for episode in log]:
         raise ConvgymError(f"the Q in {source} was fitted to another log: give that log")

@@ -12,12 +12,24 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from convgym.agents import make_agent
-from convgym.agents.pipeline.outputs import REPORT, building, finished, read_report, versions
+from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.pipeline.inputs import policy_sha256
+from convgym.agents.pipeline.outputs import (
+    REPORT,
+    building,
+    finished,
+    finished_report,
+    read_report,
+    versions,
+)
 from convgym.agents.training.collector import Collector
 from convgym.benchmarks.runs.executor import train_with
 from convgym.checks import check_integer
-from convgym.datafiles import check_new_folder, dumps, write_json
+from convgym.comparisons import Comparison, compare
+from convgym.datafiles import check_new_file, check_new_folder, dumps, write_json
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.policy import Policy
 from convgym.progress import ProgressCallback, no_progress
@@ -111,6 +123,7 @@ def judge_one(
         progress=lambda news: progress(replace(news, stage="evaluate")),
     )
     valid = [episode for episode in episodes if episode.valid]
+    bought = [int(episode.converted) if episode.valid else None for episode in episodes]
     if not valid:
         raise InfrastructureError("the customer failed in every conversation: nothing was measured")
     sales = sum(episode.converted for episode in valid)
@@ -124,12 +137,83 @@ def judge_one(
         "outcomes": dict(Counter(episode.outcome for episode in episodes)),
         "mean_turns": math.fsum(len(episode.turns) for episode in valid) / len(valid),
         "customer": episodes[0].customer,
-        "range": {
-            "name": "evaluation",
-            "seed": seed,
-            "customers": customers,
-            "episode_seeds": [EVALUATION_BASE, 2 * EVALUATION_BASE - 1],
-        },
+        "bought": bought,
+        "range": _range(seed, customers),
         "seconds": round(time.monotonic() - started, 1),
         "versions": versions(),
+    }
+
+
+def judge_to_file(
+    policy: Policy,
+    customers: int,
+    file: Path,
+    *,
+    seed: int = 0,
+    settings: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    progress: ProgressCallback = no_progress,
+) -> dict[str, Any]:
+    """Judge as ``judge_one``, and keep the report in a file; one that is there is shown.
+
+    Raises:
+        ConvgymError: for a file that holds something else.
+        InfrastructureError: as ``judge_one``.
+    """
+    model = policy.model if isinstance(policy, LanguageModelPolicy) else None
+    made_from = {
+        "step": "evaluate",
+        "policy": policy.name if model is None else policy_sha256(model),
+        "customers": customers,
+        "seed": seed,
+        "settings": dict(settings),
+        "environment": dict(environment),
+    }
+    if file.exists():
+        return finished_report(file, made_from, file)
+    check_new_file(file)
+    report = {"made_from": made_from} | judge_one(
+        policy, customers, seed=seed, environment=environment, progress=progress
+    )
+    write_json(file, report)
+    return report
+
+
+def read_judged(file: Path, seed: int, customers: int) -> dict[str, Any]:
+    """Return a report of an evaluation that somebody is to be compared with.
+
+    Raises:
+        ConvgymError: for a file that is no report of an evaluation, or of other customers.
+    """
+    report = read_report(file)
+    wanted = _range(seed, customers)
+    if report.get("range") != wanted or not isinstance(report.get("bought"), list):
+        raise ConvgymError(
+            f"{file} is not of these customers: expected a report of {wanted}, got"
+            f" {report.get('range')}"
+        )
+    return report
+
+
+def gain_over(report: Mapping[str, Any], other: Mapping[str, Any]) -> Comparison:
+    """Return how much more one report's policy sold than another's, customer by customer.
+
+    Raises:
+        ConvgymError: for other customers.
+    """
+    if report["customer"] != other["customer"]:
+        raise ConvgymError(
+            f"the policies met different customers, {report['customer']} and {other['customer']}:"
+            " give both the same customer and catalogue"
+        )
+    a, b = (np.array([each["bought"]], dtype=float) for each in (report, other))
+    return compare(a, b)
+
+
+def _range(seed: int, customers: int) -> dict[str, Any]:
+    return {
+        "name": "evaluation",
+        "seed": seed,
+        "customers": customers,
+        "episode_seeds": [EVALUATION_BASE, 2 * EVALUATION_BASE - 1],
     }

@@ -25,7 +25,8 @@ from convgym.agents.improvement.problem import SingleTurnProblem
 from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.policy import LanguageModelPolicy
-from convgym.agents.values.fitting import ValueEstimates, corrected_advantages, diagnose, fit
+from convgym.agents.values.estimates import ValueEstimates
+from convgym.agents.values.fitting import corrected_advantages, diagnose, fit
 from convgym.agents.values.pairs import token_pairs
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
 from convgym.agents.values.report import q_report

@@ -66,8 +66,10 @@ def check_bad_customer(output: str) -> None:
 
 
 def check_round(output: str) -> None:
-    assert len(rates(output)) == 3  # prompted, pi_0 and pi_1
-    assert "wrote smollm2-round/result.json" in output
+    steps = re.findall(r"^# ([a-z][\w-]*)$", output, flags=re.MULTILINE)
+    assert steps == "log imitate judge-0 collect fit-q improve gate judge-1".split()
+    assert output.count(" of processors") == 8 and output.count(": conversion ") == 2
+    assert re.search(r"[+-]\d+\.\d points \[.*\] over smollm2-round/pi_0.json", output)
 
 
 def check_logs(output: str) -> None:
@@ -107,8 +109,7 @@ RUNS: dict[str, tuple[list[str], Callable[[str], None]]] = {
     ),
     # The small seller stands in for the chat model, which takes over twenty minutes.
     "train_smollm2": (
-        "--model default --log 8 --epochs 1 --conversations 4 --steps 2 --batches 1"
-        " --customers 4".split(),
+        "--model default --log 16 --epochs 1 --conversations 16 --batches 1 --customers 4".split(),
         check_round,
     ),
 }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -48,32 +51,63 @@ def evaluate(
     customer_option: CustomerOptions = None,
     catalog: Catalog = None,
     personas: Personas = None,
+    output: Annotated[
+        Path | None, typer.Option(help="JSON file for the report; never overwritten.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Another's report: the gain over it, customer by customer.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Have a policy or a seller meet customers that no training meets, and say what it sold.
 
     Equal seeds meet the same customers, those of convgym bench with this seed.
     """
-    from convgym.benchmarks.runs.single import judge_one
+    from convgym.benchmarks.runs.single import (
+        gain_over,
+        judge_one,
+        judge_to_file,
+        read_judged,
+    )
 
+    other = None if against is None else read_judged(against, seed, customers)
     options = environment(customer, catalog, personas, customer_option)
     settings = {} if temperature is None else {"temperature": temperature}
     judged = speaker(policy, options, settings)
     if policy == "oracle":
         options["reveal_latent"] = True
-    with working() as progress:
-        report = judge_one(judged, customers, seed=seed, environment=options, progress=progress)
+    how: dict[str, Any] = {"seed": seed, "environment": options}
+    with working(output) as progress:
+        how["progress"] = progress
+        if output is None:
+            report = judge_one(judged, customers, **how)
+        else:
+            report = judge_to_file(judged, customers, output, settings=settings, **how)
     report["temperature"] = temperature
-    conversion, failed = report["conversion"], report["failed"]
-    show(
-        report,
-        [
-            f"{policy}: conversion {100 * conversion['value']:.1f}%"
-            f" [{100 * conversion['low']:.1f}, {100 * conversion['high']:.1f}],"
-            f" {report['sales']} of {report['conversations']}",
-            f"  {report['mean_turns']:.1f} turns a conversation",
-            f"  {failed} more were broken off: the customer failed" if failed else "",
-            f"  evaluation range, seed {seed}, first {customers} customers: {report['customer']}",
-        ],
-        as_json=as_json,
+    if other is not None:
+        report["gain"] = {"over": str(against), **asdict(gain_over(report, other))}
+    show(report, _lines(policy, report), as_json=as_json)
+
+
+def _lines(policy: str, report: Mapping[str, Any]) -> list[str]:
+    conversion, failed, customers = report["conversion"], report["failed"], report["range"]
+    return [
+        f"{policy}: conversion {100 * conversion['value']:.1f}%"
+        f" [{100 * conversion['low']:.1f}, {100 * conversion['high']:.1f}],"
+        f" {report['sales']} of {report['conversations']}",
+        f"  {report['mean_turns']:.1f} turns a conversation",
+        f"  {failed} more were broken off: the customer failed" if failed else "",
+        _gain(report),
+        f"  evaluation range, seed {customers['seed']}, first {customers['customers']} customers:"
+        f" {report['customer']}",
+    ]
+
+
+def _gain(report: Mapping[str, Any]) -> str:
+    if "gain" not in report:
+        return ""
+    gain, points = report["gain"], {k: 100 * v for k, v in report["gain"]["difference"].items()}
+    return (
+        f"  {points['value']:+.1f} points [{points['low']:+.1f}, {points['high']:+.1f}] over"
+        f" {gain['over']}, on the same {gain['customers']} customers"
     )

@@ -21,6 +21,7 @@ from convgym.benchmarks.cli.options import (
     own_settings,
 )
 from convgym.benchmarks.cli.steps import show, working
+from convgym.errors import ConvgymError
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +47,10 @@ def train(
         Path | None,
         typer.Option(help="A log that an offline agent learns from, in place of one made for it."),
     ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(help="What it starts from: a folder or a name.", show_default="default"),
+    ] = None,
     customer: Customer = None,
     customer_option: CustomerOptions = None,
     catalog: Catalog = None,
@@ -61,8 +66,14 @@ def train(
 
     options = environment(customer, catalog, personas, customer_option)
     collector = Collector(conversations, seed=seed, environment=options, log=log)
+    given = own_settings(settings)
+    if policy is not None:
+        within = given.setdefault("policy", {})
+        if not isinstance(within, dict) or "model" in within:
+            raise ConvgymError("the policy is given by --policy and by --set: drop one")
+        within["model"] = policy
     with working(output) as progress:
-        report = train_one(agent, own_settings(settings), collector, output, progress=progress)
+        report = train_one(agent, given, collector, output, progress=progress)
     usage = report["usage"]
     show(
         report,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convgym.errors import ConvgymError
-from convgym.llm.local.smollm2 import without_progress_bars
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -62,3 +61,17 @@ def refusing(what: str, advice: str = "") -> Iterator[None]:
     except Exception as error:  # what libraries raise on foreign models has no common class
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ConvgymError(f"{what}: {reason}{advice}") from error
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Keep ``transformers`` from drawing bars over those of the caller."""
+    from transformers.utils import logging
+
+    enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if enabled:
+            logging.enable_progress_bar()

@@ -7,14 +7,12 @@ there is neither a key nor a network.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
-from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from convgym.errors import ConvgymError
 from convgym.installing import install_command
+from convgym.llm.local.conversion import load_converted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,38 +30,11 @@ def gguf_file() -> Path:
 
 
 def load_smollm2() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return model (float32) and tokenizer for ``transformers``, in about 15 seconds.
+    """Return model (float32) and tokenizer for ``transformers``.
+
+    The first time takes half a minute of a core, see ``load_converted``.
 
     Raises:
         ConvgymError: where the package, or ``gguf`` to read it, is missing.
     """
-    file = gguf_file()
-    if importlib.util.find_spec("gguf") is None:
-        raise ConvgymError(f"model {NAME!r} needs gguf: {install_command('smollm2')}")
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder, name = file.parent, file.name
-    # Reading a GGUF file draws a bar that no setting turns off.
-    with without_progress_bars(), redirect_stderr(StringIO()):
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=name, dtype=torch.float32
-        )
-    # The weights are plain numbers now, but the model would refuse to be saved or cast.
-    model.hf_quantizer, model.is_quantized = None, False
-    del model.config.quantization_config
-    return model, AutoTokenizer.from_pretrained(folder, gguf_file=name)
-
-
-@contextmanager
-def without_progress_bars() -> Iterator[None]:
-    """Keep ``transformers`` from drawing bars over those of the caller."""
-    from transformers.utils import logging
-
-    enabled = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if enabled:
-            logging.enable_progress_bar()
+    return load_converted(gguf_file())

@@ -18,6 +18,7 @@ from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.protocol import TrainingReport
+from convgym.agents.training import imitation
 from convgym.agents.training.collector import Collector
 from convgym.conversation import Episode, Response
 from convgym.logs import read_log, write_log
@@ -165,25 +166,39 @@ def test_nothing_to_imitate_leaves_the_start_and_says_so(
     assert (resumed.notes, resumed.usage) == (report.notes, report.usage)
 
 
+@pytest.mark.parametrize("kept_within_passes", [False, True])
+@pytest.mark.parametrize("linear_decay", [False, True])
 def test_an_interrupted_run_on_a_log_ends_as_an_uninterrupted_one(
-    make_agent: MakeAgent, tmp_path: Path
+    make_agent: MakeAgent,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kept_within_passes: bool,
+    linear_decay: bool,
 ) -> None:
+    """Of 12 steps in three passes, it is interrupted in the 7th, and goes on with 5 or with 7."""
+    if kept_within_passes:
+        monkeypatch.setattr(imitation, "KEEP_SECONDS", 0.0)
+    steps: list[int] = []
     log = tmp_path / "log.jsonl"
     write_log(log, foreign(rollout(make_seller("mediocre"), train_seeds(0, N))))
 
     def run(folder: Path, stop_at: int = 10**9) -> tuple[dict[str, torch.Tensor], TrainingReport]:
         def report(progress: Progress) -> None:
-            if progress.stage == "imitate" and progress.done == stop_at:
-                raise KeyboardInterrupt
+            if progress.stage == "imitate":
+                steps.append(progress.done)
+                if progress.done == stop_at:
+                    raise KeyboardInterrupt
 
-        agent = make_agent(epochs=3)
+        agent = make_agent(epochs=3, linear_decay=linear_decay)
         collector = Collector(N, seed=0, log=log)
         trained = agent.train(collector, folder=folder, progress=report)
         return weights(agent), trained
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", stop_at=7)
+    steps.clear()
     resumed, again = run(tmp_path / "stopped")
+    assert steps[0] == (7 if kept_within_passes else 5)
     whole, report = run(tmp_path / "whole")
     assert equal(resumed, whole)
     assert (again.usage, again.rows) == (report.usage, report.rows)

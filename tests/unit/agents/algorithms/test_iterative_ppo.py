@@ -30,7 +30,8 @@ from convgym.agents.model.sampling import SamplingConfig
 from convgym.agents.off_policy.gate import GateConfig
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.imitation import Imitation
-from convgym.agents.values.fitting import ValueEstimates, corrected_advantages
+from convgym.agents.values.estimates import ValueEstimates
+from convgym.agents.values.fitting import corrected_advantages
 from convgym.agents.values.q_function import QFunctionConfig
 from convgym.agents.values.reuse import reused
 from convgym.errors import ConvgymError

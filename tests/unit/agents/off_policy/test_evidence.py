@@ -16,7 +16,7 @@ from convgym.agents.off_policy.evidence import (
     log_ratios,
     said_values,
 )
-from convgym.agents.values.fitting import ValueEstimates
+from convgym.agents.values.estimates import ValueEstimates
 from tests.unit.agents.logs import BAD, EASY, GOOD, HARD, conversation, pairs_of, written_by
 
 torch.set_num_threads(1)

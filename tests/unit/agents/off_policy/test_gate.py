@@ -13,7 +13,7 @@ import torch
 from convgym.agents.model.format import ConversationFormat
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.off_policy.gate import Gain, GateConfig, predicted_gain
-from convgym.agents.values.fitting import ValueEstimates
+from convgym.agents.values.estimates import ValueEstimates
 from convgym.errors import ConvgymError
 from tests.unit.agents.logs import BAD, EASY, GOOD, HARD, conversation, written_by
 

@@ -11,8 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from convgym.agents.model.format import compact_format
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.pretrain import PretrainConfig, build_model, build_tokenizer
 from convgym.benchmarks.cli import main
 from convgym.conversation import Episode, Response
 from convgym.logs import read_log, write_log
@@ -138,6 +140,28 @@ def test_what_is_finished_is_shown_and_never_made_again(run: Run) -> None:
         assert code == 2 and "never overwritten" in err and err.count("\n") == 1
 
 
+def test_an_evaluation_is_kept_and_compared_customer_by_customer(run: Run) -> None:
+    """The same customers: of the competent seller, they are those that bought of neither alone."""
+    seen = ("--customers", "20", "--output")
+    first = run("evaluate", "mediocre", *seen, "mediocre.json")
+    assert run("evaluate", "mediocre", *seen, "mediocre.json")[:2] == first[:2]
+    kept = Path("mediocre.json").read_bytes()
+    code, out, _ = run(
+        "evaluate", "competent", *seen, "competent.json", "--against", "mediocre.json", "--json"
+    )
+    assert code == 0 and Path("mediocre.json").read_bytes() == kept
+    shown = json.loads(out)
+    bought = [
+        json.loads(Path(f"{name}.json").read_text())["bought"] for name in ("competent", "mediocre")
+    ]
+    rates = [sum(each) / 20 for each in bought]
+    gain = shown["gain"]["difference"]
+    assert gain["value"] == pytest.approx(rates[0] - rates[1]) and gain["low"] < gain["value"]
+    assert shown["conversion"]["value"] == rates[0] and shown["gain"]["customers"] == 20
+    code, out, _ = run("evaluate", "competent", "--customers", "20", "--against", "mediocre.json")
+    assert f"{100 * gain['value']:+.1f} points" in out
+
+
 def test_what_was_interrupted_starts_over_cleanly(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +211,21 @@ def test_the_gate_that_was_told_to_keep_nothing_cannot_judge(run: Run) -> None:
     assert code == 1 and "no conversation was held out" in out
 
 
+def test_a_small_model_as_q_of_another(run: Run) -> None:
+    """It has tokens of its own; the steps after the fit find it in the folder of Q."""
+    tokenizer = build_tokenizer(["What is your budget?", "It is $700."] * 3, vocabulary=290)
+    shape = PretrainConfig(hidden=8, layers=1, heads=2, intermediate=12, context=768)
+    network = build_model(shape, tokenizer, 1)
+    LanguageModelPolicy(LanguageModel.of(network, compact_format(tokenizer))).save(Path("small"))
+    collected(run)
+    assert fitted(run, "log.jsonl", "--set", "trunk=small")[0] == 0
+    assert report("q")["made_from"]["q_function"]["trunk"] == "small"
+    assert improved(run)[0] == 0
+    assert report("new")["metrics"]["fresh_score_scale"] > 0
+    code, out, _ = judged(run)
+    assert code == 0 and json.loads(out)["verdict"] == "passed"
+
+
 MISTAKES = [
     ("collect a.jsonl", "either --policy FOLDER or --seller SELLER"),
     ("collect a.jsonl --policy nowhere", "no model at 'nowhere'"),
@@ -196,6 +235,7 @@ MISTAKES = [
     ("fit-q missing.jsonl --policy start --output a", "cannot read the log missing.jsonl"),
     ("fit-q log.jsonl --policy log.jsonl --output a", "no model at 'log.jsonl'"),
     ("fit-q log.jsonl --policy start --output a --set epoch=1", "did you mean 'epochs'"),
+    ("fit-q log.jsonl --policy start --output a --set trunk=nowhere", "no model at 'nowhere'"),
     ("fit-q log.jsonl --policy start --output a --held-out 1", "must be in [0, 1), got 1"),
     ("fit-q log.jsonl --policy start --output start", "start exists and is never overwritten"),
     ("fit-q test.jsonl --policy start --output a", "reserved for evaluation"),
@@ -215,6 +255,11 @@ MISTAKES = [
     ("train nobody --output a", "unknown agent 'nobody'"),
     ("train bc --output start", "start exists and is never overwritten"),
     ("train bc --output a --set epochs=many", "epochs"),
+    ("train bc --output a --policy nowhere", "no model at 'nowhere'"),
+    ("train bc --output a --policy start --set policy.model=start", "drop one"),
+    ("evaluate silent --customers 3 --against silent-2.json", "is not of these customers"),
+    ("evaluate silent --customers 3 --output silent-2.json", "never overwritten"),
+    ("evaluate silent --customers 3 --against log.jsonl", "is no report"),
 ]
 
 
@@ -223,6 +268,7 @@ def test_every_mistake_is_one_line(run: Run, make_model: Callable[..., LanguageM
     fitted(run)
     LanguageModelPolicy(make_model(seed=1, layers=1, context=768)).save(Path("twin"))
     LanguageModelPolicy(make_model(layers=1, context=768, hidden=32)).save(Path("wide"))
+    run("evaluate", "silent", "--customers", "2", "--output", "silent-2.json")
     episodes = read_log("log.jsonl").episodes
     write_log("short.jsonl", episodes[:-1])
     write_log("test.jsonl", rollout(make_seller("silent"), evaluation_seeds(0, 2)))

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.format import ConversationFormat
 from convgym.agents.model.language_model import LanguageModel
+from convgym.agents.values.estimates import ValueEstimates
 from convgym.agents.values.fitting import (
-    ValueEstimates,
     WeightedEpisode,
     _value_loss,
     diagnose,

@@ -15,7 +15,12 @@ from convgym.agents.training.checkpoint import save_checkpoint
 from convgym.agents.values.fitted import FittedQ
 from convgym.agents.values.fitting import fit
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
-from convgym.agents.values.saving import read_q_file, restored_fitted, save_fitted
+from convgym.agents.values.saving import (
+    read_q_file,
+    restored_ensemble,
+    restored_fitted,
+    save_fitted,
+)
 from convgym.errors import ConvgymError
 from tests.unit.agents.logs import pairs_of, synthetic_log, written_by
 
@@ -50,7 +55,8 @@ def test_what_is_read_is_what_was_fitted(
     kept: tuple[LanguageModel, FittedQ, torch.Generator, Path],
 ) -> None:
     model, fitted, generator, path = kept
-    again, drawing = restored_fitted(read_q_file(path), model, fitted.log, path)
+    tree = read_q_file(path)
+    again, drawing = restored_fitted(tree, restored_ensemble(tree, model, path), fitted.log, path)
     assert again.ensemble.config == CONFIG
     assert (again.estimates, again.held_out, again.metrics) == (fitted.estimates, 2, {"auc": 0.5})
     pairs = pairs_of(fitted.log)
@@ -66,13 +72,14 @@ def test_another_model_and_another_log_are_refused(
     model, fitted, _, path = kept
     tree = read_q_file(path)
     with pytest.raises(ConvgymError, match="another model: expected one of 280 tokens"):
-        restored_fitted(tree, make_model(hidden=32), fitted.log, path)
+        restored_ensemble(tree, make_model(hidden=32), path)
     with pytest.raises(ConvgymError, match="other layers"):
-        restored_fitted(tree, make_model(layers=1), fitted.log, path)
+        restored_ensemble(tree, make_model(layers=1), path)
     longer = replace(fitted.log[0], turns=tuple(t + (t >= 0) for t in fitted.log[0].turns))
+    ensemble = restored_ensemble(tree, model, path)
     for log in (fitted.log[:-1], [longer, *fitted.log[1:]]):
         with pytest.raises(ConvgymError, match="another log"):
-            restored_fitted(tree, model, log, path)
+            restored_fitted(tree, ensemble, log, path)
 
 
 def test_files_of_something_else_are_refused(tmp_path: Path) -> None:

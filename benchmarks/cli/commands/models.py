@@ -1,0 +1,45 @@
+"""``convgym models``: chat models as folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convgym.benchmarks.terminal import say
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands."""
+    group = typer.Typer(help="Chat models as folders.", no_args_is_help=True)
+    group.callback()(_group)
+    group.command("convert")(convert)
+    app.add_typer(group, name="models")
+
+
+def _group() -> None:
+    pass
+
+
+def convert(
+    model: Annotated[str, typer.Argument(help="smollm2, a GGUF file, or a folder.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write; never overwritten.")],
+    short: Annotated[
+        bool,
+        typer.Option("--short", help="A chat template of one token an utterance, for training."),
+    ] = False,
+    system_message: Annotated[
+        str | None,
+        typer.Option(help="What a policy of this folder is told first; '' for nothing."),
+    ] = None,
+) -> None:
+    """Write a chat model as a folder in Hugging Face format, which any --policy or hf: takes."""
+    from convgym.agents.pipeline.folders import convert_to_folder
+
+    report = convert_to_folder(model, folder, short=short, system_message=system_message)
+    say(
+        f"{folder}: {model}, {report['parameters']:,} parameters; its frames take"
+        f" {report['tokens_of_an_opening']} tokens at the beginning and"
+        f" {report['tokens_of_a_turn']} a turn"
+    )
