@@ -7,14 +7,19 @@ from typing import Annotated
 
 import typer
 
+from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.terminal import say
 
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands."""
     group = typer.Typer(help="Chat models as folders.", no_args_is_help=True)
-    group.callback()(_group)
-    group.command("convert")(convert)
+    convert_examples = examples(
+        "convgym models convert smollm2 smollm2-folder",
+        "convgym models convert smollm2 model --short --system-message ''",
+    )
+    group.callback(epilog=convert_examples)(_group)
+    group.command("convert", epilog=convert_examples)(convert)
     app.add_typer(group, name="models")
 
 
