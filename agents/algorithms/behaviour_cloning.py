@@ -19,6 +19,7 @@ from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.optim import Optimiser
 from convgym.checks import check_fields
+from convgym.customers import customer_law
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.sellers import make_seller
 from convgym.shop.catalog import Catalog
@@ -112,7 +113,8 @@ class BehaviourCloning(LanguageModelAgent):
     def collect(self, collector: Collector, progress: ProgressCallback) -> list[TokenisedEpisode]:
         """Return the log's conversations that are to be imitated, as tokens."""
         shop: str | Path | Catalog = collector.environment.get("catalog") or "laptops"
-        seller = make_seller("mediocre", shop, epsilon=self.config.epsilon)
+        law = customer_law(collector.environment)
+        seller = make_seller("mediocre", shop, law, epsilon=self.config.epsilon)
         episodes = collector.logged(seller, progress=progress)
         return self.model.tokenise(
             [
