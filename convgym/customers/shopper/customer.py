@@ -46,7 +46,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from convgym.checks import check_patience
+from convgym.checks import check_flag, check_patience
 from convgym.customers.base import Decision, Reply
 from convgym.customers.personas import Persona, Personas, load_personas
 from convgym.customers.scripted.buying import NEVER, purchase_probability
@@ -107,6 +107,8 @@ class ShopperCustomer:
         personas: the kinds of customers that come in: ``"default"``, ``"difficult"``, a JSON
             file or an object.
         wording: what it says: ``"shopper"``, or a JSON file (``convgym.shop.grammar``).
+        strict: whether a shopper that was told something false reads the label again at the till,
+            and leaves: a sale that a false claim won is none.
 
     Raises:
         ConvgymError: for an unknown catalogue, persona or wording, a data file that does not
@@ -123,6 +125,7 @@ class ShopperCustomer:
         patience: float | None = None,
         personas: str | Path | Personas = "default",
         wording: str = "shopper",
+        strict: bool = False,
     ) -> None:
         self.personas = load_personas(personas)
         if persona is not None:
@@ -132,6 +135,7 @@ class ShopperCustomer:
         self.briefing = _briefing(self.catalog)
         self._persona, self._patience, self._wording = persona, patience, wording
         self._words, self._short = grammar(wording, False), grammar(wording, True)
+        self._strict = check_flag("strict", strict)
         self._weights = Weights()
         self._ear = ear(self.catalog)
         self._terms = terms_of(self.catalog)
@@ -142,9 +146,10 @@ class ShopperCustomer:
     @property
     def fingerprint(self) -> str:
         """Name, version and a hash of every setting that changes behaviour."""
-        return _fingerprint(
+        name = _fingerprint(
             self.catalog, self.personas, self._persona, self._patience, self._wording
         )
+        return f"{name}:strict" if self._strict else name
 
     @property
     def profile(self) -> Shopper:
@@ -186,6 +191,14 @@ class ShopperCustomer:
             "said": list(state.said),
             "account": asdict(state.account),
         }
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What is counted of the seller, for the metadata of episodes: see ``Account``.
+
+        ``price`` and ``margin`` of a sale are in the shop's currency.
+        """
+        return {} if self._state is None else asdict(self._state.account)
 
     @property
     def _kind(self) -> Persona:
@@ -312,7 +325,8 @@ class ShopperCustomer:
             words += self._ask()
         if meaning.closes:
             closing, decision = self._hear_close()
-            return ([closing] if decision is Decision.BUY else [*words, closing]), decision
+            ends = decision is not Decision.CONTINUE
+            return ([closing] if ends else [*words, closing]), decision
         if len(words) == spoken:
             if meaning.courtesy and not state.heard:
                 words.append(self._say("courtesy"))
@@ -524,6 +538,8 @@ class ShopperCustomer:
             return self._say("nothing_shown"), Decision.CONTINUE
         u = self.utility()
         if self._rng.random() < purchase_probability(u, state.refused):
+            if self._strict and state.account.false_claims:
+                return self._say("voided"), Decision.LEAVE
             self._pay(state.product)
             return self._say("buy"), Decision.BUY
         again = state.refused > -math.inf and u <= state.refused

@@ -24,7 +24,9 @@ _PARTNER = frozenset("partner wife husband spouse writing written together".spli
 _RIVAL = frozenset("match competitor competitors rival elsewhere across".split())
 _YES = frozenset("yes yeah yep sure indeed certainly absolutely definitely".split())
 _NO = frozenset("no nope sorry unfortunately not".split())
-_ASKING = re.compile(r"(?:so|and|now|well|okay|thank you[^.]*,)?,? ?(?:wh|how|is|are|do|does|could|can|tell)")
+_ASKING = re.compile(
+    r"(?:so|and|now|well|okay|thank you[^.]*,)?,? ?(?:wh|how|is|are|do|does|could|can|tell)"
+)
 _DENIED = re.compile(r"\b(?:not|no|never|don't|cannot|without)\b")
 _WILLING = r"(?:shall|should|may|can|could|would|want|like|ready|let us|let's|happy|care|wish|do we|is it|are we)"
 _ENDING = (
@@ -37,20 +39,36 @@ _ENDING = (
 _CLOSING = re.compile(rf"\b{_WILLING}\b[^.?!]{{0,40}}\b{_ENDING}[^.?!]*\?")
 """Ways to ask for the order that name no buying: "Shall we shake on it?"."""
 _QUESTIONS = (
-    ("concern", re.compile(
-        r"hesitat|hold(?:ing)? (?:you )?back|in the way|on your mind|stop(?:s|ping)? you|bother|"
-        r"keep(?:s|ing)? you from|unsure|second thoughts|not quite right|missing|why not|put you off|"
-        r"puts you off|uncertain|reservation|obstacle|what do you think")),
-    ("budget", re.compile(
-        r"how much|what price|price range|spend|afford|comfortable pay|budget|most you|upper limit|"
-        r"cost you|want to pay|set aside for|figure|how high|ceiling")),
-    ("feature", re.compile(
-        r"must.?have|do without|deal.?breaker|essential|matter|look(?:ing)? for in|priorit|care (?:most )?about|"
-        r"particular|above all|first of all|non.?negotiable|can't miss|key thing|value most|wish list|"
-        r"decisive|what counts")),
-    ("need", re.compile(
-        r"what for|be for|us(?:e|ed|ing) (?:it|the|this|that|them)|used for|do with it|in mind for|purpose|"
-        r"occasion|who is it for|plans? for|activities|what brings you|tell me (?:more )?about")),
+    (
+        "concern",
+        re.compile(
+            r"hesitat|hold(?:ing)? (?:you )?back|in the way|on your mind|stop(?:s|ping)? you|bother|"
+            r"keep(?:s|ing)? you from|unsure|second thoughts|not quite right|missing|why not|put you off|"
+            r"puts you off|uncertain|reservation|obstacle|what do you think"
+        ),
+    ),
+    (
+        "budget",
+        re.compile(
+            r"how much|what price|price range|spend|afford|comfortable pay|budget|most you|upper limit|"
+            r"cost you|want to pay|set aside for|figure|how high|ceiling"
+        ),
+    ),
+    (
+        "feature",
+        re.compile(
+            r"must.?have|do without|deal.?breaker|essential|matter|look(?:ing)? for in|priorit|care (?:most )?about|"
+            r"particular|above all|first of all|non.?negotiable|can't miss|key thing|value most|wish list|"
+            r"decisive|what counts"
+        ),
+    ),
+    (
+        "need",
+        re.compile(
+            r"what for|be for|us(?:e|ed|ing) (?:it|the|this|that|them)|used for|do with it|in mind for|purpose|"
+            r"occasion|who is it for|plans? for|activities|what brings you|tell me (?:more )?about"
+        ),
+    ),
 )
 """Ways to ask, by topic; the first that fits."""
 _VAGUE = 0.05
