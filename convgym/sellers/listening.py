@@ -1,8 +1,8 @@
 """What sellers of ``convgym/Sales-v1`` hear and say: an ear for shoppers, notes, and words.
 
-The ear is a naive Bayes classifier of sentences, made from the grammar that shoppers speak: words
-and pairs of words, slots apart. Needs, features, products and amounts are read with the shop's
-lexicon. It is good, and not perfect: noise is heard as noise.
+The ear is a naive Bayes classifier of sentences, made from the grammar that shoppers speak: words,
+and two or three of them side by side. Needs, features, products and amounts are read with the shop's lexicon, and
+count as one word each. It is good, and not perfect: noise is heard as noise.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import cycle, pairwise, repeat
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -26,10 +27,12 @@ from convgym.shop.terms import terms_of
 
 _SENTENCE = re.compile(r"[^.!?]+[.!?]*")
 _SLOT = re.compile(r"\{(\w+)\}")
-_AMOUNTS = frozenset(("price", "offer", "limit", "low", "high"))
+_AMOUNT = repeat("0")
+_KINDS = ("product", "need", "feature")
+"""Kinds of things that count as one word each, whichever is named."""
 _TRIES = 8
 """How often a seller looks for words that it has not said before."""
-_SMOOTHING = 0.02
+_SMOOTHING = 0.001
 
 PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -148,9 +151,11 @@ class Notes:
         return [topic for topic in TOPICS if known[topic] is None]
 
 
-def _features(words: Sequence[str]) -> list[str]:
-    marked = ["<", *words, ">"]
-    return [*words, *(f"{a} {b}" for a, b in zip(marked, marked[1:], strict=False))]
+def _features(words: Sequence[str], end: str) -> set[str]:
+    """Return the words of a sentence and what stands side by side in it, its ends included."""
+    marked = ["<", *words, end]
+    triples = zip(marked, marked[1:], marked[2:], strict=False)
+    return {*words, *map(" ".join, pairwise(marked)), *map(" ".join, triples)}
 
 
 class Listener:
@@ -163,17 +168,30 @@ class Listener:
 
     def __init__(self, catalog: Catalog, wording: str = "shopper") -> None:
         self._lexicon = lexicon(catalog)
+        bit = self._lexicon.bit
+        self._kinds = [
+            (kind, sum(mask for name, mask in bit.items() if name.startswith(f"{kind}:")))
+            for kind in _KINDS
+        ]
+        self._slots = {
+            "item": cycle((catalog.item,)),
+            "a_item": cycle((f"a {catalog.item}",)),
+            "items": cycle((catalog.items.split(",")[0],)),
+            "product": cycle(product.name for product in catalog.products),
+            "other": cycle(product.name for product in catalog.products),
+            "need": cycle(phrase for n in catalog.needs.values() for phrase in n.phrases),
+            "feature": cycle(phrase for f in catalog.features.values() for phrase in f.phrases),
+            "wish": cycle(feature.question for feature in catalog.features.values()),
+        }
         counts: dict[str, Counter[str]] = {}
         spoken = read_wording(wording)
         for fragments in (False, True):
             grammar = Grammar(spoken, fragments)
             for meaning in grammar.meanings:
-                ways = grammar.ways(meaning)
-                for way in ways:
-                    self._count(counts.setdefault(meaning, Counter()), way, 1 / len(ways))
-        for words in spoken.moods.values():
-            for word in words:
-                self._count(counts.setdefault("mood", Counter()), word, 1 / len(words))
+                self._count(counts.setdefault(meaning, Counter()), grammar.ways(meaning))
+        for mood in spoken.moods.values():
+            for words in mood.values():
+                self._count(counts.setdefault("mood", Counter()), words)
         vocabulary = {feature for counter in counts.values() for feature in counter}
         self._meanings = sorted(counts)
         self._weights: dict[str, list[float]] = {
@@ -182,21 +200,24 @@ class Listener:
         }
         self._remembered = lru_cache(maxsize=8192)(self._read)
 
-    def _count(self, counter: Counter[str], way: str, weight: float) -> None:
-        for sentence in _SENTENCE.findall(way):
-            text = _SLOT.sub(lambda m: " 0 " if m[1] in _AMOUNTS else " zzslot ", sentence)
-            for feature in set(_features(self._words(text))):
-                counter[feature] += weight
+    def _count(self, counter: Counter[str], ways: Sequence[str]) -> None:
+        """Count the words of all ways to say something, a sentence at a time."""
+        for way in ways:
+            filled = _SLOT.sub(lambda slot: next(self._slots.get(slot[1], _AMOUNT)), way)
+            for sentence in _SENTENCE.findall(filled):
+                for feature in self._features(sentence):
+                    counter[feature] += 1 / len(ways)
 
-    def _words(self, text: str) -> list[str]:
-        """Return the words of a sentence: amounts as 0, what fills slots left out."""
-        words = []
-        for token in tokens(text):
-            if token[0].isdigit():
-                words.append("0")
-            elif token != "zzslot":
-                words.append(token)
-        return words
+    def _features(self, sentence: str) -> set[str]:
+        """Return what tells a sentence, with one word for each kind of thing that is named."""
+        words = [self._word(token) for token in tokens(sentence)]
+        return _features(words, "?" if "?" in sentence else ".")
+
+    def _word(self, token: str) -> str:
+        if token[0].isdigit():
+            return "0"
+        mask = self._lexicon.concepts(token) or 0
+        return next((f"<{kind}>" for kind, all_of in self._kinds if mask & all_of), token)
 
     def hear(self, text: str) -> list[tuple[str, str]]:
         """Return the sentences of a message, each with what it means."""
@@ -208,7 +229,7 @@ class Listener:
 
     def _read(self, sentence: str) -> str:
         scores = [0.0] * len(self._meanings)
-        for feature in set(_features(self._words(sentence))):
+        for feature in self._features(sentence):
             weights = self._weights.get(feature)
             if weights is not None:
                 scores = [score + weight for score, weight in zip(scores, weights, strict=True)]
@@ -220,7 +241,10 @@ _REFUSALS = frozenset(
     ("vague", "refuse_unsure", "refuse_again", "refuse_unsuitable", "refuse_question")
 )
 _UNSUITABLE = frozenset(("bad_offer", "too_expensive", "refuse_unsuitable", "real_limit"))
-_ABOUT_OFFERS = frozenset(("ask_spec", "ask_compare", "haggle", "too_expensive", "not_allowed"))
+_ABOUT_ITSELF = frozenset(
+    ("opening_need", "need", "feature", "budget", "real_limit", "told_before", "mood")
+)
+"""Meanings in which a shopper speaks of its own wishes."""
 _PERCENT = re.compile(r"(\d+)%")
 
 
@@ -288,7 +312,7 @@ class ShopperKnowledge:
                 notes.reason = meaning.removeprefix("reason_")
             elif meaning in ("resolved", "discount_good"):
                 notes.reason = None
-            if meaning not in _ABOUT_OFFERS:
+            if meaning in _ABOUT_ITSELF:
                 self._note_topics(sentence, meaning, notes)
             notes.refused = notes.refused or meaning in _REFUSALS
             notes.unsuitable = notes.unsuitable or meaning in _UNSUITABLE

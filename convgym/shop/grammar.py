@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
-from typing import Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -23,7 +23,7 @@ from convgym import datafiles
 from convgym.datafiles import Frozen
 
 SLOTS = frozenset(
-    ("item", "items", "product", "other", "price", "offer", "limit", "low", "high")
+    ("item", "a_item", "items", "product", "other", "price", "offer", "limit", "low", "high")
     + ("need", "feature", "wish")
 )
 _BLANKS = re.compile(r" ([.,:?!])")
@@ -126,13 +126,15 @@ class _Parser:
 class Wording(Frozen):
     """A data file of wordings: templates by meaning, in whole sentences and in fragments.
 
-    ``moods`` are what a customer in a mood says before a reply.
+    ``tones`` names the meanings that are good or bad news; all others are plain. ``moods`` are what
+    a customer in a mood says before a reply that begins in a tone.
     """
 
     name: str
     rules: dict[str, tuple[str, ...]]
     meanings: dict[str, tuple[str, ...]] = Field(min_length=1)
-    moods: dict[str, tuple[str, ...]] = Field(min_length=1)
+    tones: dict[Literal["good", "bad"], tuple[str, ...]]
+    moods: dict[str, dict[Literal["plain", "good", "bad"], tuple[str, ...]]]
     fragments: dict[str, tuple[str, ...]]
 
     @model_validator(mode="after")
@@ -145,10 +147,21 @@ class Wording(Frozen):
         stray = sorted(set(self.fragments) - set(self.meanings))
         if stray:
             raise ValueError(f"fragments of unknown meanings: {', '.join(stray)}")
+        stray = sorted({name for names in self.tones.values() for name in names} - {*self.meanings})
+        if stray:
+            raise ValueError(f"tones of unknown meanings: {', '.join(stray)}")
         return self
 
     def __hash__(self) -> int:
+        # As for catalogues: the name is enough to key caches, equality does the rest.
         return hash(self.name)
+
+    def tone(self, meaning: str) -> Literal["plain", "good", "bad"]:
+        """Return in which tone a meaning is told."""
+        for tone, meanings in self.tones.items():
+            if meaning in meanings:
+                return tone
+        return "plain"
 
 
 class Grammar:

@@ -1,25 +1,54 @@
 """How the shopper understands free text: the scripted customer's ear, and what v1 adds to it.
 
-Besides ``Meaning`` it hears, sentence by sentence, what is asserted of which product; discounts and
-days of delivery in numbers; a yes or a no; and remedies for six kinds of reasons.
+Besides ``Meaning`` it hears, clause by clause, what is asserted of which product, and what is
+denied; prices, discounts and days of delivery; a yes or a no; and remedies for six kinds of reasons.
+
+A number is a price if it has the shop's currency before it, money's name behind it, or a word such
+as "costs" before it and no unit behind it. What is denied is a feature with a "not" shortly before
+it, or an "is not" right behind it: "you cannot go wrong, it is light" denies nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from convgym.customers.scripted.understanding import _SENTENCE, MAX_WORDS, Meaning, Understanding
+from convgym.customers.scripted.understanding import (
+    MAX_WORDS,
+    REASSURANCE,
+    SENTENCE,
+    Meaning,
+    Understanding,
+)
 from convgym.shop.catalog import Catalog, catalog_names, load_catalog
-from convgym.shop.language import numbers, tokens
+from convgym.shop.language import lexicon, numbers, tokens
 
 _NUMBERS = "one two three four five six seven eight nine ten".split()
-_DAYS = re.compile(r"\b(\d{1,2}|" + "|".join(_NUMBERS) + r")[ -](?:business |working )?(day|week)")
+_DAYS = re.compile(
+    r"\b(\d{1,3}|" + "|".join(_NUMBERS) + r")[ -](?:business |working )?(day|week|hour)"
+)
+_AT_ONCE = {"today": 0, "overnight": 1, "tomorrow": 1}
 _SHARE = re.compile(r"\b(\d{1,2}|five|ten)(?:[.,]\d+)? ?(?:%|percent)")
+_OFF = re.compile(
+    r"\boff\b|\bless\b|discount|rebate|reduc|cheaper|deduct|knock|lower|come down|price"
+)
 _AMOUNT_OFF = re.compile(r"(\d+(?:,\d{3})*) (?:\w+ )?(?:off|less)\b")
-_CONCEDES = frozenset("discount off instead down special reduce reduced cheaper".split())
+_LOWERED = re.compile(
+    r"down to|special price|reduc|lower|cheaper|instead of|let you have|let it go|make it|can do"
+)
+_UNIT = (
+    r"(?! ?(?:%|percent|(?:business |working )?(?:day|week|month|year|hour|minute)s?\b|stars?\b|"
+    r"times\b|gb\b|gigabytes?\b|inch|out of))"
+)
+_COSTING = r"\b(?:costs?|prices?|priced|pay|for|at|only|just|is|to|of)"
+_CLAUSE = re.compile(r"\b(?:but|however|although|though|whereas)\b")
+_NOT_ONLY = re.compile(r"\bnot (?:only|just)\b")
+_BEFORE, _BEHIND = 5, 3
+"""How many words before a feature a "not" denies it, and behind it an "is not"."""
+_COPULA = frozenset("is are does do it was".split())
+_IN_WRITING = frozenset("writing written write summary discuss decide together".split())
 _PARTNER = frozenset("partner wife husband spouse writing written together".split())
 _RIVAL = frozenset("match competitor competitors rival elsewhere across".split())
 _YES = frozenset("yes yeah yep sure indeed certainly absolutely definitely".split())
@@ -77,13 +106,16 @@ _VAGUE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one sentence asserts, or denies, of ``product`` (None: of what is being talked about)."""
+    """What one clause asserts of ``product`` (None: of what is being talked about).
+
+    ``denied`` are the features that it says are missing.
+    """
 
     product: str | None
     prices: tuple[int, ...]
     needs: tuple[str, ...]
     features: tuple[str, ...]
-    denied: bool
+    denied: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +148,15 @@ class ShopperEar:
 
     def __init__(self, catalog: Catalog) -> None:
         self._inner = Understanding(catalog)
-        self._lexicon = self._inner.lexicon
+        self._lexicon = lexicon(catalog)
         self._catalog = catalog
         self._foreign = _foreign_words(catalog, self._lexicon.concepts)
+        money = re.escape(catalog.currency)
+        self._price = re.compile(
+            rf"{money} ?(\d[\d,]*){_UNIT}|\b(\d[\d,]*) ?(?:dollars?|bucks|euros?|pounds?)\b|"
+            rf"{_COSTING} (?:(?:is|of|at|just|only) )*(\d[\d,]*)\b{_UNIT}"
+        )
+        self._smallest_price = min(product.price for product in catalog.products) / 2
         self._remembered = lru_cache(maxsize=8192)(self._read)
 
     def __reduce__(self) -> tuple[Callable[[Catalog], ShopperEar], tuple[Catalog]]:
@@ -130,10 +168,11 @@ class ShopperEar:
 
     def _read(self, text: str) -> Heard:
         meaning = _with_idioms(self._inner.understand(text), text)
-        lowered = " ".join(text.lower().split()[:MAX_WORDS])
-        words = tokens(lowered)
-        known = set(words)
-        discount, amount, concedes = self._discount(lowered, known)
+        lowered = " ".join(REASSURANCE.sub("", text.lower()).split()[:MAX_WORDS])
+        lowered = _NOT_ONLY.sub("", lowered)
+        known = set(tokens(lowered))
+        clauses = [clause for clause, _ in _clauses(lowered)]
+        discount, amount, concedes = _concession(clauses)
         remedies = list(meaning.answers)
         if concedes and "price" not in remedies:
             remedies.append("price")
@@ -150,56 +189,98 @@ class ShopperEar:
             days=_days(lowered, known),
             affirms=_affirms(lowered),
             remedies=tuple(remedies),
-            foreign=bool(known & self._foreign),
+            foreign=any(len(known & words) >= least for words, least in self._foreign),
         )
 
-    def _discount(self, text: str, words: set[str]) -> tuple[float | None, int | None, bool]:
-        """Return the share and the amount that are taken off, and whether anything is."""
-        negated = bool(words & {"not", "cannot", "can't", "no", "never"})
-        if negated:
-            return None, None, False
-        share = _SHARE.search(text)
-        if share:
-            said = share[1]
-            value = {"five": 5, "ten": 10}.get(said) or int(said)
-            return value / 100, None, True
-        off = _AMOUNT_OFF.search(text)
-        if off:
-            return None, int(off[1].replace(",", "")), True
-        if "discount" in words:
-            return _VAGUE, None, True
-        return None, None, bool(words & _CONCEDES and numbers(tokens(text)))
-
-    def _claims(self, text: str) -> list[Claim]:
+    def _claims(self, text: str) -> Iterator[Claim]:
         lexicon, bit = self._lexicon, self._lexicon.bit
-        claims = []
-        for sentence in _SENTENCE.findall(text):
-            words = tokens(sentence)
-            if not words or "?" in sentence:
+        named: str | None = None
+        for clause, begins in _clauses(text):
+            words = tokens(clause)
+            if begins:
+                named = None
+            if not words:
                 continue
+            masks = [lexicon.concepts(word) or 0 for word in words]
             union = 0
-            places: dict[str, int] = {}
-            for place, word in enumerate(words):
-                mask = lexicon.concepts(word) or 0
+            for mask in masks:
                 union |= mask
-                for name in lexicon.labels(mask, "product:") if mask else ():
-                    places.setdefault(name, place)
-            named = min(places, key=lambda name: places[name]) if places else None
-            # "You need it for gaming" tells what was heard, "it is for gaming" is a claim.
-            if named is None and union & bit["you"]:
+            product = next((n for mask in masks for n in lexicon.labels(mask, "product:")), named)
+            named = product
+            if "?" in clause:  # to ask is to claim nothing, but for a price
+                if prices := self._prices(clause) if product else ():
+                    yield Claim(product, prices, (), (), ())
                 continue
-            needs = lexicon.labels(union, "need:")
-            features = lexicon.labels(union, "feature:")
-            prices = () if union & bit["budget"] else tuple(self._inner._prices(words))
-            if needs or features or prices:
-                denied = bool(union & bit["not"])
-                claims.append(Claim(named, prices, needs, features, denied))
-        return claims
+            # "You need it for gaming" tells what was heard, "it is for gaming" is a claim.
+            if product is None and union & bit["you"]:
+                continue
+            if any(word in _IN_WRITING for word in words):
+                masks = [0 if w in _PARTNER else m for w, m in zip(words, masks, strict=True)]
+            needs, _ = self._asserted(words, masks, "need:")
+            features, denied = self._asserted(words, masks, "feature:")
+            prices = () if union & bit["budget"] else self._prices(clause)
+            if needs or features or denied or prices:
+                yield Claim(product, prices, needs, features, denied)
+
+    def _asserted(
+        self, words: Sequence[str], masks: Sequence[int], prefix: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return which needs, or features, a clause asserts and which it denies."""
+        negation = self._lexicon.bit["not"]
+        told: dict[str, bool] = {}
+        for place, mask in enumerate(masks):
+            for name in self._lexicon.labels(mask, prefix) if mask else ():
+                before = masks[max(0, place - _BEFORE) : place]
+                denied = any(other & negation for other in before) or any(
+                    masks[i] & negation and ("'" in words[i] or words[i - 1] in _COPULA)
+                    for i in range(place + 1, min(len(words), place + 1 + _BEHIND))
+                )
+                told[name] = told.get(name, True) and denied
+        return (
+            tuple(name for name, denied in told.items() if not denied),
+            tuple(name for name, denied in told.items() if denied),
+        )
+
+    def _prices(self, clause: str) -> tuple[int, ...]:
+        if "instal" in clause or "month" in clause and "pay" in clause:
+            return ()
+        plain = _AMOUNT_OFF.sub("", clause)
+        found = numbers(next(filter(None, groups)) for groups in self._found(plain))
+        return tuple(number for number in found if number >= self._smallest_price)
+
+    def _found(self, clause: str) -> list[tuple[str, ...]]:
+        return [tuple(g.replace(",", "") for g in groups) for groups in self._price.findall(clause)]
+
+
+def _clauses(text: str) -> Iterator[tuple[str, bool]]:
+    """Return the clauses of a text, each with whether it begins a sentence."""
+    for sentence in SENTENCE.findall(text):
+        question = "?" if "?" in sentence else ""
+        for number, clause in enumerate(_CLAUSE.split(sentence)):
+            yield clause + question, number == 0
+
+
+def _concession(clauses: Sequence[str]) -> tuple[float | None, int | None, bool]:
+    """Return the share and the amount that are taken off, and whether anything is."""
+    for clause in clauses:
+        if _DENIED.search(clause):
+            continue
+        share = _SHARE.search(clause)
+        if share and _OFF.search(clause):
+            return ({"five": 5, "ten": 10}.get(share[1]) or int(share[1])) / 100, None, True
+        off = _AMOUNT_OFF.search(clause)
+        if off:
+            return None, int(off[1].replace(",", "")[:9]), True
+        if "discount" in clause:
+            return _VAGUE, None, True
+        if _LOWERED.search(clause) and any(map(str.isdigit, clause)):
+            return None, None, True
+    return None, None, False
 
 
 def _affirms(text: str) -> bool | None:
     """Return the yes or the no that a sentence begins with, of the first that does."""
-    for sentence in _SENTENCE.findall(text):
+    for sentence in SENTENCE.findall(text):
         first = next(iter(tokens(sentence)), "")
         if "?" not in sentence and (first in _YES or first in _NO):
             return first in _YES
@@ -209,7 +290,7 @@ def _affirms(text: str) -> bool | None:
 def _with_idioms(meaning: Meaning, text: str) -> Meaning:
     """Add what idioms say and the words one by one do not: offers to buy, and questions."""
     asks, closes = list(meaning.asks), meaning.closes
-    for sentence in _SENTENCE.findall(text.lower()):
+    for sentence in SENTENCE.findall(text.lower()):
         asks_something = "?" in sentence or _ASKING.match(sentence.strip())
         if not closes and _CLOSING.search(sentence) and not _DENIED.search(sentence):
             closes = True
@@ -224,27 +305,32 @@ def _with_idioms(meaning: Meaning, text: str) -> Meaning:
 
 
 def _days(text: str, words: set[str]) -> int | None:
-    days = [
-        (int(number) if number.isdigit() else _NUMBERS.index(number) + 1)
-        * (7 if unit == "week" else 1)
-        for number, unit in _DAYS.findall(text)
-    ]
-    if "tomorrow" in words:
-        days.append(1)
-    if "today" in words:
-        days.append(0)
+    """Return the shortest time of delivery that is named."""
+    days = [at_once for word, at_once in _AT_ONCE.items() if word in words]
+    for said, unit in _DAYS.findall(text):
+        number = int(said) if said.isdigit() else _NUMBERS.index(said) + 1
+        days.append(number // 24 if unit == "hour" else number * (7 if unit == "week" else 1))
     return min(days, default=None)
 
 
-def _foreign_words(catalog: Catalog, concepts: Callable[[str], int | None]) -> frozenset[str]:
-    """Return the words of other shops that mean nothing in this one."""
-    words: set[str] = set()
+def _foreign_words(
+    catalog: Catalog, concepts: Callable[[str], int | None]
+) -> tuple[tuple[frozenset[str], int], ...]:
+    """Return the words of other shops that mean nothing in this one, and how many give them away.
+
+    A product's name does so alone; of the words for what is sold there two do: "our return policy"
+    is no insurance.
+    """
+    names: set[str] = set()
+    groups: list[tuple[frozenset[str], int]] = []
     for name in catalog_names():
         if name != catalog.name:
             other = load_catalog(name)
-            words.update(tokens(f"{other.item} {other.items}"))
-            words.update(product.name.lower() for product in other.products)
-    return frozenset(word for word in words if concepts(word) is None and len(word) > 3)
+            items = {w for w in tokens(f"{other.item} {other.items}") if concepts(w) is None}
+            groups.append((frozenset(items), 2))
+            names.update(product.name.lower() for product in other.products)
+    unknown = frozenset(word for word in names if concepts(word) is None)
+    return ((unknown, 1), *groups)
 
 
 @lru_cache(maxsize=8)

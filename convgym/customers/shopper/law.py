@@ -12,6 +12,10 @@ from convgym.customers.scripted.buying import Temper
 from convgym.customers.shopper.profile import Shopper
 from convgym.shop.catalog import Product
 from convgym.shop.language import TOPICS
+from convgym.shop.terms import discounted
+
+TACITURN = 0.35
+"""Who talks less gives no reason with a refusal unless it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ class State:
     """What changes in a conversation.
 
     ``question`` is the shopper's own that waits for an answer; ``about`` is the product that it asks
-    to have compared. ``vague`` tells that it has said no without saying why.
+    to have compared.
     """
 
     patience: float
@@ -86,7 +90,6 @@ class State:
     product: Product | None = None
     discount: float = 0.0
     refused: float = -math.inf
-    vague: bool = False
     heard: set[str] = field(default_factory=set)
     evaded: set[str] = field(default_factory=set)
     said: list[str] = field(default_factory=list)
@@ -107,9 +110,20 @@ class State:
         )
 
     def feel(self, temper: Temper) -> None:
+        """Let a turn cost what it costs."""
         self.patience -= temper.patience
         self.annoyance += temper.annoyance
         self.trust = min(1.0, max(0.0, self.trust + temper.trust))
+
+
+def suits(profile: Shopper, product: Product) -> bool:
+    """Tell whether a product is for what the shopper needs, and has what it cares about most."""
+    return profile.need in product.needs and profile.feature in product.features
+
+
+def affordable(profile: Shopper, product: Product, discount: float) -> bool:
+    """Tell whether a price is within, or hardly above, the budget."""
+    return discounted(product, discount) <= 1.1 * profile.budget
 
 
 def fits(profile: Shopper, product: Product, discount: float, topic: str) -> bool:
@@ -118,7 +132,7 @@ def fits(profile: Shopper, product: Product, discount: float, topic: str) -> boo
         return profile.need in product.needs
     if topic == "feature":
         return profile.feature in product.features
-    ratio = product.price * (1 - discount) / profile.budget
+    ratio = discounted(product, discount) / profile.budget
     return 0.6 <= ratio <= 1.05
 
 
@@ -132,7 +146,7 @@ def utility(
     """Return the log-odds of buying ``product`` in this state (formula: see ``customer``)."""
     w = weights
     discount = state.discount if discount is None else discount
-    ratio = product.price * (1 - discount) / profile.budget
+    ratio = discounted(product, discount) / profile.budget
     price_term = w.over * max(0.0, ratio - 1) + w.cheap * max(0.0, 0.6 - ratio)
     met = sum(fits(profile, product, discount, topic) for topic in state.disclosed)
     return (
