@@ -26,8 +26,8 @@ class Scenario:
 
     Raises:
         ConvgymError: if ``max_turns`` is not a positive integer, ``patience`` no positive number,
-            ``noise`` not in [0, 1], ``reveal_latent`` no bool or the ``reward`` unknown, or ``customer_options`` are not
-            options by name or give again what is given already.
+            ``noise`` not in [0, 1], ``reveal_latent`` no bool or the ``reward`` unknown, or
+            ``customer_options`` are not options by name or give again what is given already.
     """
 
     customer: CustomerSpec = "scripted"

@@ -1,8 +1,8 @@
 """What sellers of ``convgym/Sales-v1`` hear and say: an ear for shoppers, notes, and words.
 
 The ear is a naive Bayes classifier of sentences, made from the grammar that shoppers speak: words,
-and two or three of them side by side. Needs, features, products and amounts are read with the shop's lexicon, and
-count as one word each. It is good, and not perfect: noise is heard as noise.
+and two or three of them side by side. Needs, features, products and amounts are read with the
+shop's lexicon, and count as one word each. It is good, and not perfect: noise is heard as noise.
 """
 
 from __future__ import annotations

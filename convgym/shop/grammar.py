@@ -23,8 +23,7 @@ from convgym import datafiles
 from convgym.datafiles import Frozen
 
 SLOTS = frozenset(
-    ("item", "a_item", "items", "product", "other", "price", "offer", "limit", "low", "high")
-    + ("need", "feature", "wish")
+    "item a_item items product other price offer limit low high need feature wish".split()
 )
 _BLANKS = re.compile(r" ([.,:?!])")
 _MARK = re.compile(r"[\[\]|]|<\w+>|[^\[\]|<]+|<")
@@ -51,10 +50,7 @@ def _say(parts: Sequence_, rng: Random) -> str:
     for part in parts:
         while not isinstance(part, str):
             way = part.ways[int(rng.random() * len(part.ways))]
-            if len(way) == 1:
-                part = way[0]
-            else:
-                part = _say(way, rng)
+            part = way[0] if len(way) == 1 else _say(way, rng)
         words.append(part)
     return "".join(words)
 

@@ -59,7 +59,8 @@ def briefing(catalog: Catalog) -> str:
     days = ", ".join(f"{name} {term.days} days" for name, term in terms.items())
     return (
         f"{catalog.briefing()}\nDelivery: {days}.\nYou may take up to {MOST_DISCOUNT:.0%} off the"
-        " price where the price is what stands in the way. You can also offer a two year warranty,"
-        " returns for a full refund, reviews of other customers, an offer in writing for somebody"
-        " who is to agree, and to match the price of the shop across the street."
+        " price where the price is what stands in the way. You can also offer monthly instalments,"
+        " a two year warranty, returns for a full refund, express delivery, reviews of other"
+        " customers, an offer in writing for somebody who is to agree, and to match the price of"
+        " the shop across the street."
     )

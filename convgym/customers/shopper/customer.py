@@ -5,11 +5,11 @@ seller's words change. Every turn it reads the utterance (``convgym.customers.sh
 off or pleased, and answers by a grammar (``convgym.shop.grammar``). What it does beyond
 the scripted customer of v0:
 
-- **It is understood only if what follows fits.** A question that a seller asks pays when the product
-  it then shows meets the answer, and not otherwise.
-- **It asks questions of its own** once it is interested: whether the product has a second feature, in
-  how many days it comes, how it compares with another one. A true answer pleases, a "no" that is true
-  too; none is a nuisance, a false one is noticed.
+- **It is understood only if what follows fits.** A question that a seller asks pays when the
+  product it then shows meets the answer, and not otherwise.
+- **It asks questions of its own** once it is interested: whether the product has a second feature,
+  in how many days it comes, how it compares with another one. A true answer pleases, a "no" that
+  is true too; none is a nuisance, a false one is noticed.
 - **It hesitates for reasons** and buys only once they are put right: the price (a discount, or
   instalments if it wants nothing in particular), repairs, delivery, reviews, a partner who must
   agree, a rival that is cheaper. It gives them when it refuses, talkative ones at once, others when
@@ -30,8 +30,9 @@ the scripted customer of v0:
 
     price_term = over * max(0, price / budget - 1) + cheap * max(0, 0.6 - price / budget)
 
-with the price as discounted. Asked to buy, it does so with probability ``sigmoid(u)`` the first time;
-asked again it compares with the highest utility that it refused, as in v0: a threshold drawn once.
+with the price as discounted. Asked to buy, it does so with probability ``sigmoid(u)`` the first
+time; asked again it compares with the highest utility that it refused, as in v0: a threshold drawn
+once.
 """
 
 from __future__ import annotations

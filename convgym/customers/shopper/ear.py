@@ -1,7 +1,8 @@
 """How the shopper understands free text: the scripted customer's ear, and what v1 adds to it.
 
 Besides ``Meaning`` it hears, clause by clause, what is asserted of which product, and what is
-denied; prices, discounts and days of delivery; a yes or a no; and remedies for six kinds of reasons.
+denied; prices, discounts and days of delivery; a yes or a no; and remedies for six kinds of
+reasons.
 
 A number is a price if it has the shop's currency before it, money's name behind it, or a word such
 as "costs" before it and no unit behind it. What is denied is a feature with a "not" shortly before
@@ -57,47 +58,55 @@ _ASKING = re.compile(
     r"(?:so|and|now|well|okay|thank you[^.]*,)?,? ?(?:wh|how|is|are|do|does|could|can|tell)"
 )
 _DENIED = re.compile(r"\b(?:not|no|never|don't|cannot|without)\b")
-_WILLING = r"(?:shall|should|may|can|could|would|want|like|ready|let us|let's|happy|care|wish|do we|is it|are we)"
+_WILLING = (
+    r"(?:shall|should|may|can|could|would|want|like|ready|let us|let's|happy|care|wish|do we|is it|"
+    r"are we)"
+)
 _ENDING = (
-    r"(?:go ahead|go for it|go through with|have a deal|a deal\b|shake on|seal|settle (?:it|this|on)|sign|"
-    r"ring it up|ring up|wrap it|wrap up|pack it|pack up|get (?:it|one|this) ready|get you (?:it|one|this)|"
-    r"set (?:it|one) aside|put (?:it|one) aside|put you down|proceed|finali[sz]e|complete (?:the|your|this)|"
-    r"make it yours|take it home|have it\b|take (?:it|this|that|one)\b|till\b|counter\b|checkout|"
-    r"do it\b|decide (?:for|on) it|commit|book it|secure it)"
+    r"(?:go ahead|go for it|go through with|have a deal|a deal\b|shake on|seal|"
+    r"settle (?:it|this|on)|sign|ring it up|ring up|wrap it|wrap up|pack it|pack up|"
+    r"get (?:it|one|this) ready|get you (?:it|one|this)|set (?:it|one) aside|"
+    r"put (?:it|one) aside|put you down|proceed|finali[sz]e|complete (?:the|your|this)|"
+    r"make it yours|take it home|have it\b|take (?:it|this|that|one)\b|till\b|counter\b|"
+    r"checkout|do it\b|decide (?:for|on) it|commit|book it|secure it)"
 )
 _CLOSING = re.compile(rf"\b{_WILLING}\b[^.?!]{{0,40}}\b{_ENDING}[^.?!]*\?")
 """Ways to ask for the order that name no buying: "Shall we shake on it?"."""
-_QUESTIONS = (
-    (
-        "concern",
-        re.compile(
-            r"hesitat|hold(?:ing)? (?:you )?back|in the way|on your mind|stop(?:s|ping)? you|bother|"
-            r"keep(?:s|ing)? you from|unsure|second thoughts|not quite right|missing|why not|put you off|"
-            r"puts you off|uncertain|reservation|obstacle|what do you think"
+_QUESTIONS = tuple(
+    (topic, re.compile("|".join(ways)))
+    for topic, ways in (
+        (
+            "concern",
+            (
+                r"hesitat|hold(?:ing)? (?:you )?back|in the way|on your mind|stop(?:s|ping)? you",
+                r"bother|keep(?:s|ing)? you from|unsure|second thoughts|not quite right|missing",
+                r"why not|puts? you off|uncertain|reservation|obstacle|what do you think",
+            ),
         ),
-    ),
-    (
-        "budget",
-        re.compile(
-            r"how much|what price|price range|spend|afford|comfortable pay|budget|most you|upper limit|"
-            r"cost you|want to pay|set aside for|figure|how high|ceiling"
+        (
+            "budget",
+            (
+                r"how much|what price|price range|spend|afford|comfortable pay|budget|most you",
+                r"upper limit|cost you|want to pay|set aside for|figure|how high|ceiling",
+            ),
         ),
-    ),
-    (
-        "feature",
-        re.compile(
-            r"must.?have|do without|deal.?breaker|essential|matter|look(?:ing)? for in|priorit|care (?:most )?about|"
-            r"particular|above all|first of all|non.?negotiable|can't miss|key thing|value most|wish list|"
-            r"decisive|what counts"
+        (
+            "feature",
+            (
+                r"must.?have|do without|deal.?breaker|essential|matter|look(?:ing)? for in|priorit",
+                r"care (?:most )?about|particular|above all|first of all|non.?negotiable",
+                r"can't miss|key thing|value most|wish list|decisive|what counts",
+            ),
         ),
-    ),
-    (
-        "need",
-        re.compile(
-            r"what for|be for|us(?:e|ed|ing) (?:it|the|this|that|them)|used for|do with it|in mind for|purpose|"
-            r"occasion|who is it for|plans? for|activities|what brings you|tell me (?:more )?about"
+        (
+            "need",
+            (
+                r"what for|be for|us(?:e|ed|ing) (?:it|the|this|that|them)|used for|do with it",
+                r"in mind for|purpose|occasion|who is it for|plans? for|activities",
+                r"what brings you|tell me (?:more )?about",
+            ),
         ),
-    ),
+    )
 )
 """Ways to ask, by topic; the first that fits."""
 _VAGUE = 0.05
@@ -242,7 +251,7 @@ class ShopperEar:
         )
 
     def _prices(self, clause: str) -> tuple[int, ...]:
-        if "instal" in clause or "month" in clause and "pay" in clause:
+        if "instal" in clause or ("month" in clause and "pay" in clause):
             return ()
         plain = _AMOUNT_OFF.sub("", clause)
         found = numbers(next(filter(None, groups)) for groups in self._found(plain))

@@ -360,21 +360,19 @@ class Encounter:
         return words
 
     def _hear_concern(self) -> list[str]:
-        """Say what stands in the way: an open reason, the next one, or the product itself."""
-        state = self.state
-        if state.raised:
-            return [self._reason(state.raised[0])]
-        if state.product is None:
+        """Say what stands in the way: the product itself, an open reason, or the next one."""
+        state, product = self.state, self.state.product
+        if product is None:
             return [self._say("no_concern")]
-        if state.unspoken:
-            return [self._raise()]
         if not self.kind.buys:
             return [self._say("just_looking")]
-        if not suits(self.profile, state.product) or not affordable(
-            self.profile, state.product, state.discount
-        ):
-            return self._objections_to(state.product)
-        return [self._say("no_concern")]
+        if not (suits(self.profile, product) and affordable(self.profile, product, state.discount)):
+            return self._objections_to(product)
+        if state.raised:
+            return [self._reason(state.raised[0])]
+        if state.unspoken:
+            return [self._raise()]
+        return [self._say("no_concern" if state.refused == -math.inf else "no_reason")]
 
     def _raise(self) -> str:
         """Speak the next unspoken reason."""

@@ -22,7 +22,7 @@ TACITURN = 0.35
 class Weights:
     """Weights of the purchase utility, in log-odds; ``utility`` adds them up."""
 
-    base: float = -7.7
+    base: float = -7.3
     need: float = 4.0
     feature: float = 1.8
     understood: float = 2.7
@@ -30,9 +30,9 @@ class Weights:
     annoyance: float = 0.8
     over: float = 14.0
     cheap: float = 6.0
-    raised: float = 3.0
-    unspoken: float = 2.5
-    unanswered: float = 2.0
+    raised: float = 3.4
+    unspoken: float = 3.2
+    unanswered: float = 2.5
 
 
 GOOD_QUESTION = Temper(trust=0.04)
@@ -55,7 +55,7 @@ FALSE_CLAIM = Temper(patience=0.5, annoyance=0.6, trust=-0.30)
 WRONG_SHOP = Temper(patience=1.0, annoyance=0.5, trust=-0.10)
 PUSHY = Temper(patience=1.0, annoyance=0.8, trust=-0.10)
 CLOSED_TOO_EARLY = Temper(patience=1.0, annoyance=0.8, trust=-0.10)
-REFUSED = Temper(patience=0.5, annoyance=0.2)
+REFUSED = Temper(patience=1.0, annoyance=0.3)
 
 
 @dataclass(slots=True)
@@ -74,8 +74,8 @@ class Account:
 class State:
     """What changes in a conversation.
 
-    ``question`` is the shopper's own that waits for an answer; ``about`` is the product that it asks
-    to have compared.
+    ``question`` is the shopper's own that waits for an answer; ``about`` is the product that it
+    asks to have compared.
     """
 
     patience: float

@@ -1,10 +1,11 @@
 """Who the shopper is: the hidden profile and the published distribution it is drawn from.
 
-Persona, need, feature, budget, patience, trust, talkativeness and price sensitivity are drawn as the
-scripted customer's (``convgym.customers.profile``). Besides:
+Persona, need, feature, budget, patience, trust, talkativeness and price sensitivity are drawn as
+the scripted customer's (``convgym.customers.profile``). Besides:
 
 - **stated budget**: a range. 65% say what they have, 20% say 80% of it, 15% say 115% of it;
-- **objections**, reasons not to buy at once, of six kinds; none, one or two with the persona's shares;
+- **objections**, reasons not to buy at once, of six kinds; none, one or two with the persona's
+  shares;
 - **questions** of its own: none, one or two with 25%, 55% and 20%, and for who talks little (below
   0.3) with 50%, 45% and 5%;
 - **haggle**: the share of the price that it wants off, for those whom the price bothers; half of
