@@ -27,6 +27,7 @@ STUDIES: Registry[Study] = Registry(
         for name, summary in {
             "comparison-coverage": "how often intervals of paired differences cover the truth",
             "deaf-search": "the best script of a seller that never listens, for each shop",
+            "fixed-scripts": "the best script that never listens to a shopper, for each shop",
             "frontier-tuning": "settings of every agent of the frontier, as many of each",
             "gate": "how often the gate of Iterative PPO passes bad steps and stops good ones",
             "improvement-solvers": "solvers of the improvement step: one log, one Q, every solver",

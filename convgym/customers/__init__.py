@@ -117,8 +117,8 @@ def customer_law(environment: Mapping[str, Any] | None) -> str | None:
     more = options.get("customer_options") or {}
     for spec in (options.get("customer"), more.get("inner")):
         known = isinstance(spec, str) and (":" in spec or spec in CUSTOMERS.shipped)
-        found = CUSTOMERS.resolve(spec) if known and isinstance(spec, str) else spec
-        law = getattr(getattr(found, "func", found), "law", None)
+        customer = CUSTOMERS.resolve(spec) if known and isinstance(spec, str) else spec
+        law = getattr(getattr(customer, "func", customer), "law", None)
         if isinstance(law, str):
             return law
     return None

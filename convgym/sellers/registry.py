@@ -55,6 +55,9 @@ SELLERS: Registry[SellerFactory] = Registry(
         "always-closing-v1": Entry(
             "convgym.sellers.shopper_sellers:always_closing", "the like for shoppers"
         ),
+        "deaf-v1": Entry(
+            "convgym.sellers.script:deaf", "keeps to the best script found, whatever shoppers say"
+        ),
         "mediocre-v1": Entry(
             "convgym.sellers.shopper_sellers:mediocre", "the like for shoppers, and gives in"
         ),

@@ -254,8 +254,8 @@ class ShopperEar:
         if "instal" in clause or ("month" in clause and "pay" in clause):
             return ()
         plain = _AMOUNT_OFF.sub("", clause)
-        found = numbers(next(filter(None, groups)) for groups in self._found(plain))
-        return tuple(number for number in found if number >= self._smallest_price)
+        prices = numbers(next(filter(None, groups)) for groups in self._found(plain))
+        return tuple(number for number in prices if number >= self._smallest_price)
 
     def _found(self, clause: str) -> list[tuple[str, ...]]:
         return [tuple(g.replace(",", "") for g in groups) for groups in self._price.findall(clause)]

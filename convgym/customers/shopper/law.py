@@ -22,7 +22,7 @@ TACITURN = 0.35
 class Weights:
     """Weights of the purchase utility, in log-odds; ``utility`` adds them up."""
 
-    base: float = -7.3
+    base: float = -7.5
     need: float = 4.0
     feature: float = 1.8
     understood: float = 2.7
@@ -148,12 +148,12 @@ def utility(
     discount = state.discount if discount is None else discount
     ratio = discounted(product, discount) / profile.budget
     price_term = w.over * max(0.0, ratio - 1) + w.cheap * max(0.0, 0.6 - ratio)
-    met = sum(fits(profile, product, discount, topic) for topic in state.disclosed)
+    fitting = sum(fits(profile, product, discount, topic) for topic in state.disclosed)
     return (
         w.base
         + w.need * (profile.need in product.needs)
         + w.feature * (profile.feature in product.features)
-        + w.understood * met / len(TOPICS)
+        + w.understood * fitting / len(TOPICS)
         + w.trust * state.trust
         - w.annoyance * state.annoyance
         - profile.price_sensitivity * price_term
