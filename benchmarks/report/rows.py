@@ -83,15 +83,7 @@ def columns(scores: Sequence[Score]) -> tuple[list[str], list[list[str]]]:
     return [HEADINGS[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
-PAIR_CONDUCT = (
-    "words a turn",
-    "false claims",
-    "pushes",
-    "repetitions",
-    "discount %",
-    "margin a sale",
-)
-HEADINGS = ("more sold by", "than by", "difference % [95% CI]", "p", "p (Holm)", "seeds")
+PAIR_HEADINGS = ("more sold by", "than by", "difference % [95% CI]", "p", "p (Holm)", "seeds")
 
 
 def pair_cells(pair: Pair) -> tuple[str, ...]:

@@ -35,8 +35,10 @@ STUDIES: Registry[Study] = Registry(
             "q-variants": "ways to fit Q, judged by true values",
             "round-cost": "what a round of Iterative PPO costs beside an update of online PPO",
             "rounds": "one run of Iterative PPO, round by round, judged by true values",
+            "shopper-transcripts": "twenty conversations with shoppers, as a page",
+            "shopper-words": "in how many words the customers of v0 and v1 speak",
             "transfer": "what sellers keep of their skill where they were not trained",
-            "speed": "turns a second of the scripted customer",
+            "speed": "turns a second of the scripted customer and the shopper",
             "temperature": "what colder sampling alone is worth",
         }.items()
     },

@@ -375,11 +375,12 @@ class ShopperKnowledge:
         """Put acts into words, a sentence each.
 
         Claims are of ``feature`` where that is true. What was ``said`` before is not said again in
-        the same words, as long as there are others.
+        the same words, marks and capitals apart, as long as there are others.
         """
+        before = {tuple(tokens(text)) for text in said}
         for _ in range(_TRIES):
             words = " ".join(self._sentence(act, rng, feature) for act in plan)
-            if words not in said:
+            if tuple(tokens(words)) not in before:
                 break
         return words
 

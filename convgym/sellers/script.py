@@ -68,7 +68,8 @@ class ScriptedWords:
 
 
 @lru_cache(maxsize=1)
-def _scripts() -> dict[str, Any]:
+def deaf_scripts() -> dict[str, Any]:
+    """Return the best script that was found for each shop, as plain data."""
     text = resources.files("convgym").joinpath("data/scripts/deaf-v1.json").read_text("utf-8")
     scripts: dict[str, Any] = json.loads(text)
     return scripts
@@ -81,10 +82,10 @@ def deaf(catalog: str | Path | Catalog = "laptops") -> ScriptedWords:
         ConvgymError: in a shop for which none was searched (``convgym study fixed-scripts``).
     """
     shop = load_catalog(catalog)
-    if shop.name not in _scripts():
+    if shop.name not in deaf_scripts():
         raise ConvgymError(
             f"no script was searched for the shop {shop.name!r}: there are those of"
-            f" {', '.join(_scripts())}"
+            f" {', '.join(deaf_scripts())}"
         )
-    script = from_rows(_scripts()[shop.name], shop)
+    script = from_rows(deaf_scripts()[shop.name], shop)
     return ScriptedWords("deaf-v1", utterances(script, ShopperKnowledge(shop)))

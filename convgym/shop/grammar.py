@@ -135,7 +135,7 @@ class Wording(Frozen):
 
     @model_validator(mode="after")
     def _readable(self) -> Self:
-        for meaning, templates in {**self.meanings, **self.fragments}.items():
+        for meaning, templates in (*self.meanings.items(), *self.fragments.items()):
             if not templates:
                 raise ValueError(f"nothing says {meaning!r}")
             for template in templates:

@@ -216,18 +216,18 @@ class ShopperEar:
                 union |= mask
             product = next((n for mask in masks for n in lexicon.labels(mask, "product:")), named)
             named = product
-            if "?" in clause:  # to ask is to claim nothing, but for a price
-                if prices := self._prices(clause) if product else ():
+            prices = () if union & bit["budget"] else self._prices(clause)
+            # To ask claims nothing but a price; "you need it for gaming" tells what was heard, "it
+            # is for gaming" is a claim.
+            asks, reflects = "?" in clause, product is None and union & bit["you"]
+            if asks or reflects:
+                if prices and (product or not asks):
                     yield Claim(product, prices, (), (), ())
-                continue
-            # "You need it for gaming" tells what was heard, "it is for gaming" is a claim.
-            if product is None and union & bit["you"]:
                 continue
             if any(word in _IN_WRITING for word in words):
                 masks = [0 if w in _PARTNER else m for w, m in zip(words, masks, strict=True)]
             needs, _ = self._asserted(words, masks, "need:")
             features, denied = self._asserted(words, masks, "feature:")
-            prices = () if union & bit["budget"] else self._prices(clause)
             if needs or features or denied or prices:
                 yield Claim(product, prices, needs, features, denied)
 
