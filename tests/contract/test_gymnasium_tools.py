@@ -24,7 +24,7 @@ from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.sellers import REFERENCE_SELLERS, make_seller
 
-IDS = ["convgym/Sales-v0", "convgym/Suggest-v0"]
+IDS = ["convgym/Sales-v0", "convgym/Sales-v1", "convgym/Suggest-v0"]
 QUESTION = "What will you use it for?"
 Env = gymnasium.Env[Any, Any]
 cloudpickle: Any = importlib.import_module("cloudpickle")  # Gymnasium's, without type hints

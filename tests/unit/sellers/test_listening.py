@@ -36,7 +36,9 @@ def test_every_meaning_is_heard(shop: str) -> None:
                 text = voice.say(
                     meaning, rng, customer.profile, product, fragments=fragments, other=other.name
                 )
-                heard += {said for _, said in ear.hear(text)} == {meaning}
+                # To open with a need is to tell it.
+                said = {said.removeprefix("opening_") for _, said in ear.hear(text)}
+                heard += said == {meaning.removeprefix("opening_")}
             assert heard >= 8, (meaning, fragments)
             right, total = right + heard, total + 12
     assert right / total > 0.97
