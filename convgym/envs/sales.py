@@ -92,6 +92,7 @@ class SalesEnv(gymnasium.Env[str, str]):
     Iterative PPO (arXiv 2511.21638).
 
     ## Version History
+    - v1: the customer is the shopper (``convgym.customers.shopper.customer``).
     - v0: first version.
     """
 

@@ -116,7 +116,8 @@ def make_seller(
         catalog: what it sells, which must be the customers' catalogue. A seller whose factory takes
             no ``catalog`` sells what it sells.
         law: by which its customers buy (``convgym.customers.customer_law``): ``"v1"`` makes of
-            ``"competent"`` ``"competent-v1"``, as of every seller that has such a form.
+            ``"competent"`` ``"competent-v1"``, as of every seller that has such a form. Language
+            models are told of the shop's terms.
         **options: of the factory: ``phrases`` for all that follow rules, ``epsilon`` for
             ``"mediocre"``, ``prompt``, ``temperature`` and ``max_tokens`` for language models.
 
@@ -129,6 +130,8 @@ def make_seller(
     factory = SELLERS.resolve(spec)
     if catalog is not None and takes(factory, "catalog"):
         options["catalog"] = catalog
+    if law is not None and takes(factory, "law"):
+        options["law"] = law
     seller = call(factory, options, f"seller {spec!r}")
     require(seller, Policy, f"{described(seller)}, from {spec!r}, is no seller")
     return seller

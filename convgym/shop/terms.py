@@ -15,6 +15,8 @@ from functools import lru_cache
 
 from convgym.shop.catalog import Catalog, Product
 
+LAW = "v1"
+"""The law of customers for whom shops have terms; those of v0 know the catalogue alone."""
 MOST_DISCOUNT = 0.12
 """Share of the price that a seller may take off."""
 RIVAL_DISCOUNT = 0.03
@@ -64,3 +66,8 @@ def briefing(catalog: Catalog) -> str:
         " customers, an offer in writing for somebody who is to agree, and to match the price of"
         " the shop across the street."
     )
+
+
+def briefing_under(law: str | None, catalog: Catalog) -> str:
+    """Return what a seller knows where customers buy by a law (``convgym.customers``): v1 or v0."""
+    return briefing(catalog) if law == LAW else catalog.briefing()

@@ -52,15 +52,18 @@ def chat(
 ) -> None:
     """Hold one conversation: sell to a customer yourself, be the customer, or watch two others."""
     from convgym.conversation import FAILURES, render
+    from convgym.customers import customer_law
     from convgym.rollout import rollout
     from convgym.shop.catalog import load_catalog
+    from convgym.shop.terms import briefing_under
 
     options = environment(customer, catalog, personas, customer_option)
     if seller == customer == "human":
         raise ConvgymError("seller and customer cannot both be you: give --seller competent, say")
     policy = _policy(seller, options, seller_options(seller_option, seller_prompt))
     if seller == "human":
-        say(load_catalog(options.get("catalog", "laptops")).briefing() + "\n")
+        shop_sold = load_catalog(options.get("catalog", "laptops"))
+        say(briefing_under(customer_law(options), shop_sold) + "\n")
     if seller == "oracle":
         options["reveal_latent"] = True
     with whose(f"seller {seller!r} with customer {customer or 'scripted'!r}"):

@@ -58,7 +58,7 @@ from convgym.errors import ConvgymError
 from convgym.reasoning import heard as read_aloud
 from convgym.shop.catalog import Catalog, load_catalog
 from convgym.shop.grammar import wording
-from convgym.shop.terms import briefing, terms_of
+from convgym.shop.terms import LAW, briefing, terms_of
 
 VERSION = 1
 """Raised with every change of behaviour, together with the environment's ``-vN``."""
@@ -107,7 +107,7 @@ class ShopperCustomer:
             validate, or a patience that is not positive.
     """
 
-    law: ClassVar[str] = "v1"
+    law: ClassVar[str] = LAW
     """Reference sellers have a form of their own for it: ``convgym.sellers.make_seller``."""
 
     def __init__(

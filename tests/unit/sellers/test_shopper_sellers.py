@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import pytest
 
+from convgym.conversation import Response
 from convgym.errors import ConvgymError
+from convgym.policy import Conversation
+from convgym.registry import Registry
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
-from convgym.sellers import make_seller
+from convgym.sellers import SELLERS, make_seller
+from convgym.sellers.prompt import seller_prompt
 
 V1 = {"customer": "shopper"}
 
@@ -45,3 +52,27 @@ def test_the_oracle_needs_the_hidden_state_of_a_shopper() -> None:
 def test_epsilon_is_a_probability() -> None:
     with pytest.raises(ConvgymError, match="epsilon"):
         make_seller("mediocre", law="v1", epsilon=2.0)
+
+
+def test_a_language_model_is_told_of_the_terms(
+    restored: Callable[[Registry[Any]], None],
+) -> None:
+    told = [seller_prompt("laptops", law=law) for law in (None, "v1")]
+    assert ["12%" in text for text in told] == [False, True]
+    restored(SELLERS)
+    SELLERS.register("lawful", Lawful)
+    assert make_seller("lawful", law="v1").name == "knows v1"
+
+
+class Lawful:
+    """A seller of somebody's own that asks by which law its customers buy."""
+
+    def __init__(self, law: str | None = None) -> None:
+        self.name = f"knows {law}"
+
+    def reset(self, seed: int) -> None:
+        """Do nothing."""
+
+    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+        """Say nothing."""
+        return [Response("")] * len(conversations)
