@@ -23,7 +23,7 @@ from convgym.seeds import train_seeds
 from convgym.sellers import make_seller
 from convgym.shop.catalog import Catalog, catalog_names, load_catalog
 
-SEED, CUSTOMERS, COMMONEST = 2, 500, 25
+SEED, CUSTOMERS, COMMONEST = 2, 2000, 25
 LAWS = {"scripted": None, "shopper": "v1"}
 
 

@@ -43,7 +43,7 @@ def from_rows(rows: Iterable[Iterable[Sequence[Any]]], catalog: Catalog) -> Scri
 
 
 def utterances(script: Script, shop: ShopperKnowledge) -> tuple[str, ...]:
-    """Return the words of a script: the same for everybody, and no two turns alike by chance."""
+    """Return the words of a script, a line a turn: the same for everybody."""
     return tuple(shop.say(acts, Random(turn)) for turn, acts in enumerate(script))
 
 
