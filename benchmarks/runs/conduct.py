@@ -37,8 +37,13 @@ class Conduct:
             return None
         said = [len(turn.response.text.split()) for e in counted for turn in e.turns]
         sold = [episode.metadata for episode in counted if episode.converted]
+        false_claims, pushes, repetitions = (
+            fmean(episode.metadata[name] for episode in counted) for name in COUNTED
+        )
         return cls(
-            *(fmean(episode.metadata[name] for episode in counted) for name in COUNTED),
+            false_claims,
+            pushes,
+            repetitions,
             words=fmean(said) if said else 0.0,
             discount=_mean(record.get("discount") for record in sold),
             margin=_mean(record.get("margin") for record in sold),

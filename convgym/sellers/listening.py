@@ -11,7 +11,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import cycle, pairwise, repeat
@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from convgym.conversation import Message, as_said
-from convgym.shop.catalog import Catalog, Product
+from convgym.shop.catalog import Catalog, Need, Product
 from convgym.shop.grammar import Grammar
 from convgym.shop.grammar import wording as read_wording
 from convgym.shop.language import TOPICS, lexicon, numbers, tokens
@@ -158,6 +158,28 @@ def _features(words: Sequence[str], end: str) -> set[str]:
     return {*words, *map(" ".join, pairwise(marked)), *map(" ".join, triples)}
 
 
+def _fillings(catalog: Catalog, fragments: bool) -> dict[str, Iterator[str]]:
+    """Return what slots are filled with in turn: phrases, in fragments single words."""
+    topics: Mapping[str, Iterable[Need]] = {
+        "need": catalog.needs.values(),
+        "feature": catalog.features.values(),
+    }
+    return {
+        "item": cycle((catalog.item,)),
+        "a_item": cycle((f"a {catalog.item}",)),
+        "items": cycle((catalog.items.split(",")[0],)),
+        "product": cycle(product.name for product in catalog.products),
+        "other": cycle(product.name for product in catalog.products),
+        "wish": cycle(feature.question for feature in catalog.features.values()),
+        **{
+            name: cycle(
+                said for topic in kind for said in (topic.words if fragments else topic.phrases)
+            )
+            for name, kind in topics.items()
+        },
+    }
+
+
 class Listener:
     """Tells what the sentences of a shopper mean.
 
@@ -173,25 +195,27 @@ class Listener:
             (kind, sum(mask for name, mask in bit.items() if name.startswith(f"{kind}:")))
             for kind in _KINDS
         ]
-        self._slots = {
-            "item": cycle((catalog.item,)),
-            "a_item": cycle((f"a {catalog.item}",)),
-            "items": cycle((catalog.items.split(",")[0],)),
-            "product": cycle(product.name for product in catalog.products),
-            "other": cycle(product.name for product in catalog.products),
-            "need": cycle(phrase for n in catalog.needs.values() for phrase in n.phrases),
-            "feature": cycle(phrase for f in catalog.features.values() for phrase in f.phrases),
-            "wish": cycle(feature.question for feature in catalog.features.values()),
-        }
-        counts: dict[str, Counter[str]] = {}
         spoken = read_wording(wording)
-        for fragments in (False, True):
-            grammar = Grammar(spoken, fragments)
+        grammars = {fragments: Grammar(spoken, fragments) for fragments in (False, True)}
+        said = {
+            token
+            for grammar in grammars.values()
+            for meaning in grammar.meanings
+            for way in grammar.ways(meaning)
+            for token in tokens(_SLOT.sub(" ", way))
+        }
+        topics = (*catalog.needs.values(), *catalog.features.values())
+        # "Pity" is no slip of "city".
+        self._literal = said - {word for topic in topics for word in topic.words}
+        counts: dict[str, Counter[str]] = {}
+        slots = {fragments: _fillings(catalog, fragments) for fragments in (False, True)}
+        for fragments, grammar in grammars.items():
             for meaning in grammar.meanings:
-                self._count(counts.setdefault(meaning, Counter()), grammar.ways(meaning))
+                counter = counts.setdefault(meaning, Counter())
+                self._count(counter, grammar.ways(meaning), slots[fragments])
         for mood in spoken.moods.values():
             for words in mood.values():
-                self._count(counts.setdefault("mood", Counter()), words)
+                self._count(counts.setdefault("mood", Counter()), words, {})
         vocabulary = {feature for counter in counts.values() for feature in counter}
         self._meanings = sorted(counts)
         self._weights: dict[str, list[float]] = {
@@ -200,10 +224,12 @@ class Listener:
         }
         self._remembered = lru_cache(maxsize=8192)(self._read)
 
-    def _count(self, counter: Counter[str], ways: Sequence[str]) -> None:
+    def _count(
+        self, counter: Counter[str], ways: Sequence[str], slots: Mapping[str, Iterator[str]]
+    ) -> None:
         """Count the words of all ways to say something, a sentence at a time."""
         for way in ways:
-            filled = _SLOT.sub(lambda slot: next(self._slots.get(slot[1], _AMOUNT)), way)
+            filled = _SLOT.sub(lambda slot: next(slots.get(slot[1], _AMOUNT)), way)
             for sentence in _SENTENCE.findall(filled):
                 for feature in self._features(sentence):
                     counter[feature] += 1 / len(ways)
@@ -216,6 +242,8 @@ class Listener:
     def _word(self, token: str) -> str:
         if token[0].isdigit():
             return "0"
+        if token in self._literal:
+            return token
         mask = self._lexicon.concepts(token) or 0
         return next((f"<{kind}>" for kind, all_of in self._kinds if mask & all_of), token)
 
