@@ -277,6 +277,6 @@ def test_customers_that_differ_side_by_side(kind: Any) -> None:
     envs = kind([partial(gymnasium.make, name) for name in IDS], observation_mode="different")
     try:
         assert envs.reset(seed=1)[0] in envs.observation_space
-        assert envs.step((QUESTION,) * 2)[0] in envs.observation_space
+        assert envs.step((QUESTION,) * len(IDS))[0] in envs.observation_space
     finally:
         envs.close()
