@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -207,25 +207,25 @@ class Listener:
         topics = (*catalog.needs.values(), *catalog.features.values())
         # "Pity" is no slip of "city".
         self._literal = said - {word for topic in topics for word in topic.words}
-        counts: dict[str, Counter[str]] = {}
+        counts: dict[str, dict[str, float]] = {}
         slots = {fragments: _fillings(catalog, fragments) for fragments in (False, True)}
         for fragments, grammar in grammars.items():
             for meaning in grammar.meanings:
-                counter = counts.setdefault(meaning, Counter())
+                counter = counts.setdefault(meaning, defaultdict(float))
                 self._count(counter, grammar.ways(meaning), slots[fragments])
         for mood in spoken.moods.values():
             for words in mood.values():
-                self._count(counts.setdefault("mood", Counter()), words, {})
+                self._count(counts.setdefault("mood", defaultdict(float)), words, {})
         vocabulary = {feature for counter in counts.values() for feature in counter}
         self._meanings = sorted(counts)
         self._weights: dict[str, list[float]] = {
-            feature: [math.log(counts[m][feature] + _SMOOTHING) for m in self._meanings]
+            feature: [math.log(counts[m].get(feature, 0.0) + _SMOOTHING) for m in self._meanings]
             for feature in vocabulary
         }
         self._remembered = lru_cache(maxsize=8192)(self._read)
 
     def _count(
-        self, counter: Counter[str], ways: Sequence[str], slots: Mapping[str, Iterator[str]]
+        self, counter: dict[str, float], ways: Sequence[str], slots: Mapping[str, Iterator[str]]
     ) -> None:
         """Count the words of all ways to say something, a sentence at a time."""
         for way in ways:

@@ -89,7 +89,7 @@ def draw_shopper(
     wanted = rng.uniform(0.03, 0.11)
     haggle = wanted if rng.random() < 0.5 else 0.0
     mood = rng.choices(MOODS, weights=(30, 45, 25))[0]
-    own = {
+    own: dict[str, Any] = {
         "wish": wish,
         "low": min(low, high),
         "high": high,

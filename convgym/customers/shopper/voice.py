@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from random import Random
 
@@ -63,8 +62,7 @@ class Voice:
         """Put a word of the mood before a reply that begins with this meaning, now and then."""
         if rng.random() >= MOODY:
             return text
-        tones: Mapping[str, tuple[str, ...]] = self._wording.moods.get(mood, {})
-        words = tones.get(self._tones.get(meaning, "plain"), ())
+        words = self._wording.moods.get(mood, {}).get(self._tones.get(meaning, "plain"), ())
         return f"{rng.choice(words)} {text}" if words else text
 
     def _money(self, profile: Shopper, product: Product | None) -> dict[str, str]:
