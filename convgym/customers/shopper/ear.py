@@ -54,6 +54,15 @@ _PARTNER = frozenset("partner wife husband spouse writing written together".spli
 _RIVAL = frozenset("match competitor competitors rival elsewhere across".split())
 _YES = frozenset("yes yeah yep sure indeed certainly absolutely definitely".split())
 _NO = frozenset("no nope sorry unfortunately not".split())
+_IT = r"(?:it|that|this one|the \w+)"
+_AFFIRMING = re.compile(
+    rf"{_IT} (?:does|has|is|comes with|includes)(?: (?:indeed|too|that|it|included))*$"
+)
+_DENYING = re.compile(
+    rf"(?:i'm afraid |i am afraid |sadly )?(?:{_IT} )?"
+    r"(?:(?:does |has |is )?not|doesn't|hasn't|isn't|lacks)(?: (?:have|include|included|that|it))*$"
+)
+"""Answers without a yes or a no: "It does.", "I'm afraid it does not have that."."""
 _ASKING = re.compile(
     r"(?:so|and|now|well|okay|thank you[^.]*,)?,? ?(?:wh|how|is|are|do|does|could|can|tell)"
 )
@@ -288,11 +297,17 @@ def _concession(clauses: Sequence[str]) -> tuple[float | None, int | None, bool]
 
 
 def _affirms(text: str) -> bool | None:
-    """Return the yes or the no that a sentence begins with, of the first that does."""
+    """Return the yes or the no of the first sentence that begins with one, or is one."""
     for sentence in SENTENCE.findall(text):
-        first = next(iter(tokens(sentence)), "")
-        if "?" not in sentence and (first in _YES or first in _NO):
+        words = tokens(sentence)
+        first = next(iter(words), "")
+        if "?" in sentence:
+            continue
+        if first in _YES or first in _NO:
             return first in _YES
+        said = " ".join(words)
+        if _AFFIRMING.match(said) or _DENYING.match(said):
+            return _DENYING.match(said) is None
     return None
 
 

@@ -9,7 +9,7 @@ import pytest
 from convgym.conversation import Message
 from convgym.customers.shopper.customer import ShopperCustomer
 from convgym.customers.shopper.voice import Voice
-from convgym.sellers.listening import PHRASES, Act, ShopperKnowledge, listener
+from convgym.sellers.listening import PHRASES, Act, Notes, ShopperKnowledge, listener
 from convgym.shop.catalog import load_catalog
 from convgym.shop.grammar import grammar
 
@@ -49,9 +49,11 @@ def test_moods_are_heard_as_such() -> None:
     assert [said for _, said in ear.hear("Lovely! For gaming.")] == ["mood", "need"]
 
 
-def notes_of(knowledge: ShopperKnowledge, *said: str) -> object:
-    roles = ("user", "assistant")
-    messages = [Message(role=roles[i % 2], content=text) for i, text in enumerate(said)]  # type: ignore[typeddict-item]
+def notes_of(knowledge: ShopperKnowledge, *said: str) -> Notes:
+    messages = [
+        Message(role="assistant" if place % 2 else "user", content=text)
+        for place, text in enumerate(said)
+    ]
     return knowledge.note(messages)
 
 
@@ -64,9 +66,10 @@ def test_notes_keep_what_was_said_last(knowledge: ShopperKnowledge) -> None:
         "I recommend the Aero for $700.",
         "Oh, I like the Aero. And does it have a big screen?",
     )
-    assert (notes.need, notes.feature, notes.low, notes.high) == ("gaming", "battery", 700, 900)  # type: ignore[attr-defined]
-    assert (notes.product.name, notes.question, notes.wish) == ("Aero", "spec", "screen")  # type: ignore[attr-defined]
-    assert notes.unknown_topics() == []  # type: ignore[attr-defined]
+    assert (notes.need, notes.feature, notes.low, notes.high) == ("gaming", "battery", 700, 900)
+    assert notes.product is not None
+    assert (notes.product.name, notes.question, notes.wish) == ("Aero", "spec", "screen")
+    assert notes.unknown_topics() == []
 
 
 def test_a_partner_who_must_agree_is_no_feature() -> None:
@@ -76,14 +79,14 @@ def test_a_partner_who_must_agree_is_no_feature() -> None:
         "Shall I place the order?",
         "I must ask my wife first.",
     )
-    assert (notes.reason, notes.feature) == ("partner", None)  # type: ignore[attr-defined]
+    assert (notes.reason, notes.feature) == ("partner", None)
 
 
 def test_haggling_is_noted_with_the_price_that_is_wanted(knowledge: ShopperKnowledge) -> None:
     notes = notes_of(
         knowledge, "Hi.", "I recommend the Aero.", "Would you take $650 for it?", "5% off.", "Deal."
     )
-    assert (notes.reason, notes.wanted, notes.percent) == ("price", 650, 5)  # type: ignore[attr-defined]
+    assert (notes.reason, notes.wanted, notes.percent) == ("price", 650, 5)
 
 
 def test_answers_are_true_and_words_are_not_said_twice(knowledge: ShopperKnowledge) -> None:

@@ -137,7 +137,7 @@ def test_rewards_of_money() -> None:
         customer.reset(3, {"need": "gaming", "feature": "battery", "budget": 900, "objections": ()})
         customer.respond("I recommend the Aero.")
         customer.state.annoyance = -20.0
-        worth[reward] = env.step("Shall I place the order?")[1]
+        worth[reward] = float(env.step("Shall I place the order?")[1])
     assert worth["purchase"] == 1.0
     assert worth["revenue"] == 700
     assert 0 < worth["margin"] < 0.3 * 700

@@ -109,6 +109,13 @@ def test_days_of_delivery(text: str, days: int | None) -> None:
         ("No problem at all.", None),
         ("Is that a yes?", None),
         ("It is light. No.", False),
+        ("It does.", True),
+        ("That is included.", True),
+        ("I'm afraid it does not.", False),
+        ("I'm afraid not.", False),
+        ("It doesn't have that.", False),
+        ("The Aero lacks that.", False),
+        ("It has a long battery life.", None),
     ],
 )
 def test_a_yes_and_a_no(text: str, affirms: bool | None) -> None:
