@@ -35,7 +35,7 @@ def mask(text: str, catalog: Catalog) -> str:
     phrases += [product.name for product in catalog.products]
     slots = "|".join(re.escape(phrase) for phrase in sorted(phrases, key=len, reverse=True))
     masked = re.sub(slots, "*", text, flags=re.I)
-    return re.sub(r"\d[\d,]*", "#", masked)
+    return re.sub(r"\d+(?:,\d{3})*", "#", masked)
 
 
 def spread(replies: Iterable[str]) -> dict[str, Any]:
