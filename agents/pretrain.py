@@ -33,6 +33,7 @@ from convgym.agents.model.minibatches import shuffled
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.optim import Optimiser, warmup_then_cosine
 from convgym.conversation import Episode
+from convgym.customers import customer_law
 from convgym.errors import ConvgymError
 from convgym.llm.local.loading import without_progress_bars
 from convgym.progress import Progress, ProgressCallback, no_progress
@@ -143,7 +144,8 @@ def pretrain(
         raise ConvgymError(f"pretraining needs at least 20 conversations, got {conversations}")
     collector = Collector(conversations, seed=seed, environment=environment)
     shop: str | Path | Catalog = collector.environment.get("catalog") or "laptops"
-    episodes = collector.logged(make_seller("mediocre", shop), progress=progress)
+    seller = make_seller("mediocre", shop, customer_law(collector.environment))
+    episodes = collector.logged(seller, progress=progress)
     texts = [message["content"] for episode in episodes for message in episode.messages()]
     tokenizer = build_tokenizer(texts, config.vocabulary)
     format = compact_format(tokenizer)

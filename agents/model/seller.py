@@ -24,6 +24,7 @@ def folder_seller(
     max_tokens: int = MAX_TOKENS,
     device: str = "auto",
     dtype: Dtype = "auto",
+    law: str | None = None,
 ) -> LanguageModelPolicy:
     """Return the seller ``"hf:FOLDER"``: a language model on this machine.
 
@@ -39,6 +40,7 @@ def folder_seller(
         max_tokens: the longest answer, its end token included.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``: a GPU where one is visible.
         dtype: ``float32``, ``bfloat16`` or ``auto``, as in ``PolicyConfig``.
+        law: by which its customers buy (``convgym.customers.customer_law``).
 
     Raises:
         ConvgymError: when there is no such model or device, it cannot be used, or a value cannot
@@ -49,7 +51,7 @@ def folder_seller(
         model=folder,
         temperature=temperature,
         max_new_tokens=max_tokens,
-        system_message=seller_prompt(catalog, prompt) if told is None else told,
+        system_message=seller_prompt(catalog, prompt, law) if told is None else told,
         device=device,
         dtype=dtype,
     )

@@ -60,7 +60,8 @@ class Collector:
         notes: what a reader of the result must know of the log that was read.
 
     Raises:
-        ConvgymError: for a budget below 1, or customers that are reserved for evaluation.
+        ConvgymError: for a budget below 1, customers that are reserved for evaluation, or another
+            ``reward`` than purchases.
     """
 
     def __init__(
@@ -82,6 +83,12 @@ class Collector:
         if environment is not None and not isinstance(environment, Mapping):
             raise ConvgymError(
                 f"an environment must be options by name, got {repr(environment)[:60]}"
+            )
+        reward = (environment or {}).get("reward", "purchase")
+        if reward != "purchase":
+            raise ConvgymError(
+                "agents learn from purchases alone: the environment of a collector must have"
+                f" reward='purchase', got {repr(reward)[:60]}"
             )
         for name, path in (("log", log), ("folder", folder)):
             if not isinstance(path, str | Path | None):

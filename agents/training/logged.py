@@ -7,6 +7,7 @@ from pathlib import Path
 
 from convgym.agents.training.collector import Collector
 from convgym.conversation import Episode
+from convgym.customers import customer_law
 from convgym.errors import ConvgymError
 from convgym.progress import ProgressCallback, no_progress
 from convgym.sellers import make_seller
@@ -28,7 +29,8 @@ def read_or_write_log(
         ConvgymError: for a log that must not or cannot be learned from.
     """
     shop: str | Path | Catalog = collector.environment.get("catalog") or "laptops"
-    return collector.logged(make_seller("mediocre", shop, epsilon=epsilon), progress=progress)
+    seller = make_seller("mediocre", shop, customer_law(collector.environment), epsilon=epsilon)
+    return collector.logged(seller, progress=progress)
 
 
 def refuse_one_sided(episodes: Sequence[Episode], name: str) -> None:

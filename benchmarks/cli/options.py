@@ -122,8 +122,11 @@ def environment(
 
 
 def shop(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a scripted seller must know of the environment: its catalogue."""
-    return {key: value for key, value in environment.items() if key == "catalog"}
+    """Return what a scripted seller must know of the environment: its catalogue and its law."""
+    from convgym.customers import customer_law
+
+    known = {"catalog": environment.get("catalog"), "law": customer_law(environment)}
+    return {key: value for key, value in known.items() if value is not None}
 
 
 def seller_options(items: Sequence[str] | None, prompt: Path | None) -> dict[str, Any]:

@@ -38,6 +38,11 @@ def notes(
             "Everybody's words were suggestions to a business; accepted are those that it sent"
             " verbatim or edited."
         )
+    if any(score.conduct for score in scores):
+        text.append(
+            "Conduct is as the customers counted it: false claims, pushes and repetitions per"
+            " conversation, discount and margin per sale. Nobody was rewarded for it."
+        )
     if any(score.colder for score in scores):
         text.append(
             "Colder is the conversion of the same policies at a lower temperature, that of the"

@@ -5,10 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from convgym.benchmarks.runs.conduct import Conduct
 from convgym.benchmarks.runs.pairs import Pair
 from convgym.benchmarks.runs.scores import Score
 from convgym.statistics import Estimate
 
+CONDUCT = (
+    "words a turn",
+    "false claims",
+    "pushes",
+    "repetitions",
+    "discount %",
+    "margin a sale",
+)
 HEADINGS = (
     "seller",
     "conversion % [95% CI]",
@@ -20,6 +29,7 @@ HEADINGS = (
     "training turns",
     "branches",
     "turns",
+    *CONDUCT,
     "seconds",
     "CPU seconds",
     "seller failed",
@@ -44,10 +54,25 @@ def cells(score: Score) -> tuple[str, ...]:
         number(score.training_turns) if score.training_turns else "",
         number(score.branches) if score.branches else "",
         number(score.turns, 1),
+        *conduct_cells(score.conduct),
         number(score.seconds, 1 if score.seconds < 10 else 0),
         number(score.cpu_seconds, 1 if score.cpu_seconds < 10 else 0),
         number(score.seller_failed) if score.seller_failed else "",
         number(score.excluded) if score.excluded else "",
+    )
+
+
+def conduct_cells(conduct: Conduct | None) -> tuple[str, ...]:
+    """Return a seller's conduct as texts, in the order of ``CONDUCT``; all empty without one."""
+    if conduct is None:
+        return ("",) * len(CONDUCT)
+    return (
+        number(conduct.words, 1),
+        number(conduct.false_claims, 2),
+        number(conduct.pushes, 2),
+        number(conduct.repetitions, 2),
+        "" if conduct.discount is None else number(100 * conduct.discount, 1),
+        "" if conduct.margin is None else number(conduct.margin, 1),
     )
 
 

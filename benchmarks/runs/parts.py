@@ -42,10 +42,10 @@ class PackageParts:
 
     def make_seller(self, name: str, environment: Mapping[str, Any], /, **options: Any) -> Policy:
         """Return a seller by name."""
+        from convgym.customers import customer_law
         from convgym.sellers import make_seller
 
-        shop = {key: environment[key] for key in ("catalog",) if key in environment}
-        return make_seller(name, **shop, **options)
+        return make_seller(name, environment.get("catalog"), customer_law(environment), **options)
 
     def make_agent(self, name: str, overrides: Mapping[str, Any]) -> Agent:
         """Return an agent, or a variant of one, by name."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from convgym.benchmarks.runs.conduct import Conduct
 from convgym.benchmarks.runs.suites import Job
 from convgym.conversation import Episode, Outcome
 from convgym.statistics import Estimate, ratio_interval, wilson_interval
@@ -46,7 +47,7 @@ class Result:
     copied customer, and ``notes`` what the agent says that a reader must know. ``cpu_seconds`` are
     those of processors in training, all threads together; None in rows of earlier versions.
     ``colder`` are the outcomes at a lower temperature, where the suite asks for them of a language
-    model.
+    model. ``conduct`` is None where the customer keeps no count of it.
     """
 
     job: Job
@@ -64,6 +65,7 @@ class Result:
     notes: tuple[str, ...] = ()
     cpu_seconds: float | None = None
     colder: str | None = None
+    conduct: Conduct | None = None
 
     @property
     def conversions(self) -> int:
@@ -121,12 +123,13 @@ class Result:
             "notes": list(self.notes),
             **({} if self.cpu_seconds is None else {"cpu_seconds": self.cpu_seconds}),
             **({} if self.colder is None else {"colder": self.colder}),
+            **({} if self.conduct is None else {"conduct": asdict(self.conduct)}),
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Result:
         """Return a result from its row; what follows from the outcomes is computed anew."""
-        acceptance = row.get("acceptance")  # rows of earlier versions lack the last eight
+        acceptance = row.get("acceptance")  # rows of earlier versions lack the last nine
         return cls(
             Job(row["kind"], row["name"], row["seed"]),
             row["outcomes"],
@@ -143,6 +146,7 @@ class Result:
             tuple(row.get("notes", ())),
             row.get("cpu_seconds"),
             row.get("colder"),
+            Conduct.from_row(row.get("conduct")),
         )
 
 
@@ -157,10 +161,11 @@ class Evaluation(NamedTuple):
     outcomes: str
     turns: float | None
     acceptance: Estimate | None
+    conduct: Conduct | None = None
 
 
 def evaluate(episodes: Sequence[Episode]) -> Evaluation:
-    """Return the outcome letters of ``episodes``, and turns and acceptance of the valid ones."""
+    """Return the outcome letters, and turns, acceptance and conduct of the valid episodes."""
     valid = [episode for episode in episodes if episode.valid]
     turns = [len(episode.turns) for episode in valid]
     accepted = [count_accepted(episode) for episode in valid]
@@ -169,4 +174,5 @@ def evaluate(episodes: Sequence[Episode]) -> Evaluation:
         "".join(_LETTERS[episode.outcome] for episode in episodes),
         sum(turns) / len(turns) if turns else None,
         None if math.isnan(acceptance.value) else acceptance,
+        Conduct.of(valid),
     )

@@ -109,6 +109,16 @@ class _Manifest(TypedDict):
     finished: Time | None
 
 
+@with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
+class _Conduct(TypedDict):
+    false_claims: Positive
+    pushes: Positive
+    repetitions: Positive
+    words: Positive
+    discount: Share | None
+    margin: Number | None
+
+
 @with_config(_OPEN)
 class _Result(TypedDict):
     kind: Literal["seller", "start", "agent"]
@@ -130,6 +140,7 @@ class _Result(TypedDict):
     notes: NotRequired[list[str]]
     cpu_seconds: NotRequired[Positive | None]
     colder: NotRequired[Outcomes | None]
+    conduct: NotRequired[_Conduct]
 
 
 @with_config(_OPEN)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from convgym.benchmarks.runs.conduct import Conduct
 from convgym.benchmarks.runs.result import Result, count_valid
 from convgym.benchmarks.runs.suites import Kind
 from convgym.statistics import (
@@ -30,7 +31,7 @@ class Score:
     broke on the customer's side; in ``seller_failed`` of evaluation the seller's backend failed.
     ``notes`` are the agent's own. ``cpu_seconds`` are those of processors in training, nan where
     they are not known. ``colder`` is the conversion at a lower temperature, None where it was not
-    asked for.
+    asked for. ``conduct`` is the mean of the seeds', None where no customer kept count.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Score:
     cpu_seconds: float = math.nan
     colder: Estimate | None = None
     seller_failed: int = 0
+    conduct: Conduct | None = None
 
 
 def scores(results: Iterable[Result]) -> list[Score]:
@@ -102,6 +104,7 @@ def _score(
         cpu_seconds=_mean([row.cpu_seconds for row in rows if row.cpu_seconds is not None]),
         colder=_colder([row.colder for row in valid if row.colder is not None]),
         seller_failed=sum(row.seller_failed for row in rows),
+        conduct=Conduct.mean([row.conduct for row in valid if row.conduct is not None]),
     )
 
 

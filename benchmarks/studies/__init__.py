@@ -27,6 +27,7 @@ STUDIES: Registry[Study] = Registry(
         for name, summary in {
             "comparison-coverage": "how often intervals of paired differences cover the truth",
             "deaf-search": "the best script of a seller that never listens, for each shop",
+            "fixed-scripts": "the best script that never listens to a shopper, for each shop",
             "frontier-tuning": "settings of every agent of the frontier, as many of each",
             "gate": "how often the gate of Iterative PPO passes bad steps and stops good ones",
             "improvement-solvers": "solvers of the improvement step: one log, one Q, every solver",
@@ -35,8 +36,10 @@ STUDIES: Registry[Study] = Registry(
             "q-variants": "ways to fit Q, judged by true values",
             "round-cost": "what a round of Iterative PPO costs beside an update of online PPO",
             "rounds": "one run of Iterative PPO, round by round, judged by true values",
+            "shopper-transcripts": "twenty conversations with shoppers, as a page",
+            "shopper-words": "in how many words the customers of v0 and v1 speak",
             "transfer": "what sellers keep of their skill where they were not trained",
-            "speed": "turns a second of the scripted customer",
+            "speed": "turns a second of the scripted customer and the shopper",
             "temperature": "what colder sampling alone is worth",
         }.items()
     },

@@ -1,4 +1,4 @@
-"""Turns a second of the scripted customer, side by side with TextArena's step loop.
+"""Turns a second of our customers by rules, side by side with TextArena's step loop.
 
     convgym study speed [FILE.json]
 
@@ -26,7 +26,10 @@ import gymnasium
 import typer
 
 from convgym.benchmarks.studies.study import Study, show
+from convgym.customers import Customer, customer_law
 from convgym.customers.scripted.customer import ScriptedCustomer
+from convgym.customers.shopper.customer import ShopperCustomer
+from convgym.envs.registration import SALES, SALES_V1
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.sellers import make_seller
@@ -37,9 +40,11 @@ Conversations = Mapping[int, list[str]]
 TEXTARENA = ("SimpleNegotiation-v0", "SimpleNegotiation-v0-raw")
 
 
-def record(conversations: int) -> Conversations:
+def record(conversations: int, env_customer: str = "scripted") -> Conversations:
     """Return what the mediocre seller says to that many customers."""
-    episodes = rollout(make_seller("mediocre"), train_seeds(0, conversations))
+    environment = {"customer": env_customer}
+    seller = make_seller("mediocre", law=customer_law(environment))
+    episodes = rollout(seller, train_seeds(0, conversations), environment=environment)
     return {episode.seed: [turn.response.text for turn in episode.turns] for episode in episodes}
 
 
@@ -51,9 +56,9 @@ def never_twice(recorded: Conversations, rng: random.Random) -> Conversations:
     }
 
 
-def customer_turns(recorded: Conversations) -> int:
-    """Hold the conversations with the scripted customer itself; return the number of turns."""
-    customer, turns = ScriptedCustomer(), 0
+def customer_turns(recorded: Conversations, make: Callable[[], Customer] = ScriptedCustomer) -> int:
+    """Hold the conversations with the customer itself; return the number of turns."""
+    customer, turns = make(), 0
     for seed, utterances in recorded.items():
         customer.reset(seed)
         for utterance in utterances:
@@ -62,9 +67,9 @@ def customer_turns(recorded: Conversations) -> int:
     return turns
 
 
-def environment_turns(recorded: Conversations) -> int:
-    """Hold them through ``convgym/Sales-v0``, observations and info included."""
-    env, turns = gymnasium.make("convgym:convgym/Sales-v0"), 0
+def environment_turns(recorded: Conversations, env_id: str = SALES) -> int:
+    """Hold them through an environment, observations and info included."""
+    env, turns = gymnasium.make(f"convgym:{env_id}"), 0
     for seed, utterances in recorded.items():
         env.reset(options={"episode_seed": seed})
         for utterance in utterances:
@@ -125,7 +130,14 @@ def main(output: Annotated[Path | None, typer.Argument(help="New file.")] = None
             sides[f"TextArena {env_id}"] = (partial(textarena_turns, env_id=env_id), same)
     else:
         show("TextArena is not installed (pip install textarena): convgym alone is measured")
+    shoppers = partial(customer_turns, make=ShopperCustomer)
+    of_v1: dict[str, Side] = {
+        "convgym shopper": (shoppers, same),
+        "convgym shopper, no utterance twice": (shoppers, new),
+        SALES_V1: (partial(environment_turns, env_id=SALES_V1), same),
+    }
     speeds = turns_per_second(sides, record(1000))
+    speeds |= turns_per_second(of_v1, record(1000, "shopper"))
     for name, speed in speeds.items():
         show(f"{name:46} {speed:>9,.0f} turns a second on one core")
     study.store(turns_per_second={name: round(speed) for name, speed in speeds.items()})

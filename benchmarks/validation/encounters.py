@@ -13,6 +13,7 @@ from typing import Any
 from convgym.benchmarks.validation import words
 from convgym.benchmarks.validation.attacks import ATTACKS
 from convgym.benchmarks.validation.sellers import (
+    SellerOf,
     altered,
     attacking,
     by_seed,
@@ -53,7 +54,7 @@ class Encounter:
     """
 
     name: str
-    seller: Callable[[Catalog], Policy]
+    seller: SellerOf
     profile: Profile | None = None
     again: bool = False
 
@@ -131,7 +132,7 @@ def hold(
     subject: Subject, encounter: Encounter, progress: ProgressCallback = no_progress
 ) -> list[Meeting]:
     """Hold the conversations of an encounter, one with each of the subject's seeds."""
-    recorder = _Recorder(encounter.seller(subject.catalog))
+    recorder = _Recorder(encounter.seller(subject.catalog, subject.law))
     seeds = subject.seeds[::-1] if encounter.again else subject.seeds
     episodes = rollout(
         recorder,

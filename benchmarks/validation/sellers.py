@@ -21,6 +21,8 @@ QUESTIONS = 5
 TOO_DEAR = 1.5
 """Price over budget from which on an offer is out of the question."""
 
+SellerOf = Callable[[Catalog, str | None], Policy]
+"""Makes a seller for a shop whose customers buy by a law (``convgym.customers.customer_law``)."""
 Say = Callable[[SellerKnowledge, Conversation], str]
 Choose = Callable[[SellerKnowledge, Notes, int], Product]
 
@@ -65,31 +67,31 @@ class Altered:
         ]
 
 
-def reference(name: str) -> Callable[[Catalog], Policy]:
+def reference(name: str) -> SellerOf:
     """Return the reference seller of this name."""
-    return lambda catalog: make_seller(name, catalog)
+    return lambda catalog, law: make_seller(name, catalog, law)
 
 
-def reworded(catalog: Catalog) -> Policy:
+def reworded(catalog: Catalog, law: str | None) -> Policy:
     """Return the competent seller in other words."""
-    return make_seller("competent", catalog, phrases=words.REWORDED)
+    return make_seller("competent", catalog, law, phrases=words.REWORDED)
 
 
-def altered(name: str, alter: Callable[[str], str]) -> Callable[[Catalog], Policy]:
+def altered(name: str, alter: Callable[[str], str]) -> SellerOf:
     """Return the competent seller with every utterance put otherwise."""
-    return lambda catalog: Altered(name, make_seller("competent", catalog), alter)
+    return lambda catalog, law: Altered(name, make_seller("competent", catalog, law), alter)
 
 
-def reciting(name: str, lines: Sequence[str]) -> Callable[[Catalog], Policy]:
+def reciting(name: str, lines: Sequence[str]) -> SellerOf:
     """Return a seller that says these lines in order, whatever the customer says."""
 
     def say(shop: SellerKnowledge, conversation: Conversation) -> str:
         return lines[(len(conversation.messages) // 2) % len(lines)]
 
-    return lambda catalog: ProbeSeller(name, catalog, say)
+    return lambda catalog, law: ProbeSeller(name, catalog, say)
 
 
-def attacking(name: str, attack: Attack) -> Callable[[Catalog], Policy]:
+def attacking(name: str, attack: Attack) -> SellerOf:
     """Return a seller that makes an offer at random and then attacks."""
 
     def say(shop: SellerKnowledge, conversation: Conversation) -> str:
@@ -99,10 +101,10 @@ def attacking(name: str, attack: Attack) -> Callable[[Catalog], Policy]:
             return shop.say((Act("recommend", product),), conversation.rng)
         return attack(turn - 1, shop.catalog)
 
-    return lambda catalog: ProbeSeller(name, catalog, say)
+    return lambda catalog, law: ProbeSeller(name, catalog, say)
 
 
-def pressing(name: str, choose: Choose) -> Callable[[Catalog], Policy]:
+def pressing(name: str, choose: Choose) -> SellerOf:
     """Return a seller that finds out, offers what ``choose`` says, and then does not let go.
 
     It answers every worry, asks for the order in ever new words and praises the product between.
@@ -122,10 +124,10 @@ def pressing(name: str, choose: Choose) -> Callable[[Catalog], Policy]:
             return words.PERSUASION[notes.turns // 3 % len(words.PERSUASION)]
         return words.CLOSES[notes.turns % len(words.CLOSES)]
 
-    return lambda catalog: ProbeSeller(name, catalog, say)
+    return lambda catalog, law: ProbeSeller(name, catalog, say)
 
 
-def offhand(catalog: Catalog) -> Policy:
+def offhand(catalog: Catalog, law: str | None) -> Policy:
     """Return a seller who is careful or careless by chance: its offers are of every utility.
 
     It asks for each topic with probability 0.8, offers the best product with probability 0.7, else

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
-from convgym.customers import Customer, CustomerSpec, Reply, Snapshottable
+from convgym.customers import Customer, CustomerSpec, Reply, Snapshottable, customer_law
 from convgym.customers.together import Answer, respond_customers
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, InfrastructureError
@@ -67,6 +67,11 @@ class Subject:
     @property
     def fingerprint(self) -> str:
         return self._sample.fingerprint
+
+    @cached_property
+    def law(self) -> str | None:
+        """By which law the customer buys, if it says so (``convgym.customers.customer_law``)."""
+        return customer_law({**self.environment, "customer": self.customer})
 
     @cached_property
     def seeds(self) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, cast
 
 from convgym.contracts import call, described, require
@@ -19,6 +19,7 @@ __all__ = [
     "Decision",
     "Reply",
     "Snapshottable",
+    "customer_law",
     "customer_names",
     "make_customer",
     "register_customer",
@@ -53,6 +54,10 @@ CUSTOMERS: Registry[CustomerFactory] = Registry(
         "scripted": Entry(
             "convgym.customers.scripted.customer:ScriptedCustomer",
             "hidden need, budget, objections and patience; fast and exact (the default)",
+        ),
+        "shopper": Entry(
+            "convgym.customers.shopper.customer:ShopperCustomer",
+            "asks, haggles, hesitates and says why; the customer of Sales-v1",
         ),
         "suggested": Entry(
             "convgym.customers.suggested:suggested",
@@ -100,3 +105,20 @@ def make_customer(spec: CustomerSpec = "scripted", **options: Any) -> Customer:
         customer = cast(Customer, factory)
     require(customer, Customer, f"{described(customer)} is no customer")
     return customer
+
+
+def customer_law(environment: Mapping[str, Any] | None) -> str | None:
+    """Return by which law the customers of these options of ``SalesEnv`` buy, if they say it.
+
+    It is the attribute ``law`` of the customer, or of the one behind a business (``inner``): which
+    reference sellers know how to talk to it (``convgym.sellers.make_seller``).
+    """
+    options = environment or {}
+    more = options.get("customer_options") or {}
+    for spec in (options.get("customer"), more.get("inner")):
+        known = isinstance(spec, str) and (":" in spec or spec in CUSTOMERS.shipped)
+        customer = CUSTOMERS.resolve(spec) if known and isinstance(spec, str) else spec
+        law = getattr(getattr(customer, "func", customer), "law", None)
+        if isinstance(law, str):
+            return law
+    return None

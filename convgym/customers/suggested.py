@@ -291,7 +291,8 @@ def suggested(
     if not callable(speaker) and not isinstance(speaker, str):
         raise ConvgymError(f"speaker must be a seller's name or a callable, got {speaker!r}")
     if isinstance(speaker, str):
-        speaker = _seller(speaker, catalog or getattr(customer, "catalog", None) or "laptops")
+        shop = catalog or getattr(customer, "catalog", None) or "laptops"
+        speaker = _seller(speaker, shop, getattr(customer, "law", None))
     kind = (
         SnapshottableSuggestedResponse if isinstance(customer, Snapshottable) else SuggestedResponse
     )
@@ -324,8 +325,8 @@ class _Seller:
 
 
 @lru_cache(maxsize=8)
-def _seller(name: str, catalog: str | Path | Catalog) -> Speaker:
-    return _Seller(make_seller(name, catalog))
+def _seller(name: str, catalog: str | Path | Catalog, law: str | None) -> Speaker:
+    return _Seller(make_seller(name, catalog, law))
 
 
 def _overlap(suggestion: str, draft: str) -> float:

@@ -39,6 +39,9 @@ _ENDINGS: dict[Decision, Outcome | None] = {
     Decision.LEAVE: "walk_away",
 }
 
+REWARDS = ("purchase", "revenue", "margin")
+"""What a purchase is worth: 1, the price that was paid, or what is left of it after costs."""
+
 
 def draw_episode_seed(generator: np.random.Generator) -> int:
     """Return an episode seed in [0, 2**31): never one of the evaluation seeds."""
@@ -81,6 +84,7 @@ class Dialogue:
         text: the same as text, always equal to ``render(messages)``.
         turn: turns so far.
         noise: how noisily the customer is heard, see ``convgym.noise``.
+        rewards: what a purchase is worth, one of ``REWARDS``.
         outcome: how the conversation ended, None while it goes on.
         failure: what the customer's or the seller's backend said when it failed, else None.
     """
@@ -93,14 +97,17 @@ class Dialogue:
         "messages",
         "noise",
         "outcome",
+        "rewards",
         "seed",
         "text",
         "turn",
     )
 
-    def __init__(self, customer: Customer, max_turns: int, noise: float = 0.0) -> None:
+    def __init__(
+        self, customer: Customer, max_turns: int, noise: float = 0.0, rewards: str = "purchase"
+    ) -> None:
         self.customer = customer
-        self.max_turns, self.noise = max_turns, noise
+        self.max_turns, self.noise, self.rewards = max_turns, noise, rewards
         self._can_go_back = is_snapshottable(customer)
         self.seed: int | None = None
         self.messages: list[Message] = []
@@ -269,7 +276,20 @@ class Dialogue:
 
     @property
     def reward(self) -> float:
-        return 1.0 if self.outcome == "purchase" else 0.0
+        """What the last step is worth; ConvgymError if the customer does not say what it paid."""
+        if self.outcome != "purchase":
+            return 0.0
+        if self.rewards == "purchase":
+            return 1.0
+        paid = getattr(self.customer, "record", {})
+        name = {"revenue": "price"}.get(self.rewards, self.rewards)
+        worth = paid.get(name) if isinstance(paid, Mapping) else None
+        if not isinstance(worth, int | float):
+            raise ConvgymError(
+                f"reward={self.rewards!r} needs a customer whose record holds the {name} that it"
+                f" paid, as the shopper's does; {type(self.customer).__name__}'s does not"
+            )
+        return float(worth)
 
     def opening_info(self, reveal_latent: bool = False) -> dict[str, Any]:
         """Return what a reset tells: ``info`` and the seller's briefing."""

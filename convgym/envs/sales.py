@@ -46,7 +46,8 @@ class SalesEnv(gymnasium.Env[str, str]):
     options and actions give equal conversations.
 
     ## Rewards
-    1.0 in the step in which the customer buys, otherwise 0.0.
+    1.0 in the step in which the customer buys, otherwise 0.0. With ``reward="revenue"`` it is the
+    price that was paid, with ``"margin"`` what is left of it after costs, in the shop's currency.
 
     ## Episode End
     Terminated when the customer buys or walks away. Truncated after ``max_turns`` turns without
@@ -79,6 +80,8 @@ class SalesEnv(gymnasium.Env[str, str]):
     - ``max_turns=12``: turns until truncation.
     - ``noise=0.0``: how noisily the customer is heard: the share of its longer words that have a
       slip of the keyboard, with fillers besides (``convgym.noise``). The customer is the same.
+    - ``reward="purchase"``: what a purchase is worth: 1, ``"revenue"`` or ``"margin"``; the latter
+      two need a customer that says what it paid, such as ``"shopper"``.
     - ``reveal_latent=False``: whether ``info`` shows the hidden state.
     - ``render_mode=None``: ``"ansi"`` returns the conversation, ``"human"`` prints it as it goes.
 
@@ -89,6 +92,7 @@ class SalesEnv(gymnasium.Env[str, str]):
     Iterative PPO (arXiv 2511.21638).
 
     ## Version History
+    - v1: the customer is the shopper (``convgym.customers.shopper.customer``).
     - v0: first version.
     """
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from convgym.checks import check_flag, check_integer, check_patience, check_probability
 from convgym.customers import CustomerSpec, make_customer
-from convgym.envs.dialogue import Dialogue
+from convgym.envs.dialogue import REWARDS, Dialogue
 from convgym.errors import ConvgymError, unknown
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class Scenario:
 
     Raises:
         ConvgymError: if ``max_turns`` is not a positive integer, ``patience`` no positive number,
-            ``noise`` not in [0, 1] or ``reveal_latent`` no bool, or ``customer_options`` are not
-            options by name or give again what is given already.
+            ``noise`` not in [0, 1], ``reveal_latent`` no bool or the ``reward`` unknown, or
+            ``customer_options`` are not options by name or give again what is given already.
     """
 
     customer: CustomerSpec = "scripted"
@@ -39,11 +39,14 @@ class Scenario:
     max_turns: int = 12
     noise: float = 0.0
     reveal_latent: bool = False
+    reward: str = "purchase"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_turns", check_integer("max_turns", self.max_turns, 1))
         object.__setattr__(self, "noise", check_probability("noise", self.noise))
         object.__setattr__(self, "reveal_latent", check_flag("reveal_latent", self.reveal_latent))
+        if self.reward not in REWARDS:
+            raise unknown("reward", self.reward, REWARDS)
         self._customer_options()
 
     @classmethod
@@ -70,7 +73,9 @@ class Scenario:
                 f"{n} conversations at once need a customer each, but customer= gives the same"
                 " object again: pass its class or another factory"
             )
-        return [Dialogue(customer, self.max_turns, self.noise) for customer in customers]
+        return [
+            Dialogue(customer, self.max_turns, self.noise, self.reward) for customer in customers
+        ]
 
     def _customer_options(self) -> dict[str, Any]:
         options = {

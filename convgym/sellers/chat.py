@@ -40,6 +40,7 @@ class ChatSeller:
         prompt: the system message, see ``convgym.sellers.prompt.seller_prompt``.
         temperature: of sampling.
         max_tokens: the longest answer; models that reason need room for that as well.
+        law: by which its customers buy (``convgym.customers.customer_law``).
 
     Raises:
         ConvgymError: for a value that cannot be, or what is no backend.
@@ -54,11 +55,12 @@ class ChatSeller:
         prompt: str | None = None,
         temperature: float = 0.7,
         max_tokens: int = 200,
+        law: str | None = None,
     ) -> None:
         require(backend, ChatBackend, f"{described(backend)} is no chat backend")
         check_sampling(temperature, max_tokens)
         self.backend = backend
-        self.system_message = seller_prompt(catalog, prompt)
+        self.system_message = seller_prompt(catalog, prompt, law)
         self._name = backend.fingerprint if name is None else name
         self._temperature, self._max_tokens = temperature, max_tokens
 
@@ -103,6 +105,7 @@ def openai_seller(
     prompt: str | None = None,
     temperature: float = 0.7,
     max_tokens: int = 200,
+    law: str | None = None,
     **backend_options: Any,
 ) -> ChatSeller:
     """Return the seller ``"openai:MODEL"``: a chat model behind an OpenAI-compatible endpoint.
@@ -113,6 +116,7 @@ def openai_seller(
         prompt: the system message, see ``convgym.sellers.prompt.seller_prompt``.
         temperature: of sampling.
         max_tokens: the longest answer.
+        law: by which its customers buy (``convgym.customers.customer_law``).
         **backend_options: as for ``convgym.llm.make_backend``: ``base_url``, ``record``,
             ``replay``, ``budget``, ``extra_body`` and so on.
 
@@ -127,4 +131,5 @@ def openai_seller(
         prompt=prompt,
         temperature=temperature,
         max_tokens=max_tokens,
+        law=law,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from convgym.errors import ConvgymError
 from convgym.shop.catalog import Catalog, load_catalog
+from convgym.shop.terms import briefing_under
 
 PROMPT = """\
 You are the seller in a shop. The other speaker is a customer who has just come in. You are always \
@@ -23,21 +24,24 @@ nothing that is not in the catalogue.
 """The system message where no other is given."""
 
 BRIEFING = "{briefing}"
-"""In a system message, the place of the shop's catalogue (``Catalog.briefing``)."""
+"""In a system message, the place of what is known of the shop (``convgym.shop.terms``)."""
 
 
-def seller_prompt(catalog: str | Path | Catalog, prompt: str | None = None) -> str:
+def seller_prompt(
+    catalog: str | Path | Catalog, prompt: str | None = None, law: str | None = None
+) -> str:
     """Return the system message of a seller.
 
     Args:
         catalog: what it sells; must be the customers' catalogue.
         prompt: the system message; ``{briefing}`` in it stands for the catalogue, and all else is
             taken as it is. None is ``PROMPT``.
+        law: by which its customers buy: those of v1 are sold to on the shop's terms as well.
 
     Raises:
         ConvgymError: for an unknown catalogue, or a prompt that is no text or an empty one.
     """
-    return briefed(load_catalog(catalog).briefing(), prompt)
+    return briefed(briefing_under(law, load_catalog(catalog)), prompt)
 
 
 def briefed(briefing: str, prompt: str | None = None) -> str:

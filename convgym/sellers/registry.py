@@ -48,6 +48,26 @@ SELLERS: Registry[SellerFactory] = Registry(
         "oracle": Entry(
             "convgym.sellers.scripted:oracle", "sees the customer's hidden state: the ceiling"
         ),
+        "random-v1": Entry(
+            "convgym.sellers.shopper_sellers:random_acts",
+            "says anything to a shopper (Sales-v1) at any time",
+        ),
+        "always-closing-v1": Entry(
+            "convgym.sellers.shopper_sellers:always_closing", "the like for shoppers"
+        ),
+        "deaf-v1": Entry(
+            "convgym.sellers.script:deaf", "keeps to the best script found, whatever shoppers say"
+        ),
+        "mediocre-v1": Entry(
+            "convgym.sellers.shopper_sellers:mediocre", "the like for shoppers, and gives in"
+        ),
+        "competent-v1": Entry(
+            "convgym.sellers.shopper_sellers:competent",
+            "also answers, gives reasons their remedy, haggles",
+        ),
+        "oracle-v1": Entry(
+            "convgym.sellers.shopper_sellers:oracle", "sees the shopper's hidden state"
+        ),
         "smollm2": Entry(
             "convgym.agents.model.seller:smollm2", "a small chat model in this process, prompted"
         ),
@@ -80,7 +100,12 @@ REFERENCE_SELLERS: tuple[str, ...] = (
 later, and join where they are asked for: stored runs and new ones have the same rows."""
 
 
-def make_seller(spec: str, catalog: str | Path | Catalog | None = None, **options: Any) -> Policy:
+def make_seller(
+    spec: str,
+    catalog: str | Path | Catalog | None = None,
+    law: str | None = None,
+    **options: Any,
+) -> Policy:
     """Return a seller: a policy that nobody trains.
 
     Args:
@@ -90,6 +115,9 @@ def make_seller(spec: str, catalog: str | Path | Catalog | None = None, **option
             ``Policy``.
         catalog: what it sells, which must be the customers' catalogue. A seller whose factory takes
             no ``catalog`` sells what it sells.
+        law: by which its customers buy (``convgym.customers.customer_law``): ``"v1"`` makes of
+            ``"competent"`` ``"competent-v1"``, as of every seller that has such a form. Language
+            models are told of the shop's terms.
         **options: of the factory: ``phrases`` for all that follow rules, ``epsilon`` for
             ``"mediocre"``, ``prompt``, ``temperature`` and ``max_tokens`` for language models.
 
@@ -97,9 +125,13 @@ def make_seller(spec: str, catalog: str | Path | Catalog | None = None, **option
         ConvgymError: for an unknown name, a module that cannot be imported, an option that the
             factory does not take or a value that cannot be, and if what it makes is no seller.
     """
+    if law is not None and f"{spec}-{law}" in SELLERS.shipped:
+        spec = f"{spec}-{law}"
     factory = SELLERS.resolve(spec)
     if catalog is not None and takes(factory, "catalog"):
         options["catalog"] = catalog
+    if law is not None and takes(factory, "law"):
+        options["law"] = law
     seller = call(factory, options, f"seller {spec!r}")
     require(seller, Policy, f"{described(seller)}, from {spec!r}, is no seller")
     return seller

@@ -24,7 +24,7 @@ from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.sellers import REFERENCE_SELLERS, make_seller
 
-IDS = ["convgym/Sales-v0", "convgym/Suggest-v0"]
+IDS = ["convgym/Sales-v0", "convgym/Sales-v1", "convgym/Suggest-v0"]
 QUESTION = "What will you use it for?"
 Env = gymnasium.Env[Any, Any]
 cloudpickle: Any = importlib.import_module("cloudpickle")  # Gymnasium's, without type hints
@@ -277,6 +277,6 @@ def test_customers_that_differ_side_by_side(kind: Any) -> None:
     envs = kind([partial(gymnasium.make, name) for name in IDS], observation_mode="different")
     try:
         assert envs.reset(seed=1)[0] in envs.observation_space
-        assert envs.step((QUESTION,) * 2)[0] in envs.observation_space
+        assert envs.step((QUESTION,) * len(IDS))[0] in envs.observation_space
     finally:
         envs.close()

@@ -29,7 +29,7 @@ LINES = st.sampled_from(
 
 @settings(max_examples=40)
 @given(
-    st.sampled_from(["convgym/Sales-v0", "convgym/Suggest-v0"]),
+    st.sampled_from(["convgym/Sales-v0", "convgym/Sales-v1", "convgym/Suggest-v0"]),
     st.integers(0, 2**31 - 1),
     st.lists(LINES, max_size=4),
     st.lists(LINES, min_size=1, max_size=4),

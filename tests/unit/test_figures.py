@@ -67,6 +67,13 @@ SETTINGS: list[tuple[str, str, str]] = [
     ("docs/validation.md", "3.5", "the customer's own law"),
     ("docs/log.md", "3e-4", "a learning rate"),
     ("docs/log.md", "80", "a rate that is spoken of in general"),
+    (
+        "docs/shopper.md",
+        "65 20 80 15 115 60 85 25 55 0.3 50 45 5 3 11 30",
+        "the published distribution of profiles",
+    ),
+    ("docs/shopper.md", "72 12", "what shops sell on"),
+    ("docs/shopper.md", "0.6 1.05", "the law: what part of a budget suits"),
 ]
 """Document, figures, and why they need no stored file."""
 

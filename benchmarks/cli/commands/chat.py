@@ -123,7 +123,9 @@ def _held(policy: Policy, seed: int, environment: Mapping[str, Any]) -> Episode:
 
 
 def _header(seller: str, customer: str | None, options: Mapping[str, Any], seed: int) -> str:
+    from convgym.customers import customer_law
     from convgym.shop.catalog import load_catalog
+    from convgym.shop.terms import briefing_under
 
     catalog = load_catalog(options.get("catalog", "laptops"))
     sells, buys = ("you" if name == "human" else name for name in (seller, customer or "scripted"))
@@ -134,7 +136,8 @@ def _header(seller: str, customer: str | None, options: Mapping[str, Any], seed:
         f"goal      a purchase, within {_max_turns(options)} turns",
     ]
     if seller == "human":
-        lines += ["", catalog.briefing(), "", "/help names what else you can type: /hint, say."]
+        told = briefing_under(customer_law(options), catalog)
+        lines += ["", told, "", "/help names what else you can type: /hint, say."]
     return "\n".join([*lines, ""])
 
 

@@ -30,9 +30,10 @@ _REMEMBERED, _MEMORABLE = 8192, 240
 """How many utterances an ear remembers, and of how many characters: a few dozen MB at worst."""
 
 
-_SENTENCE = re.compile(r"[^.!?;]+[.!?;]*")
+SENTENCE = re.compile(r"[^.!?;]+[.!?;]*")
+"""What is read as one sentence."""
 # "Don't worry" denies nothing that follows it.
-_REASSURANCE = re.compile(r"\b(?:don't|dont|do not|no) (?:worry|worries|problem|doubt)\b", re.I)
+REASSURANCE = re.compile(r"\b(?:don't|dont|do not|no) (?:worry|worries|problem|doubt)\b", re.I)
 _CHECK_OUT = re.compile(r"\bcheck out\b", re.I)
 _PERCENT = re.compile(r"(?<=\d) ?%")
 _DECIMALS = re.compile(r"(?<=\d)\.\d+")
@@ -113,9 +114,9 @@ class Understanding:
 
     def _read(self, text: str) -> Meaning:
         heard = _Heard()
-        spoken = _CHECK_OUT.sub("checkout", _REASSURANCE.sub("", text))
+        spoken = _CHECK_OUT.sub("checkout", REASSURANCE.sub("", text))
         spoken = _PERCENT.sub(" percent", _DECIMALS.sub("", spoken))
-        for sentence in _SENTENCE.findall(spoken):
+        for sentence in SENTENCE.findall(spoken):
             words = tokens(sentence)
             room = max(0, MAX_WORDS - heard.words)
             heard.words += len(words)

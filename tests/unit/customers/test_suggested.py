@@ -323,3 +323,13 @@ def test_the_words_of_a_seller_that_fails_are_no_words() -> None:
 
 def down(request: ChatRequest) -> str:
     raise InfrastructureError("no line")
+
+
+def test_a_business_speaks_to_shoppers_as_they_are_spoken_to() -> None:
+    customer = make_customer("suggested", inner="shopper")
+    customer.reset(4)
+    customer.respond("What will you use it for?")
+    record = customer.record  # type: ignore[attr-defined]
+    assert {"false_claims", "suggestions"} <= set(record)
+    policy = customer._speaker.policy  # type: ignore[attr-defined]
+    assert policy.name == "mediocre-v1"

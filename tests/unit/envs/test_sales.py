@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -171,3 +172,10 @@ def test_what_is_no_seed(seed: Any) -> None:
         SalesEnv().reset(seed=seed)
     with pytest.raises(ConvgymError, match="a reset's options must be options by name, got"):
         SalesEnv().reset(options=seed)
+
+
+def test_the_first_version_is_not_out_of_date() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("convgym/Sales-v0", "convgym/Sales-v1"):
+            assert gymnasium.make(name).spec.id == name  # type: ignore[union-attr]

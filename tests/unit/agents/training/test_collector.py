@@ -613,3 +613,10 @@ def test_what_is_no_policy_is_not_deployed(policy: Any) -> None:
 def test_conversations_are_a_number(conversations: Any) -> None:
     with pytest.raises(ConvgymError, match="conversations to deploy must be an integer"):
         Collector(5, seed=0).deploy(Word(), conversations)
+
+
+@pytest.mark.parametrize("reward", ["revenue", "margin", 2])
+def test_agents_learn_from_purchases_alone(reward: object) -> None:
+    with pytest.raises(ConvgymError, match="reward='purchase'"):
+        Collector(5, seed=0, environment={"customer": "shopper", "reward": reward})
+    assert Collector(5, seed=0, environment={"reward": "purchase"}).remaining == 5

@@ -23,11 +23,12 @@ def test_every_check_is_described() -> None:
 def test_the_overviews_are_those_of_the_stored_runs() -> None:
     assert RUNS
     runs = {folder.name: read(folder)[1] for folder in RUNS}
-    for scripted in (True, False):
+    kinds = ("scripted-", "shopper-")
+    for kind in (*kinds, ""):
         chosen = {
-            name.removeprefix("scripted-"): findings
+            name.removeprefix(kind): findings
             for name, findings in runs.items()
-            if name.startswith("scripted-") is scripted
+            if name.startswith(kind) and (kind or not name.startswith(kinds))
         }
         lines = overview(chosen)
         missing = [line for line in lines if line not in DOCUMENT]

@@ -60,7 +60,7 @@ def test_other_words_are_other_words_for_the_same_acts() -> None:
 def test_a_reference_seller_can_be_given_other_phrases() -> None:
     seller = make_seller("always-closing", phrases={"recommend": ("Take the {product}!",)})
     (meeting,) = hold(
-        Subject(ScriptedCustomer, conversations=1), Encounter("x", lambda catalog: seller)
+        Subject(ScriptedCustomer, conversations=1), Encounter("x", lambda catalog, law: seller)
     )
     assert meeting.said[0].startswith("Take the ")
     assert meeting.said[1] in PHRASES["close"]
@@ -128,7 +128,7 @@ def test_sellers_never_see_the_hidden_state(subject: Subject) -> None:
             assert all(conversation.latent is None for conversation in conversations)
             return make_seller("silent").act(conversations)
 
-    (first, *_) = hold(subject, Encounter("spy", lambda catalog: Spy()))
+    (first, *_) = hold(subject, Encounter("spy", lambda catalog, law: Spy()))
     assert first.latents[0]["budget"] > 0 and len(first.latents) == len(first.said)
 
 

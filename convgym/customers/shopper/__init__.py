@@ -1,0 +1,1 @@
+"""The shopper: the customer of ``convgym/Sales-v1``: its ear, its words, its law of buying."""
