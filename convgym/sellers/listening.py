@@ -70,6 +70,7 @@ PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "The {product} {claim}, that is why I suggest it.",
             "The {product} {claim} and costs {price}.",
         ),
+        "praise": ("The {product} {claim}.", "It {claim}, you will like it."),
         "answer_price": (
             "I can take {percent}% off for you.",
             "You would get {percent}% off.",
