@@ -121,6 +121,7 @@ def pretrain(
     seed: int = 0,
     config: PretrainConfig | None = None,
     environment: Mapping[str, Any] | None = None,
+    seller: str = "mediocre",
     progress: ProgressCallback = no_progress,
 ) -> dict[str, Any]:
     """Train the default seller on fresh logs and write it to ``folder``; return its recipe.
@@ -130,10 +131,11 @@ def pretrain(
 
     Args:
         folder: where the model goes, in Hugging Face format.
-        conversations: how many the mediocre seller holds, at least 20.
+        conversations: how many the seller holds, at least 20.
         seed: of customers, initial weights and the order of training.
         config: shape and training; the shipped model's if None.
         environment: options of ``SalesEnv``.
+        seller: who holds them, in the form for the environment's customers.
         progress: told as the logs are written and after every optimiser step.
 
     Raises:
@@ -144,8 +146,8 @@ def pretrain(
         raise ConvgymError(f"pretraining needs at least 20 conversations, got {conversations}")
     collector = Collector(conversations, seed=seed, environment=environment)
     shop: str | Path | Catalog = collector.environment.get("catalog") or "laptops"
-    seller = make_seller("mediocre", shop, customer_law(collector.environment))
-    episodes = collector.logged(seller, progress=progress)
+    speaker = make_seller(seller, shop, customer_law(collector.environment))
+    episodes = collector.logged(speaker, progress=progress)
     texts = [message["content"] for episode in episodes for message in episode.messages()]
     tokenizer = build_tokenizer(texts, config.vocabulary)
     format = compact_format(tokenizer)
@@ -167,7 +169,7 @@ def pretrain(
         "config": asdict(config),
         "seed": seed,
         "conversations": conversations,
-        "behaviour_policy": "mediocre",
+        "behaviour_policy": speaker.name,
         "customer": episodes[0].customer,
         "log_sha256": _fingerprint(episodes),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),

@@ -61,6 +61,9 @@ SELLERS: Registry[SellerFactory] = Registry(
         "mediocre-v1": Entry(
             "convgym.sellers.shopper_sellers:mediocre", "the like for shoppers, and gives in"
         ),
+        "habitual-v1": Entry(
+            "convgym.sellers.shopper_habits:habitual", "mediocre by habit, for shoppers"
+        ),
         "competent-v1": Entry(
             "convgym.sellers.shopper_sellers:competent",
             "also answers, gives reasons their remedy, haggles",

@@ -46,7 +46,7 @@ def _always_closing(
     return (Act("close"),)
 
 
-def _remedy(reason: str, notes: Notes) -> Act:
+def remedy(reason: str, notes: Notes) -> Act:
     """Return the remedy for a reason: of the price first half of what may be taken off."""
     if reason != "price":
         return Act(f"answer_{reason}")
@@ -60,7 +60,7 @@ def _competent(notes: Notes, shop: ShopperKnowledge, rng: random.Random, latent:
     if topics:
         return (Act(f"ask_{topics[0]}"),)
     if notes.reason and notes.product:
-        return (_remedy(notes.reason, notes),)
+        return (remedy(notes.reason, notes),)
     best = shop.best(notes)
     if notes.product is None or (notes.unsuitable and notes.product is not best):
         return (Act("recommend", best),)
@@ -120,7 +120,7 @@ def _mediocre(
         return (shop.answer(notes),)
     if notes.reason and rng.random() < 0.9:
         right = rng.random() < 0.65
-        return (_remedy(notes.reason if right else rng.choice(_REMEDIES), notes),)
+        return (remedy(notes.reason if right else rng.choice(_REMEDIES), notes),)
     return (
         Act(rng.choices(("close", "ask_concern", "push", "chat"), (0.75, 0.15, 0.05, 0.05))[0]),
     )

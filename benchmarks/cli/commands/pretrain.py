@@ -39,6 +39,9 @@ def pretrain(
     conversations: Annotated[
         int | None, typer.Option(min=20, help="Logged conversations of the small seller: 8000.")
     ] = None,
+    seller: Annotated[
+        str | None, typer.Option(help="Scripted seller that it learns from: mediocre.")
+    ] = None,
     seed: Seed = 0,
     customer: Customer = None,
     catalog: Catalog = None,
@@ -53,10 +56,10 @@ def pretrain(
     from convgym.benchmarks.report.progress import stages
     from convgym.datafiles import check_new_folder
 
-    if kind is Kind.READING and (conversations, customer, catalog) != (None, None, None):
+    if kind is Kind.READING and any((conversations, seller, customer, catalog)):
         raise ConvgymError(
             "the reading seller is trained in shops and on customers of its own: drop"
-            " --conversations, --customer and --catalog"
+            " --conversations, --seller, --customer and --catalog"
         )
     if not (kind is Kind.READING and (output / UNFINISHED).exists()):
         check_new_folder(output)
@@ -69,6 +72,7 @@ def pretrain(
                 conversations=8000 if conversations is None else conversations,
                 seed=seed,
                 environment=environment(customer, catalog),
+                seller=seller or "mediocre",
                 progress=progress,
             )
     say(f"wrote {recipe['parameters']:,} parameters to {output}; its recipe is in recipe.json")
