@@ -13,6 +13,9 @@ from convgym.progress import ProgressCallback, no_progress
 if TYPE_CHECKING:
     from convgym.agents.training.collector import Collector
 
+CHECKPOINT = "checkpoint.safetensors"
+"""The file in a training's folder from which it goes on; once it is over, of no use."""
+
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:

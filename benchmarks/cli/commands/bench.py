@@ -31,6 +31,7 @@ from convgym.errors import InfrastructureError
 
 if TYPE_CHECKING:
     from convgym.benchmarks.runs.suites import Job
+    from convgym.benchmarks.runs.workers import Workers
 
 Agents = Annotated[
     str | None,
@@ -41,6 +42,23 @@ Sellers = Annotated[
     typer.Option(
         help="Sellers in place of the suite's: a,b or none; openai:MODEL, hf:FOLDER,"
         " package.module:Class."
+    ),
+]
+
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        show_default="1",
+        help="Processes that work side by side, a share of the cores each; same results.",
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Have a Ray cluster do it, --jobs at a time: HOST:PORT, auto for the one that this"
+        " machine is part of, local for this machine alone. Needs the extra ray.",
     ),
 ]
 
@@ -80,6 +98,8 @@ def bench(
         str | None,
         typer.Option(help="Catalogue to judge everybody on, if not the one that agents train on."),
     ] = None,
+    jobs: Jobs = None,
+    ray: Ray = None,
 ) -> None:
     """Compare agents and reference sellers on conversion at an equal budget of conversations.
 
@@ -107,13 +127,30 @@ def bench(
     folder = output or Path("results") / f"{chosen.name}-seed{seed}"
     try:
         with Display(console(error=True), chosen) as display:
-            results = run_suite(chosen, folder, seed=seed, progress=display.update)
+            results = run_suite(
+                chosen, folder, seed=seed, progress=display.update, workers=_workers(jobs, ray)
+            )
     except KeyboardInterrupt:
         say(f"interrupted; the same command resumes {folder}", error=True)
         raise SystemExit(130) from None
     show_report(folder)
     if not any(result.episodes for result in results):
         raise InfrastructureError(_why_nothing(folder, [result.job for result in results]))
+
+
+def _workers(jobs: int | None, ray: str | None) -> Workers:
+    if ray is not None:
+        from convgym.benchmarks.runs.ray_cluster import RayWorkers, load_ray
+
+        load_ray()  # at once: a missing package is told before anything is made
+        return RayWorkers(ray, jobs)
+    if jobs is not None and jobs > 1:
+        from convgym.benchmarks.runs.processes import Processes
+
+        return Processes(jobs)
+    from convgym.benchmarks.runs.workers import InTurn
+
+    return InTurn()
 
 
 def _why_nothing(folder: Path, jobs: Sequence[Job]) -> str:
