@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -38,6 +38,7 @@ def improve_to_folder(
     folder: Path,
     settings: ImprovementSettings | None = None,
     *,
+    computing: Mapping[str, Any] | None = None,
     progress: ProgressCallback = no_progress,
 ) -> dict[str, Any]:
     """Improve a policy by its Q at the states of its log, without any customer; return the report.
@@ -52,6 +53,7 @@ def improve_to_folder(
         folder: where the new policy goes. One that is finished is not touched, its report is
             returned.
         settings: of the improvement.
+        computing: another ``device`` and ``dtype`` than those of the fit.
         progress: told of every step.
 
     Raises:
@@ -59,7 +61,7 @@ def improve_to_folder(
             which the log lacks, or a folder that was made from something else.
     """
     settings = settings or ImprovementSettings()
-    opened = open_q(q, policy, log)
+    opened = open_q(q, policy, log, computing)
     made_from = {
         "step": "improve",
         **opened.made_from,
@@ -88,6 +90,7 @@ def improve_to_folder(
         "policy_settings": asdict(opened.settings),
         "conversations": len(opened.fitted.log) - opened.fitted.held_out,
         "metrics": metrics,
+        **opened.policy.placement,
         "seconds": round(time.monotonic() - started, 1),
         "versions": versions(),
     }

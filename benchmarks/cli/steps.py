@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convgym.benchmarks.cli.options import shop
+from convgym.benchmarks.cli.options import is_local_seller, shop
 from convgym.benchmarks.terminal import console, say
 from convgym.errors import ConvgymError
 
@@ -70,7 +70,7 @@ def speaker(
     Args:
         name: ``is_model`` says which.
         options: of the environment, whose catalogue a seller sells.
-        settings: of a policy (``PolicyConfig``).
+        settings: of a policy (``PolicyConfig``), or of a seller that is a local model.
 
     Raises:
         ConvgymError: when there is no such policy or seller, and for settings of a seller.
@@ -83,10 +83,10 @@ def speaker(
         config = configured(PolicyConfig(), settings or {}, "the policy")
         shown = Path(name).name or "language-model"
         return LanguageModelPolicy.from_pretrained(name, name=shown, config=config)
-    if settings:
+    if settings and not is_local_seller(name):
         raise ConvgymError(
             f"{name!r} is a seller, which has no {', '.join(settings)}: those are a policy's"
         )
     from convgym.sellers import make_seller
 
-    return make_seller(name, **shop(options))
+    return make_seller(name, **shop(options), **(settings or {}))

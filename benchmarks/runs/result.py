@@ -46,7 +46,8 @@ class Result:
     copied customer, and ``notes`` what the agent says that a reader must know. ``cpu_seconds`` are
     those of processors in training, all threads together; None in rows of earlier versions.
     ``colder`` are the outcomes at a lower temperature, where the suite asks for them of a language
-    model.
+    model. ``device`` and ``dtype`` say where and how exactly a language model computed; None of
+    others, and in rows of earlier versions.
     """
 
     job: Job
@@ -64,6 +65,8 @@ class Result:
     notes: tuple[str, ...] = ()
     cpu_seconds: float | None = None
     colder: str | None = None
+    device: str | None = None
+    dtype: str | None = None
 
     @property
     def conversions(self) -> int:
@@ -121,12 +124,13 @@ class Result:
             "notes": list(self.notes),
             **({} if self.cpu_seconds is None else {"cpu_seconds": self.cpu_seconds}),
             **({} if self.colder is None else {"colder": self.colder}),
+            **({} if self.device is None else {"device": self.device, "dtype": self.dtype}),
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Result:
         """Return a result from its row; what follows from the outcomes is computed anew."""
-        acceptance = row.get("acceptance")  # rows of earlier versions lack the last eight
+        acceptance = row.get("acceptance")  # rows of earlier versions lack the last ten
         return cls(
             Job(row["kind"], row["name"], row["seed"]),
             row["outcomes"],
@@ -143,6 +147,8 @@ class Result:
             tuple(row.get("notes", ())),
             row.get("cpu_seconds"),
             row.get("colder"),
+            row.get("device"),
+            row.get("dtype"),
         )
 
 

@@ -130,6 +130,8 @@ class _Result(TypedDict):
     notes: NotRequired[list[str]]
     cpu_seconds: NotRequired[Positive | None]
     colder: NotRequired[Outcomes | None]
+    device: NotRequired[str]
+    dtype: NotRequired[str]
 
 
 @with_config(_OPEN)

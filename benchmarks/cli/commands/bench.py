@@ -13,11 +13,15 @@ from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
     CustomerOptions,
+    Device,
+    Dtype,
     Personas,
     Seed,
     SellerOptions,
     SellerPrompt,
     Settings,
+    computing,
+    computing_of_all,
     environment,
     findable,
     make_findable,
@@ -100,6 +104,8 @@ def bench(
     ] = None,
     jobs: Jobs = None,
     ray: Ray = None,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Compare agents and reference sellers on conversion at an equal budget of conversations.
 
@@ -114,13 +120,13 @@ def bench(
     spoken = settings_of_models(
         asked.sellers if named is None else named, seller_options(seller_option, seller_prompt)
     )
+    chosen = select(asked, agents=names(agents), sellers=named)
+    placed = computing_of_all(chosen.agents, chosen.sellers, computing(device, dtype))
     chosen = select(
-        asked,
-        agents=names(agents),
-        sellers=named,
+        chosen,
         environment=environment(customer, catalog, personas, customer_option),
         evaluation=environment(None, evaluate_on),
-        settings=[*spoken, *read_settings(settings or ())],
+        settings=[*spoken, *placed, *read_settings(settings or ())],
         log=None if log is None else str(log),
     )
     make_findable(asdict(chosen))  # what a file names as well

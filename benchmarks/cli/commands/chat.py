@@ -12,14 +12,19 @@ from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
     CustomerOptions,
+    Device,
+    Dtype,
     Personas,
     Seed,
     SellerOptions,
     SellerPrompt,
+    computing,
     environment,
     findable,
+    is_local_seller,
     seller_options,
     shop,
+    with_computing,
 )
 from convgym.benchmarks.terminal import say
 from convgym.errors import ConvgymError, InfrastructureError, whose
@@ -49,6 +54,8 @@ def chat(
     customer_option: CustomerOptions = None,
     catalog: Catalog = None,
     personas: Personas = None,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Hold one conversation: sell to a customer yourself, be the customer, or watch two others."""
     from convgym.conversation import FAILURES, render
@@ -58,7 +65,12 @@ def chat(
     options = environment(customer, catalog, personas, customer_option)
     if seller == customer == "human":
         raise ConvgymError("seller and customer cannot both be you: give --seller competent, say")
-    policy = _policy(seller, options, seller_options(seller_option, seller_prompt))
+    seller = _named(seller)
+    chosen = computing(device, dtype)
+    if chosen and not is_local_seller(seller):
+        raise ConvgymError(f"{seller!r} computes nowhere: drop --device and --dtype")
+    told = with_computing(seller_options(seller_option, seller_prompt), chosen)
+    policy = _policy(seller, options, told)
     if seller == "human":
         say(load_catalog(options.get("catalog", "laptops")).briefing() + "\n")
     if seller == "oracle":
@@ -74,6 +86,14 @@ def chat(
     say(f"({episode.outcome.replace('_', ' ')})")
 
 
+def _named(seller: str) -> str:
+    """Return a seller's name; of the folder of a model ``hf:FOLDER``."""
+    from convgym.sellers import SELLERS
+
+    is_path = Path(seller).is_dir() or len(Path(seller).parts) > 1
+    return f"hf:{seller}" if is_path and not SELLERS.is_of_family(seller) else seller
+
+
 def _policy(seller: str, environment: Mapping[str, Any], options: Mapping[str, Any]) -> Policy:
     if seller == "human":
         if options:
@@ -81,10 +101,7 @@ def _policy(seller: str, environment: Mapping[str, Any], options: Mapping[str, A
         from convgym.sellers.human import Human
 
         return Human()
-    from convgym.sellers import SELLERS, make_seller
+    from convgym.sellers import make_seller
 
-    is_path = Path(seller).is_dir() or len(Path(seller).parts) > 1
-    if is_path and not SELLERS.is_of_family(seller):
-        seller = f"hf:{seller}"
     with whose(f"seller {seller!r}"):
         return make_seller(seller, **shop(environment), **options)

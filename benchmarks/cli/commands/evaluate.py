@@ -11,8 +11,11 @@ from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
     CustomerOptions,
+    Device,
+    Dtype,
     Personas,
     Seed,
+    computing,
     environment,
     findable,
 )
@@ -41,6 +44,8 @@ def evaluate(
     customer_option: CustomerOptions = None,
     catalog: Catalog = None,
     personas: Personas = None,
+    device: Device = None,
+    dtype: Dtype = None,
     as_json: AsJson = False,
 ) -> None:
     """Have a policy or a seller meet customers that no training meets, and say what it sold.
@@ -50,7 +55,9 @@ def evaluate(
     from convgym.benchmarks.runs.single import judge_one
 
     options = environment(customer, catalog, personas, customer_option)
-    settings = {} if temperature is None else {"temperature": temperature}
+    settings = computing(device, dtype)
+    if temperature is not None:
+        settings["temperature"] = temperature
     judged = speaker(policy, options, settings)
     if policy == "oracle":
         options["reveal_latent"] = True

@@ -140,10 +140,11 @@ def test_a_process_that_is_killed_is_one_error_and_the_run_goes_on(
 ) -> None:
     suite = replace(suite, sellers=("mine:Dies", "silent"))
     with pytest.raises(InfrastructureError, match=r"ended abruptly while mine-Dies.*goes on"):
-        run_suite(suite, tmp_path, workers=Processes(1))
-    assert not read_results(tmp_path)  # of equals the first is done first
+        run_suite(suite, tmp_path / "out", workers=Processes(1))
+    assert not read_results(tmp_path / "out")  # of equals the first is done first
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_an_interruption_stops_all_and_the_same_command_goes_on(tmp_path: Path, mine: Path) -> None:
     notes, output = tmp_path / "notes", tmp_path / "out"
