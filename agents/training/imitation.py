@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from convgym.agents.model.batch import TokenisedEpisode
+from convgym.agents.model.batch import Batch, TokenisedEpisode
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.minibatches import shuffled
 from convgym.agents.training.optim import Optimiser
@@ -77,10 +78,19 @@ class Imitation:
             for i in shuffled(len(batches), generator):
                 if self.linear_decay:
                     optimiser.schedule(1 - done / total)
-                loss = -model.logprobs(batches[i]).mean()
-                optimiser.step(loss)
-                loss_sum += loss.item()
+                loss = _step(model, batches[i], optimiser)
+                loss_sum += loss
                 done += 1
-                progress(Progress("imitate", done, total, {"loss": loss.item()}))
+                progress(Progress("imitate", done, total, {"loss": loss}))
             mean = loss_sum / len(batches)
         return mean
+
+
+def _step(model: LanguageModel, batch: Batch, optimiser: Optimiser) -> float:
+    """Take a step down a minibatch's mean loss; return it."""
+    tokens = int(batch.response.sum())
+
+    def loss_of(rows: slice) -> Tensor:
+        return -model.logprobs(batch.part(rows)).sum() / tokens
+
+    return optimiser.step_over(len(batch), loss_of).item()

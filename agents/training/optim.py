@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from convgym.agents.model.memory import AtOnce
 
 
 class Optimiser:
@@ -29,6 +31,7 @@ class Optimiser:
     ) -> None:
         self._parameters = list(parameters)
         self._learning_rate, self._max_gradient_norm = learning_rate, max_gradient_norm
+        self._at_once = AtOnce()
         self._adamw = torch.optim.AdamW(
             self._parameters, lr=learning_rate, weight_decay=weight_decay, fused=True
         )
@@ -38,6 +41,41 @@ class Optimiser:
         self.zero_gradients()
         loss.backward()
         self.update()
+
+    def step_over(self, n: int, loss_of: Callable[[slice], Tensor]) -> Tensor:
+        """Take a step down a loss that is a sum over n conversations; return the loss.
+
+        Where memory does not hold the gradient of all together, it is added up over parts.
+
+        Args:
+            n: of conversations.
+            loss_of: the summands of a part.
+
+        Raises:
+            ConvgymError: when memory does not hold a single conversation.
+        """
+        losses = self.add_up(n, lambda part: [loss_of(part)])
+        self.update()
+        return torch.stack([loss for (loss,) in losses]).sum()
+
+    def add_up(self, n: int, terms_of: Callable[[slice], Sequence[Tensor]]) -> list[list[Tensor]]:
+        """Add up the gradient of a loss over n conversations, in parts, before an ``update``.
+
+        Args:
+            n: of conversations.
+            terms_of: of a part, its summand of the loss, and whatever else is to be returned.
+
+        Returns:
+            What ``terms_of`` returned of each part, without gradients.
+        """
+
+        def learn(part: slice) -> list[Tensor]:
+            terms = terms_of(part)
+            terms[0].backward()
+            return [term.detach() for term in terms]
+
+        self.zero_gradients()
+        return self._at_once.over(n, learn, self.zero_gradients)
 
     def zero_gradients(self) -> None:
         """Forget gradients, before those of a step are added up."""

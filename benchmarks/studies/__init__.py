@@ -35,6 +35,7 @@ STUDIES: Registry[Study] = Registry(
             "round-cost": "what a round of Iterative PPO costs beside an update of online PPO",
             "rounds": "one run of Iterative PPO, round by round, judged by true values",
             "transfer": "what sellers keep of their skill where they were not trained",
+            "scaling": "how much sooner several processes, or a Ray cluster, have a suite done",
             "speed": "turns a second of the scripted customer",
             "temperature": "what colder sampling alone is worth",
         }.items()
