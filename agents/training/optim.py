@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convgym.agents.model.memory import AtOnce
+from convgym.agents.training import parallel
 
 
 class Optimiser:
@@ -54,28 +55,38 @@ class Optimiser:
         Raises:
             ConvgymError: when memory does not hold a single conversation.
         """
-        losses = self.add_up(n, lambda part: [loss_of(part)])
+        (loss,) = self.add_up(n, lambda part: [loss_of(part)])
         self.update()
-        return torch.stack([loss for (loss,) in losses]).sum()
+        return loss
 
-    def add_up(self, n: int, terms_of: Callable[[slice], Sequence[Tensor]]) -> list[list[Tensor]]:
-        """Add up the gradient of a loss over n conversations, in parts, before an ``update``.
+    def add_up(self, n: int, terms_of: Callable[[slice], Sequence[Tensor]]) -> list[Tensor]:
+        """Add up the gradient of a loss over n conversations, before an ``update``.
+
+        Processes share the conversations (``training.parallel``), and each does its own in parts
+        where memory does not hold all.
 
         Args:
             n: of conversations.
-            terms_of: of a part, its summand of the loss, and whatever else is to be returned.
+            terms_of: of a part, its summand of the loss, and whatever else is to be summed.
 
         Returns:
-            What ``terms_of`` returned of each part, without gradients.
+            The sums, without gradients.
         """
+        share, weight = parallel.own_share(n)
 
         def learn(part: slice) -> list[Tensor]:
-            terms = terms_of(part)
-            terms[0].backward()
-            return [term.detach() for term in terms]
+            terms = terms_of(slice(share.start + part.start, share.start + part.stop))
+            (weight * terms[0]).backward()
+            return [weight * term.detach() for term in terms]
 
         self.zero_gradients()
-        return self._at_once.over(n, learn, self.zero_gradients)
+        parts = self._at_once.over(share.stop - share.start, learn, self.zero_gradients)
+        self.share_gradients()
+        return parallel.summed([torch.stack(terms).sum() for terms in zip(*parts, strict=True)])
+
+    def share_gradients(self) -> None:
+        """Add up the gradients of all processes, where there are several."""
+        parallel.share_gradients(self._parameters)
 
     def zero_gradients(self) -> None:
         """Forget gradients, before those of a step are added up."""

@@ -165,8 +165,7 @@ class ActorCritic:
             clipped = losses.clip_fraction(logprobs.detach(), old, config.clip) * (len(old) / n)
             return [surrogate.sum() / n + config.kl_coefficient * kl, kl, moved, clipped]
 
-        parts = self.actor_optimiser.add_up(len(batch), terms_of)
-        _, kl, moved, clipped = (torch.stack(terms).sum() for terms in zip(*parts, strict=True))
+        _, kl, moved, clipped = self.actor_optimiser.add_up(len(batch), terms_of)
         stays = float(moved) <= config.target_kl
         if stays:
             self.actor_optimiser.update()

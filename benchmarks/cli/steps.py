@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convgym.agents.launcher import launched_number
 from convgym.benchmarks.cli.options import is_local_seller, shop
 from convgym.benchmarks.terminal import console, say
 from convgym.errors import ConvgymError
@@ -22,7 +23,11 @@ _NAMED_MODELS = ("default", "smollm2")
 def working(output: Path | None = None) -> Iterator[ProgressCallback]:
     """Show progress on stderr; after Ctrl-C, say how to go on and exit with 130."""
     from convgym.benchmarks.report.progress import stages
+    from convgym.progress import no_progress
 
+    if launched_number():
+        yield no_progress
+        return
     try:
         with stages(console(error=True)) as progress:
             yield progress
@@ -34,6 +39,8 @@ def working(output: Path | None = None) -> Iterator[ProgressCallback]:
 
 def show(report: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
     """Print a report: as JSON, or as lines for people, those that are empty left out."""
+    if launched_number():
+        return
     if as_json:
         from convgym.datafiles import dumps
 

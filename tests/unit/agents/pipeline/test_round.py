@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -232,3 +236,35 @@ def test_every_mistake_is_one_line(run: Run, make_model: Callable[..., LanguageM
         assert err.startswith("convgym: error: ") and message in err, (arguments, err)
         assert err.count("\n") == 1, (arguments, err)
         assert not Path("a").exists() and not Path("a.jsonl").exists(), arguments
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_gradients_of_an_improvement(run: Run) -> None:
+    assert collected(run)[0] == fitted(run)[0] == improved(run)[0] == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # As `accelerate launch --cpu --num_processes 2` starts them.
+    launcher = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    launcher |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "LOCAL_WORLD_SIZE": "2"}
+    command = ("improve", "start", "--q", "q", "--log", "log.jsonl", "--output", "shared")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "convgym.benchmarks.cli.main", *command, *sets("", SOLVER)],
+            env={**os.environ, **launcher, "RANK": number, "LOCAL_RANK": number},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in ("0", "1")
+    ]
+    said = [process.communicate(timeout=600)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "shared: start, improved" in said[0] and "improved" not in said[1]
+    assert (report("shared")["processes"], report("new")["processes"]) == (2, 1)
+    before, alone, shared = (
+        load_file(Path(folder) / "model.safetensors") for folder in ("start", "new", "shared")
+    )
+    moved = max(float((alone[name] - before[name]).abs().max()) for name in alone)
+    apart = max(float((alone[name] - shared[name]).abs().max()) for name in alone)
+    assert apart < moved / 20

@@ -1,4 +1,4 @@
-"""``--device`` and ``--dtype``: on every command that runs a model, one line for what is not there."""
+"""``--device`` and ``--dtype`` on every command that runs a model; one line for what is missing."""
 
 from __future__ import annotations
 
