@@ -17,6 +17,7 @@ from convgym.agents.model.minibatches import shuffled
 from convgym.agents.protocol import TrainingReport
 from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
+from convgym.agents.training.imitation import imitation_step
 from convgym.agents.training.optim import Optimiser
 from convgym.checks import check_fields
 from convgym.progress import Progress, ProgressCallback, no_progress
@@ -94,11 +95,10 @@ class BehaviourCloning(LanguageModelAgent):
         for epoch in range(len(run.rows), config.epochs if batches else 0):
             loss_sum = 0.0
             for number, i in enumerate(shuffled(len(batches), generator), start=1):
-                loss = -model.logprobs(batches[i]).mean()
-                optimiser.step(loss)
-                loss_sum += loss.item()
+                loss = imitation_step(model, batches[i], optimiser)
+                loss_sum += loss
                 done = epoch * len(batches) + number
-                progress(Progress("imitate", done, total, {"loss": loss.item()}))
+                progress(Progress("imitate", done, total, {"loss": loss}))
             run.rows.append({"epoch": epoch + 1, "loss": loss_sum / len(batches)})
             run.save(
                 {

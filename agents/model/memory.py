@@ -7,19 +7,9 @@ from typing import TypeVar
 
 import torch
 
-from convgym.errors import ConvgymError
+from convgym.errors import ConvgymError, is_out_of_memory
 
 T = TypeVar("T")
-
-_SAID = ("out of memory", "can't allocate memory", "not enough memory")
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Tell whether an error says that the memory of a device, or of this machine, is full."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # Of the CPU's allocator, and of some devices: an error like any other.
-    return isinstance(error, RuntimeError) and any(said in str(error).lower() for said in _SAID)
 
 
 class AtOnce:

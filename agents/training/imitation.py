@@ -78,7 +78,7 @@ class Imitation:
             for i in shuffled(len(batches), generator):
                 if self.linear_decay:
                     optimiser.schedule(1 - done / total)
-                loss = _step(model, batches[i], optimiser)
+                loss = imitation_step(model, batches[i], optimiser)
                 loss_sum += loss
                 done += 1
                 progress(Progress("imitate", done, total, {"loss": loss}))
@@ -86,8 +86,12 @@ class Imitation:
         return mean
 
 
-def _step(model: LanguageModel, batch: Batch, optimiser: Optimiser) -> float:
-    """Take a step down a minibatch's mean loss; return it."""
+def imitation_step(model: LanguageModel, batch: Batch, optimiser: Optimiser) -> float:
+    """Take a step down a minibatch's mean loss; return it, nats a token.
+
+    Raises:
+        ConvgymError: when memory does not hold a single conversation.
+    """
     tokens = int(batch.response.sum())
 
     def loss_of(rows: slice) -> Tensor:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from convgym.agents.model.generation import ResponseSampler
 from convgym.agents.model.language_model import LanguageModel
-from convgym.agents.model.memory import AtOnce, is_out_of_memory
+from convgym.agents.model.memory import AtOnce
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.training.imitation import Imitation
 from convgym.agents.values.actor_critic import TOKENS, TURNS, ActorCritic, ActorCriticConfig, Steps
 from convgym.conversation import Episode
-from convgym.errors import ConvgymError
+from convgym.errors import ConvgymError, is_out_of_memory
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
