@@ -142,7 +142,7 @@ suite = Suite(
     "two-machines", "", ("silent", "competent"), ("chooser:Chooser",), 8, 12, training_seeds=2
 )
 run_suite(suite, Path("here"))
-node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80_000_000}
+node = {"num_cpus": 1, "object_store_memory": 80_000_000}
 cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
 cluster.add_node(**node)
 updates = []
