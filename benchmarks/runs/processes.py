@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -74,30 +74,32 @@ class Processes:
                         running[pool.submit(_work, task)] = task.job
                 done, _ = wait(running, _EVERY, FIRST_COMPLETED)
                 _deliver(mail, tell)
+                failures: list[Failure] = []
                 for future in done:
-                    job = running[future]
-                    found = _found(future, [other.label for other in running.values()])
+                    found = _found(future, [job.label for job in running.values()])
                     del running[future]
                     if isinstance(found, Failure):
-                        raise found.error()
-                    assert found.result.job == job
-                    yield found
+                        failures.append(found)
+                    else:
+                        yield found
+                for failure in failures:  # whatever else is known by now is stored
+                    raise failure.error()
         finally:
             if running:
                 _stop(set(multiprocessing.active_children()) - others)
             pool.shutdown(cancel_futures=True)
 
 
-def check_can_be_sent(tasks: Sequence[Task]) -> None:
+def check_can_be_sent(tasks: Sequence[Task], dumps: Callable[[Task], bytes] = pickle.dumps) -> None:
     """Raise ConvgymError for a task that cannot go to another process."""
     for task in tasks:
         try:
-            pickle.dumps(task)
+            dumps(task)
         except Exception as error:  # whatever an object of somebody's own does
             raise ConvgymError(
                 f"{task.job.label} cannot be done in another process, as something that was given"
                 f" cannot be sent there ({type(error).__name__}: {error}): give it as"
-                " 'package.module:attribute', or leave out --jobs"
+                " 'package.module:attribute', or have one process do it all"
             ) from None
 
 

@@ -18,7 +18,12 @@ from convgym.benchmarks.provenance import cores
 from convgym.benchmarks.runs.executor import Outcome, Task
 from convgym.benchmarks.runs.failure import Failure, attempt
 from convgym.benchmarks.runs.identity import code_digest
-from convgym.benchmarks.runs.processes import Postman, longest_last, use_threads
+from convgym.benchmarks.runs.processes import (
+    Postman,
+    check_can_be_sent,
+    longest_last,
+    use_threads,
+)
 from convgym.benchmarks.runs.suites import Job
 from convgym.benchmarks.runs.workers import Tell
 from convgym.errors import ConvgymError, InfrastructureError
@@ -68,10 +73,11 @@ class RayWorkers:
         with _connected(ray, self.address):
             share = share_of(ray.cluster_resources(), _node_cores(ray), self.jobs, len(tasks))
             mailbox = ray.remote(num_cpus=0, max_restarts=-1)(Mailbox).remote()
-            work = ray.remote(
-                num_cpus=share.cores, num_gpus=share.gpus, max_retries=self.retries, max_calls=0
-            )(_work)
-            sent = (mailbox, code_digest(), share.cores, tuple(filter(os.path.isdir, sys.path)))
+            work = ray.remote(num_cpus=share.cores, num_gpus=share.gpus, max_retries=self.retries)(
+                _work
+            )
+            check_can_be_sent(tasks, ray.cloudpickle.dumps)
+            sent = (mailbox, code_digest(), share.cores, os.getcwd(), tuple(sys.path))
             waiting = longest_last(tasks)
             running: dict[Any, Task] = {}
             try:
@@ -216,7 +222,7 @@ class _Sender:
 
 
 def _work(
-    task: Task, mailbox: Any, code: str, threads: int, places: Sequence[str]
+    task: Task, mailbox: Any, code: str, threads: int, place: str, modules: Sequence[str]
 ) -> tuple[Outcome | Failure, Files]:
     """Do a job in a folder of its own; return what it found and the files it left."""
     if code_digest() != code:
@@ -225,7 +231,9 @@ def _work(
             " same on all"
         )
         return Failure.of(told), {}
-    sys.path += [place for place in places if place not in sys.path]
+    if os.path.isdir(place):  # where the run is, for the files that its suite names
+        os.chdir(place)
+    sys.path += [folder for folder in modules if folder not in sys.path]
     use_threads(threads)
     with TemporaryDirectory() as folder:
         here = replace(task, folder=Path(folder, "job"))

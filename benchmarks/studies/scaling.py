@@ -126,7 +126,7 @@ def main(
     if not with_ray:
         show("Ray is not installed (pip install 'convgym[ray]'): it is left out")
     seconds: dict[str, list[float]] = {}
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[list[dict[str, Any]]]] = {}
     with TemporaryDirectory() as scratch:
         suite = Path(scratch, "scaling.toml")
         suite.write_text(suite_text(agent, seeds, conversations, customers), encoding="utf-8")

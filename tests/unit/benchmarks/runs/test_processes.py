@@ -201,7 +201,7 @@ def test_what_cannot_be_sent_to_another_process_is_told_beforehand(
 ) -> None:
     suite = replace(suite, environment={"customer": lambda: None})
     task = Task(suite, Job("seller", "silent", 0), 0, PackageParts(), tmp_path)
-    with pytest.raises(ConvgymError, match=r"silent cannot be done in another.*leave out --jobs"):
+    with pytest.raises(ConvgymError, match=r"silent cannot be done in another.*one process"):
         check_can_be_sent([task])
 
 

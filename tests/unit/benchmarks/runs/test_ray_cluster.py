@@ -72,7 +72,7 @@ def test_files_come_back_in_place_of_what_was_there(tmp_path: Path, suite: Suite
 
 def test_other_code_on_another_machine_is_refused(tmp_path: Path, suite: Suite) -> None:
     task = Task(suite, JOB, 0, PackageParts(), tmp_path)
-    failure, files = ray_cluster._work(task, None, "other code", 1, ())
+    failure, files = ray_cluster._work(task, None, "other code", 1, "", ())
     assert isinstance(failure, Failure) and "another version" in failure.message and not files
 
 
