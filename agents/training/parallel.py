@@ -95,7 +95,7 @@ def on_first(compute: Callable[[], T]) -> T:
     else:
         box = [(False, "")]
     distributed.broadcast_object_list(box)
-    done, found = box[0]
+    done, answer = box[0]
     if not done:
-        raise ConvgymError(str(found))
-    return found  # type: ignore[return-value]
+        raise ConvgymError(str(answer))
+    return answer  # type: ignore[return-value]

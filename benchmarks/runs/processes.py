@@ -76,12 +76,12 @@ class Processes:
                 _deliver(mail, tell)
                 failures: list[Failure] = []
                 for future in done:
-                    found = _found(future, [job.label for job in running.values()])
+                    outcome = _found(future, [job.label for job in running.values()])
                     del running[future]
-                    if isinstance(found, Failure):
-                        failures.append(found)
+                    if isinstance(outcome, Failure):
+                        failures.append(outcome)
                     else:
-                        yield found
+                        yield outcome
                 for failure in failures:  # whatever else is known by now is stored
                     raise failure.error()
         finally:

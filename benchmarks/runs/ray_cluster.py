@@ -168,7 +168,7 @@ def _node_cores(ray: Any) -> list[float]:
 
 def _got(ray: Any, reference: Any, task: Task) -> tuple[Outcome | Failure, Files]:
     try:
-        found: tuple[Outcome | Failure, Files] = ray.get(reference)
+        outcome: tuple[Outcome | Failure, Files] = ray.get(reference)
     except ray.exceptions.RayError as error:
         reason = (str(error).splitlines() or [""])[0][:200]
         raise InfrastructureError(
@@ -176,20 +176,20 @@ def _got(ray: Any, reference: Any, task: Task) -> tuple[Outcome | Failure, Files
             f" ({type(error).__name__}: {reason}): rows that are done stay, and the same command"
             " goes on from there"
         ) from None
-    return found
+    return outcome
 
 
-def _stored(task: Task, found: Outcome | Failure, files: Files) -> Outcome:
+def _stored(task: Task, outcome: Outcome | Failure, files: Files) -> Outcome:
     """Write a job's files in place of those that an interrupted attempt may have left."""
-    if isinstance(found, Failure):
-        raise found.error()
+    if isinstance(outcome, Failure):
+        raise outcome.error()
     if files:
         shutil.rmtree(task.folder, ignore_errors=True)
     for name, content in files.items():
         path = task.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    return found
+    return outcome
 
 
 class Mailbox:
@@ -237,8 +237,8 @@ def _work(
     use_threads(threads)
     with TemporaryDirectory() as folder:
         here = replace(task, folder=Path(folder, "job"))
-        found = attempt(here, Postman(_Sender(mailbox), task.job))
-        return found, _files(here.folder)
+        outcome = attempt(here, Postman(_Sender(mailbox), task.job))
+        return outcome, _files(here.folder)
 
 
 def _files(folder: Path) -> Files:

@@ -126,7 +126,7 @@ def main(
     if not with_ray:
         show("Ray is not installed (pip install 'convgym[ray]'): it is left out")
     seconds: dict[str, list[float]] = {}
-    found: dict[str, list[list[dict[str, Any]]]] = {}
+    rows_of: dict[str, list[list[dict[str, Any]]]] = {}
     with TemporaryDirectory() as scratch:
         suite = Path(scratch, "scaling.toml")
         suite.write_text(suite_text(agent, seeds, conversations, customers), encoding="utf-8")
@@ -134,12 +134,12 @@ def main(
             for place, way in enumerate(ways(processes, with_ray=with_ray)):
                 folder = Path(scratch, f"{number}-{place}")
                 seconds.setdefault(way.name, []).append(run(way, suite, folder))
-                found.setdefault(way.name, []).append(rows(folder))
+                rows_of.setdefault(way.name, []).append(rows(folder))
     results = table(seconds)
     # Sums may be rounded otherwise by another number of threads, in the last digits.
-    single = found["one process, one thread"][0]
+    single = rows_of["one process, one thread"][0]
     for row in results:
-        row["same_rows"] = all(each == single for each in found[row["way"]])
+        row["same_rows"] = all(each == single for each in rows_of[row["way"]])
         show(
             f"{row['way']:28} {row['seconds']:8.1f} s, {row['speedup']:.2f} times as fast;"
             f" rows {'the same' if row['same_rows'] else 'DIFFER'}"

@@ -34,7 +34,7 @@ from convgym.benchmarks.terminal import console, say
 from convgym.errors import InfrastructureError
 
 if TYPE_CHECKING:
-    from convgym.benchmarks.runs.suites import Job
+    from convgym.benchmarks.runs.suites import Job, Suite
     from convgym.benchmarks.runs.workers import Workers
 
 Agents = Annotated[
@@ -111,9 +111,6 @@ def bench(
 
     Interrupt it at any time: the same command goes on where it stopped.
     """
-    from convgym.benchmarks.cli.commands.report import show_report
-    from convgym.benchmarks.report.progress import Display
-    from convgym.benchmarks.runs.runner import run_suite
     from convgym.benchmarks.runs.suites import get_suite, select
 
     asked, named = get_suite(suite), names(sellers)
@@ -131,11 +128,18 @@ def bench(
     )
     make_findable(asdict(chosen))  # what a file names as well
     folder = output or Path("results") / f"{chosen.name}-seed{seed}"
+    _run(chosen, folder, seed, _workers(jobs, ray))
+
+
+def _run(suite: Suite, folder: Path, seed: int, workers: Workers) -> None:
+    """Run a suite and show its report; after Ctrl-C, say how to go on and exit with 130."""
+    from convgym.benchmarks.cli.commands.report import show_report
+    from convgym.benchmarks.report.progress import Display
+    from convgym.benchmarks.runs.runner import run_suite
+
     try:
-        with Display(console(error=True), chosen) as display:
-            results = run_suite(
-                chosen, folder, seed=seed, progress=display.update, workers=_workers(jobs, ray)
-            )
+        with Display(console(error=True), suite) as display:
+            results = run_suite(suite, folder, seed=seed, progress=display.update, workers=workers)
     except KeyboardInterrupt:
         say(f"interrupted; the same command resumes {folder}", error=True)
         raise SystemExit(130) from None
