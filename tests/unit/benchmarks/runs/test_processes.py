@@ -121,6 +121,7 @@ def test_agents_learn_the_same_in_several_processes(tmp_path: Path) -> None:
     run_suite(suite, tmp_path / "there", workers=Processes(2, threads=1))
     here, there = stored(tmp_path / "here"), stored(tmp_path / "there")
     assert {row["name"] for row in here["training"]} == {"bc", "online-ppo"}
+    assert {(row["dtype"], "device" in row) for row in here["results"]} == {("float32", True)}
     assert there == here
 
 
