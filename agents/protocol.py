@@ -26,7 +26,7 @@ class Placed(Protocol):
         """Where and how exactly: ``device`` and ``dtype``."""
 
 
-def placement(policy: object) -> dict[str, str]:
+def placement(policy: object) -> dict[str, Any]:
     """Return where and how exactly a policy, or an agent's, computes; nothing of a script."""
     speaker = getattr(policy, "policy", policy)
     return dict(speaker.placement) if isinstance(speaker, Placed) else {}

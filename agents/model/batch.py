@@ -67,9 +67,14 @@ class Batch:
         """Return some of the conversations, without the padding that others needed."""
         lengths = self.lengths[rows]
         longest = int(lengths.max())
-        by_token = (self.ids, self.response, self.turns, self.logprobs)
-        cut = (tensor[rows, :longest] for tensor in by_token)
-        return Batch(*cut, outcomes=self.outcomes[rows], lengths=lengths)
+        return Batch(
+            ids=self.ids[rows, :longest],
+            response=self.response[rows, :longest],
+            turns=self.turns[rows, :longest],
+            logprobs=self.logprobs[rows, :longest],
+            outcomes=self.outcomes[rows],
+            lengths=lengths,
+        )
 
     def tokens(self, rows: slice) -> slice:
         """Return where the response tokens of some conversations stand among all N of them."""

@@ -106,8 +106,8 @@ def open_q(
         ConvgymError: for a folder without a Q, a policy or a log other than that of the fit.
     """
     tree = read_q_file(folder / Q_FILE)
-    given = {**tree["policy_settings"], **(computing or {})}
-    settings = configured(PolicyConfig(), given, "the policy")
+    told = {**tree["policy_settings"], **(computing or {})}
+    settings = configured(PolicyConfig(), told, "the policy")
     speaker = load_policy(policy, settings)
     episodes = read_usable(log).episodes
     # The shape comes first: that it is another kind of model says more than another digest.

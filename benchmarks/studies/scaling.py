@@ -56,6 +56,11 @@ def ways(processes: int, *, with_ray: bool) -> list[Way]:
     return compared
 
 
+def has_ray() -> bool:
+    """Tell whether Ray is installed."""
+    return importlib.util.find_spec("ray") is not None
+
+
 def suite_text(agent: str, seeds: int, conversations: int, customers: int) -> str:
     """Return the suite's file."""
     return (
@@ -122,7 +127,7 @@ def main(
         conversations=conversations,
         customers=customers,
     )
-    with_ray = importlib.util.find_spec("ray") is not None
+    with_ray = has_ray()
     if not with_ray:
         show("Ray is not installed (pip install 'convgym[ray]'): it is left out")
     seconds: dict[str, list[float]] = {}

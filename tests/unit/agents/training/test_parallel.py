@@ -86,7 +86,7 @@ def test_errors_of_the_first_are_everybodys(monkeypatch: pytest.MonkeyPatch) -> 
     def refuse() -> int:
         raise ConvgymError("not empty")
 
-    monkeypatch.setattr(parallel.distributed, "broadcast_object_list", broadcast)
+    monkeypatch.setattr("torch.distributed.broadcast_object_list", broadcast)
     for number in range(2):
         as_process(monkeypatch, number, 2)
         with pytest.raises(ConvgymError, match="not empty"):
