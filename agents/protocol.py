@@ -13,6 +13,24 @@ from convgym.progress import ProgressCallback, no_progress
 if TYPE_CHECKING:
     from convgym.agents.training.collector import Collector
 
+CHECKPOINT = "checkpoint.safetensors"
+"""The file in a training's folder from which it goes on; once it is over, of no use."""
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A policy that computes with a language model."""
+
+    @property
+    def placement(self) -> Mapping[str, str]:
+        """Where and how exactly: ``device`` and ``dtype``."""
+
+
+def placement(policy: object) -> dict[str, Any]:
+    """Return where and how exactly a policy, or an agent's, computes; nothing of a script."""
+    speaker = getattr(policy, "policy", policy)
+    return dict(speaker.placement) if isinstance(speaker, Placed) else {}
+
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:

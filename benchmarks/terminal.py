@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from convgym.errors import ConvgymError, InfrastructureError, OwnError
+from convgym.errors import ConvgymError, InfrastructureError, OwnError, is_out_of_memory
 from convgym.installing import install_command
 
 if TYPE_CHECKING:
@@ -76,10 +76,14 @@ def errors_in_one_line() -> Iterator[None]:
             _end_for_disk(cause)
         if isinstance(cause, ModuleNotFoundError):
             _end_for_module(cause)
+        _end_if_memory_is_full(cause)
         say("".join(traceback.format_exception(cause)), error=True)
         _end(str(error), code=1)
     except InfrastructureError as error:  # nobody's mistake: the customer's backend is down
         _end(str(error), code=1)
+    except (RuntimeError, MemoryError) as error:
+        _end_if_memory_is_full(error)
+        raise
     except ModuleNotFoundError as error:
         _end_for_module(error)
         raise
@@ -95,6 +99,16 @@ def _end_for_module(error: ModuleNotFoundError) -> None:
     missing = (error.name or "").partition(".")[0]
     if extra := _EXTRAS.get(missing):
         _end(f"this needs {missing}, which is not installed: {install_command(extra)}")
+
+
+def _end_if_memory_is_full(error: BaseException | None) -> None:
+    if is_out_of_memory(error):
+        reason = " ".join(str(error).split())[:160]
+        _end(
+            f"memory is full ({reason}): set a smaller policy.reading_batch, minibatch or"
+            " policy.generation_batch, use --dtype bfloat16, or another --device",
+            code=1,
+        )
 
 
 def _end_for_disk(error: OSError) -> None:

@@ -32,6 +32,20 @@ class OwnError(RuntimeError):
     """
 
 
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Tell whether an error says that the memory of a device, or of this machine, is full.
+
+    What libraries raise then is a RuntimeError that says so in its words.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and any(said in words for said in _OUT_OF_MEMORY)
+
+
 @contextmanager
 def whose(who: str) -> Iterator[None]:
     """Raise what other people's code raises inside as an ``OwnError``: who it was, what, where.

@@ -17,7 +17,7 @@ from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.language_model import LanguageModel, exact_kl
 from convgym.agents.model.minibatches import neighbours, shuffled
 from convgym.agents.model.packing import Candidate, Packed
-from convgym.agents.training import losses
+from convgym.agents.training import losses, parallel
 from convgym.agents.training.optim import Optimiser
 
 _PACK = 4
@@ -162,12 +162,15 @@ class ClippedSteps:
         for _ in range(self.epochs):
             kl_sum, all_responses = 0.0, 0.0
             for parts in minibatches:
-                kl_here = 0.0
+                own, share = parallel.own_parts(parts)
+                kl_of_own = 0.0
                 responses = sum(part.responses for part in parts)
                 weight = sum(float(part.weights.sum()) for part in parts)
                 optimiser.zero_gradients()
-                for part in parts:
-                    kl_here += self._accumulate(model, reference, part, weight)
+                for part in own:
+                    kl_of_own += self._accumulate(model, reference, part, weight, share)
+                optimiser.share_gradients()
+                kl_here = parallel.total(kl_of_own, model.device)
                 if kl_here / responses > self.target_kl:
                     return kl_here / responses
                 optimiser.update()
@@ -176,9 +179,17 @@ class ClippedSteps:
         return kl_sum / all_responses
 
     def _accumulate(
-        self, model: LanguageModel, reference: LanguageModel, part: PackedPart, weight: float
+        self,
+        model: LanguageModel,
+        reference: LanguageModel,
+        part: PackedPart,
+        weight: float,
+        share: float,
     ) -> float:
-        """Add a pack's gradient of the mean loss over ``weight``; return its summed divergence."""
+        """Add a pack's gradient of the mean loss over ``weight``; return its summed divergence.
+
+        Both count ``share`` times, 0 or 1.
+        """
         packed = part.packed
         current = model.packed_distributions(packed)
         said = packed.ids[packed.rows, packed.columns]
@@ -189,5 +200,5 @@ class ClippedSteps:
             current.gather(1, said[:, None])[:, 0], packed.logprobs, part.advantages, self.clip
         )
         token_losses = token_losses + self.kl_weight * kl
-        ((part.weights * token_losses).sum() / weight).backward()
-        return float((part.counts * kl.detach()).sum())
+        (share * (part.weights * token_losses).sum() / weight).backward()
+        return share * float((part.counts * kl.detach()).sum())

@@ -63,6 +63,24 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def part(self, rows: slice) -> Batch:
+        """Return some of the conversations, without the padding that others needed."""
+        lengths = self.lengths[rows]
+        longest = int(lengths.max())
+        return Batch(
+            ids=self.ids[rows, :longest],
+            response=self.response[rows, :longest],
+            turns=self.turns[rows, :longest],
+            logprobs=self.logprobs[rows, :longest],
+            outcomes=self.outcomes[rows],
+            lengths=lengths,
+        )
+
+    def tokens(self, rows: slice) -> slice:
+        """Return where the response tokens of some conversations stand among all N of them."""
+        before = int(self.response[: rows.start].sum())
+        return slice(before, before + int(self.response[rows].sum()))
+
     @property
     def present(self) -> Tensor:
         """(B, T) bool, False on padding."""

@@ -20,6 +20,7 @@ from convgym.agents.model.devices import computing
 from convgym.agents.model.format import ConversationFormat, Tokens
 from convgym.agents.model.forward import WORTHWHILE, word_logits
 from convgym.agents.model.kv_cache import RaggedCache
+from convgym.agents.model.memory import AtOnce
 from convgym.agents.model.sampling import (
     Sample,
     SamplingConfig,
@@ -67,7 +68,13 @@ class ResponseSampler:
         self._max_new_tokens = sampling.max_new_tokens
         self._layers: int = network.config.get_text_config().num_hidden_layers
         self._max_length = usable_context(network.config)
+        self._at_once = AtOnce()
         self.forget()
+
+    @property
+    def most(self) -> int | None:
+        """How many responses memory holds at once; None where it held all so far."""
+        return self._at_once.most
 
     def forget(self) -> None:
         """Drop the cache, as must be done whenever the model's weights change."""
@@ -82,7 +89,8 @@ class ResponseSampler:
         """Sample a response to every prompt, each from the prompt's own stream of random numbers.
 
         What is drawn for a prompt depends on its stream alone, and not on what else is in the
-        batch; log-probabilities do in their last digits.
+        batch; log-probabilities do in their last digits. Where memory runs out, fewer are sampled
+        together from then on, which is slower: only the last ones' conversations stay read.
 
         Prompts that continue a conversation of the last call are read from where it ended.
         Among the others, histories that begin one another are read only once, and so are whole
@@ -91,7 +99,8 @@ class ResponseSampler:
         all of them begin with.
 
         Raises:
-            ConvgymError: when a prompt leaves no room for a response in the model's context.
+            ConvgymError: when a prompt leaves no room for a response in the model's context, or
+                memory for a single response.
         """
         if not prompts:
             return []
@@ -103,11 +112,23 @@ class ResponseSampler:
                 f"{self._max_new_tokens} exceed the model's context of {self._max_length}: "
                 "use fewer turns, a smaller max_new_tokens or another model"
             )
+        numbers = self._numbers(streams)  # once: a stream that was read goes on
+
+        def sample(part: slice) -> list[Sample]:
+            return self._sample(prompts[part], ids[part], numbers[part])
+
+        parts = self._at_once.over(len(prompts), sample, self.forget)
+        return [sample for part in parts for sample in part]
+
+    def _sample(
+        self, prompts: Sequence[Prompt], ids: Sequence[Tokens], numbers: Tensor
+    ) -> list[Sample]:
+        """Sample a response to every prompt (B) from random numbers (B, max_new_tokens)."""
         known = self._recall(prompts, ids)
         blocks = [tokens[length:] for tokens, length in zip(ids, known, strict=True)]
         hidden = self._read(self._cache, blocks, known)
         lengths = torch.tensor([len(tokens) for tokens in ids], device=self._device)
-        sampled = self._decode(hidden, lengths, self._numbers(streams))
+        sampled = self._decode(hidden, lengths, numbers)
         # The last token of a response has been sampled but not read.
         self._rows = {
             (tokens + sample.token_ids)[:-1]: row

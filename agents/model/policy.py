@@ -11,7 +11,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from convgym.agents.model.checks import check, check_room
 from convgym.agents.model.config import PolicyConfig
-from convgym.agents.model.devices import BatchSizes, frozen_dtype, set_precision
+from convgym.agents.model.devices import (
+    BatchSizes,
+    computes_in_bfloat16,
+    frozen_dtype,
+    set_precision,
+)
 from convgym.agents.model.format import Tokens, chat_format, find_format
 from convgym.agents.model.generation import Prompt, ResponseSampler
 from convgym.agents.model.language_model import LanguageModel
@@ -123,8 +128,19 @@ class LanguageModelPolicy:
 
     @property
     def batch_size(self) -> int:
-        """Conversations that are held together."""
-        return self.model.batch_sizes.generation
+        """Conversations that are held together; fewer once memory did not hold so many."""
+        wanted = self.model.batch_sizes.generation
+        return wanted if self._sampler.most is None else min(wanted, self._sampler.most)
+
+    @property
+    def placement(self) -> dict[str, str]:
+        """Where and how exactly it computes, as results tell it."""
+        network = self.model.network
+        bfloat16 = computes_in_bfloat16(network) or network.dtype is torch.bfloat16
+        return {
+            "device": str(self.model.device),
+            "dtype": "bfloat16" if bfloat16 else "float32",
+        }
 
     def voice(self, system_message: str | None, temperature_factor: float) -> LanguageModelPolicy:
         """Return a policy that shares the weights but is told something else, or is bolder.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convgym.agents.pipeline.outputs import finished_report, versions
+from convgym.agents.protocol import placement
 from convgym.agents.training.collector import Collector
 from convgym.conversation import Episode
 from convgym.datafiles import check_new_file, write_json
@@ -58,7 +59,7 @@ def collect_from_policy(
     started = time.monotonic()
     speakers = voices(policy, config)
     episodes = collector.deploy(speakers, collector.budget, progress=progress)
-    return _keep(log, made_from, episodes, policy.name, started)
+    return _keep(log, made_from, episodes, policy, started)
 
 
 def collect_from_seller(
@@ -78,7 +79,7 @@ def collect_from_seller(
         return report
     started = time.monotonic()
     episodes = collector.logged(seller, progress=progress)
-    return _keep(log, made_from, episodes, seller.name, started)
+    return _keep(log, made_from, episodes, seller, started)
 
 
 def _made_from(speaker: Mapping[str, Any], collector: Collector) -> dict[str, Any]:
@@ -98,18 +99,23 @@ def _finished(log: Path, made_from: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _keep(
-    log: Path, made_from: Mapping[str, Any], episodes: list[Episode], speaker: str, started: float
+    log: Path,
+    made_from: Mapping[str, Any],
+    episodes: list[Episode],
+    speaker: Policy,
+    started: float,
 ) -> dict[str, Any]:
     valid = [episode for episode in episodes if episode.valid]
     report = {
         "made_from": made_from,
         "log": str(log),
-        "speaker": speaker,
+        "speaker": speaker.name,
         "customer": episodes[0].customer,
         "conversations": len(episodes),
         "failed": len(episodes) - len(valid),
         "sales": sum(episode.converted for episode in valid),
         "turns": sum(len(episode.turns) for episode in episodes),
+        **placement(speaker),
         "seconds": round(time.monotonic() - started, 1),
         "versions": versions(),
     }

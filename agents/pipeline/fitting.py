@@ -122,6 +122,7 @@ def fit_to_folder(
         "without_logprobs": without_logprobs(fitted.log),
         "behaviour_gap": gap,
         "notes": [*problems, *notes],
+        **speaker.placement,
         "seconds": round(time.monotonic() - started, 1),
         "versions": versions(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ def judge_policy(
     config: GateConfig | None = None,
     *,
     estimate_behaviour: bool = False,
+    computing: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Estimate what a new policy gains over the old one, and say whether it passes the gate.
 
@@ -33,6 +35,7 @@ def judge_policy(
         config: when a policy passes; ``held_out`` is not looked at.
         estimate_behaviour: where the log lacks log-probabilities, take the old policy's own: right
             if it speaks as the log does, as after cloning it.
+        computing: another ``device`` and ``dtype`` than those of the fit.
 
     Returns:
         ``verdict`` ("passed", "turned down" or "cannot judge"), ``reasons`` for the last, and
@@ -41,7 +44,7 @@ def judge_policy(
     Raises:
         ConvgymError: for a Q of another policy or log, or policies of different vocabularies.
     """
-    opened = open_q(q, old, log)
+    opened = open_q(q, old, log, computing)
     speaker = load_policy(new, opened.settings)
     model, improved = opened.policy.model, speaker.model
     if improved.format.tokenizer.get_vocab() != model.format.tokenizer.get_vocab():
@@ -59,6 +62,7 @@ def judge_policy(
     report: dict[str, Any] = {"new": str(new), "old": str(old), "q": str(q), "log": str(log)}
     settings = {**asdict(config), "held_out": len(held_out)}
     report |= {"settings": settings, "behaviour_estimated": bool(missing and estimate_behaviour)}
+    report |= speaker.placement
     if reasons:
         return {**report, "verdict": "cannot judge", "reasons": reasons}
     everything = [*held_out, *opened.fitted.log[len(held_out) :]]

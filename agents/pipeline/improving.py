@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -12,15 +12,20 @@ from convgym.agents.algorithms.iterative_ppo import IterativePPOConfig, deploy
 from convgym.agents.improvement.problem import Improvement
 from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.model.batch import TokenisedEpisode
+from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.off_policy.behaviour import without_logprobs
 from convgym.agents.off_policy.step import improve
 from convgym.agents.pipeline.card import model_card
 from convgym.agents.pipeline.inputs import open_q
 from convgym.agents.pipeline.outputs import REPORT, building, finished, versions
+from convgym.agents.training import parallel
 from convgym.agents.training.imitation import Imitation
 from convgym.datafiles import write_json
 from convgym.errors import ConvgymError
 from convgym.progress import ProgressCallback, no_progress
+
+_OF_TRL = ("grpo", "rloo")
+"""Solvers that TRL's trainers are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,14 @@ def improve_to_folder(
     folder: Path,
     settings: ImprovementSettings | None = None,
     *,
+    computing: Mapping[str, Any] | None = None,
     progress: ProgressCallback = no_progress,
 ) -> dict[str, Any]:
     """Improve a policy by its Q at the states of its log, without any customer; return the report.
 
     The folder is a policy in Hugging Face format, with a model card and ``report.json``. The
     policy is loaded with the settings of the fit, and random numbers go on where the fit's stood.
+    Processes that a launcher started share the gradients (``training.parallel``).
 
     Args:
         policy: the one that Q was fitted to.
@@ -54,6 +61,7 @@ def improve_to_folder(
         folder: where the new policy goes. One that is finished is not touched, its report is
             returned.
         settings: of the improvement.
+        computing: another ``device`` and ``dtype`` than those of the fit.
         progress: told of every step.
 
     Raises:
@@ -61,14 +69,20 @@ def improve_to_folder(
             which the log lacks, or a folder that was made from something else.
     """
     settings = settings or ImprovementSettings()
-    opened = open_q(q, policy, log)
+    parallel.join()
+    if parallel.count() > 1 and settings.solver_name in _OF_TRL:
+        raise ConvgymError(
+            f"{settings.solver_name} is TRL's, which shares gradients in its own way: start it as"
+            " one process, or take token-ppo or token-grpo"
+        )
+    opened = open_q(q, policy, log, computing)
     made_from = {
         "step": "improve",
         **opened.made_from,
         "solver": {"name": settings.solver_name, **_settings_of(settings.solver)},
         "imitation": asdict(settings.imitation),
     }
-    if report := finished(folder, made_from):
+    if report := parallel.on_first(lambda: finished(folder, made_from)):
         return report
     _check_log(settings.solver, opened.fitted.log, log)
     started = time.monotonic()
@@ -90,14 +104,20 @@ def improve_to_folder(
         "policy_settings": asdict(opened.settings),
         "conversations": len(opened.fitted.log) - opened.fitted.held_out,
         "metrics": metrics,
+        **opened.policy.placement,
+        "processes": parallel.count(),
         "seconds": round(time.monotonic() - started, 1),
         "versions": versions(),
     }
+    parallel.on_first(lambda: _keep(opened.policy, folder, report))
+    return report
+
+
+def _keep(policy: LanguageModelPolicy, folder: Path, report: dict[str, Any]) -> None:
     with building(folder) as part:
-        opened.policy.save(part)
+        policy.save(part)
         (part / "README.md").write_text(model_card(report), encoding="utf-8")
         write_json(part / REPORT, report)
-    return report
 
 
 def _settings_of(solver: object) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,14 +85,19 @@ class OpenQ:
     """Digests of the policy, of the log and of Q."""
 
 
-def open_q(folder: Path, policy: str | Path, log: Path) -> OpenQ:
-    """Return a Q, its policy loaded with the settings of the fit.
+def open_q(
+    folder: Path, policy: str | Path, log: Path, computing: Mapping[str, Any] | None = None
+) -> OpenQ:
+    """Return a Q, its policy loaded with the settings of the fit, but for ``computing``.
+
+    ``computing`` may hold another ``device`` and ``dtype``: a Q is often used on another machine.
 
     Raises:
         ConvgymError: for a folder without a Q, a policy or a log other than that of the fit.
     """
     tree = read_q_file(folder / Q_FILE)
-    settings = configured(PolicyConfig(), tree["policy_settings"], "the policy")
+    told = {**tree["policy_settings"], **(computing or {})}
+    settings = configured(PolicyConfig(), told, "the policy")
     speaker = load_policy(policy, settings)
     episodes = read_usable(log).episodes
     # The shape comes first: that it is another kind of model says more than another digest.

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from convgym.agents.model.batch import TokenisedEpisode
+from convgym.agents.model.batch import Batch, TokenisedEpisode
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.minibatches import neighbours, shuffled
 from convgym.agents.training.optim import Optimiser
@@ -165,14 +166,11 @@ class Imitator:
         total = self._settings.epochs * len(self._batches)
         if self._settings.linear_decay:
             self._optimiser.schedule(1 - done / total)
-        logprobs = self._model.logprobs(self._batches[number])
-        if self._counts is not None:
-            logprobs = self._counts[number] * logprobs
-        loss = -logprobs.mean()
-        self._optimiser.step(loss)
-        self._loss_sum += loss.item()
+        counts = None if self._counts is None else self._counts[number]
+        loss = imitation_step(self._model, self._batches[number], self._optimiser, counts)
+        self._loss_sum += loss
         self._steps += 1
-        progress(Progress("imitate", done + 1, total, {"loss": loss.item()}))
+        progress(Progress("imitate", done + 1, total, {"loss": loss}))
 
     def state(self) -> dict[str, Any]:
         """Return where it stands, as tensors and plain values: what of the model is trained, too.
@@ -196,3 +194,28 @@ class Imitator:
         self.losses = list(state["losses"])
         self._begin_pass()
         self._steps, self._loss_sum = state["steps"], state["loss_sum"]
+
+
+def imitation_step(
+    model: LanguageModel, batch: Batch, optimiser: Optimiser, counts: Tensor | None = None
+) -> float:
+    """Take a step down a minibatch's mean loss; return it, nats a token.
+
+    Args:
+        model: who learns.
+        batch: whose N response tokens are imitated.
+        optimiser: of the model.
+        counts: (N,) what each of them counts; None counts each once.
+
+    Raises:
+        ConvgymError: when memory does not hold a single conversation.
+    """
+    tokens = int(batch.response.sum())
+
+    def loss_of(rows: slice) -> Tensor:
+        logprobs = model.logprobs(batch.part(rows))
+        if counts is not None:
+            logprobs = counts[batch.tokens(rows)] * logprobs
+        return -logprobs.sum() / tokens
+
+    return optimiser.step_over(len(batch), loss_of).item()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from convgym.agents.protocol import TrainingReport
+from convgym.agents.protocol import CHECKPOINT, TrainingReport
 from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from convgym.agents.training.collector import Collector
 from convgym.errors import ConvgymError
@@ -37,7 +37,7 @@ class Run:
         self.collector = collector
         self.rows: list[Mapping[str, float]] = []
         self.state: dict[str, Any] | None = None
-        self._file = folder / "checkpoint.safetensors" if folder else None
+        self._file = folder / CHECKPOINT if folder else None
         self._identity = json.dumps(
             {
                 **identity,

@@ -153,29 +153,38 @@ class ActorCritic:
         self, batch: Batch, advantages: Tensor, anchor: Tensor
     ) -> tuple[bool, dict[str, Tensor]]:
         """Take a step unless the policy is too far from the deployed one; return whether it did."""
-        config = self.config
-        old = batch.logprobs[batch.response]
-        logprobs = self.actor.logprobs(batch)
-        kl = losses.k2(logprobs, anchor).mean()
-        moved = losses.k3(old, logprobs.detach()).sum() / first_tokens(batch).sum()
+        config, n, turns = self.config, len(advantages), first_tokens(batch).sum()
+
+        def terms_of(rows: slice) -> list[Tensor]:
+            part, own = batch.part(rows), batch.tokens(rows)
+            old = part.logprobs[part.response]
+            logprobs = self.actor.logprobs(part)
+            kl = losses.k2(logprobs, anchor[own]).sum() / n
+            surrogate = losses.clipped_surrogate(logprobs, old, advantages[own], config.clip)
+            moved = losses.k3(old, logprobs.detach()).sum() / turns
+            clipped = losses.clip_fraction(logprobs.detach(), old, config.clip) * (len(old) / n)
+            return [surrogate.sum() / n + config.kl_coefficient * kl, kl, moved, clipped]
+
+        _, kl, moved, clipped = self.actor_optimiser.add_up(len(batch), terms_of)
         stays = float(moved) <= config.target_kl
         if stays:
-            surrogate = losses.clipped_surrogate(logprobs, old, advantages, config.clip).mean()
-            self.actor_optimiser.step(surrogate + config.kl_coefficient * kl)
-        return stays, {
-            "kl_to_start": kl.detach(),
-            "kl_to_deployed": moved,
-            "clip_fraction": losses.clip_fraction(logprobs.detach(), old, config.clip),
-        }
+            self.actor_optimiser.update()
+        return stays, {"kl_to_start": kl, "kl_to_deployed": moved, "clip_fraction": clipped}
 
     def _critic_step(self, batch: Batch) -> Tensor:
         returns = losses.discounted_outcomes(batch.outcomes, batch.turns, self.config.gamma)
         states = self.steps.states(batch)
-        # What the critic says after token t - 1 is the value of choosing token t.
-        logits = self.critic(batch.ids)[:, :-1][states[:, 1:]]
-        loss = losses.outcome_loss(logits, returns[states]).mean()
-        self.critic_optimiser.step(loss)
-        return loss.detach()
+        n = states.sum()
+
+        def loss_of(rows: slice) -> Tensor:
+            part = batch.part(rows)
+            here = self.steps.states(part)
+            # What the critic says after token t - 1 is the value of choosing token t.
+            logits = self.critic(part.ids)[:, :-1][here[:, 1:]]
+            worth = returns[rows, : here.shape[1]][here]
+            return losses.outcome_loss(logits, worth).sum() / n
+
+        return self.critic_optimiser.step_over(len(batch), loss_of)
 
     def state(self) -> dict[str, Any]:
         """Return what a run that goes on must know, as tensors and plain values."""

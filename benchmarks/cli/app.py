@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 import convgym
+from convgym.agents.launcher import launched
 from convgym.benchmarks.cli import commands
 from convgym.benchmarks.cli.examples import examples
+from convgym.errors import ConvgymError
 
 _FIRST = examples(
     "convgym doctor",
@@ -45,9 +47,24 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+_SHARING = ("improve",)
+"""Commands that processes may share which ``accelerate launch`` started."""
+
+
+def _refuse_launchers(command: str | None) -> None:
+    """Raise ConvgymError where a launcher started several processes of a command that has one."""
+    if launched() > 1 and command not in _SHARING:
+        raise ConvgymError(
+            f"convgym {command} is one process, and accelerate launch or torchrun started several,"
+            " which would all do the same: those share convgym improve alone; convgym bench takes"
+            " --jobs"
+        )
+
+
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
     ] = False,
 ) -> None:
-    pass
+    _refuse_launchers(context.invoked_subcommand)

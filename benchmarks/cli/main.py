@@ -21,3 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tolerate_consoles()
     with errors_in_one_line(), loading_told():
         make_app()(args=None if arguments is None else list(arguments))
+
+
+if __name__ == "__main__":  # for launchers that start modules
+    main()

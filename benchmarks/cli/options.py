@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -97,6 +98,21 @@ OwnSettings = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        show_default="auto",
+        help="Where language models compute: cpu, cuda, cuda:1, mps, or auto, a GPU where one is"
+        " visible.",
+    ),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        show_default="auto",
+        help="How exactly they compute: float32, bfloat16, or auto, which suits the device.",
+    ),
+]
 Personas = Annotated[str | None, typer.Option(help="Personas: default, difficult or a JSON file.")]
 
 
@@ -127,6 +143,72 @@ def shop(environment: Mapping[str, Any]) -> dict[str, Any]:
 
     known = {"catalog": environment.get("catalog"), "law": customer_law(environment)}
     return {key: value for key, value in known.items() if value is not None}
+
+
+def computing(device: str | None, dtype: str | None) -> dict[str, Any]:
+    """Return where and how exactly language models compute, as far as it was given.
+
+    Raises ConvgymError for what is no device or number type, and for a device that is not there.
+    """
+    given = {"device": device, "dtype": dtype}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen:
+        from convgym.llm.local.devices import check_dtype, find_device
+
+        find_device(device or "cpu")
+        check_dtype(dtype or "auto")
+    return chosen
+
+
+def with_computing(
+    settings: Mapping[str, Any], chosen: Mapping[str, Any], path: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return settings with what ``computing`` returned, within the settings that ``path`` leads to.
+
+    Raises ConvgymError for what is given twice.
+    """
+    if not chosen:
+        return dict(settings)
+    if path:
+        first, *rest = path
+        within = settings.get(first, {})
+        if not isinstance(within, Mapping):
+            return dict(settings)  # is refused where it is read
+        return {**settings, first: with_computing(within, chosen, rest)}
+    for name in chosen:
+        if name in settings:
+            raise ConvgymError(f"{name} is given twice: drop --{name} or the setting")
+    return {**settings, **chosen}
+
+
+def is_local_seller(name: str) -> bool:
+    """Tell whether a seller by name is a language model that computes in this process."""
+    return name == "smollm2" or name.startswith("hf:")
+
+
+def computing_of_all(
+    agents: Iterable[str], sellers: Iterable[str], chosen: Mapping[str, Any]
+) -> list[tuple[str, Any]]:
+    """Return where language models compute, of all agents and sellers that are some, by path.
+
+    Raises ConvgymError where something was chosen and none of them is one.
+    """
+    if not chosen:
+        return []
+    from convgym.agents.registry import AGENTS
+    from convgym.benchmarks.runs.suites import agent_of
+
+    places = [seller for seller in sellers if is_local_seller(seller)]
+    for agent in agents:
+        config = AGENTS.resolve(agent_of(agent)).Config
+        if "policy" in {field.name for field in dataclasses.fields(config)}:
+            places.append(f"{agent}.policy")
+    if not places:
+        raise ConvgymError(
+            f"{' and '.join(f'--{name}' for name in chosen)} is of language models, and none is"
+            " compared"
+        )
+    return [(f"{place}.{name}", value) for place in places for name, value in chosen.items()]
 
 
 def seller_options(items: Sequence[str] | None, prompt: Path | None) -> dict[str, Any]:

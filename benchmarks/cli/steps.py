@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convgym.benchmarks.cli.options import shop
+from convgym.agents.launcher import launched_number
+from convgym.benchmarks.cli.options import is_local_seller, shop
 from convgym.benchmarks.terminal import console, say
 from convgym.errors import ConvgymError
 
@@ -23,7 +24,11 @@ _NAMED_MODELS = ("default", "smollm2")
 def working(output: Path | None = None) -> Iterator[ProgressCallback]:
     """Show progress on stderr; after Ctrl-C, say how to go on and exit with 130."""
     from convgym.benchmarks.report.progress import stages
+    from convgym.progress import no_progress
 
+    if launched_number():
+        yield no_progress
+        return
     try:
         with stages(console(error=True)) as progress:
             yield progress
@@ -51,6 +56,8 @@ def interrupted_by_signals() -> Iterator[None]:
 
 def show(report: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
     """Print a report: as JSON, or as lines for people, those that are empty left out."""
+    if launched_number():
+        return
     if as_json:
         from convgym.datafiles import dumps
 
@@ -87,7 +94,7 @@ def speaker(
     Args:
         name: ``is_model`` says which.
         options: of the environment, whose catalogue a seller sells.
-        settings: of a policy (``PolicyConfig``).
+        settings: of a policy (``PolicyConfig``), or of a seller that is a local model.
 
     Raises:
         ConvgymError: when there is no such policy or seller, and for settings of a seller.
@@ -100,10 +107,10 @@ def speaker(
         config = configured(PolicyConfig(), settings or {}, "the policy")
         shown = Path(name).name or "language-model"
         return LanguageModelPolicy.from_pretrained(name, name=shown, config=config)
-    if settings:
+    if settings and not is_local_seller(name):
         raise ConvgymError(
             f"{name!r} is a seller, which has no {', '.join(settings)}: those are a policy's"
         )
     from convgym.sellers import make_seller
 
-    return make_seller(name, **shop(options))
+    return make_seller(name, **shop(options), **(settings or {}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from convgym.benchmarks.report.rows import percent
+from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.runner import Update
 from convgym.benchmarks.runs.suites import Job, Suite, expected_seconds, time_left
 from convgym.benchmarks.terminal import printable
@@ -21,6 +23,18 @@ from convgym.statistics import wilson_interval
 
 _PLAIN_EVERY = 20.0
 """Seconds between two plain lines of one job."""
+
+
+@dataclass
+class _AtWork:
+    """A job that is being done, and its bar."""
+
+    begun: float
+    bar: TaskID
+    line: float
+    """When its last plain line was printed."""
+    stage: str = ""
+    stage_begun: float = 0.0
 
 
 class Display:
@@ -33,11 +47,9 @@ class Display:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console, self._suite, self._clock = console, suite, clock
-        self._expected: list[float] = []
-        self._finished: list[float] = []
-        self._job: Job | None = None
-        self._stage = ""
-        self._job_start = self._stage_start = self._last_line = clock()
+        self._begun = clock()
+        self._over: dict[Job, float] = {}
+        self._at_work: dict[Job, _AtWork] = {}
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=32),
@@ -48,7 +60,6 @@ class Display:
             disable=not console.is_terminal,
         )
         self._whole = self._bars.add_task("whole run", count="", left="")
-        self._part = self._bars.add_task("", count="", left="")
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -63,74 +74,83 @@ class Display:
         self._bars.stop()
 
     def update(self, news: Update) -> None:
-        """Show an update."""
+        """Show an update, of any of the jobs that are at work."""
         now = self._clock()
-        if not self._expected:
-            self._expected = [expected_seconds(self._suite, job) for job in news.remaining]
-        if (news.job, news.stage) != (self._job, self._stage):
-            self._stage_start = now
-            if news.job != self._job:
-                self._job_start = now
-                self._last_line = now - _PLAIN_EVERY + 2  # the first line soon, not at once
-            self._job, self._stage = news.job, news.stage
+        job = self._at_work.get(news.job)
+        if job is None:
+            bar = self._bars.add_task("", count="", left="")
+            # The first line soon, not at once.
+            job = self._at_work[news.job] = _AtWork(now, bar, now - _PLAIN_EVERY + 2)
+        if news.stage != job.stage:
+            job.stage, job.stage_begun = news.stage, now
         if news.result:
-            self._finished.append(now - self._job_start)
-            self._say_result(news)
-        self._show(news, now)
+            self._over[news.job] = now - job.begun
+            self._say_result(news, news.result)
+            del self._at_work[news.job]
+            self._bars.remove_task(job.bar)
+        else:
+            self._show_job(news, job, now)
+        self._show_whole(news, now)
 
-    def _show(self, news: Update, now: float) -> None:
-        over = len(news.jobs) - len(news.remaining) + (news.result is not None)
-        current = 0.0 if news.result else now - self._job_start
-        left = time_left(self._expected, self._finished, current)
-        spent = sum(self._finished) + current
-        metrics = ", ".join(_metric(name, value) for name, value in news.metrics.items())
-        text = printable(f"{news.job.label}: {news.stage}")
+    def _show_whole(self, news: Update, now: float) -> None:
+        left, spent = self._left(news, now), now - self._begun
         self._bars.update(
             self._whole,
             completed=spent,
             total=spent + left,
-            count=f"{over} of {len(news.jobs)} done",
+            count=f"{_over(news)} of {len(news.jobs)} done",
             left=f"{duration(left)} left",
         )
+
+    def _left(self, news: Update, now: float) -> float:
+        def expected(job: Job) -> float:
+            return expected_seconds(self._suite, job)
+
+        known = (*self._over, *self._at_work)
+        return time_left(
+            [(expected(job), seconds) for job, seconds in self._over.items()],
+            [(expected(job), now - at_work.begun) for job, at_work in self._at_work.items()],
+            [expected(job) for job in news.remaining if job not in known],
+        )
+
+    def _show_job(self, news: Update, job: _AtWork, now: float) -> None:
+        text = printable(f"{news.job.label}: {news.stage}")
         self._bars.update(
-            self._part,
+            job.bar,
             description=text,
             completed=news.done,
             total=news.total or None,
             count=f"{news.done:,}/{news.total:,}" if news.total else "",
-            left=self._stage_left(news, now),
+            left=_stage_left(news, now - job.stage_begun),
         )
-        if not self._console.is_terminal and now - self._last_line >= _PLAIN_EVERY:
-            self._last_line = now
-            share = f" {news.done:,}/{news.total:,}" if news.total else ""
-            tail = f" ({metrics})" if metrics else ""
-            place = min(over + 1, len(news.jobs))
-            self._console.print(
-                printable(
-                    f"[{place}/{len(news.jobs)}] {text}{share}{tail}, {duration(left)} left in all"
-                ),
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+        if self._console.is_terminal or now - job.line < _PLAIN_EVERY:
+            return
+        job.line = now
+        metrics = ", ".join(_metric(name, value) for name, value in news.metrics.items())
+        share = f" {news.done:,}/{news.total:,}" if news.total else ""
+        tail = f" ({metrics})" if metrics else ""
+        left = f"{duration(self._left(news, now))} left in all"
+        self._say(f"[{_over(news) + 1}/{len(news.jobs)}] {printable(text + share + tail)}, {left}")
 
-    def _stage_left(self, news: Update, now: float) -> str:
-        if not 0 < news.done < news.total:
-            return ""
-        spent = now - self._stage_start
-        return f"{duration(spent * (news.total - news.done) / news.done)} left"
-
-    def _say_result(self, news: Update) -> None:
-        assert news.result
-        place = len(news.jobs) - len(news.remaining) + 1
-        interval = percent(wilson_interval(news.result.conversions, news.result.episodes))
-        self._console.print(
-            f"[{place}/{len(news.jobs)}] {news.job.label}: conversion {interval} %"
-            f" in {duration(self._finished[-1])}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+    def _say_result(self, news: Update, result: Result) -> None:
+        interval = percent(wilson_interval(result.conversions, result.episodes))
+        self._say(
+            f"[{_over(news)}/{len(news.jobs)}] {news.job.label}: conversion {interval} %"
+            f" in {duration(self._over[news.job])}"
         )
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _over(news: Update) -> int:
+    return len(news.jobs) - len(news.remaining) + (news.result is not None)
+
+
+def _stage_left(news: Update, spent: float) -> str:
+    if not 0 < news.done < news.total:
+        return ""
+    return f"{duration(spent * (news.total - news.done) / news.done)} left"
 
 
 @contextmanager

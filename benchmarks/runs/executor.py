@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from convgym.agents.protocol import TrainingReport
+from convgym.agents.protocol import TrainingReport, placement
 from convgym.benchmarks.runs.parts import Parts
 from convgym.benchmarks.runs.reports import checked
 from convgym.benchmarks.runs.result import Result, evaluate
@@ -89,6 +89,7 @@ def execute(task: Task, progress: ProgressCallback = no_progress) -> Outcome:
         **evaluate(episodes)._asdict(),
         evaluation_seconds=seconds,
         colder=_colder(task, policy, progress),
+        **placement(policy),
     )
     return Outcome(result, samples=tuple(episodes[:SAMPLES]))
 
@@ -156,6 +157,7 @@ def _train_and_evaluate(task: Task, progress: ProgressCallback) -> Outcome:
         notes=training.notes,
         cpu_seconds=training.cpu_seconds,
         colder=_colder(task, agent, progress),
+        **placement(agent),
     )
     return Outcome(
         result,

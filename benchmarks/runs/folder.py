@@ -26,6 +26,7 @@ from convgym.benchmarks.provenance import now
 from convgym.benchmarks.runs.identity import first_difference
 from convgym.benchmarks.runs.reading import (
     missing_rows,
+    promised,
     read_manifest,
     read_results,
     read_rows,
@@ -120,18 +121,20 @@ class ResultsFolder:
         training: Iterable[Mapping[str, Any]] = (),
         samples: Sequence[Episode] = (),
     ) -> None:
-        """Write all of one job; its row in ``results.jsonl`` comes last and marks it as done.
+        """Write all of one job; its row in ``results.jsonl`` is written last and marks it as done.
+
+        Rows stand in the suite's order, in whichever order jobs are done.
 
         Raises ConvgymError when the disk is full or the folder cannot be written any more.
         """
-        job = result.job
+        job, order = result.job, promised(self._manifest)
         with _told(self.path, ConvgymError):  # of the log
             conversations = self.path / "conversations"
             conversations.mkdir(exist_ok=True)
             write_log(conversations / f"{job.label}.jsonl", samples, overwrite=True)
-            _replace_rows(self.path / "curves.jsonl", job, curve)
-            _replace_rows(self.path / "training.jsonl", job, training)
-            _replace_rows(self.path / "results.jsonl", job, [result.to_row()])
+            _replace_rows(self.path / "curves.jsonl", job, curve, order)
+            _replace_rows(self.path / "training.jsonl", job, training, order)
+            _replace_rows(self.path / "results.jsonl", job, [result.to_row()], order)
 
     def finish(self) -> None:
         """Mark the run as complete: from here on the folder is only read."""
@@ -173,12 +176,24 @@ def _refuse_foreign(folder: Path) -> None:
                 )
 
 
-def _replace_rows(path: Path, job: Job, rows: Iterable[Mapping[str, Any]]) -> None:
+def _replace_rows(
+    path: Path,
+    job: Job,
+    rows: Iterable[Mapping[str, Any]],
+    order: Sequence[tuple[str, str, int]],
+) -> None:
     """Write a job's rows in place of those that an interrupted attempt may have left."""
-    key = {"kind": job.kind, "name": job.name, "seed": job.seed}
-    others = [row for row in read_rows(path) if {name: row.get(name) for name in key} != key]
-    lines = [dumps(row) for row in others] + [dumps({**row, **key}) for row in rows]
-    write_atomically(path, "".join(f"{line}\n" for line in lines))
+    own = {"kind": job.kind, "name": job.name, "seed": job.seed}
+    places = {key: place for place, key in enumerate(order)}
+    everything = [(_key(row), row) for row in read_rows(path)]
+    kept = [(key, row) for key, row in everything if key != _key(own)]
+    kept += [(_key(own), {**row, **own}) for row in rows]
+    kept.sort(key=lambda entry: places.get(entry[0], len(places)))
+    write_atomically(path, "".join(f"{dumps(row)}\n" for _, row in kept))
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row.get("kind"), row.get("name"), row.get("seed")
 
 
 def _lock(folder: Path) -> ExitStack:

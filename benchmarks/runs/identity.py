@@ -33,7 +33,7 @@ def content(suite: Suite, configs: Mapping[str, Mapping[str, Any]]) -> dict[str,
     models = {name: str(_policy(config).get("model")) for name, config in configs.items()}
     models |= {name: name[3:] for name in suite.sellers if name.startswith("hf:")}
     return {
-        "code": _code(),
+        "code": code_digest(),
         "training": _environment(suite.environment) if suite.agents else None,
         "evaluation": _environment(judged),
         "models": {
@@ -170,7 +170,7 @@ def _fingerprint(options: Mapping[str, Any]) -> str:
             dialogue.close()
 
 
-def _code() -> str:
+def code_digest() -> str:
     """Return a digest of the package's sources: a commit does not tell of changes since."""
     digests = []
     for package in (convgym, convgym.agents, convgym.benchmarks):

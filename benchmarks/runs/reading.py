@@ -47,10 +47,10 @@ def read_run(folder: Path) -> tuple[dict[str, Any], list[Result]]:
     are none of this run's: of somebody whom the manifest does not name, or of other customers.
     """
     manifest, results = read_manifest(folder), read_results(folder)
-    promised, episodes = set(_promised(manifest)), manifest["run"]["suite"]["evaluation_episodes"]
+    known, episodes = set(promised(manifest)), manifest["run"]["suite"]["evaluation_episodes"]
     for result in results:
         job = result.job
-        if (job.kind, job.name, job.seed) not in promised:
+        if (job.kind, job.name, job.seed) not in known:
             raise ConvgymError(
                 f"{folder / _RESULTS} holds a row of {job.kind} {job.name!r}, seed {job.seed}, who"
                 " is not in this run's manifest: take it out"
@@ -103,20 +103,20 @@ def missing_rows(manifest: dict[str, Any], results: Sequence[Result]) -> list[st
     done = {(result.job.kind, result.job.name, result.job.seed) for result in results}
     return [
         f"{name} (seed {number})" if kind == "agent" else name
-        for kind, name, number in _promised(manifest)
+        for kind, name, number in promised(manifest)
         if (kind, name, number) not in done
     ]
 
 
-def _promised(manifest: dict[str, Any]) -> list[tuple[str, str, int]]:
-    """Return kind, name and seed of each row of a whole run."""
+def promised(manifest: dict[str, Any]) -> list[tuple[str, str, int]]:
+    """Return kind, name and seed of each row of a whole run, in the suite's order."""
     suite, seed = manifest["run"]["suite"], manifest["run"]["seed"]
-    promised = [("seller", name, seed) for name in suite["sellers"]]
-    promised += [("start", name, seed) for name in _starts(manifest)]
+    rows = [("seller", name, seed) for name in suite["sellers"]]
+    rows += [("start", name, seed) for name in _starts(manifest)]
     for name in suite["agents"]:
         n = suite.get("seeds", {}).get(name, suite["training_seeds"])
-        promised += [("agent", name, number) for number in range(seed * n, (seed + 1) * n)]
-    return promised
+        rows += [("agent", name, number) for number in range(seed * n, (seed + 1) * n)]
+    return rows
 
 
 def _starts(manifest: dict[str, Any]) -> list[str]:

@@ -47,7 +47,8 @@ class Result:
     copied customer, and ``notes`` what the agent says that a reader must know. ``cpu_seconds`` are
     those of processors in training, all threads together; None in rows of earlier versions.
     ``colder`` are the outcomes at a lower temperature, where the suite asks for them of a language
-    model. ``conduct`` is None where the customer keeps no count of it.
+    model. ``conduct`` is None where the customer keeps no count of it. ``device`` and ``dtype``
+    say where and how exactly a language model computed; None of others, and in earlier versions.
     """
 
     job: Job
@@ -66,6 +67,8 @@ class Result:
     cpu_seconds: float | None = None
     colder: str | None = None
     conduct: Conduct | None = None
+    device: str | None = None
+    dtype: str | None = None
 
     @property
     def conversions(self) -> int:
@@ -124,12 +127,13 @@ class Result:
             **({} if self.cpu_seconds is None else {"cpu_seconds": self.cpu_seconds}),
             **({} if self.colder is None else {"colder": self.colder}),
             **({} if self.conduct is None else {"conduct": asdict(self.conduct)}),
+            **({} if self.device is None else {"device": self.device, "dtype": self.dtype}),
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Result:
         """Return a result from its row; what follows from the outcomes is computed anew."""
-        acceptance = row.get("acceptance")  # rows of earlier versions lack the last nine
+        acceptance = row.get("acceptance")  # rows of earlier versions lack the last twelve
         return cls(
             Job(row["kind"], row["name"], row["seed"]),
             row["outcomes"],
@@ -147,6 +151,8 @@ class Result:
             row.get("cpu_seconds"),
             row.get("colder"),
             Conduct.from_row(row.get("conduct")),
+            row.get("device"),
+            row.get("dtype"),
         )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from convgym.agents.training.collector import read_training_log
-from convgym.benchmarks.runs import executor
-from convgym.benchmarks.runs.executor import Outcome, Task
+from convgym.benchmarks.runs.executor import Task
 from convgym.benchmarks.runs.folder import ResultsFolder
 from convgym.benchmarks.runs.identity import content
 from convgym.benchmarks.runs.manifest import make_manifest
@@ -20,19 +20,17 @@ from convgym.benchmarks.runs.redaction import settings_of
 from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.starts import Start, starts_of
 from convgym.benchmarks.runs.suites import Job, Suite, jobs
+from convgym.benchmarks.runs.workers import InTurn, Workers
 from convgym.errors import ConvgymError, whose
-from convgym.progress import Progress, ProgressCallback
+from convgym.progress import Progress
 from convgym.shop.catalog import refuse_held_out
-
-Executor = Callable[[Task, ProgressCallback], Outcome]
-"""What does a job: ``executor.execute``, or something that has it done elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update(Progress):
     """News of a run: the job at hand, and how far its present stage is.
 
-    ``jobs`` are all of the run, ``remaining`` those that are still to do, the one at hand first.
+    ``jobs`` are all of the run, ``remaining`` those that are not over yet, the one at hand first.
     ``result`` comes with the last update of a job.
     """
 
@@ -49,14 +47,15 @@ def run_suite(
     seed: int = 0,
     progress: Callable[[Update], None] | None = None,
     parts: Parts | None = None,
-    execute: Executor = executor.execute,
+    workers: Workers | None = None,
 ) -> list[Result]:
     """Run ``suite`` into the folder ``output``, or finish the unfinished run there.
 
     Everybody meets the same evaluation customers, whom no training run meets. Rows that are done
     are kept; an agent interrupted in training goes on from its own checkpoints.
 
-    Of a run that is finished and whole nothing is done again.
+    Of a run that is finished and whole nothing is done again. Jobs are done in this process, one
+    after the other, unless there are ``workers``; rows and files are the same, in the same order.
 
     Returns the rows in the suite's order. Raises ConvgymError for names that are not known, nobody
     to compare, a catalogue or a log that agents must not train on, a log that cannot be read, a
@@ -67,27 +66,29 @@ def run_suite(
     _check(suite)
     configs = _configs(suite, parts)
     starts = starts_of(configs)
-    starts_by_name = {start.name: start for start in starts.values()}
-    todo = tuple(jobs(suite, seed, starts=list(starts_by_name)))
+    by_name = {start.name: start for start in starts.values()}
+    todo = tuple(jobs(suite, seed, starts=list(by_name)))
     _check_labels(todo)
     names = {agent: start.name for agent, start in starts.items()}
     manifest = make_manifest(suite, seed, configs, content(suite, configs), names)
     with ResultsFolder(output, manifest) as folder:
         done = {result.job: result for result in folder.results()}
         remaining = tuple(job for job in todo if job not in done)
-        for position, job in enumerate(remaining):
-            teller = _Teller(job, todo, remaining[position:], progress)
-            start = _start(job, starts, starts_by_name)
-            task = Task(suite, job, seed, parts, folder.agent_folder(job), start)
-            outcome = _done(task, execute, teller.tell)
-            folder.add(
-                outcome.result,
-                curve=outcome.curve,
-                training=outcome.training,
-                samples=outcome.samples,
-            )
-            done[job] = outcome.result
-            teller.finish(outcome.result)
+        tasks = [
+            Task(suite, job, seed, parts, folder.agent_folder(job), _start(job, starts, by_name))
+            for job in remaining
+        ]
+        teller = _Teller(todo, remaining, progress)
+        with closing((workers or InTurn()).outcomes(tasks, teller.tell)) as outcomes:
+            for outcome in outcomes:
+                folder.add(
+                    outcome.result,
+                    curve=outcome.curve,
+                    training=outcome.training,
+                    samples=outcome.samples,
+                )
+                done[outcome.result.job] = outcome.result
+                teller.finish(outcome.result)
         if not folder.complete:
             _keep(suite, todo, folder)
             folder.finish()
@@ -125,12 +126,6 @@ def _keep(suite: Suite, todo: Sequence[Job], folder: ResultsFolder) -> None:
             keep_policy(folder.agent_folder(job) / "policy", target)
 
 
-def _done(task: Task, execute: Executor, progress: ProgressCallback) -> Outcome:
-    """Have a job done; an error of its own is told as such."""
-    with whose(f"{task.job.kind} {task.job.name!r}, seed {task.job.seed},"):
-        return execute(task, progress)
-
-
 def _configs(suite: Suite, parts: Parts) -> dict[str, dict[str, Any]]:
     """Return the agents' configs, having made everything once: a misspelt name fails at once."""
     for name in suite.sellers:
@@ -152,28 +147,31 @@ def _start(job: Job, own: Mapping[str, Start], by_name: Mapping[str, Start]) -> 
     return own[job.name] if job.kind == "agent" else None
 
 
-@dataclass(frozen=True)
 class _Teller:
-    """Tells the news of one job as news of the run."""
+    """Tells the news of jobs as news of the run."""
 
-    job: Job
-    jobs: tuple[Job, ...]
-    remaining: tuple[Job, ...]
-    progress: Callable[[Update], None] | None
+    def __init__(
+        self,
+        jobs: tuple[Job, ...],
+        remaining: tuple[Job, ...],
+        progress: Callable[[Update], None] | None,
+    ) -> None:
+        self._jobs, self._remaining, self._progress = jobs, remaining, progress
 
-    def tell(self, news: Progress, result: Result | None = None) -> None:
-        if self.progress is not None:
+    def tell(self, job: Job, news: Progress, result: Result | None = None) -> None:
+        if self._progress is not None:
             update = Update(
                 news.stage,
                 news.done,
                 news.total,
                 news.metrics,
-                job=self.job,
-                jobs=self.jobs,
-                remaining=self.remaining,
+                job=job,
+                jobs=self._jobs,
+                remaining=(job, *(other for other in self._remaining if other != job)),
                 result=result,
             )
-            self.progress(update)
+            self._progress(update)
 
     def finish(self, result: Result) -> None:
-        self.tell(Progress("done", 0, 0), result)
+        self.tell(result.job, Progress("done", 0, 0), result)
+        self._remaining = tuple(job for job in self._remaining if job != result.job)

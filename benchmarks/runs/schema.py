@@ -141,6 +141,8 @@ class _Result(TypedDict):
     cpu_seconds: NotRequired[Positive | None]
     colder: NotRequired[Outcomes | None]
     conduct: NotRequired[_Conduct]
+    device: NotRequired[str]
+    dtype: NotRequired[str]
 
 
 @with_config(_OPEN)

@@ -25,6 +25,7 @@ from convgym.agents.pipeline.outputs import (
     read_report,
     versions,
 )
+from convgym.agents.protocol import placement
 from convgym.agents.training.collector import Collector
 from convgym.benchmarks.runs.executor import train_with
 from convgym.checks import check_integer
@@ -76,6 +77,7 @@ def train_one(
         "config": asdict(agent.config),
         "policy": str(folder / "policy"),
         "usage": asdict(training.usage),
+        **placement(agent),
         "curve": [asdict(point) for point in training.curve],
         "rows": [dict(row) for row in training.rows],
         "seconds": round(training.seconds, 1),
@@ -136,6 +138,7 @@ def judge_one(
         "failed": len(episodes) - len(valid),
         "outcomes": dict(Counter(episode.outcome for episode in episodes)),
         "mean_turns": math.fsum(len(episode.turns) for episode in valid) / len(valid),
+        **placement(policy),
         "customer": episodes[0].customer,
         "bought": bought,
         "range": _range(seed, customers),

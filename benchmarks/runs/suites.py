@@ -325,20 +325,23 @@ def expected_seconds(suite: Suite, job: Job) -> float:
     return (evaluate * suite.evaluation_episodes + train * suite.conversations) / 1000
 
 
-def time_left(expected: Sequence[float], finished: Sequence[float], current: float) -> float:
+def time_left(
+    over: Sequence[tuple[float, float]],
+    at_hand: Sequence[tuple[float, float]],
+    waiting: Sequence[float],
+) -> float:
     """Return the seconds left of a run.
 
     Args:
-        expected: rough seconds of every job of this run, in order.
-        finished: true seconds of the first jobs, those that are over.
-        current: seconds spent on the job at hand so far.
+        over: rough expected seconds and true seconds of the jobs of this run that are over.
+        at_hand: rough expected seconds of those that are being done, and seconds spent on them.
+        waiting: rough expected seconds of those to come, which as many do as are at work now.
 
-    The machine's speed is learnt from the jobs that are over and from the one at hand, should it
+    The machine's speed is learnt from the jobs that are over, and from those at hand, should they
     last longer than expected.
     """
-    known = sum(expected[: len(finished)])
-    speed = sum(finished) / known if known > 0 and finished else 1.0
-    ahead = [speed * seconds for seconds in expected[len(finished) :]]
-    if not ahead:
-        return 0.0
-    return max(ahead[0] - current, 0.1 * current) + sum(ahead[1:])
+    known = sum(expected for expected, _ in over)
+    speed = sum(spent for _, spent in over) / known if known > 0 else 1.0
+    ahead = [max(speed * expected - spent, 0.1 * spent) for expected, spent in at_hand]
+    whole = sum(ahead) + speed * sum(waiting)
+    return max([whole / max(1, len(at_hand)), *ahead])

@@ -39,6 +39,7 @@ STUDIES: Registry[Study] = Registry(
             "shopper-transcripts": "twenty conversations with shoppers, as a page",
             "shopper-words": "in how many words the customers of v0 and v1 speak",
             "transfer": "what sellers keep of their skill where they were not trained",
+            "scaling": "how much sooner several processes, or a Ray cluster, have a suite done",
             "speed": "turns a second of the scripted customer and the shopper",
             "temperature": "what colder sampling alone is worth",
         }.items()

@@ -14,11 +14,15 @@ from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
     CustomerOptions,
+    Device,
+    Dtype,
     Personas,
     Seed,
     SellerOptions,
     SellerPrompt,
     Settings,
+    computing,
+    computing_of_all,
     environment,
     findable,
     make_findable,
@@ -31,7 +35,8 @@ from convgym.benchmarks.terminal import console, say
 from convgym.errors import InfrastructureError
 
 if TYPE_CHECKING:
-    from convgym.benchmarks.runs.suites import Job
+    from convgym.benchmarks.runs.suites import Job, Suite
+    from convgym.benchmarks.runs.workers import Workers
 
 Agents = Annotated[
     str | None,
@@ -42,6 +47,23 @@ Sellers = Annotated[
     typer.Option(
         help="Sellers in place of the suite's: a,b or none; openai:MODEL, hf:FOLDER,"
         " package.module:Class."
+    ),
+]
+
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        show_default="1",
+        help="Processes that work side by side, a share of the cores each; same results.",
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Have a Ray cluster do it, --jobs at a time: HOST:PORT, auto for the one that this"
+        " machine is part of, local for this machine alone. Needs the extra ray.",
     ),
 ]
 
@@ -87,40 +109,65 @@ def bench(
         str | None,
         typer.Option(help="Catalogue to judge everybody on, if not the one that agents train on."),
     ] = None,
+    jobs: Jobs = None,
+    ray: Ray = None,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Compare agents and reference sellers on conversion at an equal budget of conversations.
 
     Interrupt it at any time: the same command goes on where it stopped.
     """
-    from convgym.benchmarks.cli.commands.report import show_report
-    from convgym.benchmarks.report.pace import shown
-    from convgym.benchmarks.runs.runner import run_suite
     from convgym.benchmarks.runs.suites import get_suite, select
 
     asked, named = get_suite(suite), names(sellers)
     spoken = settings_of_models(
         asked.sellers if named is None else named, seller_options(seller_option, seller_prompt)
     )
+    chosen = select(asked, agents=names(agents), sellers=named)
+    placed = computing_of_all(chosen.agents, chosen.sellers, computing(device, dtype))
     chosen = select(
-        asked,
-        agents=names(agents),
-        sellers=named,
+        chosen,
         environment=environment(customer, catalog, personas, customer_option),
         evaluation=environment(None, evaluate_on),
-        settings=[*spoken, *read_settings(settings or ())],
+        settings=[*spoken, *placed, *read_settings(settings or ())],
         log=None if log is None else str(log),
     )
     make_findable(asdict(chosen))  # what a file names as well
     folder = output or Path("results") / f"{chosen.name}-seed{seed}"
+    _run(chosen, folder, seed, _workers(jobs, ray))
+
+
+def _run(suite: Suite, folder: Path, seed: int, workers: Workers) -> None:
+    """Run a suite and show its report; after Ctrl-C, say how to go on and exit with 130."""
+    from convgym.benchmarks.cli.commands.report import show_report
+    from convgym.benchmarks.report.pace import shown
+    from convgym.benchmarks.runs.runner import run_suite
+
     try:
-        with shown(console(error=True), chosen) as progress:
-            results = run_suite(chosen, folder, seed=seed, progress=progress)
+        with shown(console(error=True), suite) as progress:
+            results = run_suite(suite, folder, seed=seed, progress=progress, workers=workers)
     except KeyboardInterrupt:
         say(f"interrupted; the same command resumes {folder}", error=True)
         raise SystemExit(130) from None
     show_report(folder)
     if not any(result.episodes for result in results):
         raise InfrastructureError(_why_nothing(folder, [result.job for result in results]))
+
+
+def _workers(jobs: int | None, ray: str | None) -> Workers:
+    if ray is not None:
+        from convgym.benchmarks.runs.ray_cluster import RayWorkers, load_ray
+
+        load_ray()  # at once: a missing package is told before anything is made
+        return RayWorkers(ray, jobs)
+    if jobs is not None and jobs > 1:
+        from convgym.benchmarks.runs.processes import Processes
+
+        return Processes(jobs)
+    from convgym.benchmarks.runs.workers import InTurn
+
+    return InTurn()
 
 
 def _why_nothing(folder: Path, jobs: Sequence[Job]) -> str:

@@ -13,14 +13,19 @@ from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
     CustomerOptions,
+    Device,
+    Dtype,
     Personas,
     Seed,
     SellerOptions,
     SellerPrompt,
+    computing,
     environment,
     findable,
+    is_local_seller,
     seller_options,
     shop,
+    with_computing,
 )
 from convgym.errors import ConvgymError, InfrastructureError, whose
 
@@ -69,6 +74,8 @@ def chat(
     save: Annotated[
         Path | None, typer.Option(help="JSONL file for the conversation; never overwritten.")
     ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
 ) -> None:
     """Hold one conversation: sell to a customer yourself, be the customer, or watch two others.
 
@@ -86,7 +93,11 @@ def chat(
         raise ConvgymError("seller and customer cannot both be you: give --seller competent, say")
     if save is not None:
         check_new_file(save)
-    given = seller_options(seller_option, seller_prompt)
+    seller = _named(seller)
+    chosen = computing(device, dtype)
+    if chosen and not is_local_seller(seller):
+        raise ConvgymError(f"{seller!r} computes nowhere: drop --device and --dtype")
+    given = with_computing(seller_options(seller_option, seller_prompt), chosen)
     opinion = _opinion(q, policy, seller)
     watched = Watched(_voice(seller, options, given, opinion), sees_latent=seller == "oracle")
     takes_part = "human" in (seller, customer)
@@ -164,6 +175,14 @@ def _end(
     return "\n".join([shown, ending, "", *hindsight(episode, latent, catalog), again])
 
 
+def _named(seller: str) -> str:
+    """Return a seller's name; of the folder of a model ``hf:FOLDER``."""
+    from convgym.benchmarks.cli.steps import is_model
+    from convgym.sellers import SELLERS
+
+    return f"hf:{seller}" if is_model(seller) and seller not in SELLERS.names() else seller
+
+
 def _max_turns(options: Mapping[str, Any]) -> int:
     from convgym.envs.scenario import Scenario
 
@@ -189,8 +208,7 @@ def _voice(
     opinion: Opinion | None,
 ) -> Policy:
     from convgym.benchmarks.cli.seat import commands, tell
-    from convgym.benchmarks.cli.steps import is_model
-    from convgym.sellers import SELLERS, make_seller
+    from convgym.sellers import make_seller
     from convgym.sellers.human import Human
 
     if seller == "human":
@@ -198,7 +216,5 @@ def _voice(
             raise ConvgymError("you take no options: name a seller beside --seller-option")
         competent = make_seller("competent", **shop(environment))
         return Human(commands(competent, opinion), _max_turns(environment), tell)
-    if is_model(seller) and seller not in SELLERS.names():
-        seller = f"hf:{seller}"
     with whose(f"seller {seller!r}"):
         return make_seller(seller, **shop(environment), **options)

@@ -13,13 +13,18 @@ from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
     CustomerOptions,
+    Device,
+    Dtype,
     OwnSettings,
     Personas,
     Seed,
+    computing,
     environment,
     findable,
+    is_local_seller,
     own_settings,
     shop,
+    with_computing,
 )
 from convgym.benchmarks.cli.steps import show, working
 from convgym.errors import ConvgymError
@@ -51,6 +56,8 @@ def collect(
     customer_option: CustomerOptions = None,
     catalog: Catalog = None,
     personas: Personas = None,
+    device: Device = None,
+    dtype: Dtype = None,
     as_json: AsJson = False,
 ) -> None:
     """Step 1: have a policy, or a seller, hold conversations with customers of the training range.
@@ -64,7 +71,11 @@ def collect(
     if (policy is None) == (seller is None):
         raise ConvgymError("say who speaks: either --policy FOLDER or --seller SELLER")
     options = environment(customer, catalog, personas, customer_option)
-    given = own_settings(settings)
+    chosen = computing(device, dtype)
+    if seller is not None and chosen and not is_local_seller(seller):
+        raise ConvgymError(f"{seller!r} computes nowhere: drop --device and --dtype")
+    within = [] if policy is None else ["policy"]
+    given = with_computing(own_settings(settings), chosen, within)
     with working(log) as progress:
         if policy is not None:
             from convgym.agents.algorithms.iterative_ppo import IterativePPOConfig

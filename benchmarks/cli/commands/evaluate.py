@@ -15,8 +15,11 @@ from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
     CustomerOptions,
+    Device,
+    Dtype,
     Personas,
     Seed,
+    computing,
     environment,
     findable,
 )
@@ -57,6 +60,8 @@ def evaluate(
     against: Annotated[
         Path | None, typer.Option(help="Another's report: the gain over it, customer by customer.")
     ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
     as_json: AsJson = False,
 ) -> None:
     """Have a policy or a seller meet customers that no training meets, and say what it sold.
@@ -72,7 +77,9 @@ def evaluate(
 
     other = None if against is None else read_judged(against, seed, customers)
     options = environment(customer, catalog, personas, customer_option)
-    settings = {} if temperature is None else {"temperature": temperature}
+    settings = computing(device, dtype)
+    if temperature is not None:
+        settings["temperature"] = temperature
     judged = speaker(policy, options, settings)
     if policy == "oracle":
         options["reveal_latent"] = True

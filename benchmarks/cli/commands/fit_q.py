@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from convgym.benchmarks.cli.examples import examples
-from convgym.benchmarks.cli.options import AsJson, OwnSettings, Seed, own_settings
+from convgym.benchmarks.cli.options import (
+    AsJson,
+    Device,
+    Dtype,
+    OwnSettings,
+    Seed,
+    computing,
+    own_settings,
+    with_computing,
+)
 from convgym.benchmarks.cli.steps import numbers, show, working
 
 
@@ -33,6 +42,8 @@ def fit_q(
         float, typer.Option(help="Share of the log that is kept for the gate.")
     ] = 0.1,
     seed: Seed = 0,
+    device: Device = None,
+    dtype: Dtype = None,
     as_json: AsJson = False,
 ) -> None:
     """Step 2: fit the multi-turn action value Q(s, a) of a policy to its log.
@@ -45,7 +56,7 @@ def fit_q(
     from convgym.agents.settings import configured
     from convgym.agents.values.q_function import QFunctionConfig
 
-    given = own_settings(settings)
+    given = with_computing(own_settings(settings), computing(device, dtype), ["policy"])
     loading = {"policy": given.pop("policy")} if "policy" in given else {}
     start = FitSettings(held_out=held_out, seed=seed)
     chosen = configured(start, {**loading, "q_function": given}, "fit-q")

@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from convgym.benchmarks.cli.examples import examples
-from convgym.benchmarks.cli.options import AsJson, OwnSettings, own_settings
+from convgym.benchmarks.cli.options import (
+    AsJson,
+    Device,
+    Dtype,
+    OwnSettings,
+    computing,
+    own_settings,
+)
 from convgym.benchmarks.cli.steps import show, working
 
 
@@ -37,20 +44,32 @@ def gate(
             help="Where the log lacks log-probabilities, take the old policy's.",
         ),
     ] = False,
+    device: Device = None,
+    dtype: Dtype = None,
     as_json: AsJson = False,
 ) -> None:
     """Step 4: estimate what a new policy gains, on the conversations that were kept for this.
 
     Exit code 0 if it passes, 1 if it is turned down or the gate cannot judge. Settings are those
-    of the gate: standard_errors, max_kl, min_conversations and so on.
+    of the gate: standard_errors, max_kl, min_conversations and so on. It computes where and as
+    exactly as Q was fitted, unless something else is said.
     """
     from convgym.agents.off_policy.gate import GateConfig
     from convgym.agents.pipeline.gating import judge_policy
     from convgym.agents.settings import configured
 
     config = configured(GateConfig(), own_settings(settings), "the gate")
+    placed = computing(device, dtype)
     with working():
-        report = judge_policy(new, policy, q, log, config, estimate_behaviour=estimate_behaviour)
+        report = judge_policy(
+            new,
+            policy,
+            q,
+            log,
+            config,
+            estimate_behaviour=estimate_behaviour,
+            computing=placed,
+        )
     lines = [f"{report['verdict']}: {new}", *(f"  {reason}" for reason in report["reasons"])]
     if "gain" in report:
         lines += [

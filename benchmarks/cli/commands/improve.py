@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from convgym.benchmarks.cli.examples import examples
-from convgym.benchmarks.cli.options import AsJson, OwnSettings, findable, own_settings
+from convgym.benchmarks.cli.options import (
+    AsJson,
+    Device,
+    Dtype,
+    OwnSettings,
+    computing,
+    findable,
+    own_settings,
+)
 from convgym.benchmarks.cli.steps import numbers, show, working
 
 
@@ -40,11 +48,14 @@ def improve(
     imitate: Annotated[
         bool, typer.Option("--imitate/--no-imitate", help="Imitate what was sold, beforehand.")
     ] = True,
+    device: Device = None,
+    dtype: Dtype = None,
     as_json: AsJson = False,
 ) -> None:
     """Step 3: improve a policy by its Q, at the states of its log. No customer is met.
 
-    Settings are those of the solver, and imitation.* of the imitation.
+    Settings are those of the solver, and imitation.* of the imitation. It computes where and as
+    exactly as Q was fitted, unless something else is said.
     """
     from convgym.agents.improvement.registry import as_improvement
     from convgym.agents.pipeline.improving import ImprovementSettings, improve_to_folder
@@ -64,8 +75,11 @@ def improve(
         "improve",
     )
     assert isinstance(chosen.imitation, Imitation)
+    placed = computing(device, dtype)
     with working(output) as progress:
-        report = improve_to_folder(policy, q, log, output, chosen, progress=progress)
+        report = improve_to_folder(
+            policy, q, log, output, chosen, computing=placed, progress=progress
+        )
     show(
         report,
         [

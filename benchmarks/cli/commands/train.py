@@ -13,12 +13,16 @@ from convgym.benchmarks.cli.options import (
     Catalog,
     Customer,
     CustomerOptions,
+    Device,
+    Dtype,
     OwnSettings,
     Personas,
     Seed,
+    computing,
     environment,
     findable,
     own_settings,
+    with_computing,
 )
 from convgym.benchmarks.cli.steps import show, working
 from convgym.errors import ConvgymError
@@ -55,6 +59,8 @@ def train(
     customer_option: CustomerOptions = None,
     catalog: Catalog = None,
     personas: Personas = None,
+    device: Device = None,
+    dtype: Dtype = None,
     as_json: AsJson = False,
 ) -> None:
     """Train one agent, and keep its policy, its learning curve and its metrics.
@@ -65,6 +71,7 @@ def train(
     from convgym.benchmarks.runs.single import train_one
 
     options = environment(customer, catalog, personas, customer_option)
+    given = with_computing(own_settings(settings), computing(device, dtype), ["policy"])
     collector = Collector(conversations, seed=seed, environment=options, log=log)
     given = own_settings(settings)
     if policy is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import sys
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
@@ -79,3 +80,15 @@ def test_an_interruption_is_nobodys_error() -> None:
         raise KeyboardInterrupt
     with pytest.raises(OwnError, match=r"^a raised KeyError: 1"), whose("b"), whose("a"):
         raise KeyError(1)
+
+
+@pytest.mark.parametrize("of_its_own", [True, False])
+def test_full_memory_is_one_line_that_says_what_to_lower(
+    capsys: pytest.CaptureFixture[str], of_its_own: bool
+) -> None:
+    who = whose("agent 'bc'") if of_its_own else nullcontext()
+    with pytest.raises(SystemExit) as caught, errors_in_one_line(), who:
+        raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
+    error = capsys.readouterr().err
+    assert caught.value.code == 1 and error.count("\n") == 1
+    assert "CUDA out of memory. Tried to allocate" in error and "policy.reading_batch" in error

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import socket
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -281,3 +285,41 @@ def test_every_mistake_is_one_line(run: Run, make_model: Callable[..., LanguageM
         assert err.startswith("convgym: error: ") and message in err, (arguments, err)
         assert err.count("\n") == 1, (arguments, err)
         assert not Path("a").exists() and not Path("a.jsonl").exists(), arguments
+
+
+def improve_as(number: int, port: int) -> None:
+    """Improve as the process of this number, of two that a launcher started."""
+    os.environ |= {
+        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"},
+        **{"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"},
+        **{"RANK": str(number), "LOCAL_RANK": str(number)},
+    }
+    command = ("improve", "start", "--q", "q", "--log", "log.jsonl", "--output", "shared")
+    with Path(f"said-{number}").open("w") as file, redirect_stdout(file):
+        main.main([*command, *sets("", SOLVER)])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes that have loaded everything")
+def test_two_processes_share_the_gradients_of_an_improvement(run: Run) -> None:
+    pytest.importorskip("accelerate")
+    assert collected(run)[0] == fitted(run)[0] == improved(run)[0] == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=improve_as, args=(number, port)) for number in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(600)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert "shared: start, improved" in Path("said-0").read_text()
+    assert not Path("said-1").read_text()
+    assert (report("shared")["processes"], report("new")["processes"]) == (2, 1)
+    before, alone, shared = (
+        load_file(Path(folder) / "model.safetensors") for folder in ("start", "new", "shared")
+    )
+    moved = max(float((alone[name] - before[name]).abs().max()) for name in alone)
+    apart = max(float((alone[name] - shared[name]).abs().max()) for name in alone)
+    assert apart < moved / 20

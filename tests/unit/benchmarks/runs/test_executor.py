@@ -18,6 +18,7 @@ from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.runner import run_suite
 from convgym.benchmarks.runs.starts import Start
 from convgym.benchmarks.runs.suites import START, Job, Suite, get_suite
+from convgym.benchmarks.runs.workers import InTurn
 from convgym.errors import ConvgymError
 from convgym.progress import Progress, ProgressCallback
 from tests.unit.benchmarks.conftest import World
@@ -77,7 +78,7 @@ def test_another_executor_needs_no_change_of_the_runner(
     def rows(results: list[Result]) -> list[Result]:
         return [replace(result, evaluation_seconds=0.0, cpu_seconds=None) for result in results]
 
-    there = run_suite(suite, tmp_path / "there", parts=world, execute=elsewhere)
+    there = run_suite(suite, tmp_path / "there", parts=world, workers=InTurn(elsewhere))
     assert rows(there) == rows(run_suite(suite, tmp_path / "here", parts=world))
 
 

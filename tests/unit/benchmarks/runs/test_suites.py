@@ -108,24 +108,33 @@ def test_training_takes_longer_than_evaluating() -> None:
 
 
 def test_time_left_is_as_expected_at_the_start_and_none_at_the_end() -> None:
-    assert time_left([10, 20, 30], [], 0) == 60
-    assert time_left([10, 20, 30], [], 4) == 56
-    assert time_left([10, 20, 30], [10, 20, 30], 0) == 0
-    assert time_left([], [], 0) == 0
+    assert time_left([], [(10, 0)], [20, 30]) == 60
+    assert time_left([], [(10, 4)], [20, 30]) == 56
+    assert time_left([], [], [10, 20, 30]) == 60
+    assert time_left([(10, 10), (20, 20), (30, 30)], [], []) == 0
+    assert time_left([], [], []) == 0
 
 
 def test_time_left_learns_the_speed_of_the_machine() -> None:
-    assert time_left([10, 20, 30], [20], 0) == 100
+    assert time_left([(10, 20)], [(20, 0)], [30]) == 100
     # The second job should be over by now: a tenth of what it took so far is added.
-    assert time_left([10, 20, 30], [5], 10) == 15 + 1
+    assert time_left([(10, 5)], [(20, 10)], [30]) == 15 + 1
 
 
-@given(st.lists(st.floats(0.1, 1e4), min_size=1, max_size=9), st.floats(0, 1e6), st.data())
+def test_jobs_side_by_side_share_what_is_left() -> None:
+    assert time_left([], [(10, 0), (10, 0)], [20, 20]) == 30
+    # Nobody helps with the last one.
+    assert time_left([(10, 10)], [(100, 10), (20, 10)], []) == 90
+
+
+times = st.tuples(st.floats(0.1, 1e4), st.floats(0, 1e5))
+
+
+@given(st.lists(times), st.lists(times), st.lists(st.floats(0.1, 1e4)))
 def test_time_left_is_never_negative(
-    expected: list[float], current: float, data: st.DataObject
+    over: list[tuple[float, float]], at_hand: list[tuple[float, float]], waiting: list[float]
 ) -> None:
-    finished = data.draw(st.lists(st.floats(0, 1e5), max_size=len(expected)))
-    assert time_left(expected, finished, current) >= 0
+    assert time_left(over, at_hand, waiting) >= 0
 
 
 def test_settings_of_an_agent_come_before_the_suites_own(suite: Suite) -> None:
