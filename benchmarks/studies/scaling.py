@@ -28,6 +28,7 @@ import typer
 
 from convgym.benchmarks.studies.study import Study, show
 from convgym.errors import ConvgymError
+from convgym.installing import install_command
 
 Count = Annotated[int, typer.Option(min=1)]
 TIMES = ("train_seconds", "evaluation_seconds", "cpu_seconds")
@@ -129,7 +130,7 @@ def main(
     )
     with_ray = has_ray()
     if not with_ray:
-        show("Ray is not installed (pip install 'convgym[ray]'): it is left out")
+        show(f"Ray is not installed ({install_command('ray')}): it is left out")
     seconds: dict[str, list[float]] = {}
     rows_of: dict[str, list[list[dict[str, Any]]]] = {}
     with TemporaryDirectory() as scratch:

@@ -38,8 +38,8 @@ class Scenario:
     customer_options: Mapping[str, Any] | None = None
     max_turns: int = 12
     noise: float = 0.0
-    reveal_latent: bool = False
     reward: str = "purchase"
+    reveal_latent: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_turns", check_integer("max_turns", self.max_turns, 1))

@@ -94,10 +94,8 @@ def chat(
     if save is not None:
         check_new_file(save)
     seller = _named(seller)
-    chosen = computing(device, dtype)
-    if chosen and not is_local_seller(seller):
-        raise ConvgymError(f"{seller!r} computes nowhere: drop --device and --dtype")
-    given = with_computing(seller_options(seller_option, seller_prompt), chosen)
+    given = seller_options(seller_option, seller_prompt)
+    given = _computing(seller, given, computing(device, dtype))
     opinion = _opinion(q, policy, seller)
     watched = Watched(_voice(seller, options, given, opinion), sees_latent=seller == "oracle")
     takes_part = "human" in (seller, customer)
@@ -119,6 +117,13 @@ def chat(
     if save is not None:
         write_log(save, [episode])
         tell(f"saved to {save}")
+
+
+def _computing(seller: str, options: dict[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a seller that computes where and as it is told."""
+    if chosen and not is_local_seller(seller):
+        raise ConvgymError(f"{seller!r} computes nowhere: drop --device and --dtype")
+    return with_computing(options, chosen)
 
 
 def _held(policy: Policy, seed: int, environment: Mapping[str, Any]) -> Episode:

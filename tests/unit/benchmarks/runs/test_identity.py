@@ -98,7 +98,7 @@ def test_other_code_of_the_same_commit_is_another_run(
 ) -> None:
     earlier = make_manifest(suite, 0, {}, content(suite, {}))["run"]
     assert first_difference(earlier, earlier) is None
-    monkeypatch.setattr("convgym.benchmarks.runs.identity._code", lambda: "other")
+    monkeypatch.setattr("convgym.benchmarks.runs.identity.code_digest", lambda: "other")
     later = make_manifest(suite, 0, {}, content(suite, {}))["run"]
     change = first_difference(earlier, later)
     assert change is not None and change.startswith("content.code = ")
