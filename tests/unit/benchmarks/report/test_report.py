@@ -20,7 +20,7 @@ from rich.console import Console
 from convgym.benchmarks.report.notes import notes
 from convgym.benchmarks.report.page import page
 from convgym.benchmarks.report.plot import learning_curves, spread
-from convgym.benchmarks.report.rows import HEADINGS, cells, columns
+from convgym.benchmarks.report.rows import CONDUCT, HEADINGS, cells, columns
 from convgym.benchmarks.report.write import table, write_report
 from convgym.benchmarks.runs.reading import missing_rows, read_manifest, read_results
 from convgym.benchmarks.runs.result import Result
@@ -143,6 +143,7 @@ def test_the_table_shows_what_was_asked_for() -> None:
         "CPU seconds",
         "seller failed",
         "failed",
+        *CONDUCT,
     }
     assert all((heading in text) is (heading.split(" [")[0] not in empty) for heading in HEADINGS)
     line = next(line for line in text.splitlines() if line.strip().startswith("bc"))
