@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from convgym import packages
 from convgym.agents.protocol import CHECKPOINT
 from convgym.benchmarks.provenance import cores
 from convgym.benchmarks.runs.executor import Outcome, Task
@@ -127,12 +127,7 @@ def share_of(
 def load_ray() -> Any:
     """Return the package; ConvgymError if it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        return importlib.import_module("ray")
-    except ModuleNotFoundError:
-        raise ConvgymError(
-            "--ray needs Ray, which is not installed: pip install 'convgym[ray]'"
-        ) from None
+    return packages.load("ray", "--ray", "ray")
 
 
 @contextmanager

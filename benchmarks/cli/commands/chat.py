@@ -93,11 +93,10 @@ def chat(
         raise ConvgymError("seller and customer cannot both be you: give --seller competent, say")
     if save is not None:
         check_new_file(save)
-    seller = _named(seller)
-    given = seller_options(seller_option, seller_prompt)
+    seller, given = _named(seller), seller_options(seller_option, seller_prompt)
     given = _computing(seller, given, computing(device, dtype))
-    opinion = _opinion(q, policy, seller)
-    watched = Watched(_voice(seller, options, given, opinion), sees_latent=seller == "oracle")
+    voice = _voice(seller, options, given, _opinion(q, policy, seller))
+    watched = Watched(voice, sees_latent=seller == "oracle")
     takes_part = "human" in (seller, customer)
     if takes_part:
         edit_lines()
@@ -111,9 +110,8 @@ def chat(
     except QuitError:
         tell(f"(you left; --seed {seed} brings the same customer again)")
         return
-    if not takes_part:
-        tell(_header(seller, customer, options, seed))
-    tell(_end(episode, watched.latent, options, seller=seller, customer=customer))
+    begun = [] if takes_part else [_header(seller, customer, options, seed)]
+    tell("\n".join([*begun, _end(episode, watched.latent, options, seller, customer)]))
     if save is not None:
         write_log(save, [episode])
         tell(f"saved to {save}")
@@ -161,7 +159,6 @@ def _end(
     episode: Episode,
     latent: Mapping[str, Any],
     options: Mapping[str, Any],
-    *,
     seller: str,
     customer: str | None,
 ) -> str:

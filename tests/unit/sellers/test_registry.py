@@ -59,7 +59,8 @@ def test_the_ladder_is_in_order() -> None:
     shipped = [name for name in SELLERS.shipped if name not in later]
     assert tuple(name for name in shipped if not name.endswith("-v1")) == REFERENCE_SELLERS
     forms = {name.removesuffix("-v1") for name in shipped if name.endswith("-v1")}
-    assert forms == {*REFERENCE_SELLERS, "deaf", "habitual"} - {"silent"}  # who is silent is so to everybody
+    # Who is silent is so to everybody.
+    assert forms == {*REFERENCE_SELLERS, "deaf", "habitual"} - {"silent"}
     assert REFERENCE_SELLERS[0] == "silent" and REFERENCE_SELLERS[-2:] == ("competent", "oracle")
 
 
