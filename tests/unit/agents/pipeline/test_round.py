@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -287,35 +287,34 @@ def test_every_mistake_is_one_line(run: Run, make_model: Callable[..., LanguageM
         assert not Path("a").exists() and not Path("a.jsonl").exists(), arguments
 
 
-def improve_as(number: int, port: int) -> None:
+def improve_as(number: int, port: int) -> subprocess.Popen[str]:
     """Improve as the process of this number, of two that a launcher started."""
-    os.environ |= {
+    launcher = {
         **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"},
-        **{"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"},
+        **{"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"},
         **{"RANK": str(number), "LOCAL_RANK": str(number)},
     }
     command = ("improve", "start", "--q", "q", "--log", "log.jsonl", "--output", "shared")
-    with Path(f"said-{number}").open("w") as file, redirect_stdout(file):
-        main.main([*command, *sets("", SOLVER)])
+    return subprocess.Popen(
+        [sys.executable, "-m", "convgym.benchmarks.cli.main", *command, *sets("", SOLVER)],
+        env={**os.environ, **launcher},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes that have loaded everything")
 def test_two_processes_share_the_gradients_of_an_improvement(run: Run) -> None:
     pytest.importorskip("accelerate")
     assert collected(run)[0] == fitted(run)[0] == improved(run)[0] == 0
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=improve_as, args=(number, port)) for number in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(600)
-    assert [process.exitcode for process in processes] == [0, 0]
-    assert "shared: start, improved" in Path("said-0").read_text()
-    assert not Path("said-1").read_text()
+    processes = [improve_as(number, port) for number in (0, 1)]
+    said = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "shared: start, improved" in said[0][0] and not said[1][0]
     assert (report("shared")["processes"], report("new")["processes"]) == (2, 1)
     before, alone, shared = (
         load_file(Path(folder) / "model.safetensors") for folder in ("start", "new", "shared")

@@ -173,6 +173,8 @@ def test_an_interruption_stops_all_and_the_same_command_goes_on(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # Whoever runs the tests in the background may have had Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     done = output / "results.jsonl"
     wait_for(lambda: [*notes.iterdir()] and done.exists() and len(read_results(output)) == 2)
