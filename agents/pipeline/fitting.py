@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ def fit_to_folder(
         "diagnostics": dict(fitted.metrics),
         "without_logprobs": without_logprobs(fitted.log),
         "behaviour_gap": gap,
-        "notes": [*problems, *notes],
+        "notes": [*problems, *notes, *_doubts(fitted.metrics)],
         **speaker.placement,
         "seconds": round(time.monotonic() - started, 1),
         "versions": versions(),
@@ -161,7 +161,7 @@ def _behaviour(
     if unknown:
         notes.append(
             f"{unknown} of {len(log)} conversations hold no log-probabilities: Q is that of"
-            " whoever spoke, and the gate cannot judge by them"
+            " whoever spoke, and the gate cannot judge by them but with --estimate-behaviour"
         )
     known = [episode for episode in log[:_SAMPLE] if not without_logprobs([episode])]
     gap = None
@@ -173,3 +173,14 @@ def _behaviour(
                 " response: it was held by another policy, at another temperature, or explored"
             )
     return gap, notes
+
+
+def _doubts(metrics: Mapping[str, float]) -> list[str]:
+    """Return a note where Q is no better than the same number for everything."""
+    fitted, constant = metrics["value_loss"], metrics["constant_loss"]
+    if fitted < constant:
+        return []
+    return [
+        f"Q knows nothing that a constant does not (loss {fitted:.3f} on conversations that it has"
+        f" not seen, a constant's {constant:.3f}): a step by it is a step of noise; collect more"
+    ]

@@ -56,7 +56,10 @@ def judge_policy(
         if estimate_behaviour:
             held_out = with_estimated_behaviour(model, held_out)
         else:
-            reasons.append(f"{missing} of {len(held_out)} conversations hold no log-probabilities")
+            reasons.append(
+                f"{missing} of {len(held_out)} conversations hold no log-probabilities:"
+                " --estimate-behaviour takes the old policy's own, if it speaks as the log does"
+            )
     if not held_out:
         reasons.append("no conversation was held out when Q was fitted")
     report: dict[str, Any] = {"new": str(new), "old": str(old), "q": str(q), "log": str(log)}
