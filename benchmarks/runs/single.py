@@ -26,7 +26,7 @@ from convgym.agents.pipeline.outputs import (
     versions,
 )
 from convgym.agents.protocol import placement
-from convgym.agents.training.collector import Collector
+from convgym.agents.training.collector import Collector, read_training_log
 from convgym.benchmarks.runs.executor import train_with
 from convgym.checks import check_integer
 from convgym.comparisons import Comparison, compare
@@ -56,12 +56,15 @@ def train_one(
     finished is not touched.
 
     Raises:
-        ConvgymError: for an unknown agent or setting, or a folder of something else.
+        ConvgymError: for an unknown agent or setting, a log that cannot be learned from, or a
+            folder of something else.
     """
     if "name" in settings:
         raise ConvgymError(f"agent {name!r} has no setting 'name': it is called so")
     agent = make_agent(name, **settings)
     made_from = {"step": "train", "agent": name, "settings": settings, **collector.identity()}
+    if collector.log is not None and not (folder / _BEGUN).exists():
+        read_training_log(collector.log, 1)  # before the folder is claimed
     _begin(folder, made_from)
     if (folder / REPORT).exists() and (report := finished(folder, made_from)):
         return report

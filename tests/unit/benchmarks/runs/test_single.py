@@ -12,6 +12,7 @@ from convgym.benchmarks.runs import single
 from convgym.benchmarks.runs.single import judge_one, train_one
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError, InfrastructureError
+from convgym.logs import write_log
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds
 from convgym.sellers import make_seller
@@ -72,9 +73,18 @@ def test_a_folder_of_another_training_is_refused(
 
 
 def test_a_log_that_nobody_read_is_told(agents: World, tmp_path: Path) -> None:
-    offline = Collector(40, seed=0, log=tmp_path / "log.jsonl")
+    log = tmp_path / "log.jsonl"
+    write_log(log, rollout(make_seller("silent"), [3]))
+    offline = Collector(40, seed=0, log=log)
     report = train_one("online-ppo", {}, offline, tmp_path / "out")
     assert "was not read" in report["notes"][0]
+
+
+def test_a_log_that_cannot_be_read_claims_no_folder(agents: World, tmp_path: Path) -> None:
+    offline = Collector(40, seed=0, log=tmp_path / "mistyped.jsonl")
+    with pytest.raises(ConvgymError, match="cannot read the log"):
+        train_one("bc", {}, offline, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_seller_is_judged_on_the_customers_of_the_benchmark() -> None:
