@@ -13,6 +13,7 @@ from convgym.conversation import Response
 from convgym.policy import Conversation, Policy
 from convgym.sellers import make_seller
 from convgym.sellers.knowledge import Act, Notes, SellerKnowledge
+from convgym.sellers.one_by_one import OneByOne
 from convgym.shop.catalog import Catalog, Product, load_catalog
 
 QUESTIONS = 5
@@ -27,22 +28,15 @@ Say = Callable[[SellerKnowledge, Conversation], str]
 Choose = Callable[[SellerKnowledge, Notes, int], Product]
 
 
-class ProbeSeller:
+class ProbeSeller(OneByOne):
     """A seller that says what a function makes of each conversation."""
 
     def __init__(self, name: str, catalog: Catalog, say: Say) -> None:
-        self._name, self._shop, self._say = name, SellerKnowledge(catalog), say
+        super().__init__(name)
+        self._shop, self._say = SellerKnowledge(catalog), say
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    def reset(self, seed: int) -> None:
-        """Do nothing: all randomness comes from each conversation's own stream."""
-
-    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
-        """Return one response for each conversation."""
-        return [Response(self._say(self._shop, conversation)) for conversation in conversations]
+    def _answer(self, conversation: Conversation) -> str:
+        return self._say(self._shop, conversation)
 
 
 class Altered:

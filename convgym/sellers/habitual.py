@@ -14,15 +14,15 @@ understood, so that what it looks up stands in its words.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from convgym.checks import check_probability
-from convgym.conversation import Response
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.sellers.knowledge import Act, Notes, SellerKnowledge
+from convgym.sellers.one_by_one import OneByOne
 from convgym.shop.catalog import Catalog, Product, load_catalog, offer
 from convgym.shop.language import OBJECTIONS
 
@@ -66,7 +66,7 @@ def draw_habits(rng: random.Random) -> Habits:
     )
 
 
-class HabitualSeller:
+class HabitualSeller(OneByOne):
     """A seller per conversation, each with habits of its own.
 
     A conversation's habits follow from its seed and the policy's (``reset``), its words from the
@@ -79,19 +79,8 @@ class HabitualSeller:
     """
 
     def __init__(self, shop: SellerKnowledge, slips: float, habits: Habits | None = None) -> None:
-        self._shop, self._slips, self._habits, self._seed = shop, slips, habits, 0
-
-    @property
-    def name(self) -> str:
-        return "habitual"
-
-    def reset(self, seed: int) -> None:
-        """Draw other habits for the same customers."""
-        self._seed = seed
-
-    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
-        """Return one response for each conversation."""
-        return [Response(self._answer(conversation)) for conversation in conversations]
+        super().__init__("habitual")
+        self._shop, self._slips, self._habits = shop, slips, habits
 
     def _answer(self, conversation: Conversation) -> str:
         habits = self._habits or draw_habits(

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from convgym.conversation import Message, as_said
+from convgym.sellers.knowledge import PHRASES as _EVERYWHERE
 from convgym.shop.catalog import Catalog, Need, Product
 from convgym.shop.grammar import Grammar
 from convgym.shop.grammar import wording as read_wording
@@ -36,32 +37,9 @@ _SMOOTHING = 0.001
 
 PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "ask_need": (
-            "What will you use it for?",
-            "What do you need the {item} for?",
-            "What are you planning to do with it?",
-        ),
-        "ask_feature": (
-            "What matters most to you?",
-            "Which feature is most important to you?",
-            "What do you care about most?",
-        ),
-        "ask_budget": (
-            "What is your budget?",
-            "How much do you want to spend?",
-            "What price range do you have in mind?",
-        ),
-        "ask_concern": (
-            "Do you have any concerns?",
-            "Is anything holding you back?",
-            "Do you have any doubts?",
-            "What is stopping you?",
-        ),
-        "recommend": (
-            "I recommend the {product} for {price}.",
-            "The {product} would be a great choice, it costs {price}.",
-            "I suggest the {product}, it {claim}.",
-        ),
+        **{kind: _EVERYWHERE[kind] for kind in ("ask_need", "ask_feature", "ask_budget")},
+        "ask_concern": (*_EVERYWHERE["ask_concern"], "What is stopping you?"),
+        "recommend": _EVERYWHERE["recommend"],
         "tell_yes": ("Yes, it does.", "Yes, you get that too.", "Certainly, that is included."),
         "tell_no": ("No, it does not.", "Sorry, that is not included.", "No, that it lacks."),
         "tell_delivery": (
@@ -81,12 +59,9 @@ PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "You can pay in monthly installments.",
             "Financing it monthly makes it easy.",
         ),
-        "answer_warranty": (
-            "It comes with a two year warranty.",
-            "You can return it for a full refund.",
-        ),
+        "answer_warranty": _EVERYWHERE["answer_warranty"],
         "answer_delivery": ("We can send it by express courier.", "Express delivery is possible."),
-        "answer_reviews": ("It has great reviews.", "Our customers rated it five stars."),
+        "answer_reviews": _EVERYWHERE["answer_reviews"],
         "answer_partner": (
             "I can put it all in writing for your partner.",
             "Here is a written summary to decide on together.",
@@ -96,15 +71,11 @@ PHRASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "I can match any competitor.",
         ),
         "close": (
-            "Would you like to buy it?",
-            "Shall I place the order?",
-            "Are you ready to order?",
+            *_EVERYWHERE["close"],
             "May I wrap it up for you?",
             "Shall we go to the checkout?",
         ),
-        "push": ("Buy it now!", "Hurry, you must order today!"),
-        "chat": ("The weather is nice today.", "I love my new shop.", "You look great today."),
-        "silence": ("",),
+        **{kind: _EVERYWHERE[kind] for kind in ("push", "chat", "silence")},
     }
 )
 """What the reference sellers say, by kind of act."""

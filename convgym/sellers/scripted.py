@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from convgym.checks import check_probability
-from convgym.conversation import Response
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.sellers.deaf import Script, script_for
 from convgym.sellers.knowledge import PHRASES, Act, Notes, Plan, SellerKnowledge
+from convgym.sellers.one_by_one import OneByOne
 from convgym.shop.catalog import Catalog, load_catalog
 from convgym.shop.language import OBJECTIONS, TOPICS
 
@@ -122,35 +122,17 @@ def _mediocre(
     )
 
 
-class ScriptedSeller:
-    """A policy that decides by rule; safe to use on any number of conversations at once."""
+class ScriptedSeller(OneByOne):
+    """A policy that decides by rule."""
 
     def __init__(self, name: str, decide: Decide, shop: SellerKnowledge) -> None:
-        self._name, self._decide, self._shop = name, decide, shop
+        super().__init__(name)
+        self._decide, self._shop = decide, shop
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    def reset(self, seed: int) -> None:
-        """Do nothing: all randomness comes from each conversation's own stream."""
-
-    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
-        """Return one response for each conversation."""
-        return [
-            Response(
-                self._shop.say(
-                    self._decide(
-                        self._shop.note(conversation.messages),
-                        self._shop,
-                        conversation.rng,
-                        conversation.latent,
-                    ),
-                    conversation.rng,
-                )
-            )
-            for conversation in conversations
-        ]
+    def _answer(self, conversation: Conversation) -> str:
+        notes = self._shop.note(conversation.messages)
+        plan = self._decide(notes, self._shop, conversation.rng, conversation.latent)
+        return self._shop.say(plan, conversation.rng)
 
 
 def _reference(

@@ -20,15 +20,15 @@ likeliest has learnt their habits.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from convgym.checks import check_probability
-from convgym.conversation import Response
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.sellers.listening import Act, Notes, Plan, ShopperKnowledge
+from convgym.sellers.one_by_one import OneByOne
 from convgym.sellers.shopper_sellers import MOST_PERCENT, remedy
 from convgym.shop.catalog import Catalog, Product, load_catalog
 
@@ -70,7 +70,7 @@ class Habits:
         )
 
 
-class HabitualShopperSeller:
+class HabitualShopperSeller(OneByOne):
     """A seller per conversation, each with habits of its own.
 
     A conversation's habits follow from its seed and the policy's (``reset``), its words from the
@@ -83,19 +83,8 @@ class HabitualShopperSeller:
     """
 
     def __init__(self, shop: ShopperKnowledge, slips: float, habits: Habits | None = None) -> None:
-        self._shop, self._slips, self._habits, self._seed = shop, slips, habits, 0
-
-    @property
-    def name(self) -> str:
-        return "habitual-v1"
-
-    def reset(self, seed: int) -> None:
-        """Draw other habits for the same customers."""
-        self._seed = seed
-
-    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
-        """Return one response for each conversation."""
-        return [Response(self._answer(conversation)) for conversation in conversations]
+        super().__init__("habitual-v1")
+        self._shop, self._slips, self._habits = shop, slips, habits
 
     def _answer(self, conversation: Conversation) -> str:
         habits = self._habits or Habits.draw(

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from convgym.checks import check_probability
-from convgym.conversation import Response
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.sellers.listening import PHRASES, Act, Notes, Plan, ShopperKnowledge
+from convgym.sellers.one_by_one import OneByOne
 from convgym.shop.catalog import Catalog, load_catalog
 from convgym.shop.language import TOPICS
 from convgym.shop.terms import MOST_DISCOUNT
@@ -126,24 +126,14 @@ def _mediocre(
     )
 
 
-class ShopperSeller:
-    """A policy that decides by rule; safe to use on any number of conversations at once."""
+class ShopperSeller(OneByOne):
+    """A policy that decides by rule."""
 
     def __init__(
         self, name: str, decide: Decide, shop: ShopperKnowledge, careful: bool = False
     ) -> None:
-        self._name, self._decide, self._shop, self._careful = name, decide, shop, careful
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    def reset(self, seed: int) -> None:
-        """Do nothing: all randomness comes from each conversation's own stream."""
-
-    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
-        """Return one response for each conversation."""
-        return [Response(self._answer(conversation)) for conversation in conversations]
+        super().__init__(name)
+        self._decide, self._shop, self._careful = decide, shop, careful
 
     def _answer(self, conversation: Conversation) -> str:
         notes = self._shop.note(conversation.messages)
