@@ -88,12 +88,24 @@ NEVER = 1000.0
 
 
 @dataclass(slots=True)
-class State:
-    """What changes in a conversation."""
+class Feelings:
+    """How a customer feels about the conversation: patience in turns, trust in [0, 1]."""
 
     patience: float
     trust: float
     annoyance: float = 0.0
+
+    def feel(self, temper: Temper) -> None:
+        """Let a turn cost what it costs."""
+        self.patience -= temper.patience
+        self.annoyance += temper.annoyance
+        self.trust = min(1.0, max(0.0, self.trust + temper.trust))
+
+
+@dataclass(slots=True)
+class State(Feelings):
+    """What changes in a conversation."""
+
     disclosed: set[str] = field(default_factory=set)
     unspoken: list[str] = field(default_factory=list)
     raised: list[str] = field(default_factory=list)
@@ -112,11 +124,6 @@ class State:
             heard=set(self.heard),
             evaded=set(self.evaded),
         )
-
-    def feel(self, temper: Temper) -> None:
-        self.patience -= temper.patience
-        self.annoyance += temper.annoyance
-        self.trust = min(1.0, max(0.0, self.trust + temper.trust))
 
 
 def sigmoid(x: float) -> float:

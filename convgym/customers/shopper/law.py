@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from convgym.customers.scripted.buying import Temper
+from convgym.customers.scripted.buying import Feelings, Temper
 from convgym.customers.shopper.profile import Shopper
 from convgym.shop.catalog import Product
 from convgym.shop.language import TOPICS
@@ -71,16 +71,13 @@ class Account:
 
 
 @dataclass(slots=True)
-class State:
+class State(Feelings):
     """What changes in a conversation.
 
     ``question`` is the shopper's own that waits for an answer; ``about`` is the product that it
     asks to have compared.
     """
 
-    patience: float
-    trust: float
-    annoyance: float = 0.0
     disclosed: set[str] = field(default_factory=set)
     unspoken: list[str] = field(default_factory=list)
     raised: list[str] = field(default_factory=list)
@@ -108,12 +105,6 @@ class State:
             said=list(self.said),
             account=replace(self.account),
         )
-
-    def feel(self, temper: Temper) -> None:
-        """Let a turn cost what it costs."""
-        self.patience -= temper.patience
-        self.annoyance += temper.annoyance
-        self.trust = min(1.0, max(0.0, self.trust + temper.trust))
 
 
 def suits(profile: Shopper, product: Product) -> bool:
