@@ -186,6 +186,19 @@ def is_local_seller(name: str) -> bool:
     return name == "smollm2" or name.startswith("hf:")
 
 
+def placed(
+    seller: str, options: Mapping[str, Any], device: str | None, dtype: str | None
+) -> dict[str, Any]:
+    """Return a seller's options with where and how exactly it computes, as far as it was given.
+
+    Raises ConvgymError where something was given and the seller is no model of this process.
+    """
+    chosen = computing(device, dtype)
+    if chosen and not is_local_seller(seller):
+        raise ConvgymError(f"{seller!r} computes nowhere: drop --device and --dtype")
+    return with_computing(options, chosen)
+
+
 def computing_of_all(
     agents: Iterable[str], sellers: Iterable[str], chosen: Mapping[str, Any]
 ) -> list[tuple[str, Any]]:

@@ -19,13 +19,11 @@ from convgym.benchmarks.cli.options import (
     Seed,
     SellerOptions,
     SellerPrompt,
-    computing,
     environment,
     findable,
-    is_local_seller,
+    placed,
     seller_options,
     shop,
-    with_computing,
 )
 from convgym.errors import ConvgymError, InfrastructureError, whose
 
@@ -93,8 +91,8 @@ def chat(
         raise ConvgymError("seller and customer cannot both be you: give --seller competent, say")
     if save is not None:
         check_new_file(save)
-    seller, given = _named(seller), seller_options(seller_option, seller_prompt)
-    given = _computing(seller, given, computing(device, dtype))
+    seller = _named(seller)
+    given = placed(seller, seller_options(seller_option, seller_prompt), device, dtype)
     voice = _voice(seller, options, given, _opinion(q, policy, seller))
     watched = Watched(voice, sees_latent=seller == "oracle")
     takes_part = "human" in (seller, customer)
@@ -115,13 +113,6 @@ def chat(
     if save is not None:
         write_log(save, [episode])
         tell(f"saved to {save}")
-
-
-def _computing(seller: str, options: dict[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a seller that computes where and as it is told."""
-    if chosen and not is_local_seller(seller):
-        raise ConvgymError(f"{seller!r} computes nowhere: drop --device and --dtype")
-    return with_computing(options, chosen)
 
 
 def _held(policy: Policy, seed: int, environment: Mapping[str, Any]) -> Episode:

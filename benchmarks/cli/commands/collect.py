@@ -21,8 +21,8 @@ from convgym.benchmarks.cli.options import (
     computing,
     environment,
     findable,
-    is_local_seller,
     own_settings,
+    placed,
     shop,
     with_computing,
 )
@@ -71,11 +71,11 @@ def collect(
     if (policy is None) == (seller is None):
         raise ConvgymError("say who speaks: either --policy FOLDER or --seller SELLER")
     options = environment(customer, catalog, personas, customer_option)
-    chosen = computing(device, dtype)
-    if seller is not None and chosen and not is_local_seller(seller):
-        raise ConvgymError(f"{seller!r} computes nowhere: drop --device and --dtype")
-    within = [] if policy is None else ["policy"]
-    given = with_computing(own_settings(settings), chosen, within)
+    given = own_settings(settings)
+    if seller is not None:
+        given = placed(seller, given, device, dtype)
+    else:
+        given = with_computing(given, computing(device, dtype), ["policy"])
     with working(log) as progress:
         if policy is not None:
             from convgym.agents.algorithms.iterative_ppo import IterativePPOConfig
