@@ -105,6 +105,7 @@ class Collector:
         self._held = 0  # conversations that this object has held live
         self._repeats = 0  # conversations with a customer who had been met in their deployment
         self._has_log = False
+        self._read: Log | None = None
         self._meter = Meter()
         self._seconds_before, self._started = 0.0, time.monotonic()
         self._cpu_seconds_before, self._cpu_started = 0.0, time.process_time()
@@ -205,7 +206,7 @@ class Collector:
         if self.usage.deployments and not self._has_log:
             raise ConvgymError("a log takes the whole budget: ask for it before any deployment")
         if self.log is not None:
-            log = read_training_log(self.log, self.budget)
+            log = self.read_log()
             episodes = self._in_the_shop(log.episodes)
             self.notes = tuple(
                 f"line {problem.line} of the log {self.log} was left out: {problem.message}"
@@ -217,6 +218,19 @@ class Collector:
             return episodes
         self._has_log = True
         return self._enter(episodes, deployments=0 if self.log else 1)
+
+    def read_log(self) -> Log:
+        """Return as much of the log as the budget allows; it is read once.
+
+        Raises:
+            ConvgymError: without a log, or for one that is damaged, empty or of customers that are
+                reserved for evaluation.
+        """
+        if self.log is None:
+            raise ConvgymError("there is no log to read: give the collector one")
+        if self._read is None:
+            self._read = read_training_log(self.log, self.budget)
+        return self._read
 
     def deployed(self, number: int) -> list[Episode]:
         """Return the conversations of an earlier deployment, from the folder.

@@ -26,7 +26,7 @@ from convgym.agents.pipeline.outputs import (
     versions,
 )
 from convgym.agents.protocol import placement
-from convgym.agents.training.collector import Collector, read_training_log
+from convgym.agents.training.collector import Collector
 from convgym.benchmarks.runs.executor import train_with
 from convgym.checks import check_integer
 from convgym.comparisons import Comparison, compare
@@ -64,7 +64,7 @@ def train_one(
     agent = make_agent(name, **settings)
     made_from = {"step": "train", "agent": name, "settings": settings, **collector.identity()}
     if collector.log is not None and not (folder / _BEGUN).exists():
-        read_training_log(collector.log, 1)  # before the folder is claimed
+        collector.read_log()  # before the folder is claimed
     _begin(folder, made_from)
     if (folder / REPORT).exists() and (report := finished(folder, made_from)):
         return report

@@ -85,6 +85,12 @@ def test_a_log_that_cannot_be_read_claims_no_folder(agents: World, tmp_path: Pat
     with pytest.raises(ConvgymError, match="cannot read the log"):
         train_one("bc", {}, offline, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    # Wherever in it the mistake is.
+    seeds = [3, *evaluation_seeds(0, 1)]
+    write_log(tmp_path / "mistyped.jsonl", rollout(make_seller("silent"), seeds))
+    with pytest.raises(ConvgymError, match="reserved for evaluation"):
+        train_one("bc", {}, offline, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_seller_is_judged_on_the_customers_of_the_benchmark() -> None:
