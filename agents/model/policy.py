@@ -13,6 +13,7 @@ from convgym.agents.model.checks import check, check_room
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.devices import (
     BatchSizes,
+    cache_bytes,
     computes_in_bfloat16,
     frozen_dtype,
     set_precision,
@@ -118,7 +119,9 @@ class LanguageModelPolicy:
             _on_device(network, device),
             format,
             SamplingConfig(config.temperature, config.max_new_tokens),
-            BatchSizes.of(device, config.generation_batch, config.reading_batch),
+            BatchSizes.of(
+                device, config.generation_batch, config.reading_batch, cache=cache_bytes(network)
+            ),
         )
         return cls(model, name=name)
 
