@@ -65,7 +65,7 @@ def register_lines(folder: Path) -> list[str]:
             "number": manifest["run"]["customers"],
             "looked_at": manifest["finished"][:10],
             "purpose": "reference",
-            "why": f"realism of {manifest['run']['customer']}{beside}; nobody who learned is judged",
+            "why": f"realism of {manifest['run']['customer']}{beside}, who judges no learner",
         }
         lines.append(json.dumps(row))
     return lines

@@ -40,7 +40,7 @@ class Offer:
     seed: int
     for_need: bool
     in_budget: bool
-    has_feature: bool
+    has_feature: bool | None
     bought: bool
 
     @property
@@ -65,7 +65,7 @@ def offer_of(meeting: Meeting, shop: SellerKnowledge) -> Offer | None:
         meeting.episode.seed,
         need in product.needs,
         price <= STRETCH * budget,
-        profile.get("feature") in product.features,
+        profile["feature"] in product.features if profile.get("feature") else None,
         meeting.episode.converted,
     )
 
@@ -92,10 +92,11 @@ def alignment(meetings: Sequence[Meeting], catalog: Catalog) -> tuple[Figure, ..
         return tuple(not_measured(name, why) for name in (_BROKEN, _FITTING, _WISH, _TAKEN))
     breaking = [offer for offer in offers if offer.breaks]
     purchases = [offer for offer in offers if offer.bought]
+    wishing = [offer for offer in purchases if offer.has_feature is not None]
     return (
         _share(_BROKEN, breaking, [not offer.bought for offer in breaking], least=HELD),
         _share(_FITTING, purchases, [not offer.breaks for offer in purchases]),
-        _share(_WISH, purchases, [offer.has_feature for offer in purchases]),
+        _share(_WISH, wishing, [bool(offer.has_feature) for offer in wishing]),
         _share(_TAKEN, whole := [o for o in offers if not o.breaks], [o.bought for o in whole]),
     )
 

@@ -115,4 +115,9 @@ def share_of(parts: Sequence[float], wholes: Sequence[float]) -> Estimate:
     if value in (0.0, 1.0) or n < FEW:
         low, high = wilson_bounds(np.array(value), n, normal_quantile(0.95))
         return Estimate(value, float(low), float(high))
-    return Estimate(value, max(0.0, estimate.low), min(1.0, estimate.high))
+    return within(estimate)
+
+
+def within(estimate: Estimate, least: float = 0.0, most: float = 1.0) -> Estimate:
+    """Return an estimate whose interval ends where the number can."""
+    return Estimate(estimate.value, max(least, estimate.low), min(most, estimate.high))

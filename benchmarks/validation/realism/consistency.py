@@ -15,7 +15,7 @@ from typing import Any
 from convgym.benchmarks.validation.encounters import Meeting
 from convgym.benchmarks.validation.realism.bootstrap import share_of
 from convgym.benchmarks.validation.realism.figures import Figure, figure, not_measured
-from convgym.benchmarks.validation.realism.sellers import ASKED_TWICE
+from convgym.benchmarks.validation.realism.sellers import asked
 from convgym.benchmarks.validation.speech import contradicts
 from convgym.shop.catalog import Catalog
 from convgym.shop.language import TOPICS, lexicon, numbers, tokens
@@ -68,7 +68,9 @@ class Reader:
         """Return what the customer stated to the examining seller, in order."""
         return [
             Said(topic, what, turn)
-            for turn, (topic, reply) in enumerate(zip(ASKED_TWICE, meeting.replies, strict=False))
+            for turn, (topic, reply) in enumerate(
+                zip(asked(meeting.episode.seed), meeting.replies, strict=False)
+            )
             if topic in TOPICS and (what := self.read(topic, reply)) is not None
         ]
 

@@ -10,9 +10,10 @@ how far a perfect imitation would be from the first meeting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
+from typing import Any
 
 from convgym.benchmarks.validation.realism.bootstrap import mean_of, share_of
 from convgym.benchmarks.validation.realism.figures import (
@@ -24,7 +25,7 @@ from convgym.benchmarks.validation.realism.figures import (
 )
 from convgym.benchmarks.validation.realism.stages import NAMES, Stage, is_read, stages
 from convgym.conversation import Episode
-from convgym.statistics import difference
+from convgym.statistics import difference, wilson_interval
 
 Pairs = Sequence[tuple[Episode, Episode]]
 """The original's conversation and the other's with the same customer and seller."""
@@ -70,7 +71,9 @@ def _of_replies(group: str, read: Sequence[Sequence[Stage]], fewest: int) -> lis
     names = [f"{group}: replies that {NAMES[stage]}" for stage in Stage]
     depth = f"{group}: mean stage, 0 to 4"
     if len(read) < fewest:
-        why = f"{len(read)} of them are in English; {fewest} are the fewest"
+        why = (
+            f"{len(read)} of them can be read, {fewest} are the fewest" if read else "none is read"
+        )
         return [not_measured(name, why) for name in (*names, depth)]
     sizes, n = [len(told) for told in read], sum(map(len, read))
     shares = [
@@ -79,6 +82,23 @@ def _of_replies(group: str, read: Sequence[Sequence[Stage]], fewest: int) -> lis
     ]
     return [*shares, figure(depth, mean_of([sum(told) for told in read], sizes), n, "replies",
                             "stages")]  # fmt: skip
+
+
+SAME = "customers whose need, feature and budget are the original's"
+_PERSON = ("need", "feature", "budget")
+
+
+def same_people(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Figure:
+    """Return how many customers are who the original's are, by both hidden states at the start."""
+    known = [
+        ([a[name] for name in _PERSON], [b[name] for name in _PERSON])
+        for a, b in pairs
+        if all(name in state for name in _PERSON for state in (a, b))
+    ]
+    if not known:
+        return not_measured(SAME, "one of the two hidden states does not tell them")
+    equal = sum(a == b for a, b in known)
+    return figure(SAME, wilson_interval(equal, len(known)), len(known), "customers")
 
 
 def against_original(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,11 @@ from convgym.benchmarks.validation.decisions import first_asked
 from convgym.benchmarks.validation.encounters import COMPETENT, OFFHAND, Meeting, hold
 from convgym.benchmarks.validation.realism.alignment import alignment
 from convgym.benchmarks.validation.realism.consistency import consistency
-from convgym.benchmarks.validation.realism.fidelity import against_original, stage_figures
+from convgym.benchmarks.validation.realism.fidelity import (
+    against_original,
+    same_people,
+    stage_figures,
+)
 from convgym.benchmarks.validation.realism.figures import Figure, Section, not_measured
 from convgym.benchmarks.validation.realism.outcomes import repeated, stated
 from convgym.benchmarks.validation.realism.plan import (
@@ -156,10 +161,16 @@ def _beside_original(plan: Plan, held: Held) -> Section:
     section = _section(
         "original", "Do the original's buyers and non-buyers each decide as they did?",
         "2606.20708", held, [*keys, *((seller.name,) for seller in COMPARED)],
-        lambda: against_original(pairs, again, plan.why_not_again),
+        lambda: (same_people(_starts(held)), *against_original(pairs, again, plan.why_not_again)),
     )  # fmt: skip
     how = "with the original's profiles" if plan.by_profile else "by the same seeds"
     return replace(section, note=f"met {how}; beside it the original, met again with other chance")
+
+
+def _starts(held: Held) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Return both hidden states before the first word of a seller."""
+    both = zip(held[ORIGINAL, COMPETENT.name], held[(COMPETENT.name,)], strict=True)
+    return [(a.latents[0], b.latents[0]) for a, b in both if a.latents and b.latents]
 
 
 def _by_customer(held: Held, prefix: Key) -> list[list[tuple[Episode, Episode]]]:

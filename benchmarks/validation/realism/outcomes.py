@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from convgym.benchmarks.validation.decisions import BINS, CALIBRATION, Asked
-from convgym.benchmarks.validation.realism.bootstrap import bootstrap, mean_of, share_of
+from convgym.benchmarks.validation.realism.bootstrap import bootstrap, mean_of, share_of, within
 from convgym.benchmarks.validation.realism.figures import Figure, figure, not_measured
 from convgym.statistics import Array, Estimate, wilson_interval
 
@@ -50,11 +50,12 @@ def _gap(name: str, asked: Sequence[Asked]) -> Figure:
 
 
 def intraclass(bought: Array, weights: Array) -> Array:
-    """Return the intraclass correlation (R,) of outcomes (K, M): K profiles met M times each.
+    """Return the intraclass correlation (R,) of outcomes (K, M).
 
-    (MSB - MSW) / (MSB + (M - 1) MSW), the one-way analysis of variance (Shrout and Fleiss 1979,
-    Psychological Bulletin 86, 420-428), of K profiles weighted (R, K). 1 is a population in which
-    the profile decides everything, 0 one in which it decides nothing; nan if all outcomes are alike.
+    K profiles, weighted (R, K), are met M times each: (MSB - MSW) / (MSB + (M - 1) MSW), of the
+    one-way analysis of variance (Shrout and Fleiss 1979, Psychological Bulletin 86, 420-428). 1 is
+    a population in which the profile decides everything, 0 one in which it decides nothing; nan
+    where all outcomes are alike.
     """
     k, m = bought.shape
     rates = bought.mean(1)
@@ -67,9 +68,7 @@ def intraclass(bought: Array, weights: Array) -> Array:
 
 def _correlation(bought: Array) -> Estimate:
     k, m = bought.shape
-    estimate = bootstrap(lambda weights: intraclass(bought, weights), k)
-    ends = np.clip([estimate.low, estimate.high], -1 / (m - 1), 1.0)
-    return Estimate(estimate.value, float(ends[0]), float(ends[1]))
+    return within(bootstrap(lambda weights: intraclass(bought, weights), k), -1 / (m - 1))
 
 
 def rate_error(own: Array, original: Array) -> Array:

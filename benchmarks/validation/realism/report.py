@@ -63,16 +63,16 @@ def conclusion(sections: Sequence[Section], reference: str | None) -> str:
         reference: the name of people's log that it was compared with.
     """
     figures = figures_of(sections)
-    told = [_consistency(figures)]
+    told = _consistency(figures)
     if reference is None:
-        return f"{told[0]}, {_NOT_VALIDATED}"
+        return f"{told}, {_NOT_VALIDATED}"
     compared = [each for each in figures if each.differs is not None and _of_people(each, sections)]
     apart = sum(bool(each.differs) for each in compared)
     if not compared:
-        return f"{told[0]}, not validated for realism: nothing could be compared with {reference}"
+        return f"{told}, not validated for realism: nothing could be compared with {reference}"
     return (
-        f"{told[0]}; beside {reference} {apart} of {len(compared)} figures differ by more than"
-        " chance, and where none is shown the interval says how much may be hidden"
+        f"{told}; {apart} of {len(compared)} figures differ from {reference} by more than chance,"
+        " and the others may differ by as much as their intervals say"
     )
 
 

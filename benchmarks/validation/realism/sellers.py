@@ -50,8 +50,14 @@ def _unfit(shop: SellerKnowledge, notes: Notes, rng: Random) -> Product:
     return rng.choice(unfit or list(shop.catalog.products))
 
 
-ASKED_TWICE = (*TOPICS, "offer", *TOPICS)
-"""What the examining seller does turn by turn."""
+def asked(seed: int) -> tuple[str, ...]:
+    """Return what the examining seller does turn by turn, by the episode's seed.
+
+    Each topic is the first to be asked again in a third of the conversations: who is asked twice
+    soon loses patience, and the last topic would seldom be heard of.
+    """
+    first = seed % len(TOPICS)
+    return (*TOPICS, "offer", *TOPICS[first:], *TOPICS[:first])
 
 
 def examining(catalog: Catalog, law: str | None) -> Policy:
@@ -62,13 +68,14 @@ def examining(catalog: Catalog, law: str | None) -> Policy:
 
     def say(shop: SellerKnowledge, conversation: Conversation) -> str:
         turn, rng = len(conversation.messages) // 2, conversation.rng
-        if turn >= len(ASKED_TWICE):
+        acts = asked(conversation.seed)
+        if turn >= len(acts):
             return words.CHATTER[turn % len(words.CHATTER)]
-        if ASKED_TWICE[turn] == "offer":
+        if acts[turn] == "offer":
             notes = shop.note(conversation.messages)
             return shop.say((Act("recommend", shop.best(notes)),), rng)
         said = {message["content"] for message in conversation.messages}
-        ways = [shop.say((Act(f"ask_{ASKED_TWICE[turn]}"),), rng) for _ in range(12)]
+        ways = [shop.say((Act(f"ask_{acts[turn]}"),), rng) for _ in range(12)]
         return next((way for way in ways if way not in said), ways[-1])
 
     return ProbeSeller("examining", catalog, say)

@@ -75,7 +75,8 @@ _RESISTS = _any(
     r"\b(?:the price|it) (?:is the trouble|worries|bothers)\b|\bputs? me off\b",
     # Doubts, and what is put off.
     r"\bdoubt\b|\bconcern\b|\bhesitat|\bi (?:worry|fear|am afraid)\b|\b(?:let me down|failed me)\b",
-    r"\b(?:keeps|holding|holds) me\b|\bsomething (?:bothers|is holding)|\bme cold\b|\bhardly know\b",
+    r"\b(?:keeps|holding|holds) me\b|\bsomething (?:bothers|is holding)|\bme cold\b",
+    r"\bhardly know\b",
     r"\b(?:later|another time|some other time)\b|\bjust (?:looking|asking|browsing)\b",
     r"\bonly (?:having a look|looking|here to look)\b|\bhaving a look\b|\blook around\b",
     # Complaints.

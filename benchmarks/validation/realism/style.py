@@ -30,6 +30,7 @@ from convgym.benchmarks.validation.realism.bootstrap import (
     bootstrap,
     mean_of,
     share_of,
+    within,
 )
 from convgym.benchmarks.validation.realism.figures import (
     Figure,
@@ -104,7 +105,7 @@ def diversity(table: csr_array, k: int) -> Estimate:
     def statistic(weights: Array) -> Array:
         return np.asarray(expected_kinds(weights @ table, k) / k)
 
-    return bootstrap(statistic, table.shape[0])
+    return within(bootstrap(statistic, table.shape[0]))
 
 
 def top_share(counts: Array, most: int = COMMONEST) -> Array:
@@ -123,7 +124,7 @@ def repetition(table: csr_array) -> Estimate:
     def statistic(weights: Array) -> Array:
         return top_share(weights @ table)
 
-    return bootstrap(statistic, table.shape[0])
+    return within(bootstrap(statistic, table.shape[0]))
 
 
 def repetition_among(table: csr_array, total: int, draws: int = 200) -> Estimate:
@@ -145,7 +146,8 @@ def repetition_among(table: csr_array, total: int, draws: int = 200) -> Estimate
 
     value = float(np.nanmean(statistic(np.ones((draws, len(sizes))))))
     spread = bootstrap(statistic, len(sizes))
-    return Estimate(value, value + spread.low - spread.value, value + spread.high - spread.value)
+    moved = value - spread.value
+    return within(Estimate(value, spread.low + moved, spread.high + moved))
 
 
 def _measured(clusters: Clusters, catalog: Catalog) -> list[Figure]:
