@@ -60,7 +60,9 @@ def test_there_is_no_distance_from_what_was_not_measured() -> None:
     whole, missing = figure("f", A, 10, "replies"), not_measured("f", "too few")
     assert beside(whole, missing).distance is None
     assert "too few" in beside(whole, missing).why
-    assert beside(missing, whole).reference == A and beside(missing, whole).verdict == "not measured"
+    assert (
+        beside(missing, whole).reference == A and beside(missing, whole).verdict == "not measured"
+    )
     assert beside(whole, None) is whole
 
 

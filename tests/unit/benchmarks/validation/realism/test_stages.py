@@ -1,4 +1,4 @@
-"""The instrument: it reads both scripted customers' lines as they are meant, and any text at all."""
+"""The instrument reads both scripted customers' lines as they are meant, and any text at all."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MEANT: dict[tuple[Stage, ...], str] = {
     " objection_warranty objection_reviews reason_warranty reason_reviews refuse_question vague",
     (OPEN, RESISTS, DELIBERATES): "no_reason objection_delivery reason_delivery reason_partner",
 }
-"""What the meanings of both wordings do; of a reason that is put as a question either may be said."""
+"""What the meanings of both wordings do; a reason that is put as a question may do either."""
 
 STAGES = {meaning: set(allowed) for allowed, names in MEANT.items() for meaning in names.split()}
 SLOTS = {
@@ -67,7 +67,7 @@ def test_nine_of_ten_lines_of_both_customers_are_read_as_they_are_meant() -> Non
         ("too expensive sorry", RESISTS),
         ("No, that sounds good but I will take it another time.", RESISTS),
         ("ok maybe later", RESISTS),
-        ("I don’t need that one.", RESISTS),  # noqa: RUF001
+        ("I don’t need that one.", RESISTS),
         ("Does it come with a warranty?", DELIBERATES),
         ("Hm, I'll think about it", DELIBERATES),
         ("Trails mostly, some commuting.", OPEN),

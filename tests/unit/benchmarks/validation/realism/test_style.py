@@ -76,7 +76,15 @@ def test_repetition_is_compared_on_equally_many_replies() -> None:
 
 
 def test_words_of_any_script_and_silence() -> None:
-    assert words("Don't, it's 3,5 TOO much! 好的") == ["don't", "it's", "3", "5", "too", "much", "好的"]
+    assert words("Don't, it's 3,5 TOO much! 好的") == [
+        "don't",
+        "it's",
+        "3",
+        "5",
+        "too",
+        "much",
+        "好的",
+    ]
     assert replies([episode("Hi", "", " ", "ok")]) == ["Hi", "ok"]
 
 
