@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from convgym.customers import Decision, Reply
 from convgym.customers.scripted.customer import ScriptedCustomer
@@ -34,7 +34,7 @@ class Stranger:
     """Shows no hidden state and takes no profile."""
 
     fingerprint = "stranger"
-    latent: dict[str, Any] = {}
+    latent: ClassVar[dict[str, Any]] = {}
 
     def reset(self, seed: int) -> str:
         self.turns = seed % 3
