@@ -6,7 +6,7 @@ be among k is 1 - C(N - f, k) / C(N, k) (Hurlbert 1971, Ecology 52, 577-586; wit
 of McCarthy and Jarvis 2007, Language Testing 24, 459-488). It does not depend on how much was said,
 and has no order. MTLD and MATTR need running text: replies are of half a dozen words and
 conversations of some forty, so that their windows would span conversations, whose order is
-arbitrary. As every such measure depends on the k chosen (Bestgen 2024, Language Learning 74,
+arbitrary. As every such measure depends on the k chosen (Bestgen 2023,
 arXiv 2307.04626), there are two, 42 and 500.
 
 **Repetition** is the share of the 25 commonest replies, with what fills slots left out
