@@ -110,7 +110,7 @@ def share_of(parts: Sequence[float], wholes: Sequence[float]) -> Estimate:
     kept = [(a, b) for a, b in zip(parts, wholes, strict=True) if b]
     if not kept:
         return Estimate(math.nan, 0.0, 1.0)
-    estimate = mean_of(*zip(*kept, strict=True))
+    estimate = mean_of([a for a, _ in kept], [b for _, b in kept])
     n, value = len(kept), estimate.value
     if value in (0.0, 1.0) or n < FEW:
         low, high = wilson_bounds(np.array(value), n, normal_quantile(0.95))

@@ -16,7 +16,7 @@ from convgym.benchmarks.validation.realism.bootstrap import (
     share_of,
     within,
 )
-from convgym.statistics import Estimate, ratio_interval, t_interval, wilson_interval
+from convgym.statistics import Array, Estimate, ratio_interval, t_interval, wilson_interval
 
 RNG = np.random.default_rng(0)
 
@@ -46,12 +46,22 @@ def test_the_interval_of_a_mean_is_nearly_students() -> None:
 
 
 def test_the_interval_of_a_share_is_nearly_that_of_a_ratio_of_clusters() -> None:
-    wholes = RNG.integers(1, 9, size=60)
-    parts = RNG.binomial(wholes, 0.3)
-    ours, closed = share_of(parts, wholes), ratio_interval(parts.tolist(), wholes.tolist())
+    wholes = RNG.integers(1, 9, size=60).tolist()
+    parts = RNG.binomial(wholes, 0.3).tolist()
+    ours, closed = share_of(parts, wholes), ratio_interval(parts, wholes)
     assert ours.value == closed.value
     assert ours.low == pytest.approx(closed.low, abs=0.02)
     assert ours.high == pytest.approx(closed.high, abs=0.02)
+
+
+def test_intervals_of_few_clusters_cover_the_truth() -> None:
+    covered = 0
+    for _ in range(200):
+        wholes = RNG.integers(1, 6, size=15).astype(float)
+        parts = RNG.poisson(wholes).astype(float)
+        estimate = mean_of(parts.tolist(), wholes.tolist())
+        covered += estimate.low <= 1 <= estimate.high
+    assert covered >= 180  # 95% of 200, less three standard errors
 
 
 def test_equal_data_have_equal_intervals() -> None:
@@ -60,8 +70,8 @@ def test_equal_data_have_equal_intervals() -> None:
 
 
 def test_what_a_resample_lacks_for_being_one_is_not_held_against_the_sample() -> None:
-    def kinds(weights: np.ndarray) -> np.ndarray:
-        return (weights > 0).sum(1).astype(float)
+    def kinds(weights: Array) -> Array:
+        return np.asarray((weights > 0).sum(1), float)
 
     estimate = bootstrap(kinds, 40)
     assert estimate.value == 40 and estimate.low < 40 < estimate.high
