@@ -1,4 +1,4 @@
-"""How real the two scripted customers are, measured alone and beside people's chats.
+"""How real the two scripted customers are, measured alone and beside chats that were imported.
 
     convgym study realism DIR --chats examples/imported_logs/shop_chats.csv
 
@@ -25,11 +25,11 @@ from convgym.logs import write_log
 
 SEED, CUSTOMERS = 31, 400
 SUBJECTS = ("scripted", "shopper")
-BESIDE = "-beside-people"
+BESIDE = "-beside-chats"
 
 
 def measure(folder: Path, chats: Path, customers: int = CUSTOMERS) -> None:
-    """Measure each customer with and without people's chats, in a folder each."""
+    """Measure each customer with and without chats beside, in a folder each."""
     check_new_folder(folder)
     with tempfile.TemporaryDirectory() as place:
         log = Path(place) / f"{chats.stem}.jsonl"
@@ -73,7 +73,7 @@ def register_lines(folder: Path) -> list[str]:
 
 def main(
     folder: Annotated[Path, typer.Argument(help="New folder.")],
-    chats: Annotated[Path, typer.Option(help="People's chats, as convgym logs import reads them.")],
+    chats: Annotated[Path, typer.Option(help="Chats, as convgym logs import reads them.")],
     customers: Annotated[int, typer.Option(help="Whom each seller meets.")] = CUSTOMERS,
 ) -> None:
     """Measure the realism of both scripted customers, and print what the documentation shows."""

@@ -13,11 +13,11 @@ CHATS = Path(__file__).parents[4] / "examples" / "imported_logs" / "shop_chats.c
 def test_what_is_stored_and_printed(tmp_path: Path) -> None:
     folder = tmp_path / "realism"
     realism.measure(folder, CHATS, customers=3)
-    names = ["scripted", "scripted-beside-people", "shopper", "shopper-beside-people"]
+    names = ["scripted", "scripted-beside-chats", "shopper", "shopper-beside-chats"]
     assert sorted(path.name for path in folder.iterdir()) == names
     tables = realism.tables(folder)
     assert "| stages | scripted | shopper |" in tables
-    assert any(line.startswith("| shopper-beside-people |") for line in tables)
+    assert any(line.startswith("| shopper-beside-chats |") for line in tables)
     lines = [json.loads(line) for line in realism.register_lines(folder)]
     assert [line["run"] for line in lines] == [f"realism/{name}" for name in names]
     assert {(line["customers"], line["number"]) for line in lines} == {("training", 3)}

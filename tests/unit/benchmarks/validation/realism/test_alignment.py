@@ -10,6 +10,7 @@ import pytest
 from convgym.benchmarks.validation.encounters import Meeting
 from convgym.benchmarks.validation.realism.alignment import alignment
 from convgym.benchmarks.validation.realism.consistency import Reader, agree, consistency
+from convgym.benchmarks.validation.realism.figures import Figure
 from convgym.benchmarks.validation.realism.reaction import reaction
 from convgym.benchmarks.validation.realism.sellers import asked
 from convgym.conversation import Episode, Outcome, Response, Turn
@@ -34,6 +35,11 @@ def meeting(
 def offered(latent: Mapping[str, Any], sold: bool, seed: int = 1) -> Meeting:
     said = (f"I recommend the {PRODUCT.name}.", "Hm."), ("Would you like to buy it?", "Well.")
     return meeting(latent, *said, outcome="purchase" if sold else "walk_away", seed=seed)
+
+
+def value(each: Figure) -> float:
+    assert each.estimate is not None, each
+    return each.estimate.value
 
 
 def named(figures: Any) -> dict[str, Any]:
@@ -101,7 +107,7 @@ def test_who_minds_a_bad_seller_and_who_does_not() -> None:
         "mean stage, bad less good seller",
     ):
         assert minds[name].verdict == "holds" and polite[name].verdict == "undecided", name
-    assert minds["turns until they leave it"].estimate.value == 2
+    assert value(minds["turns until they leave it"]) == 2
     assert polite["turns until they leave it"].verdict == "not measured"
     assert {each.verdict for each in reaction([])} == {"not measured"}
 
@@ -153,7 +159,7 @@ def test_who_takes_back_what_it_said() -> None:
         assert found["need: takes back what it said"].verdict == verdict
         assert found["budget: takes back what it said"].verdict == verdict
         assert found["feature: takes back what it said"].verdict == "holds"
-        assert found["need: says what its profile says"].estimate.value == 1
+        assert value(found["need: says what its profile says"]) == 1
         assert found["feature: says what its profile says"].verdict == "not measured"
 
 
