@@ -21,6 +21,23 @@ from convgym.benchmarks.cli.options import (
 from convgym.benchmarks.terminal import console
 from convgym.errors import ConvgymError
 
+Reference = Annotated[
+    Path | None,
+    typer.Option(help="People's log, to stand beside (convgym logs import): with --realism."),
+]
+Original = Annotated[
+    str | None,
+    typer.Option(help="The customer that it imitates: with --realism.", callback=findable),
+]
+OriginalOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--original-option",
+        metavar="NAME=VALUE",
+        help="Option of the original, as often as wanted.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -53,22 +70,9 @@ def validate(
     realism: Annotated[
         bool, typer.Option("--realism", help="Measure how real it is, in place of the checks.")
     ] = False,
-    reference: Annotated[
-        Path | None,
-        typer.Option(help="People's log, to stand beside (convgym logs import): with --realism."),
-    ] = None,
-    original: Annotated[
-        str | None,
-        typer.Option(help="The customer that it imitates: with --realism.", callback=findable),
-    ] = None,
-    original_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--original-option",
-            metavar="NAME=VALUE",
-            help="Option of the original, as often as wanted.",
-        ),
-    ] = None,
+    reference: Reference = None,
+    original: Original = None,
+    original_option: OriginalOptions = None,
     seed: Seed = 0,
     customer_option: CustomerOptions = None,
     catalog: Catalog = None,

@@ -113,14 +113,14 @@ def make_plan(subject: TrainingSubject, original: TrainingSubject | None = None)
         if again is not None:
             holds += _again(original, chance, again)
     holds += _repeated(subject, original, later, times, theirs)
-    met = any(hold.key == (REPEATED,) for hold in holds)
+    again_and_again = any(hold.key == (REPEATED,) for hold in holds)
     return Plan(
         subject,
         original,
         tuple(holds),
-        many if met else 0,
-        times if met else 0,
-        "" if met else _NO_PROFILE,
+        many if again_and_again else 0,
+        times if again_and_again else 0,
+        "" if again_and_again else _NO_PROFILE,
         ""
         if again is not None or original is None
         else f"the original cannot be met again, {_NO_PROFILE}",

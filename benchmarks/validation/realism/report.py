@@ -147,7 +147,7 @@ def store(folder: Path, manifest: Mapping[str, Any], measured: Measured) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     ended = {**manifest, "finished": now()}
     log = ended["run"]["reference"]
-    found = {
+    told = {
         "conclusion": conclusion(measured.sections, log and log["log"]),
         "sections": [
             {**asdict(section), "figures": [_row(each) for each in section.figures]}
@@ -157,9 +157,9 @@ def store(folder: Path, manifest: Mapping[str, Any], measured: Measured) -> Path
         "failures": measured.failures,
     }
     write_atomically(folder / "manifest.json", dumps(ended, indent=1))
-    write_atomically(folder / "realism.json", dumps(found, indent=1))
+    write_atomically(folder / "realism.json", dumps(told, indent=1))
     path = folder / "report.md"
-    write_atomically(path, markdown(ended, found["conclusion"], measured))
+    write_atomically(path, markdown(ended, told["conclusion"], measured))
     return path
 
 
@@ -178,17 +178,17 @@ def read(folder: Path) -> tuple[dict[str, Any], str, Measured]:
     """
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        found = json.loads((folder / "realism.json").read_text(encoding="utf-8"))
+        told = json.loads((folder / "realism.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConvgymError(
-            f"{folder} holds no measurement of realism: make one with `convgym validate CUSTOMER"
-            " --realism`"
+            f"{folder} holds no measurement of realism: make one with"
+            " `convgym validate CUSTOMER --realism`"
         ) from None
     sections = tuple(
         Section(**{**section, "figures": tuple(_figure(row) for row in section["figures"])})
-        for section in found["sections"]
+        for section in told["sections"]
     )
-    return manifest, found["conclusion"], Measured(sections, found["replies"], found["failures"])
+    return manifest, told["conclusion"], Measured(sections, told["replies"], told["failures"])
 
 
 def _figure(row: Mapping[str, Any]) -> Figure:
@@ -255,8 +255,8 @@ def markdown(manifest: Mapping[str, Any], concluded: str, measured: Measured) ->
         "",
         f"{run['customers']:,} customers of the training range, seed {run['seed']}, met each"
         f" seller; catalogue {run['catalog']}. Customer `{run['fingerprint']}`, options"
-        f" `{dumps(run['environment'])}`. convgym {run['convgym']}, commit"
-        f" {run['commit']['id'][:12]}{changed}, {manifest['started']}.",
+        f" `{dumps(run['environment'])}`. convgym"
+        f" {run['convgym']}, commit {run['commit']['id'][:12]}{changed}, {manifest['started']}.",
     ]
     if run["original"] is not None:
         lines += ["", f"The original is `{run['original']['fingerprint']}`."]
