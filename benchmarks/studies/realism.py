@@ -2,8 +2,8 @@
 
     convgym study realism DIR --chats examples/imported_logs/shop_chats.csv
 
-Each is one ``convgym validate CUSTOMER --realism`` and a folder in DIR. The tables of
-``docs/realism.md`` are printed in the end, and the lines of the register.
+Each is one ``convgym validate CUSTOMER --realism`` and a folder in DIR. What
+``docs/realism.md`` shows of them is printed in the end, and the lines of the register.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from convgym.logs import write_log
 SEED, CUSTOMERS = 31, 400
 SUBJECTS = ("scripted", "shopper")
 BESIDE = "-beside-chats"
+_HELD = "<!-- held by tests/unit/benchmarks/validation/realism/test_realism_documentation.py -->"
 
 
 def measure(folder: Path, chats: Path, customers: int = CUSTOMERS) -> None:
@@ -40,16 +41,17 @@ def measure(folder: Path, chats: Path, customers: int = CUSTOMERS) -> None:
                 run(request, folder / f"{customer}{ending}", console(), console(error=True))
 
 
-def tables(folder: Path) -> list[str]:
-    """Return the Markdown tables of all that is stored in a folder, a line each."""
+def page(folder: Path) -> list[str]:
+    """Return what the documentation shows of all that is stored in a folder, a line each."""
     runs = {path.parent.name: read(path.parent) for path in sorted(folder.glob("*/manifest.json"))}
     alone = {name: m.sections for name, (_, _, m) in runs.items() if not name.endswith(BESIDE)}
-    names = dict.fromkeys(s.name for sections in alone.values() for s in sections)
-    lines = [line for name in names for line in [*overview(alone, name), ""]]
-    for name, (_, _, measured) in runs.items():
-        if name.endswith(BESIDE):
-            lines += [*comparison(name, measured.sections), ""]
-    return lines
+    sections = dict.fromkeys(s.name for sections in alone.values() for s in sections)
+    blocks = [
+        [f"- {name}: {concluded}" for name, (_, concluded, _) in runs.items()],
+        *(overview(alone, name) for name in sections),
+        *(comparison(name, m.sections) for name, (_, _, m) in runs.items() if name not in alone),
+    ]
+    return [line for block in blocks for line in (*block, _HELD, "")]
 
 
 def register_lines(folder: Path) -> list[str]:
@@ -78,4 +80,4 @@ def main(
 ) -> None:
     """Measure the realism of both scripted customers, and print what the documentation shows."""
     measure(folder, chats, customers)
-    show("", *tables(folder), *register_lines(folder))
+    show("", *page(folder), *register_lines(folder))

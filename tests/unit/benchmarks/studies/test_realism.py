@@ -15,9 +15,10 @@ def test_what_is_stored_and_printed(tmp_path: Path) -> None:
     realism.measure(folder, CHATS, customers=3)
     names = ["scripted", "scripted-beside-chats", "shopper", "shopper-beside-chats"]
     assert sorted(path.name for path in folder.iterdir()) == names
-    tables = realism.tables(folder)
-    assert "| stages | scripted | shopper |" in tables
-    assert any(line.startswith("| shopper-beside-chats |") for line in tables)
+    page = realism.page(folder)
+    assert "| stages | scripted | shopper |" in page
+    assert any(line.startswith("| shopper-beside-chats |") for line in page)
+    assert page[0].startswith("- scripted: ")
     lines = [json.loads(line) for line in realism.register_lines(folder)]
     assert [line["run"] for line in lines] == [f"realism/{name}" for name in names]
     assert {(line["customers"], line["number"]) for line in lines} == {("training", 3)}
