@@ -78,6 +78,7 @@ class Plan:
 
 
 _NO_PROFILE = "it takes no profile, or none can be read of it"
+_NOT_THEIRS = "it does not take the original's profiles"
 
 
 def make_plan(subject: TrainingSubject, original: TrainingSubject | None = None) -> Plan:
@@ -120,7 +121,7 @@ def make_plan(subject: TrainingSubject, original: TrainingSubject | None = None)
         tuple(holds),
         many if again_and_again else 0,
         times if again_and_again else 0,
-        "" if again_and_again else _NO_PROFILE,
+        "" if again_and_again else _NOT_THEIRS if original and theirs else _NO_PROFILE,
         ""
         if again is not None or original is None
         else f"the original cannot be met again, {_NO_PROFILE}",
@@ -150,13 +151,15 @@ def _repeated(
     if theirs is None or not subject.takes_profile:
         return []
     given = [profile for profile in theirs for _ in range(times)]
-    own = given
-    if original is not None:
-        own = carried_over(subject, seeds, given) or given
-    holds = [Hold((REPEATED,), *_fixed(subject, seeds, own))]
-    if original is not None:
-        holds.append(Hold((ORIGINAL, REPEATED), *_fixed(original, seeds, given)))
-    return holds
+    if original is None:
+        return [Hold((REPEATED,), *_fixed(subject, seeds, given))]
+    own = carried_over(subject, seeds, given)
+    if own is None:
+        return []
+    return [
+        Hold((REPEATED,), *_fixed(subject, seeds, own)),
+        Hold((ORIGINAL, REPEATED), *_fixed(original, seeds, given)),
+    ]
 
 
 def _fixed(

@@ -147,8 +147,9 @@ def store(folder: Path, manifest: Mapping[str, Any], measured: Measured) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     ended = {**manifest, "finished": now()}
     log = ended["run"]["reference"]
+    concluded = conclusion(measured.sections, log and log["log"])
     told = {
-        "conclusion": conclusion(measured.sections, log and log["log"]),
+        "conclusion": concluded,
         "sections": [
             {**asdict(section), "figures": [_row(each) for each in section.figures]}
             for section in measured.sections
@@ -159,7 +160,7 @@ def store(folder: Path, manifest: Mapping[str, Any], measured: Measured) -> Path
     write_atomically(folder / "manifest.json", dumps(ended, indent=1))
     write_atomically(folder / "realism.json", dumps(told, indent=1))
     path = folder / "report.md"
-    write_atomically(path, markdown(ended, told["conclusion"], measured))
+    write_atomically(path, markdown(ended, concluded, measured))
     return path
 
 

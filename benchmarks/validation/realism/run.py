@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,14 @@ def run(request: Request, folder: Path, out: Console, err: Console) -> Measured:
     """
     check_new_folder(folder)
     reference = None if request.reference is None else read_reference(request.reference)
-    how = {"conversations": request.customers, "seed": request.seed}
-    subject = TrainingSubject(request.customer, request.environment, **how)
+    subject = TrainingSubject(
+        request.customer, request.environment, request.customers, request.seed
+    )
     original = None
     if request.original is not None:
-        original = TrainingSubject(request.original, request.original_environment, **how)
+        original = replace(
+            subject, customer=request.original, environment=request.original_environment
+        )
     plan = make_plan(subject, original)
     manifest = report.make_manifest(plan, reference, request.reference)
     err.print(
@@ -69,6 +72,7 @@ def run(request: Request, folder: Path, out: Console, err: Console) -> Measured:
         out.print(report.table(section))
     for key, count in measured.failures.items():
         say(out, f"the backend failed in {count} conversations: {key}")
-    told = report.conclusion(measured.sections, reference and reference.name)
+    name = None if reference is None else reference.name
+    told = report.conclusion(measured.sections, name)
     say(out, f"{told}\nreport    {written}")
     return measured

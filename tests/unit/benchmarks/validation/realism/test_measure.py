@@ -138,6 +138,13 @@ def test_a_profile_has_the_patience_at_the_start() -> None:
     assert profile_of(Stranger(), 1) is None
 
 
+def test_who_does_not_take_the_originals_profiles_is_met_by_the_same_seeds() -> None:
+    plan = planned("scripted", "shopper", 8)  # whose reasons the scripted customer does not have
+    assert not plan.by_profile and plan.why == "it does not take the original's profiles"
+    assert all(hold.encounter.profile is None for hold in plan.holds if hold.key[0] == "competent")
+    assert ("original", "repeated") not in {hold.key for hold in plan.holds}
+
+
 def test_the_two_must_sell_the_same() -> None:
     with pytest.raises(ConvgymError, match="the original sells bicycles and the customer laptops"):
         make_plan(TrainingSubject("scripted"), TrainingSubject("scripted", {"catalog": "bicycles"}))
