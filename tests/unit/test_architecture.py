@@ -63,9 +63,9 @@ ARROWS |= {
     BENCHMARKS: EVERYTHING_BELOW | {BENCHMARKS},
     f"{BENCHMARKS}.runs": EVERYTHING_BELOW | {BENCHMARKS},
     f"{BENCHMARKS}.report": EVERYTHING_BELOW | {BENCHMARKS, f"{BENCHMARKS}.runs"},
-    f"{BENCHMARKS}.studies": EVERYTHING_BELOW | {BENCHMARKS},
     f"{BENCHMARKS}.validation": EVERYTHING_BELOW
     | {BENCHMARKS, f"{BENCHMARKS}.runs", f"{BENCHMARKS}.report"},
+    f"{BENCHMARKS}.studies": EVERYTHING_BELOW | {BENCHMARKS, f"{BENCHMARKS}.validation"},
     f"{BENCHMARKS}.cli": EVERYTHING_BELOW
     | {BENCHMARKS}
     | {f"{BENCHMARKS}.{name}" for name in ("runs", "report", "studies", "validation")},

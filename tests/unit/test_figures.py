@@ -57,6 +57,8 @@ SETTINGS: list[tuple[str, str, str]] = [
     ("docs/environment.md", "0.0 1.0", "rewards"),
     ("docs/llm_backends.md", "0.5 0.7 1.0", "defaults, and a setting in an example"),
     ("docs/own_suite.md", "0.5", "a setting in an example"),
+    ("docs/realism.md", "0.09 0.40 79", "figures of the papers that are spoken of"),
+    ("docs/realism.md", "90 10 5 1.1", "ranges of consistent customers"),
     ("docs/results_folder.md", "5", "the share of failures that makes a row invalid"),
     ("docs/llm_backends.md", "5", "the share of failures that makes a row invalid"),
     ("docs/llm_customers.md", "60 1.5", "bounds of tests/unit/customers/llm/test_likeness.py"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +19,24 @@ from convgym.benchmarks.cli.options import (
     names,
 )
 from convgym.benchmarks.terminal import console
+from convgym.errors import ConvgymError
+
+Reference = Annotated[
+    Path | None,
+    typer.Option(help="People's log, to stand beside (convgym logs import): with --realism."),
+]
+Original = Annotated[
+    str | None,
+    typer.Option(help="The customer that it imitates: with --realism.", callback=findable),
+]
+OriginalOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--original-option",
+        metavar="NAME=VALUE",
+        help="Option of the original, as often as wanted.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +45,8 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "convgym validate scripted --conversations 50",
             "convgym validate mypkg.mine:MyCustomer --checks reproducibility --show",
+            "convgym validate shopper --realism --reference log.jsonl",
+            "convgym validate mypkg.mine:MyCustomer --realism --original scripted",
         )
     )(validate)
 
@@ -40,15 +61,47 @@ def validate(
     checks: Annotated[str | None, typer.Option(help="Some of the checks: a,b.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Folder; never overwritten.", show_default="validation/<customer>"),
+        typer.Option(
+            help="Folder; never overwritten.",
+            show_default="validation/<customer>, or realism/<customer>",
+        ),
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Show conversations here as well.")] = False,
+    realism: Annotated[
+        bool, typer.Option("--realism", help="Measure how real it is, in place of the checks.")
+    ] = False,
+    reference: Reference = None,
+    original: Original = None,
+    original_option: OriginalOptions = None,
     seed: Seed = 0,
     customer_option: CustomerOptions = None,
     catalog: Catalog = None,
     personas: Personas = None,
 ) -> None:
-    """Put a customer, ours or your own, to a suite of checks; exit code 1 if it fails one."""
+    """Put a customer, ours or your own, to a suite of checks; exit code 1 if it fails one.
+
+    With --realism its buyers and non-buyers, decisions, words and consistency are measured instead,
+    beside people's log or the customer that it imitates; exit code 1 if it contradicts itself.
+    """
+    if realism:
+        if checks is not None or show:
+            raise ConvgymError(
+                "--realism has no checks to choose or show: drop --checks and --show"
+            )
+        raise SystemExit(
+            _measure(
+                customer,
+                conversations,
+                output or Path("realism") / customer.replace(":", "."),
+                seed,
+                environment(None, catalog, personas, customer_option),
+                reference,
+                original,
+                environment(None, catalog, personas, original_option),
+            )
+        )
+    if reference or original or original_option:
+        raise ConvgymError("--reference and --original go with --realism: give it, or drop them")
     from convgym.benchmarks.validation.report import failed
     from convgym.benchmarks.validation.run import run
     from convgym.benchmarks.validation.subject import Subject
@@ -59,3 +112,21 @@ def validate(
     findings = run(subject, folder, names(checks), console(), console(error=True), show=show)
     if failed(findings):
         raise SystemExit(1)
+
+
+def _measure(
+    customer: str,
+    customers: int,
+    folder: Path,
+    seed: int,
+    options: Mapping[str, Any],
+    reference: Path | None,
+    original: str | None,
+    original_options: Mapping[str, Any],
+) -> int:
+    """Measure realism and return the exit code."""
+    from convgym.benchmarks.validation.realism.report import broken
+    from convgym.benchmarks.validation.realism.run import Request, run
+
+    request = Request(customer, options, customers, seed, reference, original, original_options)
+    return int(broken(run(request, folder, console(), console(error=True)).sections))
