@@ -63,11 +63,12 @@ def say(text: str = "", *, error: bool = False) -> None:
 def errors_in_one_line() -> Iterator[None]:
     """End the program with one line on stderr for whatever is not a fault of ours.
 
-    A user's mistake exits with 2, a failed backend with 1. Errors of somebody's own code come with
-    their traceback, and with 1.
+    A user's mistake exits with 2, a failed backend with 1, an interruption with 130. Errors of
+    somebody's own code come with their traceback, and with 1.
     """
     try:
-        yield
+        with _interruptions_in_one_line():
+            yield
     except ConvgymError as error:
         _end(str(error))
     except OwnError as error:
@@ -93,6 +94,24 @@ def errors_in_one_line() -> Iterator[None]:
     except OSError as error:
         _end_for_disk(error)
         raise
+
+
+@contextmanager
+def _interruptions_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        if not _is_interruption(error):
+            raise
+        say("interrupted", error=True)
+        raise SystemExit(130) from None
+
+
+def _is_interruption(error: BaseException | None) -> bool:
+    """Tell whether an error is Ctrl-C, or what others made of it: Typer, a library that loads."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return error is not None
 
 
 def _end_for_module(error: ModuleNotFoundError) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convgym.benchmarks.terminal import errors_in_one_line, printable, say
-from convgym.errors import OwnError, whose
+from convgym.errors import ConvgymError, OwnError, whose
 from convgym.terminal import tolerate_consoles
 
 
@@ -80,6 +80,26 @@ def test_an_interruption_is_nobodys_error() -> None:
         raise KeyboardInterrupt
     with pytest.raises(OwnError, match=r"^a raised KeyError: 1"), whose("b"), whose("a"):
         raise KeyError(1)
+
+
+def test_what_a_library_makes_of_an_interruption_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, errors_in_one_line():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ConvgymError("cannot import it") from error
+    assert (caught.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+
+
+def test_what_comes_after_an_interruption_that_was_understood_is_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught, errors_in_one_line():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise ConvgymError("you left") from None
+    assert (caught.value.code, capsys.readouterr().err) == (2, "convgym: error: you left\n")
 
 
 @pytest.mark.parametrize("of_its_own", [True, False])

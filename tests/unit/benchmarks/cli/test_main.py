@@ -166,8 +166,17 @@ def test_a_log_is_there_as_a_whole_or_not_at_all(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("convgym.logs._write", cut)
-    assert run("logs", "write", "log.jsonl", "--conversations", "2")[0] != 0
+    ended = run("logs", "write", "log.jsonl", "--conversations", "2")
+    assert ended == (130, "", "interrupted\n")
     assert not list(tmp_path.iterdir())
+
+
+def interrupted_study(path: Path) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_study_is_one_line(run: Run) -> None:
+    assert run("study", f"{__name__}:interrupted_study", "x") == (130, "", "interrupted\n")
 
 
 def test_a_customer_who_always_fails_is_no_success(run: Run, world: World) -> None:
