@@ -15,6 +15,7 @@ from convgym.installing import install_command
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 # The packages that only learning and pictures need, and the extras that install them.
 _LEARNING = ("torch", "transformers", "tokenizers", "safetensors", "peft", "matplotlib")
@@ -32,6 +33,8 @@ _OF_THE_DISK = {
     errno.EROFS,
 }
 
+_NO_END = 10_000
+"""Characters of a line: more than any table has."""
 _KEPT = "\n\t"
 # Marks that turn the reading direction: what is shown would not be what stands there.
 _TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -141,8 +144,16 @@ def _end(message: str, code: int = 2) -> NoReturn:
     raise SystemExit(code)
 
 
+def show_table(table: Table) -> None:
+    """Print a table whole: where the terminal is narrower its lines run on, and no cell is cut."""
+    screen = console()
+    room = screen.options.update(max_width=_NO_END)
+    screen.width = max(screen.width, screen.measure(table, options=room).maximum)
+    screen.print(table)
+
+
 def console(*, error: bool = False) -> Console:
-    """Return a console that is wide enough for the table where there is no terminal."""
+    """Return a console, a wide one where there is no terminal: lines are broken there for nobody."""
     from rich.console import Console
 
     made = Console(stderr=error)

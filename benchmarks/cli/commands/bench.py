@@ -134,8 +134,23 @@ def bench(
         log=None if log is None else str(log),
     )
     make_findable(asdict(chosen))  # what a file names as well
+    _tell_of_log(chosen)
     folder = output or Path("results") / f"{chosen.name}-seed{seed}"
     _run(chosen, folder, seed, _workers(jobs, ray))
+
+
+def _tell_of_log(suite: Suite) -> None:
+    """Say, before anything runs, what of a log is not read."""
+    if suite.log is None or not suite.agents:
+        return
+    from convgym.agents.training.collector import read_training_log, unread
+
+    for note in unread(suite.log, read_training_log(suite.log, suite.conversations)):
+        say(
+            f"note: {note}, as many as the suite {suite.name} allows an agent; a suite of your own"
+            " says how many (conversations = ...), as convgym train --conversations does",
+            error=True,
+        )
 
 
 def _run(suite: Suite, folder: Path, seed: int, workers: Workers) -> None:

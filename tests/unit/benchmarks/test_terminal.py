@@ -10,8 +10,9 @@ from contextlib import nullcontext
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.table import Table
 
-from convgym.benchmarks.terminal import errors_in_one_line, printable, say
+from convgym.benchmarks.terminal import errors_in_one_line, printable, say, show_table
 from convgym.errors import ConvgymError, OwnError, whose
 from convgym.terminal import tolerate_consoles
 
@@ -112,3 +113,25 @@ def test_full_memory_is_one_line_that_says_what_to_lower(
     error = capsys.readouterr().err
     assert caught.value.code == 1 and error.count("\n") == 1
     assert "CUDA out of memory. Tried to allocate" in error and "policy.reading_batch" in error
+
+
+@pytest.mark.parametrize("columns", ["20", "80", "400"])
+@pytest.mark.parametrize("forced", [False, True])
+def test_no_cell_of_a_table_is_cut(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    columns: str,
+    forced: bool,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    if forced:
+        monkeypatch.setenv("FORCE_COLOR", "1")  # which a console takes for a terminal
+    cells = [f"a cell of some width, number {number}" for number in range(9)]
+    table = Table(title="what this is")
+    for cell in cells:
+        table.add_column(cell, no_wrap=True)
+    table.add_row(*cells)
+    show_table(table)
+    shown = capsys.readouterr().out
+    assert "…" not in shown and all(shown.count(cell) == 2 for cell in cells)
+    assert len(max(shown.splitlines(), key=len)) > 250

@@ -589,3 +589,23 @@ def test_a_seller_of_the_present_folder(
     assert run("bench", "smoke", *arguments)[0] == 0
     rows = read_results(tmp_path / "out")
     assert [row.job.name for row in rows] == ["silent", "patience:Patient"]
+
+
+@pytest.mark.parametrize(("size", "told"), [(48, True), (40, False)])
+def test_what_a_suite_does_not_read_of_a_log_is_told_at_once(
+    run: Run, size: int, told: bool
+) -> None:
+    run("logs", "write", "log.jsonl", "--conversations", str(size), "--seller", "silent")
+    code, _, err = run("bench", "tiny", "--agents", "bc", "--sellers", "none", "--log", "log.jsonl")
+    assert code == 0
+    first = err.splitlines()[0]
+    note = "note: of the 48 conversations in the log log.jsonl, only the first 40 are learned from"
+    assert first.startswith(note) == told
+
+
+def test_a_model_that_was_made_is_told_what_to_do_with(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convgym.agents.pretrain.pretrain", lambda *_, **__: {"parameters": 3})
+    code, out, _ = run("pretrain", "mine")
+    assert code == 0 and "convgym evaluate mine" in out and "--policy mine" in out
