@@ -153,7 +153,7 @@ def show_table(table: Table) -> None:
 
 
 def console(*, error: bool = False) -> Console:
-    """Return a console, a wide one where there is no terminal: lines are broken there for nobody."""
+    """Return a console; a wide one where no terminal breaks lines."""
     from rich.console import Console
 
     made = Console(stderr=error)
