@@ -56,6 +56,7 @@ def chats_of_rows(
     column = whole_column(rows, columns, settings)
     if column is None:
         return table_chats(rows, find_columns(columns, settings, str(path)), findings)
+    settings.refuse_columns(str(path), "order")
     shape = Shape(messages=(column,), roles=tuple(SPEAKERS), texts=tuple(TEXTS))
     speakers = _named_speakers(settings)
     chats = []

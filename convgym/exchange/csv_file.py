@@ -33,6 +33,11 @@ def read(path: Path, settings: ImportSettings, findings: Findings) -> list[Chat]
         header = _header(next(lines, []))
     except csv.Error as error:
         raise ConvgymError(f"{path} has no header that can be read: {error}") from None
+    if whole_column([("the header", {name: name for name in header})], header, settings):
+        raise ConvgymError(
+            f"{path} begins with a conversation where the names of columns are expected: put a line"
+            " above it, such as conversation_id,transcript,outcome"
+        )
     rows = list(_rows(path, lines, header, findings))
     if len(header) < 2 and whole_column(rows, header, settings) is None:
         raise ConvgymError(
