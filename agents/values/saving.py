@@ -60,7 +60,7 @@ def read_q_file(path: Path, beside: Mapping[str, type] | None = None) -> dict[st
     parts = {**_PARTS, **(beside or {})}
     if damaged := [name for name, kind in parts.items() if not isinstance(tree.get(name), kind)]:
         raise ConvgymError(
-            f"the Q in {path.parent} is damaged, {damaged[0]} is not there: {_AGAIN}"
+            f"the Q in {path.parent} is damaged, its {damaged[0]} are missing: {_AGAIN}"
         )
     return tree
 
@@ -73,7 +73,7 @@ def _instead(path: Path) -> str:
             f"it is a policy; fit a Q to its log by convgym fit-q LOG --policy {folder} --output q,"
             " and give that folder"
         )
-    if below := sorted(str(found.parent) for found in folder.glob(f"**/{path.name}")):
+    if below := sorted(str(file.parent) for file in folder.glob(f"**/{path.name}")):
         return f"did you mean {', '.join(below[:4])}?"
     there = "" if folder.exists() else ", and there is no such folder"
     return f"expected a folder with {path.name}, from convgym fit-q{there}"

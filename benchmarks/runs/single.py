@@ -197,8 +197,8 @@ def read_judged(
     """
     report = read_report(file)
     try:
-        met = report["range"]["seed"], report["range"]["customers"]
-        whole = report["range"] == _range(*met) and len(report["bought"]) == met[1]
+        seed_there, n = report["range"]["seed"], report["range"]["customers"]
+        whole = report["range"] == _range(seed_there, n) and len(report["bought"]) == n
         if not whole or set(report["conversion"]) != {"value", "low", "high"}:
             raise ValueError
         by, customer = str(report["policy"]), str(report["customer"])
@@ -207,11 +207,11 @@ def read_judged(
             f"{file} is no report of an evaluation: expected what convgym evaluate writes to its"
             " --output"
         ) from None
-    if met != (seed, customers):
+    if (seed_there, n) != (seed, customers):
         raise ConvgymError(
-            f"{file} is not of these customers: {by} met the first {met[1]} of seed {met[0]}, and"
-            f" here they are the first {customers} of seed {seed}: give --customers {met[1]}"
-            f" --seed {met[0]}, or make that report anew"
+            f"{file} is not of these customers: {by} met the first {n} of seed {seed_there}, and"
+            f" here they are the first {customers} of seed {seed}: give --customers {n} --seed"
+            f" {seed_there}, or make that report anew"
         )
     _check_same_customer(Scenario.of(environment or {}).dialogues(1)[0].fingerprint, customer)
     return report
@@ -228,11 +228,11 @@ def gain_over(report: Mapping[str, Any], other: Mapping[str, Any]) -> Comparison
     return compare(a, b)
 
 
-def _check_same_customer(one: str, other: str) -> None:
-    if one != other:
+def _check_same_customer(customer: str, other: str) -> None:
+    if customer != other:
         raise ConvgymError(
-            f"the policies met different customers, {one} and {other}: give both the same customer"
-            " and catalogue"
+            f"the policies met different customers, {customer} and {other}: give both the same"
+            " customer and catalogue"
         )
 
 

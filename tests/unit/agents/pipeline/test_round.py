@@ -262,7 +262,7 @@ MISTAKES = [
     ("evaluate nobody", "unknown seller 'nobody'"),
     ("evaluate ./q", "is a Q, which judges what a policy says, and no policy"),
     ("evaluate ./q", "the policy that it is of (start); convgym serve-q ./q serves it"),
-    ("improve start --q . --log log.jsonl --output a", "did you mean cut, moved, q, spoilt?"),
+    ("improve start --q . --log log.jsonl --output a", "did you mean cut, lone, moved, q?"),
     (
         "serve-q start --port 0",
         "it is a policy; fit a Q to its log by convgym fit-q LOG --policy s",
@@ -270,10 +270,10 @@ MISTAKES = [
     ("serve-q moved --port 0", "the policy 'elsewhere/start', which is not there"),
     ("serve-q moved --port 0 --policy twin", "fitted to another policy than twin"),
     ("serve-q cut --port 0", "cut/q.safetensors is no Q of convgym, or damaged"),
-    ("serve-q spoilt --port 0 --policy start", "spoilt is damaged, weights is not there: fit Q"),
+    ("serve-q spoilt --port 0 --policy start", "spoilt is damaged, its weights are missing: fit"),
     (
-        "serve-q spoilt --port 0",
-        "cannot read spoilt/report.json: No such file or directory; say by",
+        "serve-q lone --port 0",
+        "cannot read lone/report.json: No such file or directory; say by",
     ),
     ("evaluate silent --temperature 0.5", "is a seller, which has no temperature"),
     ("evaluate start --temperature 0", "temperature"),
@@ -295,9 +295,10 @@ def test_every_mistake_is_one_line(run: Run, make_model: Callable[..., LanguageM
     LanguageModelPolicy(make_model(layers=1, context=768, hidden=32)).save(Path("wide"))
     run("evaluate", "silent", "--customers", "2", "--output", "silent-2.json")
     q = Path("q/q.safetensors")
-    for folder in ("moved", "cut", "spoilt"):
+    for folder in ("moved", "cut", "spoilt", "lone"):
         Path(folder).mkdir()
-    Path("moved/q.safetensors").write_bytes(q.read_bytes())
+    for folder in ("moved", "lone"):
+        Path(folder, "q.safetensors").write_bytes(q.read_bytes())
     Path("moved/report.json").write_text('{"policy": "elsewhere/start"}')
     Path("cut/q.safetensors").write_bytes(q.read_bytes()[:-9])
     tree = {**load_checkpoint(q), "weights": 3}

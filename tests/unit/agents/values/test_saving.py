@@ -111,7 +111,7 @@ def test_a_damaged_part_is_one_line_that_says_what_to_do(
 ) -> None:
     model, fitted, _, path = kept
     save_checkpoint(path, {**load_checkpoint(path), part: value})
-    with pytest.raises(ConvgymError, match="is damaged.*: fit Q again by convgym fit-q$"):
+    with pytest.raises(ConvgymError, match=r"is damaged.*: fit Q again by convgym fit-q$"):
         tree = read_q_file(path)
         restored_fitted(tree, restored_ensemble(tree, model, path), fitted.log, path)
 
@@ -119,5 +119,7 @@ def test_a_damaged_part_is_one_line_that_says_what_to_do(
 def test_what_must_stand_beside_a_q_is_looked_for(
     kept: tuple[LanguageModel, FittedQ, torch.Generator, Path],
 ) -> None:
-    with pytest.raises(ConvgymError, match="is damaged, policy_sha256 is not there: fit Q again"):
+    with pytest.raises(
+        ConvgymError, match="is damaged, its policy_sha256 are missing: fit Q again"
+    ):
         read_q_file(kept[-1], {"policy_sha256": str})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -612,3 +613,30 @@ def test_a_model_that_was_made_is_told_what_to_do_with(
     monkeypatch.setattr("convgym.agents.pretrain.pretrain", lambda *_, **__: {"parameters": 3})
     code, out, _ = run("pretrain", "mine")
     assert code == 0 and "convgym evaluate mine" in out and "--policy mine" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ("", "tiny-seed0"),
+        ("--customer shopper --seed 2", "tiny-shopper-seed2"),
+        (
+            "--customer my.shop:Customer --catalog ../x/mine.json",
+            "tiny-my.shop-Customer-mine-seed0",
+        ),
+        ("--personas difficult --evaluate-on mobile", "tiny-difficult-on-mobile-seed0"),
+        ("--customer-option patience=3", "tiny-[0-9a-f]{6}-seed0"),
+    ],
+)
+def test_other_customers_go_into_other_folders(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: str, name: str
+) -> None:
+    folders: list[str] = []
+    monkeypatch.setattr(
+        "convgym.benchmarks.cli.commands.bench._run",
+        lambda suite, folder, seed, workers: folders.append(str(folder)),
+    )
+    for patience in ("", "1"):
+        run("bench", "tiny", *options.replace("=3", f"=3{patience}").split())
+    assert all(re.fullmatch(rf"results/{name}", folder) for folder in folders)
+    assert len({*folders}) == 1 + ("patience" in options)
