@@ -195,7 +195,8 @@ def read_log(path: str | Path) -> Log:
         elif isinstance(parsed, _CutOff):
             problems.append(Problem(number, str(parsed)))
         else:
-            raise ConvgymError(f"log {path}, line {number}: {parsed}")
+            hint = "" if episodes else "; chats of others are made a log by convgym logs import"
+            raise ConvgymError(f"log {path}, line {number}: {parsed}{hint}")
     return Log(episodes, _report(episodes, problems))
 
 

@@ -177,6 +177,8 @@ def judge_to_file(
         "settings": dict(settings),
         "environment": dict(environment),
     }
+    if file.is_dir():
+        raise ConvgymError(f"{file} is a folder: expected a JSON file for the report")
     if file.exists():
         return finished_report(file, made_from, file)
     check_new_file(file)

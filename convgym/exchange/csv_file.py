@@ -44,7 +44,7 @@ def read(path: Path, settings: ImportSettings, findings: Findings) -> list[Chat]
             f"{path} is no CSV with a message or a conversation a row: expected a first line with"
             f" the names of columns, got {text.strip()[:40]!r}"
         )
-    return chats_of_rows(rows, header, path, settings, findings)
+    return chats_of_rows(rows, header, path, settings, findings, from_header=True)
 
 
 def _separator(text: str) -> tuple[str, int]:

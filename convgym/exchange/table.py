@@ -56,8 +56,16 @@ class _Gathered:
     outcomes: set[str] = field(default_factory=set)
 
 
-def find_columns(columns: Sequence[str], settings: ImportSettings, source: str) -> Columns:
+def find_columns(
+    columns: Sequence[str], settings: ImportSettings, source: str, *, from_header: bool = False
+) -> Columns:
     """Return the columns that are needed: as they are named, or else by their usual names.
+
+    Args:
+        columns: their names.
+        settings: which of them say what.
+        source: the file, for errors.
+        from_header: whether the names are a first line, which may have been none.
 
     Raises:
         ConvgymError: for a column that is not there, or that must be named.
@@ -71,7 +79,7 @@ def find_columns(columns: Sequence[str], settings: ImportSettings, source: str) 
             raise ConvgymError(
                 f"{source}: which column is the {option}? Name it by --{option}; there are: "
                 + ", ".join(repr(name[:_SHOWN]) for name in columns)
-                + ("" if known else _HEADLESS)
+                + (_HEADLESS if from_header and not known else "")
             )
         return match
 

@@ -203,6 +203,10 @@ def test_a_missing_header_is_told(from_text: Import) -> None:
         from_text(rows)
     with pytest.raises(ConvgymError, match="begins with a conversation where the names of columns"):
         from_text('1,"Customer: a\nAgent: b\nCustomer: c",yes\n2,"Customer: a\nAgent: b",no\n')
+    for row in ('{"a": 1}', "conversation_id,who says it,what"):
+        with pytest.raises(ConvgymError, match="which column is the speaker") as caught:
+            from_text(f"{row}\n", "a.jsonl")
+        assert "the first line" not in str(caught.value)
     with pytest.raises(ConvgymError) as caught:  # somebody has names, and other ones
         from_text("conversation_id,who says it,what\na,user,b\n")
     assert "the first line" not in str(caught.value)

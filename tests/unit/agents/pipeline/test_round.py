@@ -275,6 +275,8 @@ MISTAKES = [
         "serve-q lone --port 0",
         "cannot read lone/report.json: No such file or directory; say by",
     ),
+    ("evaluate log.jsonl", "log.jsonl is a file: expected the folder of a policy, or a seller"),
+    ("evaluate silent --customers 3 --output q", "q is a folder: expected a JSON file for the"),
     ("evaluate silent --temperature 0.5", "is a seller, which has no temperature"),
     ("evaluate start --temperature 0", "temperature"),
     ("train nobody --output a", "unknown agent 'nobody'"),
