@@ -82,15 +82,14 @@ def chat(
     customer again.
     """
     from convgym.benchmarks.cli.seat import Watched, edit_lines, tell
-    from convgym.datafiles import check_new_file
-    from convgym.logs import write_log
+    from convgym.logs import check_new_log, write_log
     from convgym.terminal import QuitError
 
     options = environment(customer, catalog, personas, customer_option)
     if seller == customer == "human":
         raise ConvgymError("seller and customer cannot both be you: give --seller competent, say")
     if save is not None:
-        check_new_file(save)
+        check_new_log(save)
     seller = _named(seller)
     given = placed(seller, seller_options(seller_option, seller_prompt), device, dtype)
     voice = _voice(seller, options, given, _opinion(q, policy, seller))

@@ -76,3 +76,5 @@ def pretrain(
                 progress=progress,
             )
     say(f"wrote {recipe['parameters']:,} parameters to {output}; its recipe is in recipe.json")
+    say(f"how well it sells: convgym evaluate {output}")
+    say(f"train it further: convgym train iterative-ppo --policy {output} --output trained")
