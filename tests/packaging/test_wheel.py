@@ -1,4 +1,4 @@
-"""What is built and installed: no top-level name of others, nothing left behind, a light import."""
+"""What is built and installed: one top-level name, nothing left behind, a light import."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def packages_on_disk() -> list[str]:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copy what a build needs: building in place would leave folders in the repository."""
     copy = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", "LICENSE", "convgym_command.py"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     for folder in MAPPING.values():
         shutil.copytree(ROOT / folder, copy / folder, ignore=NOT_CODE)
@@ -64,8 +64,8 @@ def test_every_folder_with_python_files_is_a_package() -> None:
 
 
 def test_wheel_puts_only_convgym_at_top_level(wheel: set[str]) -> None:
-    own = {"convgym", "convgym_command.py", f"convgym-{PROJECT['project']['version']}.dist-info"}
-    assert {name.split("/")[0] for name in wheel} == own
+    version = PROJECT["project"]["version"]
+    assert {name.split("/")[0] for name in wheel} == {"convgym", f"convgym-{version}.dist-info"}
 
 
 def test_wheel_holds_every_file_on_disk(source: Path, wheel: set[str]) -> None:

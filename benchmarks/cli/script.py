@@ -1,8 +1,4 @@
-"""What the script ``convgym`` calls: all packages load within, so that Ctrl-C is told at any time.
-
-It stands beside the packages and in none of them: to import anything of ``convgym`` loads NumPy and
-Gymnasium, which takes seconds on a slow machine.
-"""
+"""What the script ``convgym`` calls: the command line loads within, so that Ctrl-C is told."""
 
 from __future__ import annotations
 

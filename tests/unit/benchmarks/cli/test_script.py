@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import sys
 from pathlib import Path
@@ -10,20 +9,17 @@ from types import ModuleType
 
 import pytest
 
-FILE = Path(__file__).parents[2] / "convgym_command.py"
+from convgym.benchmarks.cli import script as script_module
+
 MAIN = "convgym.benchmarks.cli.main"
 
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module as it stands in the repository, wherever the installed one is from."""
-    spec = importlib.util.spec_from_file_location("convgym_command", FILE)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """The module, which changes no handler of ours."""
     monkeypatch.setattr(signal, "signal", lambda number, handler: handlers.append(handler))
     handlers.clear()
-    return module
+    return script_module
 
 
 handlers: list[object] = []
@@ -70,6 +66,6 @@ def test_who_ignores_interruptions_goes_on_doing_so(
 
 
 def test_it_loads_nothing_by_itself() -> None:
-    lines = FILE.read_text(encoding="utf-8").splitlines()
+    lines = Path(script_module.__file__ or "").read_text(encoding="utf-8").splitlines()
     loaded = {line for line in lines if line.startswith(("import ", "from "))}
     assert loaded == {"from __future__ import annotations", "import signal", "import sys"}
