@@ -56,8 +56,8 @@ def _refuse_launchers(command: str | None) -> None:
     if launched_alone() and command in _SHARING:
         raise ConvgymError(
             "accelerate launch was asked for several processes and started one, as it does where it"
-            " finds fewer than two GPUs: torchrun --nproc_per_node N -m convgym.benchmarks.cli.main"
-            f" {command} ... starts them everywhere"
+            " finds fewer than two GPUs: torchrun --nproc_per_node N -m --"
+            f" convgym.benchmarks.cli.main {command} ... starts them everywhere"
         )
     if launched() > 1 and command not in _SHARING:
         raise ConvgymError(

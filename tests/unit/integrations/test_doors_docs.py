@@ -100,7 +100,7 @@ def test_verifiers(capsys: pytest.CaptureFixture[str], elsewhere: ExitStack) -> 
     pytest.importorskip("verifiers.v1")
     server = elsewhere.enter_context(ChatServer(lambda request: Action(text="Hello.")))
     run("verifiers", ("http://localhost:8000/v1", server.url), ("customers=20", "customers=2"))
-    assert capsys.readouterr().out.endswith(" sales\n")
+    assert capsys.readouterr().out.endswith(" sales in 2 of 2 conversations\n\n")
 
 
 @pytest.mark.filterwarnings("default")

@@ -297,11 +297,11 @@ def test_two_processes_share_the_gradients_of_an_improvement(run: Run) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torchrun = ("torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port))
+    torchrun = ("torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port), "-m")
     command = ("improve", "start", "--q", "q", "--log", "log.jsonl", "--output", "shared")
     done = subprocess.run(
         [
-            *(sys.executable, "-m", *torchrun, "-m", "convgym.benchmarks.cli.main"),
+            *(sys.executable, "-m", *torchrun, "--", "convgym.benchmarks.cli.main"),
             *(*command, *sets("", SOLVER)),
         ],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
