@@ -21,11 +21,21 @@ T = TypeVar("T")
 
 
 def join() -> None:
-    """Meet the other processes that a launcher started, if there are any."""
+    """Meet the other processes that a launcher started, if there are any.
+
+    Raises:
+        ConvgymError: if they are not met: each would do everything, and write over the others.
+    """
     if launched() > 1 and not distributed.is_initialized():
         from accelerate import PartialState
 
-        PartialState()  # also says on which GPU this process computes
+        # Also says on which GPU this process computes.
+        PartialState(cpu=not torch.cuda.is_available())
+        if count() != launched():
+            raise ConvgymError(
+                f"a launcher started {launched()} processes, of which {count()} met: start them by"
+                " torchrun, or accelerate launch on several GPUs"
+            )
 
 
 def count() -> int:
