@@ -25,7 +25,9 @@ _SPELLED = re.compile(
 _THOUSANDS = re.compile(r"(?<=\d)[,.](?=\d{3}(?!\d| ?%| percent))")
 _K = re.compile(r"\b(\d{1,4})(?:[.,](\d))? ?k\b")
 _SCALED = re.compile(_SCALE)
-_UNIT = re.compile(r" (?:days?|weeks?|hours?|months?|percent|%|dollars?|bucks)\b|-(?:day|week|hour)")
+_UNIT = re.compile(
+    r" (?:days?|weeks?|hours?|months?|percent|%|dollars?|bucks)\b|-(?:day|week|hour)"
+)
 _HINT = re.compile(rf"\b(?:{_ONE}|{_TEN}|{_SCALE})|\dk\b|\d k\b|\d[,.]\d{{3}}")
 
 

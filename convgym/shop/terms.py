@@ -67,9 +67,9 @@ def briefing(catalog: Catalog) -> str:
     return (
         f"{catalog.briefing()}\nDelivery: {days}.\nYou may take up to {MOST_DISCOUNT:.0%} off the"
         " price where the price is what stands in the way. You can also offer monthly instalments,"
-        " a two year warranty, returns for a full refund, express delivery in half the days, reviews of"
-        " other customers, an offer in writing for somebody who is to agree, and to match the price of"
-        " the shop across the street."
+        " a two year warranty, returns for a full refund, express delivery in half the days,"
+        " reviews of other customers, an offer in writing for somebody who is to agree, and to"
+        " match the price of the shop across the street."
     )
 
 

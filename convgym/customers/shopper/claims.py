@@ -4,8 +4,8 @@ Of the products in a message those that are dismissed do not count ("forget the 
 Aero", "better than the Aero"). Of the others the last counts that a word of recommending goes with
 ("take", "I suggest", "would be better"), and without such a word the first.
 
-What is denied is a feature with a "not" shortly before it, an "is not" or "is missing" behind it, or
-a word that says the opposite of what the shop claims: "the battery life is short" denies a long
+What is denied is a feature with a "not" shortly before it, an "is not" or "is missing" behind it,
+or a word that says the opposite of what the shop claims: "the battery life is short" denies a long
 one, "a short contract" denies nothing where the claim is a short one.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from convgym.customers.scripted.understanding import SENTENCE
 from convgym.customers.shopper.figures import RIVALS, Delivery, Prices, deliveries
@@ -23,36 +24,58 @@ from convgym.shop.language import Lexicon, tokens
 _CLAUSE = re.compile(r"\b(?:but|however|although|though|whereas)\b")
 _HARMLESS = re.compile(
     r"\bnot (?:only|just|to mention)\b|\b(?:can't|cannot|can not|won't|never) go wrong\b|"
-    r"\b(?:don't|do not|wouldn't|would not) (?:hesitate|miss|forget that)\b|\bwhy (?:not|don't you)\b|"
-    r"^\s*(?:no|nope|sorry)[,.!:]|\bno (?:doubt|wonder|matter|time)\b|\bin short\b|\bin the long run\b|"
-    r"\b(?:business|working) (?=days?\b)|\btime frame\b|\bon display\b|\bgood job\b|\bhome delivery\b|"
+    r"\b(?:don't|do not|wouldn't|would not) (?:hesitate|miss|forget that)\b|\bwhy (?:not|"
+    r"don't you)\b|"
+    r"^\s*(?:no|nope|sorry)[,.!:]|\bno (?:doubt|wonder|matter|time)\b|\bin short\b|"
+    r"\bin the long run\b|"
+    r"\b(?:business|working) (?=days?\b)|\btime frame\b|\bon display\b|\bgood job\b|"
+    r"\bhome delivery\b|"
     r"\b(?:no|extra|additional|free|without|at no|small|same) (?:\w+ )?(?:of )?charges?\b|"
-    r"\bdeliver\w* (?:to your )?(?:home|house|office|school)\b|\bour (?:company|business|club|office)\b|"
+    r"\bdeliver\w* (?:to your )?(?:home|house|office|school)\b|\bour (?:company|business|club|"
+    r"office)\b|"
     r"\bopen (?:on )?holidays?\b|\btake your time\b"
 )
 """What denies and claims nothing, whatever its words do one by one."""
+_ALL_BUT = re.compile(r"\b(everything|all|anything) but\b")
+_ENDS_DENIED = re.compile(
+    r"\b(?:does not|doesn't|hasn't|has not|lacks|isn't|is not|(?:is|are) (?:missing|absent))"
+    r"(?: (?:have|got|include|included|offer|there|part of it))*\W*$"
+)
+"""An end that denies what the same part of a clause named before."""
+_WISHED = re.compile(
+    r"\b(?:see|understand) (?:why|that)\b|\bwould be (?:useful|nice|handy|good|helpful)\b"
+)
+"""Clauses that speak of what somebody would like, and claim nothing."""
 _BEFORE, _BEHIND = 5, 3
 """How many words before a feature a "not" denies it, and behind it an "is not"."""
 _COPULA = frozenset("is are does do it was isn't aren't seems feels looks".split())
 _MORE_NOT = frozenset(
-    "nor none nothing hasn't haven't aren't wasn't didn't hardly barely lacks lack lacking except".split()
+    "nor none nothing hasn't haven't aren't wasn't didn't hardly barely lacks lack lacking "
+    "except".split()
 )
-_ABSENT = frozenset("missing lacks lacking absent missed".split())
 _LITTLE = frozenset("short small low little light few tiny limited weak slow narrow brief".split())
 _MUCH = frozenset("long big large high lots good best highest bright strong heavy huge".split())
 _BAD = frozenset(
-    "poor bad terrible awful lousy mediocre disappointing uncomfortable hard dim worse worst".split()
+    "poor bad terrible awful lousy mediocre disappointing uncomfortable hard dim worse "
+    "worst".split()
 )
-_ADVERBS = frozenset("rather quite very too a bit somewhat only just pretty fairly really so".split())
+_ADVERBS = frozenset(
+    "rather quite very too a bit somewhat only just pretty fairly really so not".split()
+)
 _DISMISSING = frozenset(
-    "forget than unlike instead skip drop ignore versus vs compared forgot nor except besides".split()
+    "forget than unlike instead skip drop ignore versus vs compared forgot nor except "
+    "besides".split()
 )
 _RECOMMENDING = frozenset(
-    "recommend recommending suggest suggesting offer consider propose choose take try pick go get buy"
+    "recommend recommending suggest suggesting offer consider propose choose take try pick go get "
+    "buy"
     " prefer rather advise about choice".split()
 )
 _PRAISING = frozenset("choice best better ideal perfect right suits suit fits fit great".split())
-_LEADING = _DISMISSING | _RECOMMENDING | {*"the our this of to with over i you we would should".split()}
+_NOBODY: frozenset[str] = frozenset()
+_LEADING = (
+    _DISMISSING | _RECOMMENDING | {*"the our this of to with over i you we would should".split()}
+)
 _WORD = re.compile(r"[a-z']+")
 _NEAR, _AROUND = 4, 6
 """How many words before a name dismiss it; how many around it recommend it."""
@@ -115,7 +138,8 @@ class Claims:
         for sentence in SENTENCE.findall(text):
             asks = "?" in sentence
             begins = True
-            for clause in _CLAUSE.split(_HARMLESS.sub(" ", _without_rivals(sentence))):
+            plain = _ALL_BUT.sub(r"\1 except", _HARMLESS.sub(" ", _without_rivals(sentence)))
+            for clause in _CLAUSE.split(plain):
                 for piece, words in self._pieces(clause):
                     masks = [self._lexicon.concepts(word) or 0 for word in words]
                     place = self._place(masks)
@@ -134,7 +158,7 @@ class Claims:
         concepts, product = self._lexicon.concepts, self._any["product:"]
         named = [word for word in words if (concepts(word) or 0) & product]
         start = end = 0
-        for before, name in zip(named, named[1:], strict=False):
+        for before, name in pairwise(named):
             end = clause.find(before, end) + len(before)
             if name == before:
                 continue
@@ -195,28 +219,40 @@ class Claims:
         # To ask claims nothing but a price; "you need it for gaming" tells what was heard, "it is
         # for gaming" is a claim.
         times = () if segment.asks else tuple(deliveries(segment.text))
-        if segment.asks or (product is None and union & self._you):
+        silent = segment.asks or (product is None and union & self._you)
+        if silent or _WISHED.search(segment.text):
             if times or (prices and (product or not segment.asks)):
+                yield Claim(product, prices, (), (), (), times)
+            return
+        if not union & (self._any["need:"] | self._any["feature:"]):
+            if prices or times:
                 yield Claim(product, prices, (), (), (), times)
             return
         if any(word in _IN_WRITING for word in words):
             masks = [0 if w in _FAMILY else m for w, m in zip(words, masks, strict=True)]
-        needs, _ = self._asserted(words, masks, "need:") if union & self._any["need:"] else ((), ())
-        features, denied = (
-            self._asserted(words, masks, "feature:") if union & self._any["feature:"] else ((), ())
-        )
+        parts = _parts(segment.text, len(words))
+        needs, _ = self._asserted(words, masks, parts, "need:")
+        features, denied = self._asserted(words, masks, parts, "feature:")
         if needs or features or denied or prices or times:
             yield Claim(product, prices, needs, features, denied, times)
 
     def _asserted(
-        self, words: Sequence[str], masks: Sequence[int], prefix: str
+        self, words: Sequence[str], masks: Sequence[int], parts: Sequence[int], prefix: str
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return which needs, or features, a clause asserts and which it denies."""
+        """Return which needs, or features, a clause asserts and which it denies.
+
+        ``parts`` are the numbers of the words' parts between commas; of one that is denied by the
+        end of the clause the number is negative.
+        """
         told: dict[str, bool] = {}
         for place, mask in enumerate(masks):
-            for name in self._lexicon.labels(mask, prefix) if mask & self._any[prefix] else ():
-                denied = self._negated(words, masks, place)
-                if self._opposed(words, place, self._wants.get(name, frozenset())):
+            if not mask & self._any[prefix] or "than" in words[max(0, place - _NEAR) : place]:
+                continue
+            near = parts.index(parts[place])
+            for name in self._lexicon.labels(mask, prefix):
+                denied = parts[place] < 0 or self._negated(words, masks, place)
+                opposite = self._wants.get(name, _NOBODY)
+                if opposite and _opposed(words, near, place, opposite):
                     denied = not denied
                 told[name] = told.get(name, True) and denied
         return (
@@ -231,25 +267,39 @@ class Claims:
             return True
         behind = range(place + 1, min(len(words), place + 1 + _BEHIND))
         return any(
-            words[i] in _ABSENT
-            or (masks[i] & self._not and ("'" in words[i] or words[i - 1] in _COPULA))
-            for i in behind
+            masks[i] & self._not and ("'" in words[i] or words[i - 1] in _COPULA) for i in behind
         )
 
-    def _opposed(self, words: Sequence[str], place: int, opposite: frozenset[str]) -> bool:
-        """Tell whether a word says the opposite: "a short battery life", "the battery is weak"."""
-        if not opposite:
-            return False
-        if opposite & {*words[max(0, place - 2) : place]}:
-            return True
-        behind = place + 1
-        if words[behind : behind + 1] and words[behind] not in _COPULA:
-            behind += 1
-        if behind >= len(words) or words[behind] not in _COPULA:
-            return False
-        rest = [word for word in words[behind + 1 : behind + 5] if word not in _ADVERBS]
-        rest = [word for word in rest if word != "not"]
-        return bool(rest and rest[0] in opposite)
+
+def _opposed(words: Sequence[str], near: int, place: int, opposite: frozenset[str]) -> bool:
+    """Tell whether a word says the opposite: "a short battery life", "the battery is weak".
+
+    ``near`` is the place of the first word of the same part of the clause.
+    """
+    if opposite & {*words[max(near, place - 2) : place]}:
+        return True
+    behind = place + 1
+    if words[behind : behind + 1] and words[behind] not in _COPULA:
+        behind += 1
+    if behind >= len(words) or words[behind] not in _COPULA:
+        return False
+    said = next((word for word in words[behind + 1 : behind + 5] if word not in _ADVERBS), None)
+    return said in opposite
+
+
+def _parts(text: str, words: int) -> list[int]:
+    """Return for every word of a clause in which of its parts between commas it stands.
+
+    A part that is denied by the end of the clause has a negative number: the last one, or the only
+    one before a last one such as "that it lacks".
+    """
+    sizes = [len(tokens(part)) for part in text.split(",")] if "," in text else [words]
+    numbers = [number for number, size in enumerate(sizes, 1) for _ in range(size)]
+    if (end := _ENDS_DENIED.search(text)) is None:
+        return numbers
+    alone = len(sizes) == 2 and len(tokens(text[text.rfind(",") : end.start()])) < 2
+    last = len(sizes)
+    return [-number if number == last or alone else number for number in numbers]
 
 
 def _without_rivals(sentence: str) -> str:

@@ -2,8 +2,8 @@
 
 Besides ``Meaning`` it hears what is asserted and denied of which product, and which one is
 recommended (``claims``); prices, discounts and days of delivery (``figures``); a yes or a no and
-questions in everyday words (``idioms``); and remedies for six kinds of reasons. A slip of the pen is
-put right in long words alone: "lacks" is not "racks".
+questions in everyday words (``idioms``); and remedies for six kinds of reasons. A slip of the pen
+is put right in long words alone: "lacks" is not "racks".
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ The rules stand in the text of ``convgym.customers.shopper.customer``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import cast

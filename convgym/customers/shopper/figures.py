@@ -19,18 +19,23 @@ from convgym.shop.language import numbers
 
 RIVALS = re.compile(
     r"\b(?:rivals?|competit\w+|elsewhere|across the (?:street|road)|internet|online|amazon|"
-    r"(?:other|another|next|different|any) (?:shops?|stores?|sellers?|dealers?|places?|providers?))\b"
+    r"(?:other|another|next|different|any) (?:shops?|stores?|sellers?|dealers?|places?|"
+    r"providers?))\b"
 )
 """Who else sells: what is said of them is nothing that is said of a product here."""
 _PARTS = re.compile(r"(?<=[,:]) | - | \u2014 |\u2014| \u2013 | while | whereas ")
 _OTHERS = re.compile(
     rf"{RIVALS.pattern}|\bthey\b|\btheirs?\b|\bbudgets?\b|\blimit\b|\bspend|\bafford|\bin mind|"
-    r"\brange\b|\bceiling\b|\byou(?:'ve| have|'d)? (?:said|told|mentioned|named|wanted?|asked|gave)|"
+    r"\brange\b|\bceiling\b|\byou(?:'ve| have|'d)? (?:said|told|mentioned|named|wanted?|asked|"
+    r"gave)|"
     r"\b(?:you|to) (?:want|would like|are willing|are ready|plan) to pay|\binstal|\bfinanc|"
     r"\b(?:trade.?in|voucher|gift card|accessor\w+)\b"
 )
 """Whose number it is that is not the product's price."""
-_FEE = r"(?:deposit|down payment|fees?|shipping|postage|delivery|saves?|saving|saved|by|another|extra|additional)"
+_FEE = (
+    r"(?:deposit|down payment|fees?|shipping|postage|delivery|saves?|saving|saved|leaves?|keeps?|"
+    r"by|another|extra|additional)"
+)
 _BEFORE = re.compile(rf"\b{_FEE}(?: (?:is|are|of|costs?|you|up to|about|only|just))* ?\W?$")
 _DIFFERENCE = (
     r"(?! ?(?:dollars?|bucks|euros?|pounds?)? ?(?:less\b|more\b|under\b|below\b|above\b|over\b|"
@@ -51,7 +56,10 @@ _WEAK = r"\b(?:for|at|only|just|is|to)"
 _MONTHLY = re.compile(r" ?(?:a|per|each|every|/) ?month| monthly")
 
 _SHARE = r"(?<![\d.,])(-? ?\d+(?:[.,]\d+)?) ?(?:%|percent)"
-_SAVING = r"(?:off\b|discount|rebate|reduction|deduct|price cut|cheaper|less(?! \w)|less (?:for|than the))"
+_SAVING = (
+    r"(?:off\b|discount|rebate|reduction|deduct|price cut|cheaper|less(?! \w)|"
+    r"less (?:for|than the))"
+)
 _SHARE_OFF = re.compile(
     rf"{_SHARE}(?: \w+){{0,2}}? {_SAVING}|"
     rf"(?:discount|reduc|rebate|lower|knock|deduct|cut|drop|take|price|come down|bargain)"
@@ -63,15 +71,20 @@ _FREE = re.compile(
     r"\b(?:it|this|that|one|yours|product|PRODUCT)(?:'s| is| comes)?"
     r"(?: (?:\w+ly|for|all|now|yours|today|even))* free\b"
     r"(?! (?:deliver|shipping|return|of (?:delivery|shipping|\w+ charges)|from|to\b|with))|"
-    r"\b(?:costs?|pay|for) (?:you )?nothing\b|\bfree of charge\b(?! deliver)|\bas a (?:gift|present)\b|"
+    r"\b(?:costs?|pay|for) (?:you )?nothing\b|\bfree of charge\b(?! deliver)|\bas a (?:gift|"
+    r"present)\b|"
     r"\b(?:give|get|have|take|keep) (?:it|this|that|one|PRODUCT)(?: to you| all)? for free\b"
 )
-_FREE_EXTRAS = re.compile(r"deliver|shipping|ship\b|return|warrant|refund|courier|express|accessor|cancel")
+_FREE_EXTRAS = re.compile(
+    r"deliver|shipping|ship\b|return|warrant|refund|courier|express|accessor|cancel"
+)
 _AMOUNT_OFF = re.compile(
     r"(\d+) (?:(?:dollars?|bucks|euros?|pounds?|\w+) )?"
-    r"(?:off\b|discount|rebate|reduction|less\b(?! than (?!before|the (?:label|sticker|list)|usual|normal)))|"
+    r"(?:off\b|discount|rebate|reduction|less\b(?! than (?!before|the (?:label|sticker|list)|"
+    r"usual|normal)))|"
     r"(?:discount|rebate|reduction) of \W?(\d+)(?! ?(?:%|percent))|"
-    r"(?:down|lower\w*|reduc\w*|cut|drop|knock\w*|take) (?:\w+ ){0,3}(?:by|off) \W?(\d+)(?! ?(?:%|percent))"
+    r"(?:down|lower\w*|reduc\w*|cut|drop|knock\w*|take) (?:\w+ ){0,3}(?:by|off) \W?(\d+)(?! ?(?:%|"
+    r"percent))"
 )
 _LOWERED = re.compile(
     r"down to|special price|reduc|lower|cheaper|instead of|let you have|let it go|make it|can do"
@@ -101,9 +114,9 @@ def concession(clauses: Sequence[str]) -> Concession | None:
             return Concession(float(said[:9]) / 100)
         if _HALF.search(clause):
             return Concession(0.5)
-        if off := _AMOUNT_OFF.search(clause):
-            if not _OTHERS.search(clause[off.end() :]):
-                return Concession(None, int((off[1] or off[2] or off[3])[:9]))
+        off = _AMOUNT_OFF.search(clause)
+        if off and not _OTHERS.search(clause[off.end() :]):
+            return Concession(None, int((off[1] or off[2] or off[3])[:9]))
         if re.search(r"\bdiscount", clause):
             return Concession(_VAGUE)
         if _LOWERED.search(clause) and any(map(str.isdigit, clause)):
@@ -149,14 +162,18 @@ Days = tuple[int, int]
 """The least and the most days that words stand for: "in 6 days" are five or six."""
 
 _TIME = re.compile(
-    r"\b(?P<bare>today|the same day|tonight|overnight|tomorrow|the next day|the day after tomorrow)\b|"
+    r"\b(?P<bare>today|the same day|tonight|overnight|tomorrow|the next day|"
+    r"the day after tomorrow)\b|"
     r"\b(?P<low>\d{1,3}|an?)(?:(?: to | or | ?- ?| ?\u2013 ?)(?P<high>\d{1,3}))?[ -]"
     r"(?:(?:business|working|full|short|more) )?(?P<unit>day|week|hour|month)s?\b"
 )
 _AT_ONCE = {"today": 0, "tonight": 0, "the same day": 0, "the day after tomorrow": 2}
-_ROUGHLY = re.compile(r"\b(?:about|around|roughly|approximately|circa|maybe|some|nearly|almost)\W*$")
+_ROUGHLY = re.compile(
+    r"\b(?:about|around|roughly|approximately|circa|maybe|some|nearly|almost)\W*$"
+)
 _AT_MOST = re.compile(
-    r"\b(?:within|at most|max|maximum|maximum of|up to|more than|longer than|less than|under|over)\W*$"
+    r"\b(?:within|at most|max|maximum|maximum of|up to|more than|longer than|less than|under|"
+    r"over)\W*$"
 )
 _AT_MOST_BEHIND = re.compile(r" (?:at most|at the (?:latest|most)|or (?:less|sooner|faster)|max)")
 _NO_DELIVERY = re.compile(
@@ -164,18 +181,21 @@ _NO_DELIVERY = re.compile(
     r"not|doesn't|won't|isn't|instead of|\d)(?: \w+){0,2} ?$"
 )
 _NO_DELIVERY_BEHIND = re.compile(
-    r"[ -](?:ago|old|return|refund|money|trial|warrant|guarantee|of\b|a week|a day|per\b|each|in a row|"
+    r"[ -](?:ago|old|return|refund|money|trial|warrant|guarantee|of\b|a week|a day|per\b|each|"
+    r"in a row|"
     r"battery|notice|money|cooling)"
 )
 _DELIVERING = re.compile(
     r"deliver|\bship|\barriv|\bcomes?\b(?! with)|\bcoming\b|\bsen[dt]\b|\bdispatch|express|courier|"
     r"\b(?:get|have|hold|receive|collect|use|expect) (?:it|this|that|one|yours?)\b|"
-    r"\bthere (?:in|within|by|after)\b|\bwith you\b|\b(?:your|the) door|\bbe (?:here|yours|at your|in your)|\btakes?\b|"
+    r"\bthere (?:in|within|by|after)\b|\bwith you\b|\b(?:your|the) door|\bbe (?:here|yours|"
+    r"at your|in your)|\btakes?\b|"
     r"\bwait\b|\bstarts?\b|\bbegins?\b|\bactivat|\bready\b|\byours\b"
 )
 _SENDING = re.compile(r"\b(?:ship(?:s|ped)?|sends?|sent|dispatch\w*|hand\w* over|leaves?)\b[^,]*$")
 _ALONE = re.compile(
-    r"\W*(?:(?:yes|sure|well|okay|ok|oh|so|then|and|it is|it's|that is|that's|that would be|it would be|"
+    r"\W*(?:(?:yes|sure|well|okay|ok|oh|so|then|and|it is|it's|that is|that's|that would be|"
+    r"it would be|"
     r"it will be|just|only|about|around|roughly|maybe|at most|max|maximum|in|within|by|after|up to|"
     r"less than|no more than|not more than|under|exactly|the|a|quick|hm|sorry|unfortunately|"
     r"i'm afraid|approximately|good question|gladly|already|answer)\b\W*)*$"

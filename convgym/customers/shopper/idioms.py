@@ -12,7 +12,8 @@ _YES = frozenset("yes yes, yeah yep sure indeed certainly absolutely definitely"
 _NO = frozenset("no nope not".split())
 _REGRET = frozenset("sorry unfortunately sadly".split())
 _NEGATIVE = re.compile(
-    r"\b(?:not|no|none|never|doesn't|hasn't|isn't|don't|haven't|can't|cannot|without|lacks?|missing)\b"
+    r"\b(?:not|no|none|never|doesn't|hasn't|isn't|don't|haven't|can't|cannot|without|lacks?|"
+    r"missing)\b"
 )
 _IT = r"(?:it|that|this one|the \w+)"
 _AFFIRMING = re.compile(
@@ -41,7 +42,8 @@ _ENDING = (
 )
 _CLOSING = re.compile(
     rf"\b{_WILLING}\b[^.?!]{{0,40}}\b{_ENDING}[^.?!]*\?|"
-    r"^\W*(?:so|well|and|okay|then|now)?\W*(?:(?:do|would|will|don't|won't) you )?(?:you )?(?:still )?"
+    r"^\W*(?:so|well|and|okay|then|now)?\W*(?:(?:do|would|will|don't|"
+    r"won't) you )?(?:you )?(?:still )?"
     r"(?:want|take|taking|buy|buying|keep|fancy|like to have) (?:it|this|that|one)(?: one)?"
     r"(?: (?:then|now|home|today|for that))?\W*\?|"
     r"^\W*(?:so|well|and|okay|then)?\W*(?:is it |have we |do we have )?(?:an? )?"
@@ -50,7 +52,8 @@ _CLOSING = re.compile(
 """Ways to ask for the order that name no buying: "Shall we shake on it?", "Want it?"."""
 _AGAIN = re.compile(
     r"\b(?:say|repeat|tell me|explain) (?:that|it|this|yourself)?\b ?(?:once more|(?:once )?again|"
-    r"one more time)\b|\b(?:could|can|would|will|please) (?:you )?(?:please )?repeat\b|come again\b|"
+    r"one more time)\b|\b(?:could|can|would|will|please) (?:you )?(?:please )?repeat\b|"
+    r"come again\b|"
     r"^\W*(?:pardon|sorry|excuse me|i beg your pardon|what|beg your pardon)(?: me)?\W*\?|"
     r"\bwhat (?:did you (?:just )?say|was that|do you mean)\b|(?:did not|didn't) (?:quite )?"
     r"(?:catch|get|hear|understand) (?:that|you|it)\b"
@@ -68,7 +71,8 @@ _QUESTIONS = tuple(
                 r"\bis (?:it|this|that) (?:(?:just|only|about|because of|really|perhaps|maybe) )*"
                 r"(?:the|your|too|a matter of|a question of)\b",
                 r"^\W*(?:is it |still )?too (?:expensive|dear|much|slow|late|pricey)\b",
-                r"what(?:'s| is| would be) (?:wrong|the (?:matter|problem|trouble|catch|issue|snag))",
+                r"what(?:'s| is| would be) (?:wrong|the (?:matter|problem|trouble|catch|issue|"
+                r"snag))",
                 r"speaks against|what would it take|convince you|worr(?:y|ies)|still need to know",
                 r"is there (?:a|any) (?:problem|issue|reason)|not happy|what else do you need",
                 r"how (?:do you like|does (?:it|that|this) sound)|do you like (?:it|that|this)",
@@ -102,7 +106,8 @@ _QUESTIONS = tuple(
                 r"what brings you|tell me (?:more )?about",
                 r"(?:what|who|which \w+)(?:'s| is| are| was)? (?:it|this|that|one|the \w+|a \w+)"
                 r"(?: \w+)? for\b",
-                r"(?:what|how|where) (?:are you going|will you|would you|do you (?:want|plan|intend))"
+                r"(?:what|how|where) (?:are you going|will you|would you|do you (?:want|plan|"
+                r"intend))"
                 r"\b.*\b(?:with|it|use|do)\b|who will (?:use|ride|have)|how will it be used",
             ),
         ),

@@ -33,6 +33,12 @@ def read(text: str, shop: str = "laptops") -> tuple[tuple[Claim, ...], str | Non
         ("It has neither storage nor a screen.", set(), {"storage", "screen"}),
         ("Does it matter that the screen is big?", set(), set()),
         ("You asked for a big screen.", set(), set()),
+        ("It has everything but a big screen.", set(), {"screen"}),
+        ("A big screen is the one thing that it does not have.", set(), {"screen"}),
+        ("A light case is included, a big screen is not.", {"weight"}, {"screen"}),
+        ("It is light, storage it lacks.", {"weight"}, {"storage"}),
+        ("I see why a big screen would be useful, but it is not part of it.", set(), set()),
+        ("Its battery is better than its screen.", {"battery"}, set()),
         # Bad news.
         ("The battery life is short.", set(), {"battery"}),
         ("The battery is rather weak.", set(), {"battery"}),
