@@ -6,7 +6,7 @@ The rules stand in the text of ``convgym.customers.shopper.customer``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import cast
@@ -18,9 +18,9 @@ from convgym.customers.scripted.understanding import MAX_WORDS
 from convgym.customers.shopper import law
 from convgym.customers.shopper.claims import Claim
 from convgym.customers.shopper.ear import Heard, ShopperEar
-from convgym.customers.shopper.figures import Delivery
 from convgym.customers.shopper.law import State, Weights, affordable, suits, utility
 from convgym.customers.shopper.profile import Shopper
+from convgym.customers.shopper.truth import contradicts, taken_off, tells_days, tells_feature
 from convgym.customers.shopper.voice import Voice
 from convgym.shop.catalog import Catalog, Product
 from convgym.shop.language import TOPICS
@@ -37,9 +37,6 @@ _HONEST = 0.005
 
 _AGAIN = "again"
 """What a reply means that is the last one once more."""
-
-_CLOSE_ENOUGH = 2
-"""Days that an answer may leave open: "within 8 days" does not tell when 2 days are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +193,13 @@ class Encounter:
         product = self.setting.catalog.product(recommended) if recommended else state.product
         for claim in heard.claims:
             of = self.setting.catalog.product(claim.product) if claim.product else product
-            if of is not None and self._contradicts(claim, of, heard):
+            if of is not None and contradicts(
+                claim,
+                of,
+                self._terms(of),
+                bargaining=self._bargains(heard),
+                asked=state.question == "delivery",
+            ):
                 return True
         if product is None or state.question != "spec" or heard.affirms is None:
             return False
@@ -207,37 +210,6 @@ class Encounter:
     def _bargains(self, heard: Heard) -> bool:
         """Tell whether a price below the label's is an offer: while haggling it needs no word."""
         return heard.concession is not None or "price" in self.state.raised
-
-    def _contradicts(self, claim: Claim, product: Product, heard: Heard) -> bool:
-        low = discounted(product, MOST_DISCOUNT) if self._bargains(heard) else product.price
-        if any(not 0.98 * low <= price <= 1.02 * product.price for price in claim.prices):
-            return True
-        return (
-            any(feature in product.features for feature in claim.denied)
-            or any(feature not in product.features for feature in claim.features)
-            or any(need not in product.needs for need in claim.needs)
-            or any(not self._comes(product, time) for time in self._times(claim))
-        )
-
-    def _times(self, claim: Claim) -> Iterator[Delivery]:
-        """Yield the times of delivery in a claim; a time alone is one if that was asked."""
-        for time in claim.deliveries:
-            if not time.alone or self.state.question == "delivery":
-                yield time
-
-    def _comes(self, product: Product, time: Delivery) -> bool:
-        """Tell whether a time is the one that the briefing names, or that of the express."""
-        (low, high), terms = time.days, self._terms(product)
-        return low <= terms.days <= high or (time.express and low <= terms.express <= high)
-
-    def _tells_days(self, product: Product, claims: Iterable[Claim]) -> bool:
-        """Tell whether one knows from (true) claims about when a product comes."""
-        return any(
-            time.days[1] <= self._terms(product).days + _CLOSE_ENOUGH
-            for claim in claims
-            if claim.product in (None, product.name)
-            for time in self._times(claim)
-        )
 
     def _terms(self, product: Product) -> Terms:
         return self.setting.terms[product.name]
@@ -252,10 +224,13 @@ class Encounter:
         good = True
         if state.question == "spec":
             good = self.profile.wish in product.features
-            if not self._tells_wish(product, heard.claims) and heard.affirms is not good:
+            if (
+                not tells_feature(heard.claims, product, self.profile.wish)
+                and heard.affirms is not good
+            ):
                 return []
         elif state.question == "delivery":
-            if not self._tells_days(product, heard.claims):
+            if not tells_days(heard.claims, product, self._terms(product), asked=True):
                 return []
         elif not (
             {state.about, product.name} & set(heard.meaning.products)
@@ -266,22 +241,16 @@ class Encounter:
         state.feel(law.GOOD_ANSWER if good else law.HONEST_NO)
         return [self._say("answered" if good else "answered_no")]
 
-    def _tells_wish(self, product: Product, claims: Iterable[Claim]) -> bool:
-        """Tell whether (true) claims say if a product has the feature that is asked about."""
-        return any(
-            self.profile.wish in claim.features + claim.denied
-            for claim in claims
-            if claim.product in (None, product.name)
-        )
-
     def _know_already(self, claims: Iterable[Claim]) -> None:
         """Drop the questions of its own that the seller has answered unasked."""
         state, product = self.state, self.state.product
         if product is None:
             return
-        if "delivery" in state.questions and self._tells_days(product, claims):
+        if "delivery" in state.questions and tells_days(
+            claims, product, self._terms(product), asked=False
+        ):
             state.questions.remove("delivery")
-        if "spec" in state.questions and self._tells_wish(product, claims):
+        if "spec" in state.questions and tells_feature(claims, product, self.profile.wish):
             state.questions.remove("spec")
 
     def _hear_offer(self, product: Product) -> list[str]:
@@ -317,7 +286,7 @@ class Encounter:
         """Take a discount on the product under discussion, if what was said is one."""
         state, profile = self.state, self.profile
         product = cast(Product, state.product)
-        discount = self._taken_off(heard, product)
+        discount = taken_off(heard.concession, heard.claims, product)
         if discount == 0:  # "special", and at the price on the label
             return []
         if not 0 < discount <= MOST_DISCOUNT + _HONEST:
@@ -334,21 +303,6 @@ class Encounter:
             state.raised.remove("price")
         state.feel(law.GOOD_ANSWER)
         return [self._say("discount_good")]
-
-    def _taken_off(self, heard: Heard, product: Product) -> float:
-        """Return the share of the price that is said to be taken off; it may be impossible."""
-        told = heard.concession
-        if told is not None and told.share is not None:
-            return told.share
-        if told is not None and told.amount is not None:
-            return told.amount / product.price
-        prices = [
-            price
-            for claim in heard.claims
-            if claim.product in (None, product.name)
-            for price in claim.prices
-        ]
-        return max(0.0, 1 - min(prices, default=product.price) / product.price)
 
     def _hear_remedies(self, remedies: tuple[str, ...], in_passing: bool) -> list[str]:
         state = self.state

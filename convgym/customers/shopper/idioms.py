@@ -8,7 +8,7 @@ from dataclasses import replace
 from convgym.customers.scripted.understanding import SENTENCE, Meaning
 from convgym.shop.language import tokens
 
-_YES = frozenset("yes yes, yeah yep sure indeed certainly absolutely definitely".split())
+_YES = frozenset("yes yeah yep sure indeed certainly absolutely definitely".split())
 _NO = frozenset("no nope not".split())
 _REGRET = frozenset("sorry unfortunately sadly".split())
 _NEGATIVE = re.compile(
