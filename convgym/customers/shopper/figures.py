@@ -89,6 +89,11 @@ _AMOUNT_OFF = re.compile(
 _LOWERED = re.compile(
     r"down to|special price|reduc|lower|cheaper|instead of|let you have|let it go|make it|can do"
 )
+_SUM = re.compile(
+    r"(?<![\w.,])\d+(?![\d.,]* ?-?(?:(?:business|working) )?"
+    r"(?:%|(?:days?|weeks?|hours?|months?|years?|minutes?|percent|gb|inch|kg)\b))"
+)
+"""A number that can be one of money."""
 _DENIED = re.compile(r"\b(?:not|no|never|don't|cannot|can't|won't|without)\b")
 _VAGUE = 0.05
 """What "a discount" is taken for when no number is said."""
@@ -119,7 +124,7 @@ def concession(clauses: Sequence[str]) -> Concession | None:
             return Concession(None, int((off[1] or off[2] or off[3])[:9]))
         if re.search(r"\bdiscount", clause):
             return Concession(_VAGUE)
-        if _LOWERED.search(clause) and any(map(str.isdigit, clause)):
+        if _LOWERED.search(clause) and _SUM.search(clause):
             return Concession()
     return None
 

@@ -78,6 +78,7 @@ def test_prices_are_told_from_other_numbers(text: str, shop: str, found: tuple[i
         ("I cannot give you a discount.", None),
         ("I cannot do 10%.", None),
         ("It has 20% more battery.", None),
+        ("The courier brings it in 3 days instead of 6 days.", None),
         ("It has 20% less weight.", None),
         ("It is special, it costs $700.", None),
         ("That's $150 less than your limit.", None),
