@@ -83,6 +83,8 @@ _SELLS = re.compile(
     | \bshall\ i\ (?:place|wrap|reserve)\b
     | \b(?:we|our\ (?:shop|store|company|team))
         \ (?:have|has|offer|sell|carry|stock|ship|deliver|provide)s?\b
+        (?!\ (?:hardly|barely|not|never|only|just|already|both|all|to)\b
+         |\ (?:\w+\ )?(?:been|had|met|spoken|talked|discussed|seen|done|said)\b)
     | \bi\ (?:can\ |would\ |'d\ |highly\ |strongly\ )*(?:recommend|suggest|offer)
         \ (?:you|the|our|a)\b
     | \bthank(?:s|\ you)\ for

@@ -75,6 +75,7 @@ SETTINGS: list[tuple[str, str, str]] = [
         "the published distribution of profiles",
     ),
     ("docs/shopper.md", "72 12", "what shops sell on"),
+    ("docs/shopper.md", "1200 -10", "examples of what is not believed"),
     ("docs/shopper.md", "0.6 1.05", "the law: what part of a budget suits"),
 ]
 """Document, figures, and why they need no stored file."""
