@@ -157,6 +157,7 @@ WORDS: dict[str, Any] = {
 # How documents are read.
 
 COMMENT = re.compile(r"<!--(.*?)-->", flags=re.DOTALL)
+OF_SNIPPETS = re.compile(r"<!-- snippets?: .*?-->", flags=re.DOTALL)  # tests/docs/snippets.py
 FENCE = re.compile(r"^```.*?^```", flags=re.DOTALL | re.MULTILINE)
 LEFT_OUT = re.compile(
     r"`[^`\n]*`|\]\([^)]*\)|https?://\S+|\d{4}-\d\d-\d\d|arXiv \d+\.\d+"
@@ -183,7 +184,9 @@ class Block:
 
 def blocks(document: str) -> Iterator[Block]:
     """Return a document's blocks in order; text in code, links and dates is left out."""
-    text = FENCE.sub(lambda found: "\n" * found.group().count("\n"), document)
+    text = document
+    for left_out in (FENCE, OF_SNIPPETS):
+        text = left_out.sub(lambda found: "\n" * found.group().count("\n"), text)
     pieces = re.split(r"(<!--.*?-->|\n\s*\n)", text, flags=re.DOTALL)
     start = line = 1
     current: str = ""
