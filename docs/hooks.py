@@ -1,21 +1,23 @@
 """What the site needs otherwise than Markdown on a forge does; named in mkdocs.yml.
 
-- Invisible comments, which hold figures to stored files and tell tests about snippets, are left out.
-- What pages link to outside ``docs/`` comes into the site under ``repository/``: other pages as pages,
-  anything else as it is. Links there are rewritten, so that they work in both places.
-- A page that mkdocs.yml's ``nav`` does not name fails the strict build; an entry without its page is
-  left out.
-- Griffe, which reads the sources for the API's pages, gets ``agents/`` and ``benchmarks/`` where they
-  are imported from, below ``convgym``.
+- Invisible comments, which hold figures to stored files and tell tests about snippets, are left
+  out.
+- What pages link to outside ``docs/`` comes into the site under ``repository/``: other pages as
+  pages, anything else as it is. Links are rewritten, so that they work in both places, and one that
+  shows a page's file name shows its title.
+- A page that mkdocs.yml's ``nav`` does not name fails the strict build; an entry without its page
+  is left out.
+- Griffe, which reads the sources for the API's pages, gets ``agents/`` and ``benchmarks/`` where
+  they are imported from, below ``convgym``.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import posixpath
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,10 +35,12 @@ PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 """Pages beside docs/ that the navigation names; others come in where one links to them."""
 
 _CODE_OR_COMMENT = re.compile(
-    r"^(?P<fence> *(?:```+|~~~+))[^\n]*\n.*?^(?P=fence)[^\n]*$|(?P<comment><!--.*?-->\n?)|`[^`\n]+`",
+    r"^(?P<fence> *```+)[^\n]*\n.*?^(?P=fence)[^\n]*$|(?P<comment><!--.*?-->\n?)|`[^`\n]+`",
     flags=re.DOTALL | re.MULTILINE,
 )
-_LINK = re.compile(r"(?P<text>\[[^]\n]*)\]\((?!\w+:|#|/)(?P<to>[^)\s#]+)(?P<anchor>(?:#[^)\s]*)?)\)")
+_LINK = re.compile(
+    r"(?P<text>\[[^]\n]*)\]\((?!\w+:|#|/)(?P<to>[^)\s#]+)(?P<anchor>(?:#[^)\s]*)?)\)"
+)
 
 _staged: list[tempfile.TemporaryDirectory[str]] = []
 
@@ -71,8 +75,8 @@ def place(path: str) -> str:
     if not path.endswith(".md"):
         return f"repository/{path}"
     # README.md would be the index of its folder.
-    folder, name = posixpath.split(path)
-    return f"repository/{(folder if name == 'README.md' else path.removesuffix('.md')) or 'readme'}.md".lower()
+    page = path.removesuffix(".md").removesuffix("/README").lower()
+    return f"repository/{page}.md"
 
 
 def source(page: str) -> str:
@@ -84,7 +88,7 @@ _sources: dict[str, str] = {}
 
 
 def target(link: str, path: str) -> str | None:
-    """Return the path in the repository that a link in the file ``path`` leads to, if it is there."""
+    """Return the path in the repository that a link in ``path`` leads to; None if none is there."""
     found = posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
     if (ROOT / found).is_dir():
         found = f"{found}/README.md"
@@ -93,9 +97,8 @@ def target(link: str, path: str) -> str | None:
 
 def links(path: str) -> Iterator[str]:
     """Yield the paths in the repository that a file's links lead to."""
-    found: list[str] = []
-    outside_code((ROOT / path).read_text("utf-8"), lambda text: found.extend(m["to"] for m in _LINK.finditer(text)) or text)
-    yield from filter(None, (target(link, path) for link in found))
+    text = _CODE_OR_COMMENT.sub("`", (ROOT / path).read_text("utf-8"))
+    yield from filter(None, (target(link["to"], path) for link in _LINK.finditer(text)))
 
 
 def title(path: str) -> str:
@@ -132,6 +135,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     shutil.copytree(ROOT / "convgym", package, ignore=only_python)
     for name in ("agents", "benchmarks"):
         shutil.copytree(ROOT / name, package / name, ignore=only_python)
+    # Where it finds Ruff, mkdocstrings starts it once a signature, which takes most of the build.
+    sys.modules.setdefault("ruff.__main__", None)  # type: ignore[arg-type]
     mkdocstrings: Any = config.plugins["mkdocstrings"]
     mkdocstrings.config.handlers["python"]["paths"] = [folder.name]
     return config
@@ -166,9 +171,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     named = set(entries(config.nav))
     for file in files.documentation_pages():
         if file.src_uri not in named and file.src_uri not in _sources:
-            LOG.warning(
-                "docs/%s is in no group of the navigation: add it to `nav` in mkdocs.yml", file.src_uri
-            )
+            LOG.warning("add docs/%s to a group of `nav` in mkdocs.yml", file.src_uri)
     return files
 
 

@@ -4,15 +4,15 @@ Python is executed as it stands, block after block of a page, in one namespace a
 Commands of ``convgym`` in ``sh`` are parsed by the real command line. A comment right above a block
 says what is otherwise; it is invisible on every rendering of the page::
 
-    <!-- snippet: run -->                   commands are run, too, one after the other
-    <!-- snippet: file chooser.py -->       the block is a file in that folder; Python is run as well
-    <!-- snippet: output -->                what the block before printed holds this block
-    <!-- snippet: not run, REASON -->       why it cannot be: it needs a GPU, a key, hours
-    <!-- snippet: run by tests/x.py -->     a test of its own runs it, and names the page
-    <!-- snippets: run by tests/x.py -->    the same for all Python of a page
+    <!-- snippet: run -->                 commands are run, too, one after the other
+    <!-- snippet: file chooser.py -->     the block is a file in that folder; Python is run, too
+    <!-- snippet: output -->              what the block before printed holds this block
+    <!-- snippet: not run, REASON -->     why it cannot be: it needs a GPU, a key, hours
+    <!-- snippet: run by tests/x.py -->   a test of its own runs it, and names the page
+    <!-- snippets: run by tests/x.py -->  the same for all Python of a page
 
-Lines ``old -> new`` below the first one are replaced beforehand: small sizes for large ones. And what
-a page takes for granted is Python that nobody sees, in a comment anywhere above::
+Lines ``old -> new`` below the first one are replaced beforehand: small sizes for large ones. And
+what a page takes for granted is Python that nobody sees, in a comment anywhere above::
 
     <!-- snippet: first
     episodes = [...]
@@ -35,13 +35,15 @@ PAGES = [
 ]
 _BLOCK = re.compile(
     r"<!-- snippet: first\n(?P<first>.*?)-->"
-    r"|(?:<!-- snippet: (?P<note>(?:(?!-->).)*?)\s*-->\s*)?^```(?P<language>\w*)\n(?P<code>.*?)^```$",
+    r"|(?:<!-- snippet: (?P<note>(?:(?!-->).)*?)\s*-->\s*)?"
+    r"^```(?P<language>\w*)\n(?P<code>.*?)^```$",
     flags=re.DOTALL | re.MULTILINE,
 )
 _WHOLE_PAGE = re.compile(r"<!-- snippets: (run by \S+) -->")
 _ACTION = re.compile(r"run(?: by \S+)?|file \S+|output|not run, .+")
 OTHER_PROGRAMS = set(
-    "accelerate apt cd curl echo export git mkdocs pip pre-commit py pytest python python3 ray ruff mypy run vf-eval".split()
+    "accelerate apt cd curl echo export git mkdocs mypy pip pre-commit py pytest python python3 ray"
+    " ruff run vf-eval".split()
 )
 
 
@@ -62,6 +64,13 @@ class Snippet:
     code: str
     action: str = ""
     replacements: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is run as a part of its page."""
+        if self.language == "python":
+            return not self.action.startswith(("not run", "run by"))
+        return self.action == "run"
 
     @property
     def small(self) -> str:
