@@ -45,11 +45,13 @@ _LINK = re.compile(
 _staged: list[tempfile.TemporaryDirectory[str]] = []
 
 
-class LiteralBlocks(griffe.Extension):
-    """Shows docstrings' ``text::`` before a block of code as ``text:``."""
+class AsRead(griffe.Extension):
+    """Shows docstrings' ``text::`` before a block of code as ``text:``, and no long values."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Change the docstring of an object that was read."""
+        if isinstance(obj, griffe.Attribute) and len(str(obj.value)) > 80:
+            obj.value = None  # a registry, say, with all that is in it
         if obj.docstring is not None:
             obj.docstring.value = re.sub(r"::(?=\n\n? +\S)", ":", obj.docstring.value)
 
