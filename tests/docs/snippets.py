@@ -43,7 +43,7 @@ _WHOLE_PAGE = re.compile(r"<!-- snippets: (run by \S+) -->")
 _ACTION = re.compile(r"run(?: by \S+)?|file \S+|output|not run, .+")
 OTHER_PROGRAMS = set(
     "accelerate apt cd curl echo export git mkdocs mypy pip pre-commit py pytest python python3 ray"
-    " ruff run vf-eval".split()
+    " rm ruff run source torchrun vf-eval".split()
 )
 
 
@@ -128,7 +128,7 @@ def commands(code: str, place: str = "") -> Iterator[list[str]]:
 
 
 def _ours(words: list[str], place: str) -> Iterator[list[str]]:
-    program = Path(words[0]).name
+    program = "source" if words[0] == "." else Path(words[0]).name
     if "convgym.benchmarks.cli.main" in words:
         yield words[words.index("convgym.benchmarks.cli.main") + 1 :]
     elif program == "convgym":

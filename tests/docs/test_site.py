@@ -129,6 +129,24 @@ def test_an_entry_without_its_page_is_left_out(hooks: ModuleType) -> None:
     assert hooks.kept(nav) == ["log.md", {"Group": ["chat.md"]}]
 
 
+def test_a_page_in_no_group_is_a_warning_which_fails_the_strict_build(
+    hooks: ModuleType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import File, Files
+
+    config = MkDocsConfig()
+    config.load_dict({"site_name": "A", "docs_dir": str(DOCS), "nav": ["log.md"], "plugins": []})
+    assert config.validate() == ([], [])
+    config.plugins._current_plugin = "hooks"  # as during an event
+    files = Files([File(name, str(DOCS), str(tmp_path), False) for name in ("log.md", "chat.md")])
+    hooks.on_files(files, config)
+    (told,) = caplog.records
+    assert told.getMessage() == "add docs/chat.md to a group of `nav` in mkdocs.yml"
+    assert told.name.startswith("mkdocs.") and told.levelname == "WARNING"
+    assert files.get_file_from_path("repository/readme.md") is not None
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built by the command of CONTRIBUTING.md."""
