@@ -28,7 +28,7 @@ from convgym.llm.fake_server import Action, ChatServer
 from convgym.registry import Registry
 from tests.docs.snippets import PAGES, ROOT, Snippet, commands, snippets
 
-FOUND = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in PAGES}
+FOUND = {page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in PAGES}
 BLOCKS = {page: found for page, text in FOUND.items() if (found := snippets(page, text))}
 WHOLE = {"docs/reproduce.md"}
 """Pages whose commands in the text and in tables are whole, and are parsed as well."""
