@@ -14,7 +14,7 @@ from typing import Any
 
 import gymnasium
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 import convgym.agents
 import convgym.customers
