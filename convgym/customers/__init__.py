@@ -26,7 +26,9 @@ __all__ = [
 ]
 
 CustomerFactory: TypeAlias = Callable[..., Customer]
+"""A class of customers, or anything else that returns one when it is called with its options."""
 CustomerSpec: TypeAlias = str | Customer | CustomerFactory
+"""A registered name, ``"package.module:factory"``, a customer, or a factory of customers."""
 
 
 def _factory(thing: object, spec: str) -> CustomerFactory:

@@ -40,6 +40,7 @@ DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs
 
 SETTINGS: list[tuple[str, str, str]] = [
     ("README.md", "3.11", "the oldest Python"),
+    ("docs/quickstart.md", "3.11", "the oldest Python"),
     ("README.md", "20 25", "minutes of the first command, rounded: they depend on the machine"),
     ("docs/agents.md", "0.66 2.1", "millions of parameters of the small and the reading seller"),
     ("docs/agents.md", "30 0.3 1 0.5 0.25", "settings of the reading seller and of a study"),
@@ -160,6 +161,7 @@ WORDS: dict[str, Any] = {
 # How documents are read.
 
 COMMENT = re.compile(r"<!--(.*?)-->", flags=re.DOTALL)
+OF_SNIPPETS = re.compile(r"<!-- snippets?: .*?-->", flags=re.DOTALL)  # tests/docs/snippets.py
 FENCE = re.compile(r"^```.*?^```", flags=re.DOTALL | re.MULTILINE)
 LEFT_OUT = re.compile(
     r"`[^`\n]*`|\]\([^)]*\)|https?://\S+|\d{4}-\d\d-\d\d|arXiv \d+\.\d+"
@@ -186,7 +188,9 @@ class Block:
 
 def blocks(document: str) -> Iterator[Block]:
     """Return a document's blocks in order; text in code, links and dates is left out."""
-    text = FENCE.sub(lambda found: "\n" * found.group().count("\n"), document)
+    text = document
+    for left_out in (FENCE, OF_SNIPPETS):
+        text = left_out.sub(lambda found: "\n" * found.group().count("\n"), text)
     pieces = re.split(r"(<!--.*?-->|\n\s*\n)", text, flags=re.DOTALL)
     start = line = 1
     current: str = ""
