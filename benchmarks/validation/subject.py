@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
-from convgym.customers import Customer, CustomerSpec, Reply, Snapshottable, customer_law
+from convgym.customers import Customer, CustomerSpec, Reply, customer_law
+from convgym.customers.base import is_snapshottable
 from convgym.customers.together import Answer, respond_customers
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, InfrastructureError
@@ -95,7 +96,7 @@ class Subject:
 
     @cached_property
     def can_be_copied(self) -> bool:
-        return isinstance(self._sample, Snapshottable)
+        return is_snapshottable(self._sample)
 
 
 class Profiled:
