@@ -101,10 +101,11 @@ def rollout(
     so that batches stay full and the others keep their order. The policy is asked for all together
     whose turn it is: with customers that answer at once, that is all of them; with customers that
     wait for something (``convgym.customers.AsyncCustomer``), those that have answered, and nobody
-    waits for the slowest. ``policy.reset(policy_seed)`` is called once, before the first turn. Every conversation's ``rng`` depends on ``policy_seed``
-    and its episode seed alone; where a seed comes again, also on how often it came before, so that
-    the same customer hears other things. ``latent`` is set if the environment reveals it. The
-    message lists that the policy sees are the live ones: they are to be read only.
+    waits for the slowest. ``policy.reset(policy_seed)`` is called once, before the first turn.
+    Every conversation's ``rng`` depends on ``policy_seed`` and its episode seed alone; where a seed
+    comes again, also on how often it came before, so that the same customer hears other things.
+    ``latent`` is set if the environment reveals it. The message lists that the policy sees are the
+    live ones: they are to be read only.
 
     The recorded text of a response is what the customer heard (``convgym.conversation.clean``);
     its tokens and log-probabilities are kept as they came. An episode whose customer failed has

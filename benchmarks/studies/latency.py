@@ -61,7 +61,7 @@ class Case:
     def __post_init__(self) -> None:
         if min(self.conversations, self.at_once, self.turns) < 1:
             raise ConvgymError("conversations, at once and turns must be 1 or more")
-        if not 0 < check_number("scale", self.scale):
+        if not check_number("scale", self.scale) > 0:
             raise ConvgymError(f"scale must be a positive number, got {self.scale!r}")
 
     @property

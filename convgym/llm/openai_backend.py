@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import SecretStr
 
-from convgym.errors import ConvgymError, InfrastructureError, unknown
 from convgym.background import BackgroundLoop
+from convgym.errors import ConvgymError, InfrastructureError, unknown
 from convgym.llm.base import ChatAnswer, ChatRequest, ChatResult
 from convgym.llm.completions import error_in, read_body, read_completion, read_usage
 from convgym.llm.endpoint import OpenAIConfig, make_client, read_key
