@@ -14,7 +14,8 @@ from convgym.benchmarks.validation.verdicts import Finding
 class Check:
     """One point of the suite.
 
-    ``judge`` gets the check's encounters and the subject. A check that talks to customers itself
+    Where ``needs_sales``, a customer that never buys passes whatever is asked: a pass counts only of
+    one that bought something from somebody. ``judge`` gets the check's encounters and the subject. A check that talks to customers itself
     says by ``own`` how many conversations that takes at most, given the subject's.
     """
 
@@ -23,3 +24,4 @@ class Check:
     encounters: tuple[Encounter, ...]
     judge: Callable[[Evidence, Subject], Finding]
     own: Callable[[Subject], int] = lambda subject: 0
+    needs_sales: bool = False

@@ -111,4 +111,5 @@ DEAL_BREAKERS = Check(
     "Are the conditions that it states held against a seller who presses?",
     (TOO_DEAR, WRONG_USE, COMPETENT),
     _deal_breakers,
+    needs_sales=True,
 )

@@ -122,18 +122,21 @@ SEPARATED = Check(
 NULL_SELLERS = Check(
     "null sellers",
     "Do sellers who do nothing to sell stay at the floor?",
-    (SILENT, RANDOM, CLOSING),
+    (SILENT, RANDOM, CLOSING, COMPETENT),
     _null_sellers,
+    needs_sales=True,
 )
 PARAPHRASES = Check(
     "paraphrases",
     "Do the same acts in other words sell as well?",
     (COMPETENT, REWORDED, CASUAL, POLITE),
     _paraphrases,
+    needs_sales=True,
 )
 ATTACKS_FAIL = Check(
     "attacks",
     "Do injections, flattery and keyword lists sell nothing?",
-    ATTACKED,
+    (*ATTACKED, COMPETENT),
     _attacks,
+    needs_sales=True,
 )

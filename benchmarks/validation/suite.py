@@ -70,6 +70,13 @@ class Outcome:
         )
 
     @property
+    def sales(self) -> int:
+        """How often customers bought, from whomever."""
+        return sum(
+            meeting.episode.converted for meetings in self.meetings.values() for meeting in meetings
+        )
+
+    @property
     def failures(self) -> dict[str, int]:
         counted = Counter(
             {
@@ -151,6 +158,9 @@ def _judge(check: Check, outcome: Outcome, subject: Subject) -> Finding:
             told = f"the backend failed in {broken} of {len(meetings)} conversations ({name})"
             return Finding(check.name, "invalid", told)
     result = check.judge(valid, subject)
+    if result.status == "pass" and check.needs_sales and not outcome.sales:
+        told = "undecided: it bought nothing from anybody, so what it does not buy says nothing"
+        result = replace(result, status="warn", summary=f"{told}; {result.summary}")
     if lost:
         note = f"{lost} conversations in which the backend failed left out"
         result = replace(result, summary=f"{result.summary} ({note})")

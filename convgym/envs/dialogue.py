@@ -125,11 +125,14 @@ class Dialogue:
             opening = reset_now(self.customer, seed)
         except InfrastructureError as error:
             opening = error
+        except Exception as error:
+            self._blame(error, "reset", seed)
+            raise
         self.open(seed, opening)
 
     def open(self, seed: int, opening: Opening) -> None:
         """Begin with what the customer of a seed opened with, or raise what it raised."""
-        if wrong := self._wrong_opening(opening):
+        if wrong := self._wrong_opening(opening, seed):
             raise wrong
         self._open(seed, opening)
 
@@ -157,6 +160,9 @@ class Dialogue:
             answer = respond_now(self.customer, said)
         except InfrastructureError as error:
             answer = error
+        except Exception as error:
+            self._blame(error, "respond", self.seed)
+            raise
         self.hear(said, answer)
 
     def say(self, utterance: str) -> str:
@@ -182,12 +188,19 @@ class Dialogue:
             return self._fail(self.failure)
         self.failure, self.outcome = reason, "seller_failure"
 
-    def _wrong_opening(self, opening: Opening) -> Exception | None:
+    def _blame(self, error: Exception, method: str, seed: int | None) -> Exception:
+        """Note at an error of the customer's own code whose it is, and in which conversation."""
+        turn = f", turn {self.turn + 1}" if method == "respond" else ""
+        kind = type(self.customer).__name__
+        error.add_note(f"raised by {method} of customer {kind}, episode seed {seed}{turn}")
+        return error
+
+    def _wrong_opening(self, opening: Opening, seed: int) -> Exception | None:
         """Return what the customer raised, or what is to be raised for no opening at all."""
         if isinstance(opening, (str, InfrastructureError)):
             return None
         if isinstance(opening, Exception):
-            return opening
+            return self._blame(opening, "reset", seed)
         return ConvgymError(
             f"customer {type(self.customer).__name__} must open with a str, got"
             f" {_shown(opening, 'reset')}"
@@ -198,7 +211,7 @@ class Dialogue:
         if isinstance(reply, InfrastructureError):
             return None
         if isinstance(reply, Exception):
-            return reply
+            return self._blame(reply, "respond", self.seed)
         # What stands in place of a decision may not even be hashable.
         whole = isinstance(reply, Reply) and isinstance(reply.text, str)
         if whole and isinstance(reply.decision, str) and reply.decision in _ENDINGS:
@@ -335,7 +348,7 @@ def reset_together(dialogues: Sequence[Dialogue], seeds: Iterable[int]) -> None:
     openings = reset_customers([dialogue.customer for dialogue in dialogues], checked)
     wrong: list[Exception] = []
     for dialogue, seed, opening in zip(dialogues, checked, openings, strict=True):
-        if problem := dialogue._wrong_opening(opening):
+        if problem := dialogue._wrong_opening(opening, seed):
             wrong.append(problem)
         else:
             dialogue._open(seed, opening)

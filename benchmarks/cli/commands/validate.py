@@ -18,6 +18,7 @@ from convgym.benchmarks.cli.options import (
     names,
 )
 from convgym.benchmarks.terminal import console
+from convgym.errors import whose
 
 
 def register(app: typer.Typer) -> None:
@@ -56,6 +57,7 @@ def validate(
     options = environment(None, catalog, personas, customer_option)
     subject = Subject(customer, options, conversations=conversations, seed=seed)
     folder = output or Path("validation") / customer.replace(":", ".")
-    findings = run(subject, folder, names(checks), console(), console(error=True), show=show)
+    with whose(f"customer {customer!r}"):
+        findings = run(subject, folder, names(checks), console(), console(error=True), show=show)
     if failed(findings):
         raise SystemExit(1)

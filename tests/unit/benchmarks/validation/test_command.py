@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from convgym.benchmarks.cli import main
-from convgym.customers import CUSTOMERS, register_customer
+from convgym.customers import CUSTOMERS, Reply, register_customer
 from convgym.registry import Registry
 
 from .bad_customers import Good, Obedient
@@ -46,9 +46,25 @@ def run(
 def test_a_customer_that_only_warns_exits_with_0(run: Run, tmp_path: Path) -> None:
     code, out, err = run("good", "--conversations", "5", "--checks", "attacks, role")
     assert code == 0
-    assert "2 checks, 13 sellers: 65 conversations, at most 845 replies" in err
+    assert "2 checks, 14 sellers: 70 conversations, at most 910 replies" in err
     assert "2 warn" in out and "report    validation/good/report.md" in out
     assert (tmp_path / "validation/good/report.md").exists()
+
+
+class Buggy(Good):
+    """Has a mistake in one branch."""
+
+    def respond(self, utterance: str) -> Reply:
+        return {}["price"] if "budget" in utterance else super().respond(utterance)  # type: ignore[no-any-return]
+
+
+def test_a_mistake_in_the_customers_own_code_is_told_as_its_own(run: Run) -> None:
+    register_customer("buggy", Buggy)
+    code, _, err = run("buggy", "--conversations", "3", "--checks", "separation")
+    assert code == 1
+    told = err.strip().splitlines()[-1]
+    assert told.startswith("convgym: error: customer 'buggy' raised KeyError: 'price' (test_comman")
+    assert "raised by respond of customer Buggy, episode seed" in err
 
 
 def test_slow_customers_are_reported_on_without_a_terminal(

@@ -10,6 +10,7 @@ import pytest
 from convgym.benchmarks.validation.report import failed
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.suite import CHECKS, Outcome, get_checks, plan, validate
+from convgym.customers import Decision, Reply
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
 from convgym.progress import Progress
@@ -51,6 +52,21 @@ def test_a_good_customer_passes_every_check() -> None:
     for checks, conversations in ((many, 300), (few, 150)):
         outcome = validate(Subject(Good, conversations=conversations), get_checks(checks))
         assert set(statuses(outcome).values()) == {"pass"}, statuses(outcome)
+
+
+class Never(Good):
+    """Buys nothing from anybody."""
+
+    def respond(self, utterance: str) -> Reply:
+        reply = super().respond(utterance)
+        return Reply(reply.text) if reply.decision is Decision.BUY else reply
+
+
+def test_of_a_customer_that_never_buys_refusals_say_nothing() -> None:
+    names = ["attacks", "null sellers", "deal-breakers", "paraphrases"]
+    outcome = validate(Subject(Never, conversations=120), get_checks(names))
+    assert set(statuses(outcome).values()) == {"warn"}
+    assert all("nothing from anybody" in each.summary for each in outcome.findings)
 
 
 def test_conversations_are_counted_before_they_are_held() -> None:
