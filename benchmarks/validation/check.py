@@ -14,9 +14,9 @@ from convgym.benchmarks.validation.verdicts import Finding
 class Check:
     """One point of the suite.
 
-    Where ``needs_sales``, a customer that never buys passes whatever is asked: a pass counts only of
-    one that bought something from somebody. ``judge`` gets the check's encounters and the subject. A check that talks to customers itself
-    says by ``own`` how many conversations that takes at most, given the subject's.
+    ``judge`` gets the check's encounters and the subject. A check that talks to customers itself
+    says by ``own`` how many conversations that takes at most, given the subject's. One that a
+    customer passes which never buys ``needs_sales``: its pass counts only if something was bought.
     """
 
     name: str

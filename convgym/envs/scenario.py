@@ -85,9 +85,8 @@ class Scenario:
         """
         asked = self._customer_options().get("catalog")
         spec = self.customer
-        if asked is not None or (
-            isinstance(spec, str) and spec in CUSTOMERS.shipped.keys() - {"suggested"}
-        ):
+        ours = isinstance(spec, str) and spec in CUSTOMERS.shipped.keys() - {"suggested"}
+        if asked is not None or ours:
             return asked  # type: ignore[no-any-return]
         (dialogue,) = self.dialogues(1)
         brought = getattr(dialogue.customer, "catalog", None)

@@ -25,8 +25,8 @@ def check_shop(conversation: Conversation, catalog: Catalog) -> None:
     strange = any(latent.get(kind, kind) not in {kind, *known} for kind, known in wishes)
     if strange or conversation.leaflet not in ("", _leaflet(catalog)):
         raise ConvgymError(
-            f"the oracle sells the {catalog.items} of catalog {catalog.name!r}, and this customer is"
-            " of another shop: give make_seller the customers' catalogue (--catalog)"
+            f"the oracle sells the {catalog.items} of catalog {catalog.name!r}, and this customer"
+            " is of another shop: give make_seller the customers' catalogue (--catalog)"
         )
 
 

@@ -25,10 +25,11 @@ class WaitingPuppet(Puppet):
     under_way = most = 0
 
     async def reset(self, seed: int) -> str:  # type: ignore[override]
-        return await self._waited(seed, 0, super().reset)
+        return str(await self._waited(seed, 0, super().reset))
 
     async def respond(self, utterance: str) -> Reply:  # type: ignore[override]
-        return await self._waited(utterance, len(self.heard) + 1, super().respond)
+        reply: Reply = await self._waited(utterance, len(self.heard) + 1, super().respond)
+        return reply
 
     async def close(self) -> None:  # type: ignore[override]
         await asyncio.sleep(0)
