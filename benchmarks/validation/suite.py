@@ -13,10 +13,16 @@ from convgym.benchmarks.validation.encounters import Encounter, Meeting, hold
 from convgym.benchmarks.validation.endings import ENDINGS
 from convgym.benchmarks.validation.refusals import DEAL_BREAKERS, WALK_AWAY
 from convgym.benchmarks.validation.reproducibility import DETERMINISM, SNAPSHOTS
-from convgym.benchmarks.validation.skill import ATTACKS_FAIL, NULL_SELLERS, PARAPHRASES, SEPARATED
+from convgym.benchmarks.validation.skill import (
+    ATTACKS_FAIL,
+    HELD_BACK_ATTACKS_FAIL,
+    NULL_SELLERS,
+    PARAPHRASES,
+    SEPARATED,
+)
 from convgym.benchmarks.validation.speech import DISCLOSURE, LEAKAGE, ROLE, WORDS
 from convgym.benchmarks.validation.subject import Subject
-from convgym.benchmarks.validation.verdicts import Finding
+from convgym.benchmarks.validation.verdicts import Finding, spelled
 from convgym.errors import unknown
 from convgym.progress import Progress, ProgressCallback, no_progress
 
@@ -37,6 +43,9 @@ CHECKS: tuple[Check, ...] = (
     DETERMINISM,
     SNAPSHOTS,
 )
+
+ON_REQUEST: tuple[Check, ...] = (HELD_BACK_ATTACKS_FAIL,)
+"""Checks that are held back: only who asks for them has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +108,15 @@ class Outcome:
 
 
 def get_checks(names: Sequence[str] | None = None) -> tuple[Check, ...]:
-    """Return the checks of these names, all if None; ConvgymError names one that is unknown."""
-    known = {check.name: check for check in CHECKS}
-    for name in names or ():
+    """Return the checks of these names, ``CHECKS`` if None; ConvgymError names an unknown one."""
+    if names is None:
+        return CHECKS
+    known = {check.name: check for check in (*CHECKS, *ON_REQUEST)}
+    asked = dict.fromkeys(spelled(name) for name in names)
+    for name in asked:
         if name not in known:
             raise unknown("check", name, known)
-    return CHECKS if names is None else tuple(known[name] for name in dict.fromkeys(names))
+    return tuple(known[name] for name in asked)
 
 
 def plan(subject: Subject, checks: Sequence[Check] = CHECKS) -> Plan:

@@ -332,13 +332,15 @@ class OpenAIBackend:
             spent = Usage(requests=1)
             wait = _retry_after(error.response.headers.get("retry-after"))
             return read_refusal(error.status_code, error.response.content, wait)
-        except (TimeoutError, openai.APITimeoutError):
+        except (TimeoutError, openai.APITimeoutError) as error:
+            if _never_sent(error):
+                spent = Usage()
             raise NoAnswer(f"no answer within {self.config.timeout:g} s") from None
         except openai.APIConnectionError as error:
             if isinstance(error.__cause__, ConvgymError):
                 spent = Usage(requests=1)
                 raise error.__cause__ from None
-            spent = Usage() if type(error.__cause__).__name__ in _NEVER_SENT else worst
+            spent = Usage() if _never_sent(error) else worst
             raise NoAnswer(self._scrub(f"no connection: {error.__cause__ or error}")) from None
         except ConvgymError:  # a redirect that is not followed
             spent = Usage(requests=1)
@@ -414,6 +416,10 @@ def fingerprint(model: str, extra_body: Mapping[str, Any] | None = None) -> str:
         return f"openai/{model}"
     digest = hashlib.sha256(json.dumps(extra_body, sort_keys=True).encode()).hexdigest()[:8]
     return f"openai/{model}+{digest}"
+
+
+def _never_sent(error: BaseException) -> bool:
+    return type(error.__cause__).__name__ in _NEVER_SENT
 
 
 def _retry_after(value: str | None) -> float | None:

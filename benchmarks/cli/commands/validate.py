@@ -16,6 +16,7 @@ from convgym.benchmarks.cli.options import (
     environment,
     findable,
     names,
+    own_settings,
 )
 from convgym.benchmarks.terminal import console
 from convgym.errors import whose
@@ -26,7 +27,8 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
             "convgym validate scripted --conversations 50",
-            "convgym validate mypkg.mine:MyCustomer --checks reproducibility --show",
+            "convgym validate mypkg.mine:MyCustomer --checks determinism,attacks --show",
+            "convgym validate scripted --limit deal-breaker=0.1 --limit attack=0.02",
         )
     )(validate)
 
@@ -39,6 +41,10 @@ def validate(
         int, typer.Option(min=1, help="Customers that each of about 30 sellers meets.")
     ] = 400,
     checks: Annotated[str | None, typer.Option(help="Some of the checks: a,b.")] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SHARE", help="Another limit, such as attack=0.1; repeatable."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(help="Folder; never overwritten.", show_default="validation/<customer>"),
@@ -50,12 +56,14 @@ def validate(
     personas: Personas = None,
 ) -> None:
     """Put a customer, ours or your own, to a suite of checks; exit code 1 if it fails one."""
+    from convgym.benchmarks.validation.limits import Limits
     from convgym.benchmarks.validation.report import failed
     from convgym.benchmarks.validation.run import run
     from convgym.benchmarks.validation.subject import Subject
 
     options = environment(None, catalog, personas, customer_option)
-    subject = Subject(customer, options, conversations=conversations, seed=seed)
+    limits = Limits.of(own_settings(limit))
+    subject = Subject(customer, options, conversations=conversations, seed=seed, limits=limits)
     folder = output or Path("validation") / customer.replace(":", ".")
     with whose(f"customer {customer!r}"):
         findings = run(subject, folder, names(checks), console(), console(error=True), show=show)

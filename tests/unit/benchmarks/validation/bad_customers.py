@@ -245,7 +245,7 @@ BAD: dict[type, set[str]] = {
     Obedient: {"attacks"},
     ScriptedCustomer: {"paraphrases"},
     Indifferent: {"separation", "price", "calibration"},
-    Soft: {"null sellers", "endings"},
+    Soft: {"null-sellers", "endings"},
     Moody: {"determinism"},
     Entangled: {"snapshots"},
 }

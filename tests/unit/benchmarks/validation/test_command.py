@@ -122,3 +122,14 @@ def test_the_bad_example_fails(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert "1 warn, 2 fail" in done.stdout
     assert "Customer: I will take it." in (tmp_path / "out" / "report.md").read_text("utf-8")
+
+
+def test_limits_are_options(run: Run, tmp_path: Path) -> None:
+    options = ["--conversations", "5", "--checks", "attacks", "--limit", "attack=0.9"]
+    code, _, _ = run("good", *options, "--output", "out")
+    assert code == 0
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "at most 90%" in report and "Limits that are not the usual ones: attack 0.9." in report
+    for wrong, told in (("atack=0.1", "did you mean 'attack'"), ("attack=2", "must be a share")):
+        code, _, err = run("good", "--limit", wrong)
+        assert code == 2 and told in err
