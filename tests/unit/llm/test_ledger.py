@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import openai
 import pytest
 
@@ -213,24 +212,23 @@ def test_retries_are_paid_for(serve: Serve, connect: Connect, request_: Make) ->
 @pytest.mark.parametrize(
     ("cause", "requests"),
     [
-        (httpx.ConnectError("refused"), 0),
-        (httpx.ConnectTimeout("nobody there"), 0),
-        (httpx.PoolTimeout("no place"), 0),
-        (httpx.ReadTimeout("silent"), 1),
-        (httpx.RemoteProtocolError("hung up"), 1),
+        ("ConnectError", 0),
+        ("ConnectTimeout", 0),
+        ("PoolTimeout", 0),
+        ("ReadTimeout", 1),
+        ("RemoteProtocolError", 1),
     ],
 )
 def test_what_never_reached_the_server_is_not_booked(
-    cause: httpx.TransportError, requests: int, monkeypatch: pytest.MonkeyPatch
+    cause: str, requests: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-any")
     backend = OpenAIBackend(OpenAIConfig(model="any", base_url="http://127.0.0.1:1/v1", retries=0))
-    late = isinstance(cause, httpx.TimeoutException)
-    kind = openai.APITimeoutError if late else openai.APIConnectionError
+    kind: Any = openai.APITimeoutError if "Timeout" in cause else openai.APIConnectionError
 
     class Client:
         async def post(self, *args: object, **options: object) -> bytes:
-            raise kind(request=httpx.Request("POST", "http://127.0.0.1:1/v1")) from cause
+            raise kind(request=None) from type(cause, (Exception,), {})()
 
     request = ChatRequest(({"role": "user", "content": "Hi."},), 0)
     with pytest.raises(NoAnswer):
