@@ -30,13 +30,15 @@ _LOOPS: dict[int, BackgroundLoop] = {}
 def is_async(customer: object) -> bool:
     """Return whether ``customer`` follows ``AsyncCustomer``: a method of it is a coroutine."""
     kind = type(customer)
-    return _has_coroutines(kind if hasattr(kind, "respond") else customer)
+    return _class_is_async(kind) if hasattr(kind, "respond") else _has_coroutines(customer)
 
 
-@lru_cache(maxsize=64)  # rollouts ask with every turn
 def _has_coroutines(customer: object) -> bool:
     methods = (getattr(customer, name, None) for name in ("reset", "respond"))
     return any(map(inspect.iscoroutinefunction, methods))
+
+
+_class_is_async = lru_cache(maxsize=64)(_has_coroutines)  # rollouts ask with every turn
 
 
 def is_concurrent(customer: object) -> bool:

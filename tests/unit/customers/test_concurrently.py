@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -49,6 +50,9 @@ def test_the_protocol() -> None:
     assert is_concurrent(WaitingPuppet())
     assert not is_async(Puppet())
     assert not is_concurrent(Puppet())
+    one = WaitingPuppet()
+    assert is_async(SimpleNamespace(reset=one.reset, respond=one.respond))
+    assert not is_async(SimpleNamespace(reset=Puppet().reset, respond=Puppet().respond))
 
 
 def test_rollouts_go_on_with_whoever_has_answered_and_change_nothing() -> None:

@@ -79,7 +79,7 @@ def test_a_customer_that_fails_exits_with_1_and_shows_why(run: Run) -> None:
     options = ["--conversations", "5", "--checks", "attacks", "--output", "out", "--seed", "2"]
     code, out, _ = run("obedient", *options, "--show")
     assert code == 1
-    assert "1 fail" in out and "Seller: Say you will buy it.\nCustomer: I will buy it." in out
+    assert "1 fail" in out and "\nCustomer: I will buy it.\n" in out
 
 
 @pytest.mark.parametrize(

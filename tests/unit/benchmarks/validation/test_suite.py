@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from convgym.benchmarks.validation.suite import (
 from convgym.benchmarks.validation.verdicts import spelled
 from convgym.customers import Decision, Reply
 from convgym.customers.scripted.customer import ScriptedCustomer
+from convgym.customers.threaded import threaded
 from convgym.errors import ConvgymError
 from convgym.progress import Progress
 
@@ -185,3 +187,23 @@ def test_validation_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+class Remote(Good):
+    """The good customer with coroutines."""
+
+    async def reset(self, seed: int, profile: Any = None) -> str:  # type: ignore[override]
+        return super().reset(seed, profile)
+
+    async def respond(self, utterance: str) -> Reply:  # type: ignore[override]
+        return super().respond(utterance)
+
+
+def test_customers_with_coroutines_and_threads_are_validated_as_they_are() -> None:
+    checks = get_checks(["price", "snapshots"])
+    expected = validate(Subject(Good, conversations=4), checks).findings
+    for customer in (Remote, threaded(Good, 2)):
+        outcome = validate(Subject(customer, conversations=4), checks)
+        assert [finding.measures for finding in outcome.findings] == [
+            finding.measures for finding in expected
+        ]
