@@ -64,12 +64,14 @@ def read(model: type[Model], path: Path, kind: str) -> Model:
 
 def _mistakes(error: ValidationError) -> str:
     """Return all mistakes of a file, each with its place, on one line."""
-    found = error.errors()
+    problems = error.errors()
     told = [
         f"at {'.'.join(str(part) for part in each['loc']) or 'the whole file'}: {each['msg']}"
-        for each in found[:_TOLD]
+        for each in problems[:_TOLD]
     ]
-    return "; ".join(told) + (f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else "")
+    return "; ".join(told) + (
+        f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+    )
 
 
 def read_whole(path: Path) -> bytes:

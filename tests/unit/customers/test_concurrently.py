@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -62,9 +63,30 @@ def test_rollouts_go_on_with_whoever_has_answered_and_change_nothing() -> None:
     assert episodes == hold(WaitingPuppet, batch_size=1)
     assert episodes[BROKEN_SEED].metadata == {"failure": "no connection"}
     assert WaitingPuppet.most > 10
-    seller = Coin()
-    rollout(seller, range(40), environment={"customer": WaitingPuppet, "max_turns": 5})
-    assert seller.sizes[0] < 40  # not everybody waits for the slowest
+
+
+def test_nobody_waits_for_the_slowest() -> None:
+    asked_often = threading.Event()
+
+    class Slowest(WaitingPuppet):
+        async def reset(self, seed: int) -> str:  # type: ignore[override]
+            for _ in range(0 if seed else 4000):
+                if asked_often.is_set():
+                    break
+                await asyncio.sleep(0.005)
+            assert seed or asked_often.is_set(), "the others wait for this one"
+            return await super().reset(seed)
+
+    class Seller(Coin):
+        def act(self, conversations: Sequence[Conversation]) -> list[Response]:
+            responses = super().act(conversations)
+            if len(self.sizes) == 3:
+                asked_often.set()
+            return responses
+
+    assert rollout(
+        Seller(), range(8), environment={"customer": Slowest, "max_turns": 5}
+    ) == rollout(Coin(), range(8), environment={"customer": Puppet, "max_turns": 5})
 
 
 def test_environments_wait_for_coroutines() -> None:
