@@ -29,7 +29,7 @@ _LOOPS: dict[int, BackgroundLoop] = {}
 
 def is_async(customer: object) -> bool:
     """Return whether ``customer`` follows ``AsyncCustomer``: a method of it is a coroutine."""
-    kind = type(customer)
+    kind: Any = type(customer)  # hashable, whatever it is
     return _class_is_async(kind) if hasattr(kind, "respond") else _has_coroutines(customer)
 
 
