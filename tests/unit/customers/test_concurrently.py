@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -162,7 +163,7 @@ def test_errors_of_ones_own_pass(steps: bool) -> None:
             envs.step(("hi",) * 4)
         else:
             hold(Raises)
-    assert caught.traceback[-1].path.name == "test_concurrently.py"
+    assert Path(caught.traceback[-1].path).name == "test_concurrently.py"
     assert hold(WaitingPuppet, 3) == hold(Puppet, 3)  # others are not concerned
 
 
@@ -177,7 +178,7 @@ def test_a_customer_does_not_end_the_program() -> None:
 
 def test_what_is_no_reply_is_told() -> None:
     class Forgets(WaitingPuppet):
-        async def respond(self, utterance: str) -> Any:
+        async def respond(self, utterance: str) -> Any:  # type: ignore[override]
             await asyncio.sleep(0)
 
     with pytest.raises(ConvgymError, match=r"Forgets .* None: respond has no"):
@@ -193,7 +194,7 @@ def test_what_is_no_reply_is_told() -> None:
 
 def test_a_coroutine_of_one_method_is_enough() -> None:
     class Half(Puppet):
-        async def respond(self, utterance: str) -> Any:
+        async def respond(self, utterance: str) -> Any:  # type: ignore[override]
             return super().respond(utterance)
 
     assert hold(Half) == hold(Puppet)
