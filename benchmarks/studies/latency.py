@@ -153,9 +153,10 @@ def lock_step_seconds(case: Case) -> float:
     """Return the seconds of an ideal client that waits for the slowest in every turn."""
     starts = range(0, case.conversations, case.at_once)
     batches = [case.seeds[start : start + case.at_once] for start in starts]
-    return sum(
-        max(delays) for batch in batches for delays in zip(*map(case.delays, batch), strict=True)
+    slowest = (
+        max(turn) for batch in batches for turn in zip(*map(case.delays, batch), strict=True)
     )
+    return float(sum(slowest))
 
 
 def _hold(case: Case, customer: Any, **customer_options: Any) -> None:

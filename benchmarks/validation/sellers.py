@@ -164,7 +164,7 @@ def wrong_use(shop: SellerKnowledge, notes: Notes, seed: int) -> Product:
     """Choose what is affordable but made for something else."""
     budget = notes.budget or 0
 
-    def fit(product: Product) -> tuple[bool, bool, bool, int]:
+    def fit(product: Product) -> tuple[bool, bool, bool, float]:
         return (
             notes.need not in product.needs,
             product.price <= budget,
