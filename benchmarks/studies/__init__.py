@@ -31,6 +31,7 @@ STUDIES: Registry[Study] = Registry(
             "frontier-tuning": "settings of every agent of the frontier, as many of each",
             "gate": "how often the gate of Iterative PPO passes bad steps and stops good ones",
             "improvement-solvers": "solvers of the improvement step: one log, one Q, every solver",
+            "latency": "how near rollouts come to a queue that never idles, if replies take time",
             "llm-concurrency": "how well vectorised customers keep a chat endpoint busy",
             "offline": "what offline learners make of one log of words and outcomes",
             "q-variants": "ways to fit Q, judged by true values",

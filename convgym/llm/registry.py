@@ -11,8 +11,8 @@ from weakref import WeakValueDictionary
 
 from convgym.contracts import call, described, require
 from convgym.errors import ConvgymError
-from convgym.llm.base import ChatBackend
-from convgym.llm.recording import RecordingBackend, ReplayBackend
+from convgym.llm.base import AsyncBackend, ChatBackend
+from convgym.llm.recording import AsyncRecordingBackend, RecordingBackend, ReplayBackend
 from convgym.registry import Entry, Registry
 
 BackendFactory: TypeAlias = Callable[..., ChatBackend]
@@ -90,7 +90,7 @@ def make_backend(
     backend = _shared(key, lambda: _make(name, options))
     if record is not None:
         path = Path(record).absolute()
-        return _shared(("record", path, *key), lambda: RecordingBackend(backend, path))
+        return _shared(("record", path, *key), lambda: _recording(backend, path))
     return backend
 
 
@@ -106,6 +106,12 @@ def _make(name: str, options: dict[str, Any]) -> ChatBackend:
     backend = call(BACKENDS.resolve(name), options, f"chat backend {name!r}")
     require(backend, ChatBackend, f"{described(backend)} is no chat backend")
     return backend
+
+
+def _recording(backend: ChatBackend, path: Path) -> ChatBackend:
+    if isinstance(backend, AsyncBackend):
+        return AsyncRecordingBackend(backend, path)
+    return RecordingBackend(backend, path)
 
 
 def _fingerprint(name: str, options: Mapping[str, Any]) -> str | None:

@@ -422,7 +422,7 @@ class ShopperKnowledge:
             claimed = feature if feature in product.features else rng.choice(product.features)
             slots |= {
                 "product": product.name,
-                "price": f"{self.catalog.currency}{product.price}",
+                "price": self.catalog.money(product.price),
                 "claim": self.catalog.features[str(claimed)].claim,
                 "days": self.terms[product.name].days,
             }

@@ -170,7 +170,8 @@ class Lexicon:
         for name, feature in catalog.features.items():
             self._add(self.bit[f"feature:{name}"], feature.words)
         for product in catalog.products:
-            self._add(self.bit[f"product:{product.name}"], [product.name.lower()])
+            self._add(self.bit[f"product:{product.name}"], catalog.words_of(product))
+            self._add(0, tokens(product.name))
         self._add(0, [*tokens(f"{catalog.item} {catalog.items}"), *catalog.jargon])
         self._near: dict[str, list[str]] = {}
         for word in self._masks:

@@ -193,6 +193,7 @@ def _run(suite: Suite, folder: Path, seed: int, workers: Workers) -> None:
     """Run a suite and show its report; after Ctrl-C, say how to go on and exit with 130."""
     from convgym.benchmarks.cli.commands.report import show_report
     from convgym.benchmarks.report.pace import shown
+    from convgym.benchmarks.runs.result import MAX_EXCLUDED_SHARE
     from convgym.benchmarks.runs.runner import run_suite
 
     try:
@@ -204,6 +205,11 @@ def _run(suite: Suite, folder: Path, seed: int, workers: Workers) -> None:
     show_report(folder)
     if not any(result.episodes for result in results):
         raise InfrastructureError(_why_nothing(folder, [result.job for result in results]))
+    if not any(result.valid for result in results):
+        raise InfrastructureError(
+            f"every row is invalid: more than {MAX_EXCLUDED_SHARE:.0%} of its conversations failed,"
+            " and nothing can be said of the rates"
+        )
 
 
 def _workers(jobs: int | None, ray: str | None) -> Workers:

@@ -17,9 +17,10 @@ from convgym.benchmarks.cli.options import (
     environment,
     findable,
     names,
+    own_settings,
 )
 from convgym.benchmarks.terminal import console
-from convgym.errors import ConvgymError
+from convgym.errors import ConvgymError, whose
 
 Reference = Annotated[
     Path | None,
@@ -44,7 +45,8 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
             "convgym validate scripted --conversations 50",
-            "convgym validate mypkg.mine:MyCustomer --checks reproducibility --show",
+            "convgym validate mypkg.mine:MyCustomer --checks determinism,attacks --show",
+            "convgym validate scripted --limit deal-breaker=0.1 --limit attack=0.02",
             "convgym validate shopper --realism --reference log.jsonl",
             "convgym validate mypkg.mine:MyCustomer --realism --original scripted",
         )
@@ -59,6 +61,10 @@ def validate(
         int, typer.Option(min=1, help="Customers that each of about 30 sellers meets.")
     ] = 400,
     checks: Annotated[str | None, typer.Option(help="Some of the checks: a,b.")] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SHARE", help="Another limit, such as attack=0.1; repeatable."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -84,9 +90,9 @@ def validate(
     beside people's log or the customer that it imitates; exit code 1 if it contradicts itself.
     """
     if realism:
-        if checks is not None or show:
+        if checks is not None or show or limit:
             raise ConvgymError(
-                "--realism has no checks to choose or show: drop --checks and --show"
+                "--realism has no checks to choose, show or limit: drop --checks, --show and --limit"
             )
         raise SystemExit(
             _measure(
@@ -102,14 +108,17 @@ def validate(
         )
     if reference or original or original_option:
         raise ConvgymError("--reference and --original go with --realism: give it, or drop them")
+    from convgym.benchmarks.validation.limits import Limits
     from convgym.benchmarks.validation.report import failed
     from convgym.benchmarks.validation.run import run
     from convgym.benchmarks.validation.subject import Subject
 
     options = environment(None, catalog, personas, customer_option)
-    subject = Subject(customer, options, conversations=conversations, seed=seed)
+    limits = Limits.of(own_settings(limit))
+    subject = Subject(customer, options, conversations=conversations, seed=seed, limits=limits)
     folder = output or Path("validation") / customer.replace(":", ".")
-    findings = run(subject, folder, names(checks), console(), console(error=True), show=show)
+    with whose(f"customer {customer!r}"):
+        findings = run(subject, folder, names(checks), console(), console(error=True), show=show)
     if failed(findings):
         raise SystemExit(1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import sys
 from contextlib import nullcontext
 
@@ -55,6 +56,14 @@ def test_errors_of_others_code_come_with_their_traceback_and_whose_they_are(
     assert caught.value.code == 1 and any("raise error" in line for line in shown)
     assert last.startswith(f"convgym: error: seller 'mine:S' raised {type(error).__name__}")
     assert "test_terminal.py, line" in last
+
+
+def test_the_place_of_an_error_is_in_the_code_of_whoever_can_mend_it() -> None:
+    def of_ones_own(text: str) -> object:
+        return json.loads(text)  # the error is raised deep inside Python
+
+    with pytest.raises(OwnError, match=r"test_terminal\.py, line \d+, in of_ones_own"), whose("x"):
+        of_ones_own("{")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_a_customer_that_contradicts_itself_exits_with_1(run: Run) -> None:
     [
         (["stranger", "--reference", "log.jsonl"], "go with --realism"),
         (["stranger", "--original", "scripted"], "go with --realism"),
-        (["stranger", "--realism", "--checks", "price"], "drop --checks and --show"),
+        (["stranger", "--realism", "--checks", "price"], "drop --checks, --show and --limit"),
         (["stranger", "--realism", "--reference", "log.jsonl"], "cannot read the log log.jsonl"),
         (["stranger", "--realism", "--original", "nope"], "unknown customer 'nope'"),
         (["stranger", "--realism", "--output", "."], "never overwritten"),
