@@ -21,7 +21,7 @@ _BATCH_SIZE = 256
 """Conversations at once, for policies that do not say what suits them."""
 
 
-class _Place:
+class Place:
     """A place in the batch, where one conversation is held after another."""
 
     def __init__(self, dialogue: Dialogue, reveal_latent: bool) -> None:
@@ -134,7 +134,7 @@ def rollout(
     scenario = Scenario.of(environment or {})
     dialogues = scenario.dialogues(min(batch_size, len(seeds)))
     try:
-        places = [_Place(dialogue, scenario.reveal_latent) for dialogue in dialogues]
+        places = [Place(dialogue, scenario.reveal_latent) for dialogue in dialogues]
         return _hold(policy, seeds, places, policy_seed, progress)
     finally:
         for dialogue in dialogues:
@@ -145,17 +145,17 @@ def rollout(
 def _hold(
     policy: Policy,
     seeds: Sequence[int],
-    places: list[_Place],
+    places: list[Place],
     policy_seed: int,
     progress: ProgressCallback,
 ) -> list[Episode]:
     policy.reset(policy_seed)
-    waiting = iter(enumerate(zip(seeds, _streams(seeds, policy_seed), strict=True)))
-    _begin(places, waiting)
+    waiting = iter(enumerate(zip(seeds, streams(seeds, policy_seed), strict=True)))
+    begin(places, waiting)
     episodes: dict[int, Episode] = {}
     live = places
     while live:
-        responses = _ask(policy, live)
+        responses = ask(policy, [place.conversation for place in live])
         respond_together([place.dialogue for place in live], responses)
         ended = []
         for place, response in zip(live, responses, strict=True):
@@ -163,13 +163,13 @@ def _hold(
             if place.dialogue.outcome is not None:
                 episodes[place.index] = place.episode(policy.name)
                 ended.append(place)
-        _begin(ended, waiting)
+        begin(ended, waiting)
         live = [place for place in live if place.dialogue.outcome is None]
         progress(Progress("conversations", len(episodes), len(seeds)))
     return [episodes[index] for index in range(len(seeds))]
 
 
-def _streams(seeds: Sequence[int], policy_seed: int) -> Iterator[random.Random]:
+def streams(seeds: Sequence[int], policy_seed: int) -> Iterator[random.Random]:
     """Return the policy's random stream in every conversation.
 
     Of the two seeds alone, so that the batch's size and order do not matter.
@@ -181,8 +181,8 @@ def _streams(seeds: Sequence[int], policy_seed: int) -> Iterator[random.Random]:
         yield random.Random(f"{policy_seed}/{seed}{again}")
 
 
-def _begin(
-    places: Sequence[_Place], waiting: Iterator[tuple[int, tuple[int, random.Random]]]
+def begin(
+    places: Sequence[Place], waiting: Iterator[tuple[int, tuple[int, random.Random]]]
 ) -> None:
     """Begin the next conversations in these places, as far as there are more."""
     begun = list(zip(places, waiting, strict=False))
@@ -191,20 +191,21 @@ def _begin(
         place.begin(index, seed, rng)
 
 
-def _ask(policy: Policy, live: Sequence[_Place]) -> list[Response]:
+def ask(policy: Policy, conversations: Sequence[Conversation]) -> list[Response]:
+    """Return what a policy says in each conversation; ConvgymError for what is no response."""
     try:
-        responses = policy.act([place.conversation for place in live])
+        responses = policy.act(conversations)
     except InfrastructureError as error:
-        return [Response("", failure=str(error))] * len(live)
+        return [Response("", failure=str(error))] * len(conversations)
     if isinstance(responses, str) or not isinstance(responses, Sequence):
         raise ConvgymError(
             f"policy {policy.name!r} must return a list of Response objects, got"
             f" {type(responses).__name__}: {repr(responses)[:60]}"
         )
-    if len(responses) != len(live):
+    if len(responses) != len(conversations):
         raise ConvgymError(
-            f"policy {policy.name!r} must return a response for each of {len(live)} conversations,"
-            f" got {len(responses)}"
+            f"policy {policy.name!r} must return a response for each of"
+            f" {len(conversations)} conversations, got {len(responses)}"
         )
     for response in responses:
         if not isinstance(response, Response):
