@@ -50,6 +50,11 @@ class Scene:
         """Turns after which a conversation ends; ConvgymError for options that cannot be."""
         return Scenario.of(self.environment).max_turns
 
+    def check(self) -> None:
+        """Raise ConvgymError for options of which no customer can be made."""
+        for dialogue in Scenario.of(self.environment).dialogues(1):
+            dialogue.close()
+
     @property
     def goal(self) -> str:
         """What a seller is after."""

@@ -51,7 +51,8 @@ def test_yours_come_first_and_no_word_comes_twice() -> None:
     }
     advice = Adviser(ByLength()).advise(asked, policies, "Hello.")
     assert advice == [Advice("you, echo", "Hello.", 0.06), Advice("thinker, other", "Buy!", 0.04)]
-    assert asked == conversation() and asked.rng.random() == random.Random(0).random()
+    assert asked.latent == {"budget": 7}
+    assert asked.rng.random() == random.Random(0).random()
 
 
 def test_without_a_q_there_are_words_alone() -> None:
