@@ -27,7 +27,7 @@ def status(view: View | None, scene: Scene) -> str:
         '<div class="cg-status">'
         f"<span><b>Goal</b> {escape(scene.goal)}</span>"
         f"<span><b>Shop</b> {escape(shop)}</span>"
-        + (f"<span><b>Customer</b> seed {view.seed}</span>" if view else "")
+        + (f"<span><b>Customer</b> {view.seed}</span>" if view else "")
         + f'<span class="cg-turns"><b>Turn</b> {turn} of {scene.max_turns}'
         f'<progress max="{scene.max_turns}" value="{turn}" aria-hidden="true"></progress>'
         "</span></div>"
@@ -42,7 +42,7 @@ def transcript(view: View | None, label: str) -> str:
     if view is None:
         return (
             f'<div class="cg-talk cg-empty" role="group" aria-label="{escape(label)}">'
-            "<p><b>Nobody is in the shop yet.</b><br>Meet a customer: the same number brings the"
+            "<p><b>Nobody is in the shop yet.</b><br>Meet a customer: the same seed brings the"
             " same one again.</p></div>"
         )
     values = iter(view.values)

@@ -37,9 +37,9 @@ def make_page(gradio: Any, house: House, *, seed: int, curve: str = "") -> Any:
     with gradio.Blocks(title="convgym: sell to a customer", analytics_enabled=False) as page:
         _html(gradio, f"{_text('head.html')}", "cg-head")
         with gradio.Tabs():
-            with gradio.Tab("Sell yourself", id="sell"):
+            with gradio.Tab("Sell", id="sell"):
                 _sell(gradio, house, seed)
-            with gradio.Tab("Watch two sellers", id="watch"):
+            with gradio.Tab("Watch", id="watch"):
                 _watch(gradio, house, seed)
             if curve:
                 with gradio.Tab("Learning curve", id="curve"):
@@ -97,15 +97,61 @@ def _html(gradio: Any, content: str, name: str) -> Any:
     return gradio.HTML(content, elem_id=name, js_on_load=None, apply_default_css=False)
 
 
+class _Acts:
+    """What a visitor who sells does, as new contents of the page.
+
+    Args:
+        house: where.
+        kept: stands for a content that stays as it is.
+    """
+
+    def __init__(self, house: House, kept: Any) -> None:
+        self._house, self._kept = house, kept
+        self._hint = markup.no_advice(house.adviser.has_q)
+
+    def begin(self, seed: object) -> tuple[Any, ...]:
+        """Return visit, status, conversation, notice and advice with a new customer."""
+        visit = self._house.meet(seed)
+        return (visit, *self._shown(self._house.show(visit)), "", self._hint)
+
+    def draw(self) -> tuple[Any, ...]:
+        """Return a seed that was drawn, and the same."""
+        seed = another_seed()
+        return (seed, *self.begin(seed))
+
+    def speak(self, visit: Visit | None, words: str) -> Iterator[tuple[Any, ...]]:
+        """Yield status, conversation, notice, advice, and what stands on the line to write on."""
+        try:
+            for view in self._house.say(visit, words):
+                # Once the words are out; what is written while the customer thinks stays.
+                left = "" if view.waits_for else self._kept
+                yield (*self._shown(view), "", self._hint, left)
+        except Exception as error:
+            if visit is None or isinstance(error, Refusal):
+                raise
+            # What was to be said is in the page already: it shows how the conversation stands.
+            told = markup.notice(_sentence(error))
+            yield (*self._shown(self._house.show(visit)), told, self._hint, self._kept)
+
+    def advise(self, visit: Visit | None, words: str) -> tuple[str, str]:
+        """Return advice and notice."""
+        offers = self._house.advise(visit, words)
+        return markup.advice(offers, self._house.adviser.has_q), ""
+
+    def _shown(self, view: View) -> tuple[str, str]:
+        return markup.status(view, self._house.scene), markup.transcript(view, _YOU)
+
+
 def _sell(gradio: Any, house: House, seed: int) -> None:
     visit = gradio.State(
         None, time_to_live=_HOURS * 3600, delete_callback=lambda visit: visit and visit.close()
     )
-    hint = markup.no_advice(house.adviser.has_q)
     with gradio.Row(elem_classes="cg-bar-row"):
         number = _seed(gradio, seed, "cg-sell-seed")
-        meet = gradio.Button("Meet this customer", variant="primary", elem_id="cg-meet")
-        other = gradio.Button("Another customer", elem_id="cg-other")
+        meet = gradio.Button(
+            "Meet this customer", variant="primary", min_width=150, elem_id="cg-meet"
+        )
+        other = gradio.Button("Another customer", min_width=150, elem_id="cg-other")
     with gradio.Row(equal_height=False):
         with gradio.Column(scale=3, min_width=320):
             status = _html(gradio, markup.status(None, house.scene), "cg-status")
@@ -123,37 +169,16 @@ def _sell(gradio: Any, house: House, seed: int) -> None:
                 send = gradio.Button("Say it", variant="primary", elem_id="cg-send")
                 ask = gradio.Button(_ADVICE, elem_id="cg-ask")
         with gradio.Column(scale=2, min_width=300):
-            advice = _html(gradio, hint, "cg-advice")
+            advice = _html(gradio, markup.no_advice(house.adviser.has_q), "cg-advice")
             with gradio.Accordion("What you sell", open=True):
                 _html(gradio, markup.catalogue(house.scene), "cg-catalogue")
     shown = [visit, status, talk, notice, advice]
-
-    def met(present: Visit) -> tuple[Any, ...]:
-        view = house.show(present)
-        told = markup.status(view, house.scene), markup.transcript(view, _YOU)
-        return (present, *told, "", hint)
-
-    def begin(wanted: object) -> tuple[Any, ...]:
-        return met(house.meet(wanted))
-
-    def draw() -> tuple[Any, ...]:
-        drawn = another_seed()
-        return (drawn, *met(house.meet(drawn)))
-
-    def speak(present: Visit | None, text: str) -> Iterator[tuple[Any, ...]]:
-        for view in house.say(present, text):
-            told = markup.status(view, house.scene), markup.transcript(view, _YOU)
-            yield (*told, "", hint, "")
-
-    def advise(present: Visit | None, text: str) -> tuple[str, str]:
-        offers = house.advise(present, text)
-        return markup.advice(offers, house.adviser.has_q), ""
-
+    acts = _Acts(house, gradio.skip())
     says = {"inputs": [visit, words], "outputs": [status, talk, notice, advice, words]}
-    gradio.on([words.submit, send.click], _told(gradio, speak, 5, 2), **says, **_quiet())
-    meet.click(_told(gradio, begin, 5, 3), [number], shown, **_quiet())
-    other.click(_told(gradio, draw, 6, 4), None, [number, *shown], **_quiet())
-    ask.click(_told(gradio, advise, 2, 1), [visit, words], [advice, notice], **_quiet())
+    gradio.on([words.submit, send.click], _told(gradio, acts.speak, 5, 2), **says, **_quiet())
+    meet.click(_told(gradio, acts.begin, 5, 3), [number], shown, **_quiet())
+    other.click(_told(gradio, acts.draw, 6, 4), None, [number, *shown], **_quiet())
+    ask.click(_told(gradio, acts.advise, 2, 1), [visit, words], [advice, notice], **_quiet())
 
 
 def _watch(gradio: Any, house: House, seed: int) -> None:
@@ -162,8 +187,8 @@ def _watch(gradio: Any, house: House, seed: int) -> None:
         first = _choice(gradio, "First seller", labels, house.cast.first, "cg-first")
         second = _choice(gradio, "Second seller", labels, house.cast.second, "cg-second")
         number = _seed(gradio, seed, "cg-watch-seed")
-        start = gradio.Button("Let both sell", variant="primary", elem_id="cg-start")
-        other = gradio.Button("Another customer", elem_id="cg-start-other")
+        start = gradio.Button("Let both sell", variant="primary", min_width=150, elem_id="cg-start")
+        other = gradio.Button("Another customer", min_width=150, elem_id="cg-start-other")
     notice = _html(gradio, "", "cg-watch-notice")
     with gradio.Row(equal_height=False):
         talks = []
@@ -171,13 +196,13 @@ def _watch(gradio: Any, house: House, seed: int) -> None:
             with gradio.Column(min_width=300):
                 talks.append(_html(gradio, "", f"cg-{place}-talk"))
 
-    def watch(one: str, two: str, wanted: object) -> Iterator[tuple[str, ...]]:
-        for views in house.watch((one, two), wanted):
+    def watch(left: str, right: str, wanted: object) -> Iterator[tuple[str, ...]]:
+        for views in house.watch((left, right), wanted):
             yield (*(_column(view) for view in views), "")
 
-    def draw(one: str, two: str) -> Iterator[tuple[Any, ...]]:
+    def draw(left: str, right: str) -> Iterator[tuple[Any, ...]]:
         drawn = another_seed()
-        for shown in watch(one, two, drawn):
+        for shown in watch(left, right, drawn):
             yield (drawn, *shown)
 
     start.click(_told(gradio, watch, 3, 2), [first, second, number], [*talks, notice], **_quiet())
@@ -191,7 +216,7 @@ def _column(view: View) -> str:
 
 
 def _seed(gradio: Any, seed: int, name: str) -> Any:
-    return gradio.Number(seed, label="Customer (seed)", min_width=150, elem_id=name)
+    return gradio.Number(seed, label="Seed", min_width=120, elem_id=name)
 
 
 def _choice(gradio: Any, label: str, labels: list[str], value: str, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,12 @@ from convgym.packages import load
 
 _VISITORS = 1000
 """Visitors whose conversations are kept, the last ones to have come."""
-_SILENT = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+_SILENT = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    # Its own statistics of events, which nobody looks at here.
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(2**31),
+}
 
 
 def load_gradio() -> Any:
@@ -23,7 +29,6 @@ def load_gradio() -> Any:
 
 
 def make_app(
-    gradio: Any,
     house: House,
     *,
     seed: int = 0,
@@ -33,18 +38,34 @@ def make_app(
     """Return the application, and what tells its open connections to end.
 
     Args:
-        gradio: the library, from ``load_gradio``.
         house: what visitors come to.
         seed: of the first customer.
         curve: a learning curve as HTML (``curve_page``).
         hosts: as in ``Guard``.
     """
+    gradio = load_gradio()
+
+    async def mounted() -> Any:
+        return _mounted(gradio, house, seed, curve)
+
+    # The library opens an event loop where none runs, and never closes it.
+    app = asyncio.run(mounted())
+    inner = app.routes[-1].app
+
+    def end() -> None:
+        """End the connections on which browsers wait for news: they would stay open for ever."""
+        inner.stop_event.set()
+
+    return Guard(app, hosts), end
+
+
+def _mounted(gradio: Any, house: House, seed: int, curve: str) -> Any:
     from fastapi import FastAPI
 
     page = make_page(gradio, house, seed=seed, curve=curve)
     page.state_session_capacity = _VISITORS
     shut: dict[str, None] = dict.fromkeys(("docs_url", "redoc_url", "openapi_url"))
-    app = gradio.mount_gradio_app(
+    return gradio.mount_gradio_app(
         FastAPI(**shut),
         page,
         path="/",
@@ -58,10 +79,3 @@ def make_app(
         pwa=False,
         **looks(gradio),
     )
-    mounted = app.routes[-1].app
-
-    def end() -> None:
-        """End the connections on which browsers wait for news: they would stay open for ever."""
-        mounted.stop_event.set()
-
-    return Guard(app, hosts), end

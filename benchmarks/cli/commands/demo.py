@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +31,9 @@ from convgym.benchmarks.cli.options import (
 from convgym.benchmarks.cli.steps import interrupted_by_signals
 from convgym.benchmarks.terminal import say
 from convgym.errors import ConvgymError
+
+if TYPE_CHECKING:
+    from convgym.benchmarks.demo.house import House
 
 _PATIENCE = 5
 """Seconds that visitors' events may take once the server is to end."""
@@ -86,13 +90,12 @@ def demo(
     page tells why it ended so and what the customer kept to itself. Visitors choose among what is
     named here, and nothing that they type is run. Needs the extra demo. Stops on Ctrl-C.
     """
-    from convgym.agents.serving.server import is_loopback, listening, serve, url_of
+    from convgym.agents.serving.server import listening
     from convgym.benchmarks.cli.seat import adviser_of, seller_name
     from convgym.benchmarks.demo.cast import Cast
     from convgym.benchmarks.demo.curve import curve_page
-    from convgym.benchmarks.demo.guard import LOOPBACK_HOSTS
     from convgym.benchmarks.demo.house import House
-    from convgym.benchmarks.demo.serving import load_gradio, make_app
+    from convgym.benchmarks.demo.serving import load_gradio
     from convgym.benchmarks.talks.scene import Scene
 
     names = [seller_name(name) for name in seller or () if findable(name)]
@@ -101,24 +104,29 @@ def demo(
     scene = Scene(environment(customer, catalog, personas, customer_option))
     scene.check()
     named = _options(names, seller_options(seller_option, seller_prompt), device, dtype)
-    gradio = load_gradio()
+    load_gradio()
     with listening(host, port) as listener:
         house = House(scene, Cast(scene, named), adviser_of(q, policy))
-        curve = curve_page(run) if run else ""
-        local = is_loopback(listener)
-        if not local:
-            say(
-                "anybody who reaches this address can talk to customers and sellers here: leave"
-                " --host at loopback to keep it to yourself",
-                error=True,
-            )
-        app, end = make_app(
-            gradio, house, seed=seed, curve=curve, hosts=LOOPBACK_HOSTS if local else None
+        _serve(listener, house, seed, curve_page(run) if run else "")
+
+
+def _serve(listener: socket.socket, house: House, seed: int, curve: str) -> None:
+    from convgym.agents.serving.server import is_loopback, serve, url_of
+    from convgym.benchmarks.demo.guard import LOOPBACK_HOSTS
+    from convgym.benchmarks.demo.serving import make_app
+
+    hosts = LOOPBACK_HOSTS if is_loopback(listener) else None
+    if hosts is None:
+        say(
+            "anybody who reaches this address can talk to customers and sellers here: leave --host"
+            " at loopback to keep it to yourself",
+            error=True,
         )
-        say(url_of(listener))
-        with suppress(KeyboardInterrupt), interrupted_by_signals():
-            serve(app, listener, ending=end, patience=_PATIENCE)
-        say("stopped", error=True)
+    app, end = make_app(house, seed=seed, curve=curve, hosts=hosts)
+    say(url_of(listener))
+    with suppress(KeyboardInterrupt), interrupted_by_signals():
+        serve(app, listener, ending=end, patience=_PATIENCE)
+    say("stopped", error=True)
 
 
 def _options(

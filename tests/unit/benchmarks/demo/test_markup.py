@@ -108,5 +108,5 @@ def test_the_shop(customer: str) -> None:
     assert ("Delivery" in shelf.text) is (customer == "shopper")
     line = Tags(markup.status(view(turn=3), scene))
     assert "Turn 3 of 12" in line.text and "a purchase, within 12 turns" in line.text
-    assert "seed 1" in line.text and "seed" not in markup.status(None, scene)
+    assert "Customer 1" in line.text and "Customer" not in markup.status(None, scene)
     assert markup.notice("") == "" and Tags(markup.notice("no way")).text == "No way."
