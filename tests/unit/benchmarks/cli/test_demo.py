@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -75,9 +76,11 @@ def test_it_stops_though_a_browser_waits_for_news(run: Run, host: str) -> None:
                 break
             except ConnectionError:
                 time.sleep(0.05)
-        connection.getresponse().read(4)
-        began.append(time.monotonic())
-        os.kill(os.getpid(), signal.SIGTERM)
+        with closing(connection), connection.getresponse() as answer:
+            answer.read(4)
+            began.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGTERM)
+            answer.read()
 
     thread = threading.Thread(target=visit, daemon=True)
     thread.start()
