@@ -68,11 +68,6 @@ def serve(
     """
     import uvicorn
 
-    class Server(uvicorn.Server):
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            ending()
-            await super().shutdown(sockets)
-
     config = uvicorn.Config(
         app,
         loop="asyncio",
@@ -84,4 +79,12 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=patience,
     )
-    Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+    shutdown = server.shutdown
+
+    async def shut(sockets: list[socket.socket] | None = None) -> None:
+        ending()
+        await shutdown(sockets)
+
+    server.shutdown = shut
+    server.run(sockets=[listener])
