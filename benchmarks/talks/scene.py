@@ -83,5 +83,6 @@ class Scene:
 
 def check_whole(talk: Talk) -> None:
     """Raise InfrastructureError if a conversation ended as a backend failed."""
-    if talk.outcome in FAILURES:
-        raise InfrastructureError(f"{FAILURES[talk.outcome]} failed: {talk.failure}")
+    outcome = talk.outcome
+    if outcome is not None and outcome in FAILURES:
+        raise InfrastructureError(f"{FAILURES[outcome]} failed: {talk.failure}")

@@ -6,7 +6,6 @@ import random
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -97,8 +96,7 @@ def test_labels_do_not_say_where_folders_lie(name: str, label: str) -> None:
 
 
 def test_two_folders_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Any] = []
-    monkeypatch.setattr(Scene, "seller", lambda self, *given: made.append(given) or Narrow())
+    monkeypatch.setattr(Scene, "seller", lambda self, *given: Narrow())
     cast = Cast(Scene({}), {"hf:a/policy": {}, "hf:x/a/policy": {}, "hf:y/a": {}})
     assert cast.labels[:3] == ["a", "a (2)", "a (3)"]
     assert isinstance(cast.policy("a (2)", 1), Shared) and cast.name("a (2)") == "hf:x/a/policy"

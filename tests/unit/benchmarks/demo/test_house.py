@@ -124,7 +124,9 @@ def test_too_much_is_said_and_nobody_is_there() -> None:
 def test_a_slow_customer_keeps_nobody_else_waiting(puppet: Callable[[], Any]) -> None:
     slow, release = threading.Event(), threading.Event()
 
-    class Slow(puppet):  # type: ignore[misc]
+    parent: Any = puppet
+
+    class Slow(parent):  # type: ignore[misc]
         def respond(self, utterance: str) -> Any:
             if utterance == "slow":
                 slow.set()

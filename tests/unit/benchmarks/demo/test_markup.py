@@ -45,7 +45,7 @@ def view(words: str = "Hello.", **given: Any) -> View:
                    "values": (0.625,), **given})  # fmt: skip
 
 
-ENDED = {"outcome": "walk_away", "facts": (("why", "it left"), ("mood", "bad"))}
+ENDED: dict[str, Any] = {"outcome": "walk_away", "facts": (("why", "it left"), ("mood", "bad"))}
 
 
 @given(st.text(max_size=40))
