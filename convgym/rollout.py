@@ -23,7 +23,7 @@ _BATCH_SIZE = 256
 """Conversations at once, for policies that do not say what suits them."""
 
 
-class _Place:
+class Place:
     """A place in the batch, where one conversation is held after another."""
 
     def __init__(self, number: int, dialogue: Dialogue, reveal_latent: bool) -> None:
@@ -144,7 +144,7 @@ def rollout(
     dialogues = scenario.dialogues(min(batch_size, len(seeds)))
     try:
         places = [
-            _Place(number, dialogue, scenario.reveal_latent)
+            Place(number, dialogue, scenario.reveal_latent)
             for number, dialogue in enumerate(dialogues)
         ]
         return _hold(policy, seeds, places, policy_seed, progress)
@@ -157,18 +157,18 @@ def rollout(
 def _hold(
     policy: Policy,
     seeds: Sequence[int],
-    places: list[_Place],
+    places: list[Place],
     policy_seed: int,
     progress: ProgressCallback,
 ) -> list[Episode]:
     policy.reset(policy_seed)
-    waiting = iter(enumerate(zip(seeds, _streams(seeds, policy_seed), strict=True)))
+    waiting = iter(enumerate(zip(seeds, streams(seeds, policy_seed), strict=True)))
     episodes: dict[int, Episode] = {}
     flow = Flow([place.dialogue for place in places])
     try:
-        _begin(flow, places, waiting)
+        begin(flow, places, waiting)
         while flow.busy:
-            live: list[_Place] = []  # whose turn it is to be answered
+            live: list[Place] = []  # whose turn it is to be answered
             while moved := flow.ready(wait=not live):
                 ended = []
                 for place in map(places.__getitem__, moved):
@@ -178,17 +178,17 @@ def _hold(
                     else:
                         episodes[place.index] = place.episode(policy.name)
                         ended.append(place)
-                _begin(flow, ended, waiting)
+                begin(flow, ended, waiting)
             progress(Progress("conversations", len(episodes), len(seeds)))
             if live:
                 live.sort(key=attrgetter("number"))
-                _say(flow, live, _ask(policy, live))
+                _say(flow, live, ask(policy, [place.conversation for place in live]))
     finally:
         flow.stop()
     return [episodes[index] for index in range(len(seeds))]
 
 
-def _streams(seeds: Sequence[int], policy_seed: int) -> Iterator[random.Random]:
+def streams(seeds: Sequence[int], policy_seed: int) -> Iterator[random.Random]:
     """Return the policy's random stream in every conversation.
 
     Of the two seeds alone, so that the batch's size and order do not matter.
@@ -200,9 +200,9 @@ def _streams(seeds: Sequence[int], policy_seed: int) -> Iterator[random.Random]:
         yield random.Random(f"{policy_seed}/{seed}{again}")
 
 
-def _begin(
+def begin(
     flow: Flow,
-    places: Sequence[_Place],
+    places: Sequence[Place],
     waiting: Iterator[tuple[int, tuple[int, random.Random]]],
 ) -> None:
     """Begin the next conversations in these places, as far as there are more."""
@@ -213,26 +213,27 @@ def _begin(
     flow.reset(seeds)
 
 
-def _say(flow: Flow, live: Sequence[_Place], responses: Sequence[Response]) -> None:
+def _say(flow: Flow, live: Sequence[Place], responses: Sequence[Response]) -> None:
     for place, response in zip(live, responses, strict=True):
         place.response = response
     flow.say({place.number: response for place, response in zip(live, responses, strict=True)})
 
 
-def _ask(policy: Policy, live: Sequence[_Place]) -> list[Response]:
+def ask(policy: Policy, conversations: Sequence[Conversation]) -> list[Response]:
+    """Return what a policy says in each conversation; ConvgymError for what is no response."""
     try:
-        responses = policy.act([place.conversation for place in live])
+        responses = policy.act(conversations)
     except InfrastructureError as error:
-        return [Response("", failure=str(error))] * len(live)
+        return [Response("", failure=str(error))] * len(conversations)
     if isinstance(responses, str) or not isinstance(responses, Sequence):
         raise ConvgymError(
             f"policy {policy.name!r} must return a list of Response objects, got"
             f" {type(responses).__name__}: {repr(responses)[:60]}"
         )
-    if len(responses) != len(live):
+    if len(responses) != len(conversations):
         raise ConvgymError(
-            f"policy {policy.name!r} must return a response for each of {len(live)} conversations,"
-            f" got {len(responses)}"
+            f"policy {policy.name!r} must return a response for each of"
+            f" {len(conversations)} conversations, got {len(responses)}"
         )
     for response in responses:
         if not isinstance(response, Response):

@@ -92,7 +92,8 @@ def validate(
     if realism:
         if checks is not None or show or limit:
             raise ConvgymError(
-                "--realism has no checks to choose, show or limit: drop --checks, --show and --limit"
+                "--realism has no checks to choose, show or limit: drop --checks, --show and"
+                " --limit"
             )
         raise SystemExit(
             _measure(

@@ -14,11 +14,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from convgym.benchmarks.validation.decisions import BINS, CALIBRATION, Asked
+from convgym.benchmarks.validation.decisions import BINS, Asked
+from convgym.benchmarks.validation.limits import Limits
 from convgym.benchmarks.validation.realism.bootstrap import bootstrap, mean_of, share_of, within
 from convgym.benchmarks.validation.realism.figures import Figure, figure, not_measured
 from convgym.statistics import Array, Estimate, wilson_interval
 
+_CALIBRATION = Limits().calibration
 _OVERALL = "purchases less stated probability"
 _VARIED = "share of who buys that is the profile's"
 _RATE = "purchases of repeated profiles"
@@ -45,8 +47,8 @@ def _gap(name: str, asked: Sequence[Asked]) -> Figure:
     rate = wilson_interval(sum(each.bought for each in asked), n)
     mean = sum(each.predicted for each in asked) / n if n else 0.0
     estimate = Estimate(rate.value - mean, rate.low - mean, rate.high - mean)
-    return figure(name, estimate, n, "requests to buy", least=-CALIBRATION,
-                  most=CALIBRATION)  # fmt: skip
+    return figure(name, estimate, n, "requests to buy", least=-_CALIBRATION,
+                  most=_CALIBRATION)  # fmt: skip
 
 
 def intraclass(bought: Array, weights: Array) -> Array:
@@ -113,7 +115,7 @@ def _beside_original(bought: Array, original: Array) -> list[Figure]:
     gaps = (bought.mean(1) - original.mean(1)).tolist()
     errors = rate_error(bought, original).tolist()
     return [
-        figure(_APART, mean_of(gaps, [1.0] * k, 1.0), k, "profiles", least=-CALIBRATION,
-               most=CALIBRATION),
+        figure(_APART, mean_of(gaps, [1.0] * k, 1.0), k, "profiles", least=-_CALIBRATION,
+               most=_CALIBRATION),
         figure(_ERROR, mean_of(errors, [1.0] * k, 1.0), k, "profiles", ""),
     ]  # fmt: skip
