@@ -42,8 +42,8 @@ _BLOCK = re.compile(
 _WHOLE_PAGE = re.compile(r"<!-- snippets: (run by \S+) -->")
 _ACTION = re.compile(r"run(?: by \S+)?|file \S+|output|not run, .+")
 OTHER_PROGRAMS = set(
-    "accelerate apt cd curl echo export git mkdocs mypy pip pre-commit py pytest python python3 ray"
-    " rm ruff run source torchrun vf-eval".split()
+    "accelerate apt cd curl doors echo export git mkdocs mypy pip pre-commit py pytest python python3"
+    " ray rm ruff run source torchrun vf-eval".split()
 )
 
 
@@ -114,7 +114,7 @@ def commands(code: str, place: str = "") -> Iterator[list[str]]:
 
     Raises AssertionError for a program that no page speaks of: a slip of the pen, most likely.
     """
-    for line in code.replace("\\\n", " ").splitlines():
+    for line in whole_lines(code.replace("\\\n", " ")):
         lexer = shlex.shlex(line, posix=True, punctuation_chars="&|;")
         lexer.whitespace_split = True
         words: list[str] = []
@@ -125,6 +125,21 @@ def commands(code: str, place: str = "") -> Iterator[list[str]]:
                 words = []
             else:
                 words.append(word)
+
+
+def whole_lines(code: str) -> Iterator[str]:
+    """Yield the lines of a block of shell; what stands in quotation marks may be of several."""
+    line = ""
+    for part in code.splitlines():
+        line = f"{line}\n{part}" if line else part
+        try:
+            shlex.split(line, comments=True)
+        except ValueError:  # a quotation goes on
+            continue
+        yield line
+        line = ""
+    if line:
+        yield line
 
 
 def _ours(words: list[str], place: str) -> Iterator[list[str]]:

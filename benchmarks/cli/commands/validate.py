@@ -22,6 +22,10 @@ from convgym.benchmarks.cli.options import (
 from convgym.benchmarks.terminal import console
 from convgym.errors import ConvgymError, whose
 
+LimitOptions = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=SHARE", help="Another limit, such as attack=0.1; repeatable."),
+]
 Reference = Annotated[
     Path | None,
     typer.Option(help="People's log, to stand beside (convgym logs import): with --realism."),
@@ -61,10 +65,7 @@ def validate(
         int, typer.Option(min=1, help="Customers that each of about 30 sellers meets.")
     ] = 400,
     checks: Annotated[str | None, typer.Option(help="Some of the checks: a,b.")] = None,
-    limit: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=SHARE", help="Another limit, such as attack=0.1; repeatable."),
-    ] = None,
+    limit: LimitOptions = None,
     output: Annotated[
         Path | None,
         typer.Option(

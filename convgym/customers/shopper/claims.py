@@ -164,10 +164,10 @@ class Claims:
                 continue
             cut = clause.find(name, end)
             # "Than the", "take the" go with the name that they stand before.
-            for found in reversed(list(_WORD.finditer(clause, end, cut))):
-                if found[0] not in _LEADING and not (concepts(found[0]) or 0) & self._not:
+            for match in reversed(list(_WORD.finditer(clause, end, cut))):
+                if match[0] not in _LEADING and not (concepts(match[0]) or 0) & self._not:
                     break
-                cut = found.start()
+                cut = match.start()
             yield clause[start:cut], tokens(clause[start:cut])
             start = cut
         yield clause[start:], tokens(clause[start:])

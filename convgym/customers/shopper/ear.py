@@ -91,15 +91,15 @@ class ShopperEar:
         claims, recommended = self._claims.read(in_figures)
         if meaning.recommends != recommended:
             meaning = replace(meaning, recommends=recommended)
-        found = self._concession(in_figures)
+        concession = self._concession(in_figures)
         known = frozenset(tokens(lowered))
         return Heard(
             meaning=meaning,
             claims=claims,
-            concession=found,
+            concession=concession,
             again=again,
             affirms=affirms(lowered),
-            remedies=_remedies(lowered, meaning, found is not None),
+            remedies=_remedies(lowered, meaning, concession is not None),
             foreign=any(len(known & words) >= least for words, least in self._foreign),
         )
 

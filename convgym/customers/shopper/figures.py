@@ -151,16 +151,16 @@ class Prices:
         pattern = self._of_named if named else self._plain
         prices: list[int] = []
         for part in _PARTS.split(clause):
-            for found in pattern.finditer(part):
-                number = next(filter(None, found.groups()))
-                if self._is_price(part, found):
+            for match in pattern.finditer(part):
+                number = next(filter(None, match.groups()))
+                if self._is_price(part, match):
                     prices += numbers([number])
         return tuple(price for price in prices if price >= self._smallest)
 
-    def _is_price(self, part: str, found: re.Match[str]) -> bool:
-        if _OTHERS.search(part) or _BEFORE.search(part[: found.start()]):
+    def _is_price(self, part: str, match: re.Match[str]) -> bool:
+        if _OTHERS.search(part) or _BEFORE.search(part[: match.start()]):
             return False
-        return self._by_month or _MONTHLY.match(part, found.end()) is None
+        return self._by_month or _MONTHLY.match(part, match.end()) is None
 
 
 Days = tuple[int, int]
@@ -220,40 +220,40 @@ class Delivery:
 def deliveries(clause: str) -> Iterator[Delivery]:
     """Yield the times of delivery in a clause in digits."""
     express = _EXPRESS.search(clause) is not None
-    for found in _TIME.finditer(clause):
-        before, behind = clause[: found.start()], clause[found.end() :]
+    for match in _TIME.finditer(clause):
+        before, behind = clause[: match.start()], clause[match.end() :]
         if _NO_DELIVERY_BEHIND.match(behind) or _NO_DELIVERY.search(_without_bounds(before)):
             continue
         alone = _ALONE.match(before) is not None and len(behind.split()) <= 4
         if not (alone or _DELIVERING.search(clause)):
             continue
-        if found["bare"]:
+        if match["bare"]:
             # What is sent today has not arrived.
-            if _SENDING.search(before) or (not alone and not _near(clause, found)):
+            if _SENDING.search(before) or (not alone and not _near(clause, match)):
                 continue
-            days = _AT_ONCE.get(found["bare"], 1)
+            days = _AT_ONCE.get(match["bare"], 1)
             yield Delivery((max(0, days - 1), days), express, alone)
         else:
-            yield Delivery(_span(found, before, behind), express, alone)
+            yield Delivery(_span(match, before, behind), express, alone)
 
 
 def _without_bounds(before: str) -> str:
     return re.sub(r"\b(?:no|not) (?:more|longer|later) than\W*$", "", before)
 
 
-def _near(clause: str, found: re.Match[str]) -> bool:
+def _near(clause: str, match: re.Match[str]) -> bool:
     """Tell whether a word of delivery stands near "today" or "tomorrow"."""
-    around = clause[: found.start()].split()[-6:] + clause[found.end() :].split()[:6]
+    around = clause[: match.start()].split()[-6:] + clause[match.end() :].split()[:6]
     return _DELIVERING.search(" ".join(around)) is not None
 
 
-def _span(found: re.Match[str], before: str, behind: str) -> Days:
-    unit = found["unit"]
+def _span(match: re.Match[str], before: str, behind: str) -> Days:
+    unit = match["unit"]
     factor = {"hour": 1 / 24, "week": 7, "month": 30}.get(unit, 1)
-    low = 1 if found["low"][0] == "a" else int(found["low"])
-    high = int(found["high"] or low)
+    low = 1 if match["low"][0] == "a" else int(match["low"])
+    high = int(match["high"] or low)
     if _AT_MOST.search(before) or _AT_MOST_BEHIND.match(behind):
         return 0, int(high * factor)
     loose = int(unit in ("week", "month") or _ROUGHLY.search(before) is not None)
-    least = int(low * factor) - (0 if found["high"] else 1)
+    least = int(low * factor) - (0 if match["high"] else 1)
     return max(0, least), int(high * factor) + loose
