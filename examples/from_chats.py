@@ -28,7 +28,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from convgym.logs import Episode, read_log
+from convgym.conversation import Episode
+from convgym.logs import read_log
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.sellers import make_seller

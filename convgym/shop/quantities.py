@@ -51,20 +51,20 @@ def _replaced(text: str, read: Callable[[re.Match[str]], str]) -> str:
     if not _HINT.search(text):
         return text
     text = _THOUSANDS.sub("", text)
-    text = _K.sub(lambda found: f"{found[1]}{found[2] or 0}00", text)
+    text = _K.sub(lambda match: f"{match[1]}{match[2] or 0}00", text)
     return _SPELLED.sub(read, text)
 
 
-def _read_money(found: re.Match[str]) -> str:
-    if _SCALED.search(found[0]) or _MONEY.match(found.string, found.end()):
-        return _read(found)
-    return found[0]
+def _read_money(match: re.Match[str]) -> str:
+    if _SCALED.search(match[0]) or _MONEY.match(match.string, match.end()):
+        return _read(match)
+    return match[0]
 
 
-def _read(found: re.Match[str]) -> str:
+def _read(match: re.Match[str]) -> str:
     """Return the digits of a number that is spelled out, or what stood there if it is none."""
-    said = found[0]
-    if said == "one" and not _UNIT.match(found.string, found.end()):
+    said = match[0]
+    if said == "one" and not _UNIT.match(match.string, match.end()):
         return said
     total = current = 0.0
     for word in re.split(r"[ -]", said):
