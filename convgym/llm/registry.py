@@ -82,7 +82,8 @@ def make_backend(
     for what, file in (("record", record), ("replay", replay)):
         if not isinstance(file, str | Path | None):
             raise ConvgymError(f"{what} must be a file, got {repr(file)[:60]}")
-    key = (os.getpid(), name, _frozen(options))
+    # An endpoint that the environment names is another one when the environment names another.
+    key = (os.getpid(), name, os.environ.get("OPENAI_BASE_URL"), _frozen(options))
     if replay is not None:
         path = Path(replay).absolute()
         fingerprint = _fingerprint(name, options)
