@@ -69,10 +69,13 @@ _TOKENS, _CACHES = 1024, 2**31
 def cache_bytes(network: PreTrainedModel) -> int:
     """Return the bytes of keys and values that a model keeps of every token that it has read.
 
-    An estimate from above, where its configuration does not say how many heads share them.
+    An estimate from above, where its configuration does not say how many heads share them; 0 for a
+    model without attention.
     """
     config = network.config.get_text_config()
-    heads = config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", None)
+    if not heads:
+        return 0
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
     shared = getattr(config, "num_key_value_heads", None) or heads
     return int(2 * config.num_hidden_layers * shared * size * network.dtype.itemsize)

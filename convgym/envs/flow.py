@@ -64,7 +64,7 @@ class Flow:
     def _send(
         self, place: int, answer: Coroutine[Any, Any, Any], go_on: Callable[[Any], None]
     ) -> None:
-        future = submit(answer)
+        future = submit(_settled(answer))
         self._under_way[future] = place, go_on
         future.add_done_callback(self._came.put)
 
@@ -83,7 +83,7 @@ class Flow:
             except Empty:
                 break
             place, go_on = self._under_way.pop(future)
-            go_on(future.exception() or future.result())
+            go_on(future.result())
             self._moved.append(place)
         moved, self._moved = sorted(self._moved), []
         return moved
@@ -93,3 +93,11 @@ class Flow:
         for future in self._under_way:
             future.cancel()
         self._under_way.clear()
+
+
+async def _settled(answer: Coroutine[Any, Any, Any]) -> Any:
+    """Return an answer, or the error that came instead: nobody may ask for it any more."""
+    try:
+        return await answer
+    except Exception as error:
+        return error

@@ -234,7 +234,9 @@ class Understanding:
         return len(words) >= 6 and len(set(words)) < 0.6 * len(words)
 
 
-@lru_cache(maxsize=8)
 def understanding(catalog: Catalog, careful: bool = False) -> Understanding:
     """Return the ear for a catalogue, one for all who share the catalogue."""
-    return Understanding(catalog, careful)
+    return _shared(catalog, careful)
+
+
+_shared = lru_cache(maxsize=8)(Understanding)

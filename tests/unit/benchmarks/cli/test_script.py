@@ -17,6 +17,8 @@ MAIN = "convgym.benchmarks.cli.main"
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module, which changes no handler of ours."""
+    # As in a terminal: whoever runs the tests in the background may have had Ctrl-C ignored.
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.default_int_handler)
     monkeypatch.setattr(signal, "signal", lambda number, handler: handlers.append(handler))
     handlers.clear()
     return script_module
