@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from convgym.errors import ConvgymError
@@ -90,8 +91,13 @@ class AsyncRecordingBackend(RecordingBackend):
         if key not in self._asked:
             task = asyncio.ensure_future(self._look_up(key, request))
             self._asked[key] = task
-            task.add_done_callback(lambda _: self._asked.pop(key))
+            task.add_done_callback(partial(self._answered, key))
         return await asyncio.shield(self._asked[key])
+
+    def _answered(self, key: str, task: asyncio.Future[ChatResult]) -> None:
+        del self._asked[key]
+        if not task.cancelled():
+            task.exception()  # whoever asked may have gone: then nobody is to be told of it
 
     async def _look_up(self, key: str, request: ChatRequest) -> ChatResult:
         self._recording.read()
