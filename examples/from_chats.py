@@ -147,9 +147,11 @@ def serve(words: list[str]) -> dict[str, float]:
             data=json.dumps(QUESTION).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            print(json.dumps(json.load(answer)))
-        server.terminate()
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                print(json.dumps(json.load(answer)))
+        finally:  # else it would be waited for
+            server.terminate()
     return {"seconds": round(time.monotonic() - started, 1)}
 
 
@@ -166,14 +168,16 @@ def main() -> None:
     folder: Path = options.folder
     folder.mkdir(parents=True)
     write_chats(folder / "chats.csv", options.chats, seed=1)
-    taken = {}
+    taken: dict[str, dict[str, float]] = {}
+    kept = 0
     for line in STEPS.strip().replace("\n    ", " ").splitlines():
         name, words = line.split(": ", 1)
-        kept = len(read_log(folder / "log.jsonl").episodes) if name != "import" else 0
         told = {**vars(options), "folder": shlex.quote(folder.as_posix()), "kept": kept}
         arguments = shlex.split(words.format(**told))
         print(f"# {name}\nconvgym {shlex.join(arguments)}", flush=True)
         taken[name] = command(arguments)
+        if name == "import":
+            kept = len(read_log(folder / "log.jsonl").episodes)
     print("# serve", flush=True)
     taken["serve"] = serve(["serve-q", (folder / "q").as_posix(), "--port", "0"])
     for name, spent in taken.items():

@@ -65,7 +65,7 @@ class Scene:
         """What a seller knows of the shop."""
         return briefing_under(self.law, self.catalog)
 
-    @property
+    @cached_property
     def shop(self) -> dict[str, Any]:
         """What a scripted seller must know: catalogue and law, as far as they are given."""
         known = {"catalog": Scenario.of(self.environment).shop(), "law": self.law}
