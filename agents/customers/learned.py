@@ -22,7 +22,7 @@ from convgym.agents.model.sampling import check_temperature
 from convgym.checks import check_number
 from convgym.conversation import Message
 from convgym.customers import make_customer
-from convgym.customers.base import Decision, Reply
+from convgym.customers.base import Reply
 from convgym.customers.personas import Personas
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.reasoning import heard
@@ -104,6 +104,8 @@ class LearnedCustomer:
                 f" {self.catalog.name!r}: fit another with `convgym pretrain DIR --kind customer"
                 " --catalog ...`"
             )
+        for name in self.personas.personas:
+            self._voice.format.profile({"persona": name})  # raises for one that is unknown
         self._talk: Talk | None = None
 
     @property
@@ -260,8 +262,7 @@ def _noted(talk: Talk, catalog: Catalog) -> dict[str, Any]:
     knowledge = SellerKnowledge(catalog)
     notes = knowledge.note(talk.messages)
     raised = {
-        knowledge.note(talk.messages[: end + 1]).worry
-        for end in range(2, len(talk.messages), 2)
+        knowledge.note(talk.messages[: end + 1]).worry for end in range(2, len(talk.messages), 2)
     }
     objections = talk.profile["objections"]
     return {
@@ -270,6 +271,3 @@ def _noted(talk: Talk, catalog: Catalog) -> dict[str, Any]:
         "raised_objections": [kind for kind in objections if kind == notes.worry],
         "unspoken_objections": [kind for kind in objections if kind not in raised],
     }
-
-
-__all__ = ["Decision", "LearnedCustomer", "LearnedShopper", "Talk"]
