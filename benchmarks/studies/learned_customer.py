@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from convgym.agents.customers.learned import LearnedCustomer
@@ -142,9 +143,8 @@ def _agreement(original: Sequence[Episode], other: Sequence[Episode]) -> dict[st
 
 def _difference(imitation: Sequence[Episode], original: Sequence[Episode]) -> list[float]:
     """Return how much more the imitation bought, customer by customer, with its 95% interval."""
-    sold = ([[episode.converted for episode in held]] for held in (imitation, original))
-    a, b = (list(map(list, rows)) for rows in sold)
-    told = compare(a, b).difference  # type: ignore[arg-type]  # asarray takes nests of bools
+    a, b = (np.array([[each.converted for each in held]], float) for held in (imitation, original))
+    told = compare(a, b).difference
     return [told.value, told.low, told.high]
 
 

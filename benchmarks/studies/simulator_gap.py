@@ -36,6 +36,7 @@ from convgym.conversation import Episode
 from convgym.datafiles import write_json
 from convgym.errors import ConvgymError, unknown
 from convgym.policy import Policy
+from convgym.progress import ProgressCallback, no_progress
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.statistics import Estimate, difference, seeds_interval, wilson_interval
@@ -89,10 +90,20 @@ class WatchedCollector(Collector):
     @property
     def watched(self) -> list[dict[str, Any]]:
         """What every deployed policy sold to customers of the original."""
-        return json.loads(self._path.read_text())["rows"] if self._path.exists() else []
+        if not self._path.exists():
+            return []
+        watched: list[dict[str, Any]] = json.loads(self._path.read_text())["rows"]
+        return watched
 
-    def deploy(self, policy: Policy | Sequence[Policy], *args: Any, **more: Any) -> list[Episode]:
-        """Have the policy judged, then deploy it."""
+    def deploy(
+        self,
+        policy: Policy | Sequence[Policy],
+        conversations: int,
+        *,
+        group_size: int = 1,
+        progress: ProgressCallback = no_progress,
+    ) -> list[Episode]:
+        """Have the policy, of several the first, judged; then deploy it."""
         number, rows = self.usage.deployments, self.watched
         first = policy if isinstance(policy, Policy) else policy[0]
         if number == len(rows):
@@ -103,7 +114,7 @@ class WatchedCollector(Collector):
                 **sales(first, {"customer": "scripted"}, WATCH_STREAM, self._watchers),
             }
             write_json(self._path, {"rows": [*rows, row]})
-        return super().deploy(policy, *args, **more)
+        return super().deploy(policy, conversations, group_size=group_size, progress=progress)
 
 
 def sales(

@@ -57,12 +57,14 @@ def test_replies_do_not_depend_on_who_else_is_asked(fitted: Path) -> None:
         customers = {seed: LearnedCustomer(model=fitted) for seed in order}
         words = {seed: random.Random(seed) for seed in order}
         openings = LearnedCustomer.reset_together(list(customers.values()), list(order))
-        heard = {seed: [opening] for seed, opening in zip(order, openings, strict=True)}
+        heard: dict[int, list[Any]] = {
+            seed: [opening] for seed, opening in zip(order, openings, strict=True)
+        }
         for _ in range(3):
             said = [words[seed].choice(SAID) for seed in order]
             replies = LearnedCustomer.respond_together(list(customers.values()), said)
             for seed, reply in zip(order, replies, strict=True):
-                heard[seed].append(reply)  # type: ignore[arg-type]
+                heard[seed].append(reply)
         assert [heard[seed] for seed in range(6)] == alone
 
 
