@@ -207,9 +207,10 @@ def pretrain_customer(
 ) -> dict[str, Any]:
     """Fit a model to a customer and write it to ``folder`` in float16; return its recipe.
 
-    A training that was interrupted goes on from its last chapter in ``folder``, and ends as it
-    would have. The same arguments give the same weights on one machine. ``recipe.json`` beside the
-    model names everything that it was made from, and the hash of the weights.
+    A training that was interrupted goes on from its last chapter in ``folder``, with the same
+    conversations and steps. The same arguments give the same weights but for rounding, which hangs
+    on where tensors lie in memory. ``recipe.json`` beside the model names everything that it was
+    made from, and the hash of the weights.
 
     Args:
         folder: where the model goes, in Hugging Face format.

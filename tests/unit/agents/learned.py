@@ -1,4 +1,4 @@
-"""A tiny learned customer, fitted to next to nothing."""
+"""A tiny learned customer, fitted to so much that its replies come to an end."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ TINY = pretrain_customer.CustomerConfig(
     intermediate=16,
     chapters=2,
     conversations=40,
-    minibatch=8,
-    learning_rate=0.02,
+    minibatch=4,
+    learning_rate=0.03,
 )
 SCRIPTED = tuple(part for part in pretrain_customer.MIXTURE if not part[0].startswith("hf:"))
 """The sellers of the mixture that cost nothing."""
