@@ -38,7 +38,10 @@ def piece(trained_with: str, seed: int, learned: int, scripted: int) -> dict[str
         "agent": "online-ppo",
         "seed": seed,
         "trained_with": trained_with,
-        "judged_by": {who: {"purchases": sold, "customers": 100} for who, sold in judged.items()},
+        "judged_by": {
+            who: {"purchases": sold, "customers": 100, "outcomes": "p" * sold + "w" * (100 - sold)}
+            for who, sold in judged.items()
+        },
     }
 
 
