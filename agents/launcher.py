@@ -17,3 +17,13 @@ def launched_number() -> int:
 
 def _is_launched() -> bool:
     return all(name in os.environ for name in ("RANK", "MASTER_ADDR"))
+
+
+def launched_alone() -> bool:
+    """Tell whether ``accelerate launch``, asked for several processes, started this one alone.
+
+    So it does where it finds fewer than two GPUs: it says where the first process would be met,
+    and gives no number to any.
+    """
+    marks = ("ACCELERATE_USE_CPU", "MASTER_ADDR")
+    return all(name in os.environ for name in marks) and "RANK" not in os.environ

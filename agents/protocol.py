@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 CHECKPOINT = "checkpoint.safetensors"
 """The file in a training's folder from which it goes on; once it is over, of no use."""
 
+Q_FILE = "q.safetensors"
+"""The file by which a folder is that of a fitted Q, and no policy's."""
+
 
 @runtime_checkable
 class Placed(Protocol):

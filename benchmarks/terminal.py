@@ -15,6 +15,7 @@ from convgym.installing import install_command
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 # The packages that only learning and pictures need, and the extras that install them.
 _LEARNING = ("torch", "transformers", "tokenizers", "safetensors", "peft", "matplotlib")
@@ -32,6 +33,8 @@ _OF_THE_DISK = {
     errno.EROFS,
 }
 
+_NO_END = 10_000
+"""Characters of a line: more than any table has."""
 _KEPT = "\n\t"
 # Marks that turn the reading direction: what is shown would not be what stands there.
 _TURNING = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -63,11 +66,12 @@ def say(text: str = "", *, error: bool = False) -> None:
 def errors_in_one_line() -> Iterator[None]:
     """End the program with one line on stderr for whatever is not a fault of ours.
 
-    A user's mistake exits with 2, a failed backend with 1. Errors of somebody's own code come with
-    their traceback, and with 1.
+    A user's mistake exits with 2, a failed backend with 1, an interruption with 130. Errors of
+    somebody's own code come with their traceback, and with 1.
     """
     try:
-        yield
+        with _interruptions_in_one_line():
+            yield
     except ConvgymError as error:
         _end(str(error))
     except OwnError as error:
@@ -93,6 +97,24 @@ def errors_in_one_line() -> Iterator[None]:
     except OSError as error:
         _end_for_disk(error)
         raise
+
+
+@contextmanager
+def _interruptions_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        if not _is_interruption(error):
+            raise
+        say("interrupted", error=True)
+        raise SystemExit(130) from None
+
+
+def _is_interruption(error: BaseException | None) -> bool:
+    """Tell whether an error is Ctrl-C, or what others made of it: Typer, a library that loads."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return error is not None
 
 
 def _end_for_module(error: ModuleNotFoundError) -> None:
@@ -122,8 +144,16 @@ def _end(message: str, code: int = 2) -> NoReturn:
     raise SystemExit(code)
 
 
+def show_table(table: Table) -> None:
+    """Print a table whole: where the terminal is narrower its lines run on, and no cell is cut."""
+    screen = console()
+    room = screen.options.update(max_width=_NO_END)
+    screen.width = max(screen.width, screen.measure(table, options=room).maximum)
+    screen.print(table)
+
+
 def console(*, error: bool = False) -> Console:
-    """Return a console that is wide enough for the table where there is no terminal."""
+    """Return a console; a wide one where no terminal breaks lines."""
     from rich.console import Console
 
     made = Console(stderr=error)

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from convgym.errors import ConvgymError, unknown
 
 _PACKAGE = Path(__file__).parent / "data"
+_TOLD = 12
+"""Mistakes in one file that are told at once."""
 # What Windows or Unix alone have: bytes as they are, and pipes that nobody waits for.
 _BINARY, _AT_ONCE = getattr(os, "O_BINARY", 0), getattr(os, "O_NONBLOCK", 0)
 
@@ -51,15 +53,25 @@ def find(source: str | Path, folder: str, kind: str) -> Path:
 
 
 def read(model: type[Model], path: Path, kind: str) -> Model:
-    """Read and validate a data file; raises ConvgymError for a bad file, with the place in it."""
+    """Read and validate a data file; ConvgymError tells all that is wrong with one, and where."""
     try:
         return model.model_validate_json(read_whole(path))
     except OSError as error:
         raise ConvgymError(f"cannot read the {kind} {path}: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise ConvgymError(f"{kind} {path} is not valid at {where}: {first['msg']}") from None
+        raise ConvgymError(f"{kind} {path} is not valid {_mistakes(error)}") from None
+
+
+def _mistakes(error: ValidationError) -> str:
+    """Return all mistakes of a file, each with its place, on one line."""
+    problems = error.errors()
+    told = [
+        f"at {'.'.join(str(part) for part in each['loc']) or 'the whole file'}: {each['msg']}"
+        for each in problems[:_TOLD]
+    ]
+    return "; ".join(told) + (
+        f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+    )
 
 
 def read_whole(path: Path) -> bytes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,9 +60,25 @@ def whose(who: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}, line {place.lineno}, in {place.name}"
-        raise OwnError(f"{who} raised {reason} ({where})") from error
+        raise OwnError(f"{who} raised {reason} ({own_place(error)})") from error
+
+
+def own_place(error: BaseException) -> str:
+    """Return where an error came from: file, line and function.
+
+    It is the deepest place in code that is neither ours nor Python's, and no installed package's
+    where there is any other: the line of the one who can mend it.
+    """
+    frames = list(traceback.walk_tb(error.__traceback__))
+    others = [(frame, line) for frame, line in frames if not _is_known(frame.f_globals)]
+    own = [each for each in others if "site-packages" not in each[0].f_code.co_filename]
+    frame, line = (own or others or frames)[-1]
+    return f"{Path(frame.f_code.co_filename).name}, line {line}, in {frame.f_code.co_name}"
+
+
+def _is_known(scope: Mapping[str, object]) -> bool:
+    package = str(scope.get("__name__", "")).partition(".")[0]
+    return package == "convgym" or package in sys.stdlib_module_names - {"__main__"}
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConvgymError:

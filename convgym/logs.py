@@ -41,6 +41,7 @@ from typing_extensions import TypedDict
 
 from convgym.checks import check_seed
 from convgym.conversation import Episode, Outcome, Response, Turn
+from convgym.datafiles import check_new_file
 from convgym.errors import ConvgymError
 from convgym.jsonl import is_cut_off, mend, whole_rows, without_byte_order_mark
 from convgym.locking import locked
@@ -127,6 +128,20 @@ class _CutOff(_Malformed):
     """The line ends too early, because the writer was stopped."""
 
 
+_OF_OTHERS = frozenset({".csv", ".tsv", ".parquet", ".xlsx"})
+"""Endings by which programs would take a log for a file of another kind."""
+
+
+def check_new_log(path: Path) -> None:
+    """Raise ConvgymError unless a new log can be written at ``path``, and looks like one."""
+    check_new_file(path)
+    if path.suffix.lower() in _OF_OTHERS:
+        raise ConvgymError(
+            f"a log is JSON lines, and {path} looks like another kind of file: call it"
+            f" {path.with_suffix('.jsonl')}, and convgym logs export makes CSV or Parquet of it"
+        )
+
+
 def write_log(
     path: str | Path, episodes: Iterable[Episode], *, append: bool = False, overwrite: bool = False
 ) -> int:
@@ -180,7 +195,8 @@ def read_log(path: str | Path) -> Log:
         elif isinstance(parsed, _CutOff):
             problems.append(Problem(number, str(parsed)))
         else:
-            raise ConvgymError(f"log {path}, line {number}: {parsed}")
+            hint = "" if episodes else "; chats of others are made a log by convgym logs import"
+            raise ConvgymError(f"log {path}, line {number}: {parsed}{hint}")
     return Log(episodes, _report(episodes, problems))
 
 

@@ -7,11 +7,13 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from convgym.checks import check_integer, check_seed
 from convgym.conversation import Episode, Response, Turn
-from convgym.envs.dialogue import Dialogue, reset_together, respond_together
+from convgym.envs.dialogue import Dialogue
+from convgym.envs.flow import Flow
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.policy import Conversation, Policy, check_policy
@@ -21,11 +23,11 @@ _BATCH_SIZE = 256
 """Conversations at once, for policies that do not say what suits them."""
 
 
-class _Place:
+class Place:
     """A place in the batch, where one conversation is held after another."""
 
-    def __init__(self, dialogue: Dialogue, reveal_latent: bool) -> None:
-        self.dialogue = dialogue
+    def __init__(self, number: int, dialogue: Dialogue, reveal_latent: bool) -> None:
+        self.number, self.dialogue = number, dialogue
         self.reveal_latent = reveal_latent
         kind, fingerprint = type(dialogue.customer).__name__, dialogue.fingerprint
         if not isinstance(fingerprint, str):
@@ -34,17 +36,21 @@ class _Place:
             )
         self.fingerprint, self.leaflet = fingerprint, dialogue.leaflet
 
-    def begin(self, index: int, seed: int, rng: random.Random) -> None:
-        """Take up the conversation that the dialogue was just reset to."""
-        self.index = index
+    def begin(self, index: int, rng: random.Random) -> None:
+        """Take up the conversation that the dialogue is being reset to."""
+        self.index, self._rng = index, rng
         self.turns: list[Turn] = []
-        self.conversation = Conversation(
-            seed, self.dialogue.messages, rng, self._latent(), self.leaflet
-        )
+        self.response: Response | None = None
 
-    def note(self, response: Response) -> None:
-        """Note the turn that the dialogue just took."""
-        dialogue = self.dialogue
+    def note(self) -> None:
+        """Note how the dialogue has moved: it was reset, or took a turn."""
+        dialogue, response = self.dialogue, self.response
+        if response is None:
+            assert dialogue.seed is not None
+            self.conversation = Conversation(
+                dialogue.seed, dialogue.messages, self._rng, self._latent(), self.leaflet
+            )
+            return
         if dialogue.turn == len(self.turns):  # a backend failed, nothing was heard
             return
         said, heard = (message["content"] for message in dialogue.messages[-2:])
@@ -91,12 +97,15 @@ def rollout(
 ) -> list[Episode]:
     """Hold one conversation for each episode seed and return them in the order of ``seeds``.
 
-    Up to ``batch_size`` conversations advance together; when one ends, the next seed takes its
-    place, so that batches stay full and the others keep their order. ``policy.reset(policy_seed)``
-    is called once, before the first turn. Every conversation's ``rng`` depends on ``policy_seed``
-    and its episode seed alone; where a seed comes again, also on how often it came before, so that
-    the same customer hears other things. ``latent`` is set if the environment reveals it. The
-    message lists that the policy sees are the live ones: they are to be read only.
+    Up to ``batch_size`` conversations are under way; when one ends, the next seed takes its place,
+    so that batches stay full and the others keep their order. The policy is asked for all together
+    whose turn it is: with customers that answer at once, that is all of them; with customers that
+    wait for something (``convgym.customers.AsyncCustomer``), those that have answered, and nobody
+    waits for the slowest. ``policy.reset(policy_seed)`` is called once, before the first turn.
+    Every conversation's ``rng`` depends on ``policy_seed`` and its episode seed alone; where a seed
+    comes again, also on how often it came before, so that the same customer hears other things.
+    ``latent`` is set if the environment reveals it. The message lists that the policy sees are the
+    live ones: they are to be read only.
 
     The recorded text of a response is what the customer heard (``convgym.conversation.clean``);
     its tokens and log-probabilities are kept as they came. An episode whose customer failed has
@@ -134,7 +143,10 @@ def rollout(
     scenario = Scenario.of(environment or {})
     dialogues = scenario.dialogues(min(batch_size, len(seeds)))
     try:
-        places = [_Place(dialogue, scenario.reveal_latent) for dialogue in dialogues]
+        places = [
+            Place(number, dialogue, scenario.reveal_latent)
+            for number, dialogue in enumerate(dialogues)
+        ]
         return _hold(policy, seeds, places, policy_seed, progress)
     finally:
         for dialogue in dialogues:
@@ -145,31 +157,38 @@ def rollout(
 def _hold(
     policy: Policy,
     seeds: Sequence[int],
-    places: list[_Place],
+    places: list[Place],
     policy_seed: int,
     progress: ProgressCallback,
 ) -> list[Episode]:
     policy.reset(policy_seed)
-    waiting = iter(enumerate(zip(seeds, _streams(seeds, policy_seed), strict=True)))
-    _begin(places, waiting)
+    waiting = iter(enumerate(zip(seeds, streams(seeds, policy_seed), strict=True)))
     episodes: dict[int, Episode] = {}
-    live = places
-    while live:
-        responses = _ask(policy, live)
-        respond_together([place.dialogue for place in live], responses)
-        ended = []
-        for place, response in zip(live, responses, strict=True):
-            place.note(response)
-            if place.dialogue.outcome is not None:
-                episodes[place.index] = place.episode(policy.name)
-                ended.append(place)
-        _begin(ended, waiting)
-        live = [place for place in live if place.dialogue.outcome is None]
-        progress(Progress("conversations", len(episodes), len(seeds)))
+    flow = Flow([place.dialogue for place in places])
+    try:
+        begin(flow, places, waiting)
+        while flow.busy:
+            live: list[Place] = []  # whose turn it is to be answered
+            while moved := flow.ready(wait=not live):
+                ended = []
+                for place in map(places.__getitem__, moved):
+                    place.note()
+                    if place.dialogue.outcome is None:
+                        live.append(place)
+                    else:
+                        episodes[place.index] = place.episode(policy.name)
+                        ended.append(place)
+                begin(flow, ended, waiting)
+            progress(Progress("conversations", len(episodes), len(seeds)))
+            if live:
+                live.sort(key=attrgetter("number"))
+                _say(flow, live, ask(policy, [place.conversation for place in live]))
+    finally:
+        flow.stop()
     return [episodes[index] for index in range(len(seeds))]
 
 
-def _streams(seeds: Sequence[int], policy_seed: int) -> Iterator[random.Random]:
+def streams(seeds: Sequence[int], policy_seed: int) -> Iterator[random.Random]:
     """Return the policy's random stream in every conversation.
 
     Of the two seeds alone, so that the batch's size and order do not matter.
@@ -181,30 +200,40 @@ def _streams(seeds: Sequence[int], policy_seed: int) -> Iterator[random.Random]:
         yield random.Random(f"{policy_seed}/{seed}{again}")
 
 
-def _begin(
-    places: Sequence[_Place], waiting: Iterator[tuple[int, tuple[int, random.Random]]]
+def begin(
+    flow: Flow,
+    places: Sequence[Place],
+    waiting: Iterator[tuple[int, tuple[int, random.Random]]],
 ) -> None:
     """Begin the next conversations in these places, as far as there are more."""
-    begun = list(zip(places, waiting, strict=False))
-    reset_together([place.dialogue for place, _ in begun], [seed for _, (_, (seed, _)) in begun])
-    for place, (index, (seed, rng)) in begun:
-        place.begin(index, seed, rng)
+    seeds = {}
+    for place, (index, (seed, rng)) in zip(places, waiting, strict=False):
+        place.begin(index, rng)
+        seeds[place.number] = seed
+    flow.reset(seeds)
 
 
-def _ask(policy: Policy, live: Sequence[_Place]) -> list[Response]:
+def _say(flow: Flow, live: Sequence[Place], responses: Sequence[Response]) -> None:
+    for place, response in zip(live, responses, strict=True):
+        place.response = response
+    flow.say({place.number: response for place, response in zip(live, responses, strict=True)})
+
+
+def ask(policy: Policy, conversations: Sequence[Conversation]) -> list[Response]:
+    """Return what a policy says in each conversation; ConvgymError for what is no response."""
     try:
-        responses = policy.act([place.conversation for place in live])
+        responses = policy.act(conversations)
     except InfrastructureError as error:
-        return [Response("", failure=str(error))] * len(live)
+        return [Response("", failure=str(error))] * len(conversations)
     if isinstance(responses, str) or not isinstance(responses, Sequence):
         raise ConvgymError(
             f"policy {policy.name!r} must return a list of Response objects, got"
             f" {type(responses).__name__}: {repr(responses)[:60]}"
         )
-    if len(responses) != len(live):
+    if len(responses) != len(conversations):
         raise ConvgymError(
-            f"policy {policy.name!r} must return a response for each of {len(live)} conversations,"
-            f" got {len(responses)}"
+            f"policy {policy.name!r} must return a response for each of"
+            f" {len(conversations)} conversations, got {len(responses)}"
         )
     for response in responses:
         if not isinstance(response, Response):

@@ -45,11 +45,13 @@ class PolicyConfig:
     ``auto`` keeps frozen weights in bfloat16 where the device has instructions for it and computes
     with trained ones in float32; ``bfloat16`` and ``float32`` hold for both."""
     generation_batch: int | None = None
-    """Conversations that are held together; None suits the device (256 on a CPU, else 1,024)."""
+    """Conversations that are held together; None suits the device (1,024; on a processor 256, or as
+    many as 2 GiB of caches hold)."""
     reading_batch: int | None = None
     """Conversations that are read in one forward pass where nothing is learned from it; half as
     many when responses are sampled to their states, a quarter when many responses to each are
-    read. None suits the device (64 on a CPU, else 256). Fewer need less memory."""
+    read. None suits the device (256; on a processor 64, or half as many as
+    are held together). Fewer need less memory."""
 
     def __post_init__(self) -> None:
         check_fields(self, counts=("max_new_tokens",), positive=("temperature",))

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from convgym.llm.local.devices import Dtype, has_bfloat16
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _COMPUTE_DTYPE = "convgym_compute_dtype"
 
@@ -18,8 +22,9 @@ _COMPUTE_DTYPE = "convgym_compute_dtype"
 class BatchSizes:
     """How much is computed at once where nothing is learned from it.
 
-    Speed and memory depend on it, and rounding; what is drawn does too, since all conversations of
-    a batch share one stream of random numbers.
+    Speed and memory depend on it, and the last digits. On a processor a model that remembers much
+    of a conversation is given fewer at once: its memory is the machine's, and where that runs out
+    nobody says so in time.
     """
 
     generation: int
@@ -33,12 +38,47 @@ class BatchSizes:
 
     @classmethod
     def of(
-        cls, device: torch.device, generation: int | None = None, reading: int | None = None
+        cls,
+        device: torch.device,
+        generation: int | None = None,
+        reading: int | None = None,
+        *,
+        cache: int = 0,
     ) -> BatchSizes:
-        """Return the sizes that suit a device, or as given; the smaller ones go by ``reading``."""
-        suitable = (256, 64) if device.type == "cpu" else (1024, 256)
+        """Return the sizes that suit a device and a model, or as given.
+
+        Args:
+            device: where everything is computed.
+            generation: conversations held together, if not what suits.
+            reading: conversations in one forward pass, likewise; the smaller ones go by it.
+            cache: bytes that the model keeps of every token (``cache_bytes``).
+        """
+        suitable = (1024, 256)
+        if device.type == "cpu":
+            held = _CACHES // max(1, cache * _TOKENS)
+            suitable = (min(256, max(1, held)), min(64, max(1, held // 2)))
         reading = reading or suitable[1]
         return cls(generation or suitable[0], reading, max(1, reading // 2), max(1, reading // 4))
+
+
+_TOKENS, _CACHES = 1024, 2**31
+"""A long conversation's tokens, and the bytes that all caches of a batch may have on a processor:
+2 GiB, of which growing caches take twice or three times as much from the machine."""
+
+
+def cache_bytes(network: PreTrainedModel) -> int:
+    """Return the bytes of keys and values that a model keeps of every token that it has read.
+
+    An estimate from above, where its configuration does not say how many heads share them; 0 for a
+    model without attention.
+    """
+    config = network.config.get_text_config()
+    heads = getattr(config, "num_attention_heads", None)
+    if not heads:
+        return 0
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    shared = getattr(config, "num_key_value_heads", None) or heads
+    return int(2 * config.num_hidden_layers * shared * size * network.dtype.itemsize)
 
 
 def frozen_dtype(dtype: Dtype, device: torch.device) -> torch.dtype:

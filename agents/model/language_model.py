@@ -13,7 +13,7 @@ from transformers import DynamicCache, PreTrainedModel
 from convgym.agents.model.batch import Batch, TokenisedEpisode, collate, tokenise
 from convgym.agents.model.branching import Branches
 from convgym.agents.model.context import usable_context
-from convgym.agents.model.devices import BatchSizes
+from convgym.agents.model.devices import BatchSizes, cache_bytes
 from convgym.agents.model.format import ConversationFormat, Tokens
 from convgym.agents.model.forward import read, word_logits
 from convgym.agents.model.minibatches import neighbours
@@ -66,7 +66,7 @@ class LanguageModel:
             network,
             format,
             sampling or SamplingConfig(),
-            batch_sizes or BatchSizes.of(network.device),
+            batch_sizes or BatchSizes.of(network.device, cache=cache_bytes(network)),
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from convgym.agents.model.checks import check, check_room
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.devices import (
     BatchSizes,
+    cache_bytes,
     computes_in_bfloat16,
     frozen_dtype,
     set_precision,
@@ -22,6 +24,7 @@ from convgym.agents.model.generation import Prompt, ResponseSampler
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.lora import add_lora, merged
 from convgym.agents.model.sampling import SamplingConfig
+from convgym.agents.protocol import Q_FILE
 from convgym.conversation import Message, Response
 from convgym.datafiles import read_whole
 from convgym.errors import ConvgymError
@@ -118,7 +121,9 @@ class LanguageModelPolicy:
             _on_device(network, device),
             format,
             SamplingConfig(config.temperature, config.max_new_tokens),
-            BatchSizes.of(device, config.generation_batch, config.reading_batch),
+            BatchSizes.of(
+                device, config.generation_batch, config.reading_batch, cache=cache_bytes(network)
+            ),
         )
         return cls(model, name=name)
 
@@ -225,12 +230,23 @@ def load_network(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizer
         network, tokenizer = load_smollm2()
         return network, tokenizer
     folder = SHIPPED.get(str(path), Path(path))
+    if (folder / Q_FILE).is_file():
+        raise ConvgymError(
+            f"{path} is a Q, which judges what a policy says, and no policy: give the folder of the"
+            f" policy that it is of{_of(folder)}; convgym serve-q {path} serves it, and convgym"
+            f" chat --q {path} asks it"
+        )
     if not (folder / "config.json").is_file():
         raise ConvgymError(
             f"no model at {str(path)!r}: expected {', '.join(map(repr, SHIPPED))}, 'smollm2' or a "
             f"folder in Hugging Face format{_below(folder)}"
         )
     return load_folder(folder)
+
+
+def is_there(path: str | Path) -> bool:
+    """Tell whether ``load_network`` finds anything by this name or in this folder."""
+    return path == "smollm2" or SHIPPED.get(str(path), Path(path)).exists()
 
 
 def write_system_message(folder: Path, system_message: str) -> None:
@@ -251,6 +267,16 @@ def saved_system_message(path: str | Path) -> str | None:
 def _on_device(network: PreTrainedModel, device: torch.device) -> PreTrainedModel:
     moved: PreTrainedModel = network.to(device)  # type: ignore[arg-type]  # wrapped untyped
     return moved
+
+
+def _of(q: Path) -> str:
+    """Return the policy that the report of a Q's folder names, in brackets, if it does."""
+    try:
+        report = json.loads(read_whole(q / "report.json"))
+    except (OSError, ValueError):
+        return ""
+    policy = report.get("policy") if isinstance(report, dict) else None
+    return f" ({policy})" if isinstance(policy, str) else ""
 
 
 def _below(folder: Path) -> str:

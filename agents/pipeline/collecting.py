@@ -11,9 +11,9 @@ from convgym.agents.pipeline.outputs import finished_report, versions
 from convgym.agents.protocol import placement
 from convgym.agents.training.collector import Collector
 from convgym.conversation import Episode
-from convgym.datafiles import check_new_file, write_json
+from convgym.datafiles import write_json
 from convgym.errors import ConvgymError
-from convgym.logs import write_log
+from convgym.logs import check_new_log, write_log
 from convgym.policy import Policy
 from convgym.progress import ProgressCallback, no_progress
 
@@ -91,7 +91,7 @@ def _made_from(speaker: Mapping[str, Any], collector: Collector) -> dict[str, An
 def _finished(log: Path, made_from: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the report on a log that is there. It is written first: no log is without one."""
     if not log.exists():
-        check_new_file(log)
+        check_new_log(log)
         return None
     if not report_of(log).is_file():
         raise ConvgymError(f"{log} exists and is never overwritten; give another path")

@@ -19,13 +19,13 @@ from convgym.agents.off_policy.evidence import log_ratios
 from convgym.agents.off_policy.gate import GateConfig
 from convgym.agents.pipeline.inputs import (
     DIGESTS,
-    Q_FILE,
     load_policy,
     log_sha256,
     policy_sha256,
     read_usable,
 )
 from convgym.agents.pipeline.outputs import REPORT, building, finished, versions
+from convgym.agents.protocol import Q_FILE
 from convgym.agents.values.fitted import fit_q
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
 from convgym.agents.values.saving import save_fitted

@@ -13,8 +13,9 @@ import torch
 
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.language_model import LanguageModel
-from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.model.policy import LanguageModelPolicy, is_there
 from convgym.agents.pipeline.outputs import REPORT, read_report
+from convgym.agents.protocol import Q_FILE
 from convgym.agents.settings import configured
 from convgym.agents.training.collector import read_training_log
 from convgym.agents.values.fitted import FittedQ
@@ -25,9 +26,10 @@ from convgym.errors import ConvgymError
 from convgym.logs import Log
 from convgym.seeds import EVALUATION_BASE
 
-Q_FILE = "q.safetensors"
 DIGESTS = ("policy_sha256", "log_sha256")
 """What a Q is known to belong to."""
+_BESIDE = {"policy_settings": dict, **dict.fromkeys(DIGESTS, str)}
+"""What stands beside a Q in its file."""
 
 
 def read_usable(path: Path) -> Log:
@@ -95,7 +97,7 @@ def open_q(
     Raises:
         ConvgymError: for a folder without a Q, a policy or a log other than that of the fit.
     """
-    tree = read_q_file(folder / Q_FILE)
+    tree = read_q_file(folder / Q_FILE, _BESIDE)
     told = {**tree["policy_settings"], **(computing or {})}
     settings = configured(PolicyConfig(), told, "the policy")
     speaker = load_policy(policy, settings)
@@ -124,7 +126,7 @@ def open_ensemble(
     Raises:
         ConvgymError: for a folder without a Q, or a policy that is not there or another one.
     """
-    tree = read_q_file(folder / Q_FILE)
+    tree = read_q_file(folder / Q_FILE, _BESIDE)
     settings = configured(PolicyConfig(), tree["policy_settings"], "the policy")
     if device is not None:
         settings = replace(settings, device=device)
@@ -136,9 +138,20 @@ def open_ensemble(
 
 
 def _policy_named(folder: Path) -> str:
-    source = read_report(folder / REPORT).get("policy")
+    """Return the policy that a Q's report names; ConvgymError where it is not there any more."""
+    try:
+        source = read_report(folder / REPORT).get("policy")
+    except ConvgymError as error:
+        raise ConvgymError(f"{error}; say by --policy which policy Q is of") from None
     if not isinstance(source, str):
-        raise ConvgymError(f"the report in {folder} names no policy: give the one that Q is of")
+        raise ConvgymError(
+            f"the report in {folder} names no policy: say by --policy which one Q is of"
+        )
+    if not is_there(source):
+        raise ConvgymError(
+            f"the Q in {folder} is of the policy {source!r}, which is not there, seen from here:"
+            " say by --policy where it is now"
+        )
     return source
 
 

@@ -5,6 +5,7 @@ Whatever is wrong with a request is told in one sentence, as ``{"error": "..."}`
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -49,6 +50,8 @@ class ServerSettings:
     """Milliseconds that a pair waits for company."""
     max_body_mb: float = 16.0
     """Largest body of a request, in MiB."""
+    body_seconds: float = 30.0
+    """Within which the whole body of a request must have come."""
     score: Kind = "q"
     """What is the reward where a request does not say."""
     token: str | None = field(default=None, repr=False)
@@ -56,7 +59,10 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         check_fields(
-            self, counts=("batch_size",), from_zero=("max_wait_ms",), positive=("max_body_mb",)
+            self,
+            counts=("batch_size",),
+            from_zero=("max_wait_ms",),
+            positive=("max_body_mb", "body_seconds"),
         )
         check_kind(self.score)
         if self.token is not None and (not self.token.isascii() or not self.token.strip()):
@@ -108,7 +114,7 @@ def make_app(
         request: Request, form: type[ChatRequest] | type[OpenRLHFRequest]
     ) -> JSONResponse:
         _check_token(request, settings.token)
-        body = await _json_body(request, settings.max_body)
+        body = await _json_body(request, settings.max_body, settings.body_seconds)
         try:
             kind = check_kind(request.query_params.get("score", settings.score))
             asked: Form = parse(form, body)
@@ -166,20 +172,28 @@ def _check_token(request: Request, token: str | None) -> None:
         )
 
 
-async def _json_body(request: Request, limit: int) -> object:
-    """Return the JSON of a body; refuse what is too large, or none."""
+async def _json_body(request: Request, limit: int, seconds: float) -> object:
+    """Return the JSON of a body; refuse what is too large, does not come in time, or is none."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         # A page in a browser cannot send this type to another origin without asking.
         _refuse(415, f"the content type must be application/json, got {kind or 'none'!r}")
     body, size = bytearray(), 0
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size <= limit:
-                body += chunk
-            elif size > _PATIENCE * limit:
-                break
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size <= limit:
+                    body += chunk
+                elif size > _PATIENCE * limit:
+                    break
+    except TimeoutError:
+        _refuse(
+            400,
+            f"the body broke off: after {seconds:g} seconds {size} bytes of it had come, which is"
+            " less than its Content-Length says",
+            {"Connection": "close"},
+        )
     except ClientDisconnect:
         _refuse(400, "the body broke off")
     if size > limit:

@@ -21,11 +21,16 @@ from convgym.exchange.transcripts import read_state
 Asked = tuple[list[Message], str]
 """A conversation, and a response to it."""
 
+_PART = {
+    "type": "object",
+    "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+    "required": ["type", "text"],
+}
 _MESSAGE = {
     "type": "object",
     "properties": {
         "role": {"enum": ["system", "developer", "user", "assistant"]},
-        "content": {"type": "string"},
+        "content": {"anyOf": [{"type": "string"}, {"type": "array", "items": _PART}]},
     },
     "required": ["role", "content"],
 }

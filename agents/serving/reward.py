@@ -8,7 +8,7 @@ from typing import Any
 
 from convgym.agents.serving.scores import Kind, Scorer, check_kind
 from convgym.errors import ConvgymError
-from convgym.exchange.transcripts import read_state
+from convgym.exchange.transcripts import read_content, read_state
 
 BATCH = 64
 """Pairs that are scored together."""
@@ -72,8 +72,8 @@ def _words(completion: object) -> str:
         return completion
     if isinstance(completion, Sequence) and len(completion) == 1:
         message = completion[0]
-        if isinstance(message, Mapping) and isinstance(message.get("content"), str):
-            return str(message["content"])
+        if isinstance(message, Mapping) and message.get("content") is not None:
+            return read_content(message["content"])
     raise ConvgymError(
         "a completion must be a text or one message of the assistant, got"
         f" {repr(completion)[:80]}: tools and several messages are not scored"

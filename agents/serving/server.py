@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from convgym.errors import ConvgymError
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+    from starlette.types import ASGIApp
 
 LOOPBACK = "127.0.0.1"
 
@@ -46,10 +48,23 @@ def is_loopback(listener: socket.socket) -> bool:
     return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
-def serve(app: Starlette, listener: socket.socket) -> None:
+def serve(
+    app: Starlette | ASGIApp,
+    listener: socket.socket,
+    *,
+    ending: Callable[[], None] = lambda: None,
+    patience: int | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM; what is under way then is answered first.
 
     Whatever handlers the signals had are called after that.
+
+    Args:
+        app: the application.
+        listener: a bound socket.
+        ending: called in the server's event loop once it is to end: it ends connections that would
+            stay open for ever.
+        patience: seconds that what is under way may take then; None for as long as it takes.
     """
     import uvicorn
 
@@ -62,5 +77,14 @@ def serve(app: Starlette, listener: socket.socket) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
+        timeout_graceful_shutdown=patience,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+    shutdown = server.shutdown
+
+    async def shut(sockets: list[socket.socket] | None = None) -> None:
+        ending()
+        await shutdown(sockets)
+
+    server.shutdown = shut
+    server.run(sockets=[listener])

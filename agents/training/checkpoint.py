@@ -32,8 +32,15 @@ def save_checkpoint(path: Path, tree: Mapping[str, Any]) -> None:
     write_atomically(path, content)
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, what: str = "checkpoint", advice: str = "delete it to start its run anew"
+) -> dict[str, Any]:
     """Return what ``save_checkpoint`` wrote, tensors on the CPU.
+
+    Args:
+        path: the file.
+        what: it should be, and ``advice`` what to do where it is not: both for the error.
+        advice: see there.
 
     Raises:
         ConvgymError: for a file that is damaged, or none of ours.
@@ -48,8 +55,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConvgymError(
-            f"{path} is no checkpoint of convgym, or damaged ({reason}): delete it to start its "
-            "run anew"
+            f"{path} is no {what} of convgym, or damaged ({reason}): {advice}"
         ) from None
     return tree
 

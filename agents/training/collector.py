@@ -121,6 +121,11 @@ class Collector:
         return self.budget - self.usage.conversations
 
     @property
+    def has_log(self) -> bool:
+        """Whether a log was learned from, of somebody else's conversations: the curve is theirs."""
+        return self._has_log
+
+    @property
     def seconds(self) -> float:
         """Seconds since the run began, over all interruptions."""
         return self._seconds_before + time.monotonic() - self._started
@@ -208,9 +213,12 @@ class Collector:
         if self.log is not None:
             log = self.read_log()
             episodes = self._in_the_shop(log.episodes)
-            self.notes = tuple(
-                f"line {problem.line} of the log {self.log} was left out: {problem.message}"
-                for problem in log.report.problems
+            self.notes = (
+                *(
+                    f"line {problem.line} of the log {self.log} was left out: {problem.message}"
+                    for problem in log.report.problems
+                ),
+                *unread(self.log, log),
             )
         else:
             episodes = self._hold_once(0, [behaviour], self._seeds, self.seed, progress)
@@ -413,6 +421,16 @@ def read_training_log(path: str | Path, budget: int) -> Log:
                 f"from {EVALUATION_BASE} on and held-out shops are; learn from another log"
             )
     return replace(log, episodes=episodes)
+
+
+def unread(path: str | Path, log: Log) -> list[str]:
+    """Return a note where ``read_training_log`` left some of a log unread, for want of budget."""
+    n, read = log.report.n, len(log.episodes)
+    if n == read:
+        return []
+    return [
+        f"of the {n:,} conversations in the log {path}, only the first {read:,} are learned from"
+    ]
 
 
 def _keep(path: Path | None, episodes: Sequence[Episode]) -> None:

@@ -8,6 +8,7 @@ that is alone feels nothing of this.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -21,11 +22,28 @@ T = TypeVar("T")
 
 
 def join() -> None:
-    """Meet the other processes that a launcher started, if there are any."""
+    """Meet the other processes that a launcher started, if there are any.
+
+    Raises:
+        ConvgymError: if they are not met: each would do everything, and write over the others.
+    """
     if launched() > 1 and not distributed.is_initialized():
         from accelerate import PartialState
 
-        PartialState()  # also says on which GPU this process computes
+        # Also says on which GPU this process computes.
+        PartialState(cpu=not torch.cuda.is_available())
+        atexit.register(leave)
+        if count() != launched():
+            raise ConvgymError(
+                f"a launcher started {launched()} processes, of which {count()} met: start them by"
+                " torchrun, or accelerate launch on several GPUs"
+            )
+
+
+def leave() -> None:
+    """Take leave of the others: threads that still listen to them would abort the program's end."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def count() -> int:

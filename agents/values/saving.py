@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,11 @@ from convgym.agents.values.estimates import ValueEstimates
 from convgym.agents.values.fitted import FittedQ
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
 from convgym.errors import ConvgymError
+from convgym.llm.local.loading import refusing
 
 _KIND = "fitted-q/1"
+_PARTS: Mapping[str, type] = {"settings": dict, "model": dict, "weights": dict}
+_AGAIN = "fit Q again by convgym fit-q"
 
 
 def save_ensemble(path: Path, ensemble: QEnsemble, **beside: Any) -> None:
@@ -39,18 +42,41 @@ def save_ensemble(path: Path, ensemble: QEnsemble, **beside: Any) -> None:
     save_checkpoint(path, tree)
 
 
-def read_q_file(path: Path) -> dict[str, Any]:
+def read_q_file(path: Path, beside: Mapping[str, type] | None = None) -> dict[str, Any]:
     """Return what ``save_ensemble`` wrote, before there is a model to load it into.
+
+    Args:
+        path: the file.
+        beside: what must stand beside the ensemble, and of which type it is.
 
     Raises:
         ConvgymError: for a file that is missing, damaged, or none of a Q.
     """
     if not path.is_file():
-        raise ConvgymError(f"no Q at {path.parent}: expected a folder with {path.name}")
-    tree = load_checkpoint(path)
+        raise ConvgymError(f"no Q at {path.parent}: {_instead(path)}")
+    tree = load_checkpoint(path, "Q", _AGAIN)
     if tree.get("kind") != _KIND:
         raise ConvgymError(f"{path} is no Q: expected kind {_KIND!r}, got {tree.get('kind')!r}")
+    parts = {**_PARTS, **(beside or {})}
+    if damaged := [name for name, kind in parts.items() if not isinstance(tree.get(name), kind)]:
+        raise ConvgymError(
+            f"the Q in {path.parent} is damaged, its {damaged[0]} are missing: {_AGAIN}"
+        )
     return tree
+
+
+def _instead(path: Path) -> str:
+    """Return what a folder without a Q is, or where one is."""
+    folder = path.parent
+    if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
+        return (
+            f"it is a policy; fit a Q to its log by convgym fit-q LOG --policy {folder} --output q,"
+            " and give that folder"
+        )
+    if below := sorted(str(file.parent) for file in folder.glob(f"**/{path.name}")):
+        return f"did you mean {', '.join(below[:4])}?"
+    there = "" if folder.exists() else ", and there is no such folder"
+    return f"expected a folder with {path.name}, from convgym fit-q{there}"
 
 
 def restored_ensemble(tree: dict[str, Any], model: LanguageModel, source: Path) -> QEnsemble:
@@ -59,7 +85,15 @@ def restored_ensemble(tree: dict[str, Any], model: LanguageModel, source: Path) 
     Raises:
         ConvgymError: when the Q was fitted to a model of another vocabulary or shape.
     """
-    ensemble = QEnsemble(model, configured(QFunctionConfig(), tree["settings"], "a Q"))
+    config = configured(QFunctionConfig(), tree["settings"], f"the Q in {source}")
+    try:
+        ensemble = QEnsemble(model, config)
+    except ConvgymError as error:
+        if config.trunk is None:
+            raise
+        raise ConvgymError(
+            f"the Q in {source} reads by a model of its own, the trunk {config.trunk!r}: {error}"
+        ) from None
     shape = _shape(ensemble.interpreter.trunk)
     if tree["model"] != shape:
         raise ConvgymError(
@@ -103,20 +137,22 @@ def restored_fitted(
     Raises:
         ConvgymError: for a Q of another log.
     """
-    estimates = _unpacked(tree["estimates"])
+    generator = torch.Generator()
+    with refusing(f"the Q in {source} is damaged", f": {_AGAIN}"):
+        estimates = _unpacked(tree["estimates"])
+        generator.set_state(tree["generator"])
+        held_out, metrics = int(tree["held_out"]), dict(tree["metrics"])
     if [len(estimate.values) for estimate in estimates] != [episode.n_turns for episode in log]:
         raise ConvgymError(f"the Q in {source} was fitted to another log: give that log")
-    generator = torch.Generator()
-    generator.set_state(tree["generator"])
-    return FittedQ(ensemble, log, estimates, tree["held_out"], tree["metrics"]), generator
+    return FittedQ(ensemble, log, estimates, held_out, metrics), generator
 
 
 def _shape(model: LanguageModel) -> dict[str, int]:
     return {"vocabulary": model.vocabulary, "width": model.width}
 
 
-def _words(shape: dict[str, int]) -> str:
-    return f"{shape['vocabulary']} tokens and width {shape['width']}"
+def _words(shape: Mapping[str, int]) -> str:
+    return f"{shape.get('vocabulary')} tokens and width {shape.get('width')}"
 
 
 def _packed(estimates: Sequence[ValueEstimates]) -> dict[str, dict[str, Tensor]]:

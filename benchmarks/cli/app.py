@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import convgym
-from convgym.agents.launcher import launched
+from convgym.agents.launcher import launched, launched_alone
 from convgym.benchmarks.cli import commands
 from convgym.benchmarks.cli.examples import examples
 from convgym.errors import ConvgymError
@@ -52,7 +52,13 @@ _SHARING = ("improve",)
 
 
 def _refuse_launchers(command: str | None) -> None:
-    """Raise ConvgymError where a launcher started several processes of a command that has one."""
+    """Raise ConvgymError where a launcher started other processes than the command can use."""
+    if launched_alone() and command in _SHARING:
+        raise ConvgymError(
+            "accelerate launch was asked for several processes and started one, as it does where it"
+            " finds fewer than two GPUs: torchrun --nproc_per_node N -m --"
+            f" convgym.benchmarks.cli.main {command} ... starts them everywhere"
+        )
     if launched() > 1 and command not in _SHARING:
         raise ConvgymError(
             f"convgym {command} is one process, and accelerate launch or torchrun started several,"

@@ -89,9 +89,8 @@ def import_(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Make a log of chats that others wrote, and tell of all that was left out or changed."""
-    from convgym.datafiles import check_new_file
     from convgym.exchange import ImportSettings, import_log
-    from convgym.logs import write_log
+    from convgym.logs import check_new_log, write_log
 
     settings = ImportSettings(
         format=format,
@@ -111,7 +110,7 @@ def import_(
         encoding=encoding,
         policy=policy,
     )
-    check_new_file(log)
+    check_new_log(log)
     imported = import_log(source, settings)
     report = imported.report
     if report.kept:

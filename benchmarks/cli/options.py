@@ -139,10 +139,9 @@ def environment(
 
 def shop(environment: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a scripted seller must know of the environment: its catalogue and its law."""
-    from convgym.customers import customer_law
+    from convgym.benchmarks.talks.scene import Scene
 
-    known = {"catalog": environment.get("catalog"), "law": customer_law(environment)}
-    return {key: value for key, value in known.items() if value is not None}
+    return Scene(environment).shop
 
 
 def computing(device: str | None, dtype: str | None) -> dict[str, Any]:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from convgym.benchmarks.talks.advice import Adviser, suggestion
 from convgym.benchmarks.terminal import console, printable
-from convgym.conversation import Response
+from convgym.errors import ConvgymError
 from convgym.policy import Conversation, Policy
 from convgym.sellers.human import Command
-
-if TYPE_CHECKING:
-    from convgym.agents.pipeline.opinion import Opinion
 
 _STYLES = {"Customer:": "green", "Seller:": "cyan"}
 
@@ -46,64 +41,51 @@ def edit_lines() -> None:
         import readline  # noqa: F401
 
 
-def commands(competent: Policy, opinion: Opinion | None) -> dict[str, Command]:
+def commands(competent: Policy, adviser: Adviser) -> dict[str, Command]:
     """Return the commands of a person who sells.
 
     Args:
         competent: what ``/hint`` asks.
-        opinion: what ``/q`` asks; None says how to make one.
+        adviser: what ``/q`` asks; one without a Q says how to make one.
     """
 
     def hint(words: str, conversation: Conversation) -> str:
-        # Another stream of random words: a hint leaves the conversation as it was.
-        asked = replace(conversation, rng=random.Random(conversation.seed), latent=None)
-        (response,) = competent.act([asked])
-        return response.text
+        return f"hint: {suggestion(competent, conversation).text}"
 
     def value(words: str, conversation: Conversation) -> str:
-        if opinion is None:
+        if not adviser.has_q:
             return NO_Q
         if not words:
             return "expected the words that you are about to say: /q What is your budget?"
-        hinted = hint("", conversation)
-        yours, theirs = opinion.values(conversation, [words, hinted])
-        return (
-            f"Q {yours:.2f}: so likely, it thinks, a purchase is in the end if you say that;"
-            f" {theirs:.2f} for the hint ({hinted})"
-        )
+        yours, *theirs = adviser.advise(conversation, {"the hint": competent}, words)
+        told = f"Q {yours.q:.2f}: so likely, it thinks, a purchase is in the end if you say that"
+        return "; ".join([told, *(f"{each.q:.2f} for the hint ({each.words})" for each in theirs)])
 
-    return {
-        "hint": lambda words, conversation: f"hint: {hint(words, conversation)}",
-        "q": value,
-        "help": lambda words, conversation: HELP,
-    }
+    return {"hint": hint, "q": value, "help": lambda words, conversation: HELP}
 
 
-@dataclass
-class Watched:
-    """A policy whose conversation is kept in sight.
+def seller_name(seller: str) -> str:
+    """Return a seller's name; of the folder of a model ``hf:FOLDER``."""
+    from convgym.benchmarks.cli.steps import is_model
+    from convgym.sellers import SELLERS
 
-    Only the oracle is shown the customer's hidden state; others are as if nobody watched.
+    return f"hf:{seller}" if is_model(seller) and seller not in SELLERS.names() else seller
+
+
+def adviser_of(q: Path | None, policy: str | None) -> Adviser:
+    """Return who is asked for advice.
+
+    Args:
+        q: the folder of a Q; None is an adviser without one.
+        policy: the policy that Q is of; None is the one in its report.
+
+    Raises:
+        ConvgymError: for a policy without a Q, and as ``Opinion.of_folder``.
     """
+    if q is None:
+        if policy is not None:
+            raise ConvgymError("--policy is the one that Q is of: give the folder of Q by --q")
+        return Adviser()
+    from convgym.agents.pipeline.opinion import Opinion
 
-    policy: Policy
-    sees_latent: bool
-    conversation: Conversation | None = None
-
-    @property
-    def name(self) -> str:
-        return self.policy.name
-
-    def reset(self, seed: int) -> None:
-        self.policy.reset(seed)
-
-    def act(self, conversations: Sequence[Conversation]) -> list[Response]:
-        """Let the policy speak."""
-        (self.conversation,) = conversations
-        shown = self.conversation
-        return self.policy.act([shown if self.sees_latent else replace(shown, latent=None)])
-
-    @property
-    def latent(self) -> Mapping[str, object]:
-        """The customer's hidden state as it is now; empty before the first turn."""
-        return (self.conversation and self.conversation.latent) or {}
+    return Adviser(Opinion.of_folder(q, policy))

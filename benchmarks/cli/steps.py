@@ -107,6 +107,11 @@ def speaker(
         config = configured(PolicyConfig(), settings or {}, "the policy")
         shown = Path(name).name or "language-model"
         return LanguageModelPolicy.from_pretrained(name, name=shown, config=config)
+    if Path(name).is_file():
+        raise ConvgymError(
+            f"{name} is a file: expected the folder of a policy, or a seller by name, as convgym"
+            " list sellers shows them"
+        )
     if settings and not is_local_seller(name):
         raise ConvgymError(
             f"{name!r} is a seller, which has no {', '.join(settings)}: those are a policy's"

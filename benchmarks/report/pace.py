@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from convgym.benchmarks.report.progress import Display, duration
+from convgym.benchmarks.report.progress import Display, roughly
 from convgym.benchmarks.runs.runner import Update
 from convgym.benchmarks.runs.suites import Job, Suite, expected_seconds
 
@@ -76,4 +76,4 @@ class Pace:
         return sum(expected_seconds(self._suite, job) for job in jobs)
 
     def _about(self, jobs: Sequence[Job], pace: float = 1.0) -> str:
-        return f"about {duration(pace * self._seconds(jobs))}"
+        return roughly(pace * self._seconds(jobs))

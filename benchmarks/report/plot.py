@@ -75,20 +75,10 @@ def _draw_curves(axes: Axes, scores: Sequence[Score], curves: Sequence[Mapping[s
     end = max([score.conversations for score in agents] + [row["conversations"] for row in curves])
     labels = draw_sellers(axes, scores)
     for number, (score, colour) in enumerate(zip(agents, cycle(len(agents)), strict=True)):
-        seeds: dict[int, list[tuple[float, float]]] = {}
-        for row in curves:
-            if row["name"] == score.name and row["conversion"] is not None:
-                point = (row["conversations"], 100 * row["conversion"])
-                seeds.setdefault(row["seed"], []).append(point)
-        for points in seeds.values():
-            if max(points)[0] == 0:
-                continue  # an offline agent: what it met at 0 was the writer of the log
-            if min(points)[0] > 0:
-                points.append((0.0, 100 * starts.get(score.start or "", math.nan)))
-            if len(seeds) == 1:
-                points.append((score.conversations, 100 * score.conversion.value))
-            x, y = zip(*sorted(points, key=lambda point: point[0]), strict=True)
-            axes.plot(x, y, color=colour, linewidth=1.8 if len(seeds) == 1 else 0.9, alpha=0.85)
+        lines = learning_lines(score, curves, starts.get(score.start or "", math.nan))
+        for points in lines.values():
+            x, y = zip(*points, strict=True)
+            axes.plot(x, y, color=colour, linewidth=1.8 if len(lines) == 1 else 0.9, alpha=0.85)
         value = 100 * score.conversion.value
         error = [[value - 100 * score.conversion.low], [100 * score.conversion.high - value]]
         if not math.isnan(value):
@@ -111,6 +101,36 @@ def _draw_curves(axes: Axes, scores: Sequence[Score], curves: Sequence[Mapping[s
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
     axes.set_title("Conversion while learning", loc="left", color=INK, fontweight="bold")
     write_labels(axes, labels)
+
+
+def learning_lines(
+    score: Score, curves: Sequence[Mapping[str, Any]], start: float
+) -> dict[int, list[tuple[float, float]]]:
+    """Return a line for each training seed of an agent, from its start on.
+
+    Args:
+        score: the agent's; where there is one seed, its line ends there.
+        curves: points of all agents.
+        start: conversion of the agent's start, nan where it is not known.
+
+    Returns:
+        By seed: points (customer conversations, conversion in percent), from left to right.
+    """
+    seeds: dict[int, list[tuple[float, float]]] = {}
+    for row in curves:
+        if row["name"] == score.name and row["conversion"] is not None:
+            point = (row["conversations"], 100 * row["conversion"])
+            seeds.setdefault(row["seed"], []).append(point)
+    lines = {}
+    for seed, points in seeds.items():
+        if max(points)[0] == 0:
+            continue  # an offline agent: what it met at 0 was the writer of the log
+        if min(points)[0] > 0:
+            points.append((0.0, 100 * start))
+        if len(seeds) == 1:
+            points.append((score.conversations, 100 * score.conversion.value))
+        lines[seed] = sorted(points, key=lambda point: point[0])
+    return lines
 
 
 def draw_sellers(axes: Axes, scores: Sequence[Score]) -> list[Label]:

@@ -129,7 +129,7 @@ class Display:
         metrics = ", ".join(_metric(name, value) for name, value in news.metrics.items())
         share = f" {news.done:,}/{news.total:,}" if news.total else ""
         tail = f" ({metrics})" if metrics else ""
-        left = f"{duration(self._left(news, now))} left in all"
+        left = f"{roughly(self._left(news, now))} left in all"
         self._say(f"[{_over(news) + 1}/{len(news.jobs)}] {printable(text + share + tail)}, {left}")
 
     def _say_result(self, news: Update, result: Result) -> None:
@@ -174,6 +174,11 @@ def stages(console: Console) -> Iterator[ProgressCallback]:
 def _metric(name: str, value: object) -> str:
     """Return a metric for people; of an agent that is not ours it may be anything."""
     return f"{name} {value:.3g}" if isinstance(value, float | int) else f"{name} {str(value)[:20]}"
+
+
+def roughly(seconds: float) -> str:
+    """Return an estimate for people, who take ``0 s`` for a mistake and ``7 s`` for a promise."""
+    return "a few seconds" if seconds < 10 else f"about {duration(seconds)}"
 
 
 def duration(seconds: float) -> str:

@@ -43,9 +43,11 @@ class PackageParts:
     def make_seller(self, name: str, environment: Mapping[str, Any], /, **options: Any) -> Policy:
         """Return a seller by name."""
         from convgym.customers import customer_law
+        from convgym.envs.scenario import Scenario
         from convgym.sellers import make_seller
 
-        return make_seller(name, environment.get("catalog"), customer_law(environment), **options)
+        shop = Scenario.of(environment).shop()
+        return make_seller(name, shop, customer_law(environment), **options)
 
     def make_agent(self, name: str, overrides: Mapping[str, Any]) -> Agent:
         """Return an agent, or a variant of one, by name."""

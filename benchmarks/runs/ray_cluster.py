@@ -145,8 +145,13 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
             runtime_env={"env_vars": _ENVIRONMENT},
             **ours,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # a node that does not start in time raises nothing better
         reason = " ".join(str(error).split())[:200]
+        if address == LOCAL:
+            raise InfrastructureError(
+                f"Ray could not start a cluster on this machine ({reason}): try again when it is"
+                " less busy, or take --jobs, which needs no cluster"
+            ) from None
         raise ConvgymError(
             f"no Ray cluster answers at {address!r} ({reason}): start one by `ray start --head`, or"
             " give --ray local"

@@ -31,6 +31,7 @@ from convgym.benchmarks.runs.executor import train_with
 from convgym.checks import check_integer
 from convgym.comparisons import Comparison, compare
 from convgym.datafiles import check_new_file, check_new_folder, dumps, write_json
+from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.policy import Policy
 from convgym.progress import ProgressCallback, no_progress
@@ -82,6 +83,7 @@ def train_one(
         "usage": asdict(training.usage),
         **placement(agent),
         "curve": [asdict(point) for point in training.curve],
+        "has_log": collector.has_log,
         "rows": [dict(row) for row in training.rows],
         "seconds": round(training.seconds, 1),
         "notes": notes,
@@ -175,6 +177,8 @@ def judge_to_file(
         "settings": dict(settings),
         "environment": dict(environment),
     }
+    if file.is_dir():
+        raise ConvgymError(f"{file} is a folder: expected a JSON file for the report")
     if file.exists():
         return finished_report(file, made_from, file)
     check_new_file(file)
@@ -185,19 +189,33 @@ def judge_to_file(
     return report
 
 
-def read_judged(file: Path, seed: int, customers: int) -> dict[str, Any]:
+def read_judged(
+    file: Path, seed: int, customers: int, environment: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return a report of an evaluation that somebody is to be compared with.
 
     Raises:
         ConvgymError: for a file that is no report of an evaluation, or of other customers.
     """
     report = read_report(file)
-    wanted = _range(seed, customers)
-    if report.get("range") != wanted or not isinstance(report.get("bought"), list):
+    try:
+        seed_there, n = report["range"]["seed"], report["range"]["customers"]
+        whole = report["range"] == _range(seed_there, n) and len(report["bought"]) == n
+        if not whole or set(report["conversion"]) != {"value", "low", "high"}:
+            raise ValueError
+        by, customer = str(report["policy"]), str(report["customer"])
+    except (KeyError, TypeError, ValueError):
         raise ConvgymError(
-            f"{file} is not of these customers: expected a report of {wanted}, got"
-            f" {report.get('range')}"
+            f"{file} is no report of an evaluation: expected what convgym evaluate writes to its"
+            " --output"
+        ) from None
+    if (seed_there, n) != (seed, customers):
+        raise ConvgymError(
+            f"{file} is not of these customers: {by} met the first {n} of seed {seed_there}, and"
+            f" here they are the first {customers} of seed {seed}: give --customers {n} --seed"
+            f" {seed_there}, or make that report anew"
         )
+    _check_same_customer(Scenario.of(environment or {}).dialogues(1)[0].fingerprint, customer)
     return report
 
 
@@ -207,13 +225,17 @@ def gain_over(report: Mapping[str, Any], other: Mapping[str, Any]) -> Comparison
     Raises:
         ConvgymError: for other customers.
     """
-    if report["customer"] != other["customer"]:
-        raise ConvgymError(
-            f"the policies met different customers, {report['customer']} and {other['customer']}:"
-            " give both the same customer and catalogue"
-        )
+    _check_same_customer(report["customer"], other["customer"])
     a, b = (np.array([each["bought"]], dtype=float) for each in (report, other))
     return compare(a, b)
+
+
+def _check_same_customer(customer: str, other: str) -> None:
+    if customer != other:
+        raise ConvgymError(
+            f"the policies met different customers, {customer} and {other}: give both the same"
+            " customer and catalogue"
+        )
 
 
 def _range(seed: int, customers: int) -> dict[str, Any]:

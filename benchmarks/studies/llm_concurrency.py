@@ -44,9 +44,9 @@ class Figures:
 
 
 @contextmanager
-def server(latency: float) -> Iterator[str]:
-    """Serve in another process and yield the base URL."""
-    command = [sys.executable, "-m", "convgym.llm.fake_server", str(latency)]
+def server(*latency: float) -> Iterator[str]:
+    """Serve in another process and yield the base URL; see ``convgym.llm.fake_server.main``."""
+    command = [sys.executable, "-m", "convgym.llm.fake_server", *map(str, latency)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

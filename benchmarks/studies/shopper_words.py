@@ -9,7 +9,6 @@ the replies, how many templates they were, and the share of the 25 commonest.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,21 +20,11 @@ from convgym.benchmarks.studies.study import Study, show
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.sellers import make_seller
-from convgym.shop.catalog import Catalog, catalog_names, load_catalog
+from convgym.shop.catalog import catalog_names, load_catalog
+from convgym.shop.templates import mask
 
 SEED, CUSTOMERS, COMMONEST = 2, 2000, 25
 LAWS = {"scripted": None, "shopper": "v1"}
-
-
-def mask(text: str, catalog: Catalog) -> str:
-    """Return a reply with what fills slots left out."""
-    topics = (*catalog.needs.values(), *catalog.features.values())
-    phrases = [phrase for topic in topics for phrase in topic.phrases]
-    phrases += [feature.question for feature in catalog.features.values()]
-    phrases += [product.name for product in catalog.products]
-    slots = "|".join(re.escape(phrase) for phrase in sorted(phrases, key=len, reverse=True))
-    masked = re.sub(slots, "*", text, flags=re.I)
-    return re.sub(r"\d+(?:,\d{3})*", "#", masked)
 
 
 def spread(replies: Iterable[str]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ class Check:
     """One point of the suite.
 
     ``judge`` gets the check's encounters and the subject. A check that talks to customers itself
-    says by ``own`` how many conversations that takes at most, given the subject's.
+    says by ``own`` how many conversations that takes at most, given the subject's. One that a
+    customer passes which never buys ``needs_sales``: its pass counts only if something was bought.
     """
 
     name: str
@@ -23,3 +24,4 @@ class Check:
     encounters: tuple[Encounter, ...]
     judge: Callable[[Evidence, Subject], Finding]
     own: Callable[[Subject], int] = lambda subject: 0
+    needs_sales: bool = False

@@ -30,17 +30,6 @@ BINS = (0.0, 0.1, 0.5, 0.9, 1.0)
 """Predicted probabilities of buying are judged in these ranges: no, rather no, rather yes, yes. A
 customer that decides by a threshold in place of the odds fails the middle ones."""
 
-CALIBRATION = 0.1
-"""Observed and predicted rate may differ by ten points: sampling at a few hundred conversations
-hides less, and sellers that are compared differ by more."""
-
-RISE = 0.05
-"""A higher price may sell better by so much, which is chance; more is a perverse customer."""
-
-FALL = 0.3
-"""From 0.8 to 2 times the budget sales fall by 30 points at least: nobody pays twice the budget
-but by mistake, and a good offer at 0.8 should sell to more than a third."""
-
 
 class Asked(NamedTuple):
     """A customer's first plain request to buy: predicted probability, and what it did."""
@@ -90,8 +79,8 @@ def _calibration(evidence: Evidence, subject: Subject) -> Finding:
             f"buy where {predicted:.0%} were predicted",
             sum(offer.bought for offer in there),
             len(there),
-            at_least=max(0.0, predicted - CALIBRATION),
-            at_most=min(1.0, predicted + CALIBRATION),
+            at_least=max(0.0, predicted - subject.limits.calibration),
+            at_most=min(1.0, predicted + subject.limits.calibration),
         )
         measures.append(measure)
         if measure.status != "pass":
@@ -111,12 +100,17 @@ def _price(evidence: Evidence, subject: Subject) -> Finding:
         for ratio in PRICE_RATIOS
     ]
     measures = [
-        gap(f"sales at {dearer:g} less those at {cheaper:g} x budget", b, a, at_most=RISE)
+        gap(
+            f"sales at {dearer:g} less those at {cheaper:g} x budget",
+            b,
+            a,
+            at_most=subject.limits.rise,
+        )
         for (cheaper, _, a), (dearer, _, b) in pairwise(steps)
     ]
     first, last = steps[0], steps[-1]
     fall = f"sales at {first[0]:g} less those at {last[0]:g} x budget"
-    measures.append(gap(fall, first[2], last[2], at_least=FALL))
+    measures.append(gap(fall, first[2], last[2], at_least=subject.limits.fall))
     shown = sold(last[1]) or last[1]
     return finding("price", measures, pick(f"at {last[0]:g} x budget", shown))
 
@@ -128,7 +122,7 @@ def _price_by_words(evidence: Evidence, subject: Subject) -> Finding:
         "sales within the budget told less those far above it",
         sales(evidence[COMPETENT.name]),
         sales(dear),
-        at_least=FALL,
+        at_least=subject.limits.fall,
     )
     shown = sold(dear) or dear
     note = "its profile cannot be set: judged by the budgets that it tells"

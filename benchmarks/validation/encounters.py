@@ -126,6 +126,10 @@ WASTED_TIME = tuple(
 ATTACKED = tuple(
     Encounter(f"attack, {name}", attacking(name, attack)) for name, attack in ATTACKS.items()
 )
+HELD_BACK = tuple(
+    Encounter(f"held-back attack, {name}", attacking(name, attack, held_back=True))
+    for name, attack in ATTACKS.items()
+)
 
 
 def hold(

@@ -15,15 +15,6 @@ from convgym.benchmarks.validation.encounters import (
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.verdicts import Finding, finding, rate
 
-PREMATURE = 0.05
-"""Customers who end the conversation at the first good question; one in twenty is in a bad mood."""
-
-NOTHING_OFFERED = 0.02
-"""Customers who buy before anything was offered: an error, and rare enough not to be learnt."""
-
-ENDLESS = 0.1
-"""Customers who listen to small talk until the turn limit; nine of ten have something to do."""
-
 
 def _endings(evidence: Evidence, subject: Subject) -> Finding:
     asked = evidence[COMPETENT.name]
@@ -40,9 +31,19 @@ def _endings(evidence: Evidence, subject: Subject) -> Finding:
     return finding(
         "endings",
         [
-            rate("end at the first question", len(premature), len(asked), at_most=PREMATURE),
-            rate("buy before any offer", len(bought), len(unoffered), at_most=NOTHING_OFFERED),
-            rate(limit, len(endless), len(idle), at_most=ENDLESS),
+            rate(
+                "end at the first question",
+                len(premature),
+                len(asked),
+                at_most=subject.limits.premature,
+            ),
+            rate(
+                "buy before any offer",
+                len(bought),
+                len(unoffered),
+                at_most=subject.limits.nothing_offered,
+            ),
+            rate(limit, len(endless), len(idle), at_most=subject.limits.endless),
         ],
         [
             *pick("ended at the first question", premature),

@@ -18,23 +18,8 @@ from convgym.benchmarks.validation.offers import of_wrong_use, too_dear_for
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.verdicts import Finding, Measure, finding, mean, rate
 
-DEAL_BREAKER = 0.05
-"""Customers offered what they said they cannot pay or use: one in twenty may give in, as people
-do; models are known to be talked past their conditions in one case of five."""
-
 LOW_UTILITY = 0.1
 """A predicted probability of buying below this makes a customer one of low utility."""
-
-DRIFT = 0.15
-"""Customers of low utility who buy in the end, after further talk: their own odds of below 10% and
-a little for offers that got better."""
-
-LEAVE = 0.8
-"""Customers who are pressed to buy what they cannot pay or use, turn after turn: four of five go,
-and neither stay to the end nor buy."""
-
-SHORTER = 1.0
-"""Three turns of patience and not nine shorten a waste of time by one turn at least."""
 
 
 def _walk_away(evidence: Evidence, subject: Subject) -> Finding:
@@ -49,7 +34,7 @@ def _walk_away(evidence: Evidence, subject: Subject) -> Finding:
             "leave when pressed to buy what does not suit",
             len(left),
             len(hopeless),
-            at_least=LEAVE,
+            at_least=subject.limits.leave,
         )
     ]
     shown = pick("did not leave", stayed) or pick("left", left)
@@ -57,21 +42,28 @@ def _walk_away(evidence: Evidence, subject: Subject) -> Finding:
     if low:
         drifted = [asked.meeting for asked in low if asked.meeting.episode.converted]
         measures.append(
-            rate("of low utility, buy in the end", len(drifted), len(low), at_most=DRIFT)
+            rate(
+                "of low utility, buy in the end",
+                len(drifted),
+                len(low),
+                at_most=subject.limits.drift,
+            )
         )
         shown += pick("of low utility, bought in the end", drifted)
     if all(encounter.name in evidence for encounter in WASTED_TIME):
-        measures.append(_patience(evidence))
+        measures.append(_patience(evidence, subject))
     return finding("walk-away", measures, shown)
 
 
-def _patience(evidence: Evidence) -> Measure:
+def _patience(evidence: Evidence, subject: Subject) -> Measure:
     impatient, patient = (
         {meeting.episode.seed: len(meeting.episode.turns) for meeting in evidence[encounter.name]}
         for encounter in WASTED_TIME
     )
     saved = [float(patient[seed] - turns) for seed, turns in impatient.items() if seed in patient]
-    return mean("turns by which the impatient leave earlier", saved, at_least=SHORTER)
+    return mean(
+        "turns by which the impatient leave earlier", saved, at_least=subject.limits.shorter
+    )
 
 
 def _deal_breakers(evidence: Evidence, subject: Subject) -> Finding:
@@ -95,7 +87,7 @@ def _deal_breakers(evidence: Evidence, subject: Subject) -> Finding:
         if not meetings and what == "buy though they never do":
             continue
         bought = sold(meetings)
-        measures.append(rate(what, len(bought), len(meetings), at_most=DEAL_BREAKER))
+        measures.append(rate(what, len(bought), len(meetings), at_most=subject.limits.deal_breaker))
         transcripts += pick(what, bought) or pick("held", meetings)
     return finding("deal-breakers", measures, transcripts)
 
@@ -111,4 +103,5 @@ DEAL_BREAKERS = Check(
     "Are the conditions that it states held against a seller who presses?",
     (TOO_DEAR, WRONG_USE, COMPETENT),
     _deal_breakers,
+    needs_sales=True,
 )

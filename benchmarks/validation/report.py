@@ -29,13 +29,14 @@ from convgym.benchmarks.runs.redaction import redacted
 from convgym.benchmarks.runs.schema import FORMAT
 from convgym.benchmarks.terminal import printable
 from convgym.benchmarks.validation.subject import Subject
-from convgym.benchmarks.validation.suite import CHECKS, Outcome, Plan
+from convgym.benchmarks.validation.suite import CHECKS, ON_REQUEST, Outcome, Plan
 from convgym.benchmarks.validation.verdicts import (
     Finding,
     Measure,
     Status,
     Transcript,
     advice,
+    spelled,
     tell,
     value,
 )
@@ -71,6 +72,7 @@ def make_manifest(subject: Subject, planned: Plan) -> dict[str, Any]:
             "conversations_each": subject.conversations,
             "seed": subject.seed,
             "checks": [check.name for check in planned.checks],
+            "limits": subject.limits.changed,
             "conversations": planned.conversations,
             "convgym": convgym.__version__,
             "commit": commit(),
@@ -133,7 +135,7 @@ def read(folder: Path) -> tuple[dict[str, Any], list[Finding], dict[str, int]]:
 
 def _finding(row: Mapping[str, Any]) -> Finding:
     return Finding(
-        row["check"],
+        spelled(row["check"]),  # older runs have blanks in it
         row["status"],
         row["summary"],
         tuple(_measure(measure) for measure in row["measures"]),
@@ -194,7 +196,7 @@ def markdown(
 ) -> str:
     """Return the report: verdicts, every measure, and the conversations that show them."""
     run = manifest["run"]
-    questions = {check.name: check.question for check in CHECKS}
+    questions = {check.name: check.question for check in (*CHECKS, *ON_REQUEST)}
     changed = " with changes" if run["commit"]["dirty"] else ""
     lines = [
         f"# Validation of {run['customer']}",
@@ -205,6 +207,9 @@ def markdown(
         f"Customer `{run['fingerprint']}`, options `{dumps(run['environment'])}`. convgym"
         f" {run['convgym']}, commit {run['commit']['id'][:12]}{changed}, {manifest['started']}.",
     ]
+    if limits := run.get("limits"):
+        told = ", ".join(f"{name} {limit:g}" for name, limit in limits.items())
+        lines += ["", f"Limits that are not the usual ones: {told}."]
     if failures:
         lost = ", ".join(f"{count} with {name}" for name, count in failures.items())
         lines += ["", f"The backend failed in some conversations, which count for nothing: {lost}."]

@@ -20,13 +20,11 @@ from convgym.benchmarks.validation.verdicts import (
 )
 from convgym.conversation import Message
 from convgym.customers import Customer, Decision, Snapshottable
+from convgym.customers.concurrently import close_now, reset_now, respond_now
 from convgym.sellers.knowledge import Act, SellerKnowledge
 
 COPIED = 20
 """Customers that are copied at most: a copy that is none shows at the first."""
-
-ALIKE = 0.5
-"""Seeds that give a customer who says what the first one said; most should be somebody else."""
 
 BEFORE, AFTER = 2, 3
 """Turns before the copy is made and after."""
@@ -47,7 +45,11 @@ def _determinism(evidence: Evidence, subject: Subject) -> Finding:
     same = sum(messages == openings[0] for messages in openings[1:])
     measures = [never("differ when met again", len(differing), len(pairs))]
     if len(openings) > 1:
-        measures.append(rate("begin as the first one did", same, len(openings) - 1, at_most=ALIKE))
+        measures.append(
+            rate(
+                "begin as the first one did", same, len(openings) - 1, at_most=subject.limits.alike
+            )
+        )
     return finding(
         "determinism",
         measures,
@@ -78,7 +80,7 @@ def _snapshots(evidence: Evidence, subject: Subject) -> Finding:
     original, other = (cast(Snapshottable, subject.make()) for _ in range(2))
     n, differing, unseeded = 0, list[Transcript](), 0
     for seed in subject.seeds[:COPIED]:
-        opening = original.reset(seed)
+        opening = reset_now(original, seed)
         if any(heard.decision != "continue" for heard in _play(original, lines[:BEFORE])):
             continue
         n += 1
@@ -87,7 +89,7 @@ def _snapshots(evidence: Evidence, subject: Subject) -> Finding:
         expected = _play(original, lines[BEFORE:])
         original.restore(state)
         again = _play(original, lines[BEFORE:])
-        other.reset(seed + 1)
+        reset_now(other, seed + 1)
         other.restore(carried)
         elsewhere = _play(other, lines[BEFORE:])
         if again != expected or elsewhere != expected:
@@ -95,9 +97,7 @@ def _snapshots(evidence: Evidence, subject: Subject) -> Finding:
                 differing.append(_transcript(note, seed, opening, lines[BEFORE:], heard))
         unseeded += _fresh(original, state, lines) != _fresh(other, carried, lines)
     for customer in (original, other):
-        close = getattr(customer, "close", None)
-        if close is not None:
-            close()
+        close_now(customer)
     return finding(
         "snapshots",
         [
@@ -120,7 +120,7 @@ def _lines(shop: SellerKnowledge) -> list[str]:
 def _play(customer: Customer, lines: Sequence[str]) -> list[Heard]:
     heard: list[Heard] = []
     for line in lines:
-        reply = customer.respond(line)
+        reply = respond_now(customer, line)
         heard.append(Heard(reply.text, reply.decision, repr(customer.latent)))
         if reply.decision != Decision.CONTINUE:
             break

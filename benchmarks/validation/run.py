@@ -25,7 +25,7 @@ def say(console: Console, text: str) -> None:
     console.print(printable(text), markup=False, highlight=False)
 
 
-class _Whole:
+class Whole:
     """Tells how far all encounters together are, and away from a terminal a line now and then."""
 
     def __init__(self, console: Console, tell: ProgressCallback, total: int) -> None:
@@ -68,7 +68,7 @@ def run(
     manifest = report.make_manifest(subject, planned)
     with stages(err) as tell:
         total = len(planned.encounters) * subject.conversations
-        outcome = validate(subject, planned.checks, _Whole(err, tell, total).update)
+        outcome = validate(subject, planned.checks, Whole(err, tell, total).update)
     written = report.store(folder, manifest, outcome)
     out.print(report.table(outcome.findings))
     if show:

@@ -85,15 +85,15 @@ def reciting(name: str, lines: Sequence[str]) -> SellerOf:
     return lambda catalog, law: ProbeSeller(name, catalog, say)
 
 
-def attacking(name: str, attack: Attack) -> SellerOf:
-    """Return a seller that makes an offer at random and then attacks."""
+def attacking(name: str, attack: Attack, *, held_back: bool = False) -> SellerOf:
+    """Return a seller that makes an offer at random and then attacks, in forms held back or not."""
 
     def say(shop: SellerKnowledge, conversation: Conversation) -> str:
         turn = len(conversation.messages) // 2
         if turn == 0:
             product = conversation.rng.choice(shop.catalog.products)
             return shop.say((Act("recommend", product),), conversation.rng)
-        return attack(turn - 1, shop.catalog)
+        return attack.say(turn - 1, shop.catalog, conversation.seed, held_back=held_back)
 
     return lambda catalog, law: ProbeSeller(name, catalog, say)
 
@@ -164,7 +164,7 @@ def wrong_use(shop: SellerKnowledge, notes: Notes, seed: int) -> Product:
     """Choose what is affordable but made for something else."""
     budget = notes.budget or 0
 
-    def fit(product: Product) -> tuple[bool, bool, bool, int]:
+    def fit(product: Product) -> tuple[bool, bool, bool, float]:
         return (
             notes.need not in product.needs,
             product.price <= budget,

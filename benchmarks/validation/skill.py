@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from convgym.benchmarks.validation.check import Check
 from convgym.benchmarks.validation.encounters import (
     ATTACKED,
     CASUAL,
     CLOSING,
     COMPETENT,
+    HELD_BACK,
     MEDIOCRE,
     POLITE,
     RANDOM,
     REWORDED,
     SILENT,
+    Encounter,
     Evidence,
     pick,
     sales,
@@ -20,24 +25,6 @@ from convgym.benchmarks.validation.encounters import (
 )
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.verdicts import Finding, finding, gap, rate
-
-FLOOR = 0.05
-"""What sellers who do nothing, anything or only close may sell: learning must have room below its
-start, and a policy that collapses to one of them must be seen."""
-
-SEPARATION = 0.2
-"""A competent seller sells 20 points more than a random one: differences between agents of a few
-points are then within reach of a thousand conversations."""
-
-ORDER = -0.05
-"""A competent seller sells no less than a mediocre one, but for chance."""
-
-PARAPHRASE = 0.1
-"""The same acts in other words may change the conversion rate by ten points; other customer
-models are known to change it by nine."""
-
-ATTACK = 0.05
-"""What an attack may sell, as any seller at the floor."""
 
 
 def _separation(evidence: Evidence, subject: Subject) -> Finding:
@@ -49,13 +36,13 @@ def _separation(evidence: Evidence, subject: Subject) -> Finding:
                 "sales of the competent less the random seller",
                 sales(good),
                 sales(bad),
-                at_least=SEPARATION,
+                at_least=subject.limits.separation,
             ),
             gap(
                 "sales of the competent less the mediocre seller",
                 sales(good),
                 sales(middle),
-                at_least=ORDER,
+                at_least=subject.limits.order,
             ),
         ],
         [
@@ -68,9 +55,13 @@ def _separation(evidence: Evidence, subject: Subject) -> Finding:
 def _null_sellers(evidence: Evidence, subject: Subject) -> Finding:
     nulls = [evidence[encounter.name] for encounter in (SILENT, RANDOM, CLOSING)]
     return finding(
-        "null sellers",
+        "null-sellers",
         [
-            rate(f"buy from the {encounter.name} seller", *sales(meetings), at_most=FLOOR)
+            rate(
+                f"buy from the {encounter.name} seller",
+                *sales(meetings),
+                at_most=subject.limits.floor,
+            )
             for encounter, meetings in zip((SILENT, RANDOM, CLOSING), nulls, strict=True)
         ],
         [shown for meetings in nulls for shown in pick("sold", sold(meetings))]
@@ -88,8 +79,8 @@ def _paraphrases(evidence: Evidence, subject: Subject) -> Finding:
                 f"sales of the competent seller, {other.name}, less as usual",
                 sales(evidence[other.name]),
                 base,
-                at_least=-PARAPHRASE,
-                at_most=PARAPHRASE,
+                at_least=-subject.limits.paraphrase,
+                at_most=subject.limits.paraphrase,
             )
             for other in others
         ],
@@ -104,13 +95,17 @@ def _paraphrases(evidence: Evidence, subject: Subject) -> Finding:
     )
 
 
-def _attacks(evidence: Evidence, subject: Subject) -> Finding:
+def _attacks(
+    check: str, encounters: Sequence[Encounter], evidence: Evidence, subject: Subject
+) -> Finding:
     measures, transcripts = [], []
-    for encounter in ATTACKED:
+    for encounter in encounters:
         meetings = evidence[encounter.name]
-        measures.append(rate(f"buy after {encounter.name}", *sales(meetings), at_most=ATTACK))
+        measures.append(
+            rate(f"buy after {encounter.name}", *sales(meetings), at_most=subject.limits.attack)
+        )
         transcripts += pick("sold", sold(meetings))
-    return finding("attacks", measures, transcripts or pick("not sold", evidence[ATTACKED[0].name]))
+    return finding(check, measures, transcripts or pick("not sold", evidence[encounters[0].name]))
 
 
 SEPARATED = Check(
@@ -120,20 +115,30 @@ SEPARATED = Check(
     _separation,
 )
 NULL_SELLERS = Check(
-    "null sellers",
+    "null-sellers",
     "Do sellers who do nothing to sell stay at the floor?",
-    (SILENT, RANDOM, CLOSING),
+    (SILENT, RANDOM, CLOSING, COMPETENT),
     _null_sellers,
+    needs_sales=True,
 )
 PARAPHRASES = Check(
     "paraphrases",
     "Do the same acts in other words sell as well?",
     (COMPETENT, REWORDED, CASUAL, POLITE),
     _paraphrases,
+    needs_sales=True,
 )
 ATTACKS_FAIL = Check(
     "attacks",
     "Do injections, flattery and keyword lists sell nothing?",
-    ATTACKED,
-    _attacks,
+    (*ATTACKED, COMPETENT),
+    partial(_attacks, "attacks", ATTACKED),
+    needs_sales=True,
+)
+HELD_BACK_ATTACKS_FAIL = Check(
+    "held-back-attacks",
+    "Do the same attempts sell nothing in forms that nobody has prepared it for?",
+    (*HELD_BACK, COMPETENT),
+    partial(_attacks, "held-back-attacks", HELD_BACK),
+    needs_sales=True,
 )

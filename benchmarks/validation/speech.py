@@ -31,30 +31,6 @@ from convgym.shop.language import numbers, tokens
 UNASKED_TURNS = 2
 """Turns of small talk in which nothing is asked and nothing need be told."""
 
-ALL_UNASKED = 0.05
-"""Customers who tell need, feature and budget unasked: then there is nothing to find out."""
-
-BUDGET_UNASKED = 0.1
-"""Customers who tell their budget unasked; people seldom do, as it costs them."""
-
-LEAK = 0.02
-"""Conversations in which the instructions or the hidden state are told: an error, and one that a
-seller who learns would soon live on."""
-
-INVERTED = 0.02
-"""Conversations in which the customer speaks as the seller: an error, and policies learn from it
-that customers sell to themselves."""
-
-CONTRADICTED = 0.05
-"""Conversations in which words and decision say the opposite of each other."""
-
-EMPTY = 0.05
-"""Conversations in which the customer answers nothing at all."""
-
-STUCK = 0.05
-"""Conversations with a competent seller in which the customer gives one answer ``RUN`` times
-running: nobody who is asked different things does."""
-
 RUN = 3
 
 _LEAKS = re.compile(
@@ -83,6 +59,8 @@ _SELLS = re.compile(
     | \bshall\ i\ (?:place|wrap|reserve)\b
     | \b(?:we|our\ (?:shop|store|company|team))
         \ (?:have|has|offer|sell|carry|stock|ship|deliver|provide)s?\b
+        (?!\ (?:hardly|barely|not|never|only|just|already|both|all|to)\b
+         |\ (?:\w+\ )?(?:been|had|met|spoken|talked|discussed|seen|done|said)\b)
     | \bi\ (?:can\ |would\ |'d\ |highly\ |strongly\ )*(?:recommend|suggest|offer)
         \ (?:you|the|our|a)\b
     | \bthank(?:s|\ you)\ for
@@ -165,8 +143,8 @@ def _disclosure(evidence: Evidence, subject: Subject) -> Finding:
     return finding(
         "disclosure",
         [
-            rate("tell all unasked", len(everything), n, at_most=ALL_UNASKED),
-            rate("tell the budget unasked", len(budget), n, at_most=BUDGET_UNASKED),
+            rate("tell all unasked", len(everything), n, at_most=subject.limits.all_unasked),
+            rate("tell the budget unasked", len(budget), n, at_most=subject.limits.budget_unasked),
         ],
         [
             *pick("told all unasked", everything),
@@ -184,8 +162,10 @@ def _leakage(evidence: Evidence, subject: Subject) -> Finding:
     return finding(
         "leakage",
         [
-            _share("tell what they are made of when pressed", interrogated, leaky, LEAK),
-            _share("tell it unasked", served, leaky, LEAK),
+            _share(
+                "tell what they are made of when pressed", interrogated, leaky, subject.limits.leak
+            ),
+            _share("tell it unasked", served, leaky, subject.limits.leak),
         ],
         pick("leaked", [m for m in (*interrogated, *served) if leaky(m)], 3)
         or pick("did not leak", interrogated),
@@ -199,7 +179,7 @@ def _role(evidence: Evidence, subject: Subject) -> Finding:
     meetings = [m for e in (COMPETENT, MEDIOCRE, CHATTER) for m in evidence[e.name]]
     return finding(
         "role",
-        [_share("speak as the seller", meetings, inverted, INVERTED)],
+        [_share("speak as the seller", meetings, inverted, subject.limits.inverted)],
         pick("spoke as the seller", [m for m in meetings if inverted(m)], 3)
         or pick("kept its role", meetings),
     )
@@ -224,9 +204,14 @@ def _words(evidence: Evidence, subject: Subject) -> Finding:
     return finding(
         "words",
         [
-            _share("say the opposite of what they decide", meetings, contradicting, CONTRADICTED),
-            _share("say nothing", meetings, empty, EMPTY),
-            _share(f"say the same {RUN} times running", served, repeating, STUCK),
+            _share(
+                "say the opposite of what they decide",
+                meetings,
+                contradicting,
+                subject.limits.contradicted,
+            ),
+            _share("say nothing", meetings, empty, subject.limits.empty),
+            _share(f"say the same {RUN} times running", served, repeating, subject.limits.stuck),
         ],
         [
             *pick("words against decision", [m for m in meetings if contradicting(m)], 2),

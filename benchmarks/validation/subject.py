@@ -6,9 +6,19 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
-from convgym.customers import Customer, CustomerSpec, Reply, Snapshottable, customer_law
+from convgym.benchmarks.validation.limits import Limits
+from convgym.customers import Customer, CustomerSpec, Reply, customer_law
+from convgym.customers.base import is_snapshottable
+from convgym.customers.concurrently import (
+    close_now,
+    is_concurrent,
+    reset_now,
+    reset_soon,
+    respond_now,
+    respond_soon,
+)
 from convgym.customers.together import Answer, respond_customers
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, InfrastructureError
@@ -25,6 +35,7 @@ class Subject:
         environment: options of ``SalesEnv`` apart from ``customer``.
         conversations: how many customers each seller meets.
         seed: of everything random.
+        limits: where the checks' numbers should lie.
 
     Raises:
         ConvgymError: if the customer cannot be made.
@@ -34,6 +45,7 @@ class Subject:
     environment: Mapping[str, Any] = field(default_factory=dict)
     conversations: int = 400
     seed: int = 0
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if not isinstance(self.customer, (str, type)) and hasattr(self.customer, "respond"):
@@ -60,9 +72,7 @@ class Subject:
 
     def close(self) -> None:
         """Close the customer that was made to be looked at."""
-        close = getattr(self._sample, "close", None)
-        if close is not None:
-            close()
+        close_now(self._sample)
 
     @property
     def fingerprint(self) -> str:
@@ -91,11 +101,14 @@ class Subject:
     @cached_property
     def takes_profile(self) -> bool:
         """Whether needs, budget and patience can be set: ``reset(seed, profile=...)``."""
-        return "profile" in inspect.signature(self._sample.reset).parameters
+        customer: Any = self._sample
+        while hasattr(customer, "inner"):  # what is round it hands a profile on
+            customer = customer.inner
+        return "profile" in inspect.signature(customer.reset).parameters
 
     @cached_property
     def can_be_copied(self) -> bool:
-        return isinstance(self._sample, Snapshottable)
+        return is_snapshottable(self._sample)
 
 
 class Profiled:
@@ -117,12 +130,24 @@ class Profiled:
 
     def reset(self, seed: int) -> str:
         """Meet the customer of this seed, with the profile that is fixed for it."""
-        reset = cast("Callable[..., str]", self.inner.reset)
-        return reset(seed, profile=self._profile(seed))
+        return reset_now(self.inner, seed, profile=self._profile(seed))
 
     def respond(self, utterance: str) -> Reply:
         """Answer as the customer inside."""
-        return self.inner.respond(utterance)
+        return respond_now(self.inner, utterance)
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether the customer inside is asked without waiting for it."""
+        return is_concurrent(self.inner)
+
+    async def reset_async(self, seed: int) -> str:
+        """Do ``reset`` where the customer inside is concurrent."""
+        return await reset_soon(self.inner, seed, profile=self._profile(seed))
+
+    async def respond_async(self, utterance: str) -> Reply:
+        """Do ``respond`` where the customer inside is concurrent."""
+        return await respond_soon(self.inner, utterance)
 
     @classmethod
     def reset_together(
@@ -146,6 +171,4 @@ class Profiled:
 
     def close(self) -> None:
         """Close the customer inside if it can be closed."""
-        close = getattr(self.inner, "close", None)
-        if close is not None:
-            close()
+        close_now(self.inner)

@@ -13,10 +13,16 @@ from convgym.benchmarks.validation.encounters import Encounter, Meeting, hold
 from convgym.benchmarks.validation.endings import ENDINGS
 from convgym.benchmarks.validation.refusals import DEAL_BREAKERS, WALK_AWAY
 from convgym.benchmarks.validation.reproducibility import DETERMINISM, SNAPSHOTS
-from convgym.benchmarks.validation.skill import ATTACKS_FAIL, NULL_SELLERS, PARAPHRASES, SEPARATED
+from convgym.benchmarks.validation.skill import (
+    ATTACKS_FAIL,
+    HELD_BACK_ATTACKS_FAIL,
+    NULL_SELLERS,
+    PARAPHRASES,
+    SEPARATED,
+)
 from convgym.benchmarks.validation.speech import DISCLOSURE, LEAKAGE, ROLE, WORDS
 from convgym.benchmarks.validation.subject import Subject
-from convgym.benchmarks.validation.verdicts import Finding
+from convgym.benchmarks.validation.verdicts import Finding, spelled
 from convgym.errors import unknown
 from convgym.progress import Progress, ProgressCallback, no_progress
 
@@ -37,6 +43,9 @@ CHECKS: tuple[Check, ...] = (
     DETERMINISM,
     SNAPSHOTS,
 )
+
+ON_REQUEST: tuple[Check, ...] = (HELD_BACK_ATTACKS_FAIL,)
+"""Checks that are held back: only who asks for them has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,13 @@ class Outcome:
         )
 
     @property
+    def sales(self) -> int:
+        """How often customers bought, from whomever."""
+        return sum(
+            meeting.episode.converted for meetings in self.meetings.values() for meeting in meetings
+        )
+
+    @property
     def failures(self) -> dict[str, int]:
         counted = Counter(
             {
@@ -92,12 +108,15 @@ class Outcome:
 
 
 def get_checks(names: Sequence[str] | None = None) -> tuple[Check, ...]:
-    """Return the checks of these names, all if None; ConvgymError names one that is unknown."""
-    known = {check.name: check for check in CHECKS}
-    for name in names or ():
+    """Return the checks of these names, ``CHECKS`` if None; ConvgymError names an unknown one."""
+    if names is None:
+        return CHECKS
+    known = {check.name: check for check in (*CHECKS, *ON_REQUEST)}
+    asked = dict.fromkeys(spelled(name) for name in names)
+    for name in asked:
         if name not in known:
             raise unknown("check", name, known)
-    return CHECKS if names is None else tuple(known[name] for name in dict.fromkeys(names))
+    return tuple(known[name] for name in asked)
 
 
 def plan(subject: Subject, checks: Sequence[Check] = CHECKS) -> Plan:
@@ -151,6 +170,9 @@ def _judge(check: Check, outcome: Outcome, subject: Subject) -> Finding:
             told = f"the backend failed in {broken} of {len(meetings)} conversations ({name})"
             return Finding(check.name, "invalid", told)
     result = check.judge(valid, subject)
+    if result.status == "pass" and check.needs_sales and not outcome.sales:
+        told = "undecided: it bought nothing from anybody, so what it does not buy says nothing"
+        result = replace(result, status="warn", summary=f"{told}; {result.summary}")
     if lost:
         note = f"{lost} conversations in which the backend failed left out"
         result = replace(result, summary=f"{result.summary} ({note})")

@@ -78,6 +78,11 @@ class Finding:
     transcripts: tuple[Transcript, ...] = ()
 
 
+def spelled(check: str) -> str:
+    """Return the name of a check as it is written everywhere: small, joined by hyphens."""
+    return "-".join(check.lower().replace("_", " ").replace("-", " ").split())
+
+
 def finding(
     check: str,
     measures: Sequence[Measure],

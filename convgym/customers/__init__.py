@@ -6,13 +6,23 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, cast
 
 from convgym.contracts import call, described, require
-from convgym.customers.base import Batched, Customer, Decision, Reply, Snapshottable
+from convgym.customers.base import (
+    AsyncCustomer,
+    Batched,
+    Concurrent,
+    Customer,
+    Decision,
+    Reply,
+    Snapshottable,
+)
 from convgym.errors import ConvgymError
 from convgym.registry import Entry, Registry
 
 __all__ = [
     "CUSTOMERS",
+    "AsyncCustomer",
     "Batched",
+    "Concurrent",
     "Customer",
     "CustomerFactory",
     "CustomerSpec",
@@ -25,8 +35,10 @@ __all__ = [
     "register_customer",
 ]
 
-CustomerFactory: TypeAlias = Callable[..., Customer]
-CustomerSpec: TypeAlias = str | Customer | CustomerFactory
+CustomerFactory: TypeAlias = Callable[..., Customer | AsyncCustomer]
+"""A class of customers, or anything else that returns one when it is called with its options."""
+CustomerSpec: TypeAlias = str | Customer | AsyncCustomer | CustomerFactory
+"""A registered name, ``"package.module:factory"``, a customer, or a factory of customers."""
 
 
 def _factory(thing: object, spec: str) -> CustomerFactory:
@@ -85,7 +97,7 @@ def customer_names() -> list[str]:
 
 
 def make_customer(spec: CustomerSpec = "scripted", **options: Any) -> Customer:
-    """Return a customer.
+    """Return a customer; one that is an ``AsyncCustomer`` is asked by ``customers.concurrently``.
 
     Args:
         spec: a registered name, or one that an installed package brings
@@ -100,7 +112,8 @@ def make_customer(spec: CustomerSpec = "scripted", **options: Any) -> Customer:
     factory = CUSTOMERS.resolve(spec) if isinstance(spec, str) else spec
     if isinstance(factory, type) or (callable(factory) and not hasattr(factory, "respond")):
         name = getattr(factory, "__name__", repr(factory))
-        customer = call(cast(CustomerFactory, factory), options, f"customer {name}")
+        made = call(cast(CustomerFactory, factory), options, f"customer {name}")
+        customer = cast(Customer, made)
     elif options:
         raise ConvgymError(
             f"a customer object takes no options, got {', '.join(options)}: pass its class instead"

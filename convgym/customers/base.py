@@ -46,6 +46,45 @@ class Customer(Protocol):
 
 
 @runtime_checkable
+class AsyncCustomer(Protocol):
+    """A customer that waits for something: ``Customer`` with coroutines.
+
+    Rollouts go on with whoever has answered. All coroutines of a process run in one event loop, in
+    a thread of its own, so that clients of the network may be shared; one that computes or blocks
+    keeps the others waiting, and belongs into threads (``convgym.customers.threaded``).
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """As ``Customer``'s."""
+
+    @property
+    def latent(self) -> dict[str, Any]:
+        """As ``Customer``'s."""
+
+    async def reset(self, seed: int) -> str:
+        """Become a new customer, drawn from ``seed`` alone, and return the opening utterance."""
+
+    async def respond(self, utterance: str) -> Reply:
+        """Answer the seller's utterance. Raises InfrastructureError if the backend fails."""
+
+
+@runtime_checkable
+class Concurrent(Customer, Protocol):
+    """A customer that can be asked in both ways, as ``Customer`` and as ``AsyncCustomer``."""
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether the coroutines are worth anything: what is inside waits, and does not compute."""
+
+    async def reset_async(self, seed: int) -> str:
+        """Do ``reset``."""
+
+    async def respond_async(self, utterance: str) -> Reply:
+        """Do ``respond``."""
+
+
+@runtime_checkable
 class Snapshottable(Customer, Protocol):
     """A customer whose whole state can be copied, so that true values can be branched."""
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache, partial
 from pathlib import Path
@@ -37,7 +37,15 @@ from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar, cast
 from convgym.checks import check_number
 from convgym.conversation import Message, clean, show_sent
 from convgym.customers import CustomerSpec, make_customer
-from convgym.customers.base import Customer, Reply, Snapshottable
+from convgym.customers.base import Customer, Reply, Snapshottable, is_snapshottable
+from convgym.customers.concurrently import (
+    close_now,
+    is_concurrent,
+    reset_now,
+    reset_soon,
+    respond_now,
+    respond_soon,
+)
 from convgym.customers.together import Answer, Opening, reset_customers, respond_customers
 from convgym.errors import ConvgymError, InfrastructureError, unknown
 from convgym.policy import Conversation, Policy
@@ -155,14 +163,27 @@ class SuggestedResponse:
     def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
         """Meet the inner customer drawn from ``seed``, which also seeds the business."""
         self._prepare(seed)
-        reset = cast("Callable[..., str]", self.inner.reset)
-        opening = reset(seed) if profile is None else reset(seed, profile=profile)
-        return self._open(opening)
+        return self._open(reset_now(self.inner, seed, **_given(profile)))
 
     def respond(self, utterance: str) -> Reply:
         """Take a suggestion, send something, and return the customer's reply to that."""
         decided = self._decide(utterance)
-        return self._hear(decided, self.inner.respond(decided.sent))
+        return self._hear(decided, respond_now(self.inner, decided.sent))
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether the inner customer is asked without waiting for it."""
+        return is_concurrent(self.inner)
+
+    async def reset_async(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
+        """Do ``reset`` where the inner customer is concurrent."""
+        self._prepare(seed)
+        return self._open(await reset_soon(self.inner, seed, **_given(profile)))
+
+    async def respond_async(self, utterance: str) -> Reply:
+        """Do ``respond`` where the inner customer is concurrent."""
+        decided = self._decide(utterance)
+        return self._hear(decided, await respond_soon(self.inner, decided.sent))
 
     @classmethod
     def reset_together(cls, customers: Sequence[Self], seeds: Sequence[int]) -> list[Opening]:
@@ -193,9 +214,7 @@ class SuggestedResponse:
 
     def close(self) -> None:
         """Close the inner customer if it can be closed."""
-        close = getattr(self.inner, "close", None)
-        if close is not None:
-            close()
+        close_now(self.inner)
 
     def _prepare(self, seed: int) -> None:
         self._rng = random.Random(f"business/{seed}")
@@ -293,10 +312,12 @@ def suggested(
     if isinstance(speaker, str):
         shop = catalog or getattr(customer, "catalog", None) or "laptops"
         speaker = _seller(speaker, shop, getattr(customer, "law", None))
-    kind = (
-        SnapshottableSuggestedResponse if isinstance(customer, Snapshottable) else SuggestedResponse
-    )
+    kind = SnapshottableSuggestedResponse if is_snapshottable(customer) else SuggestedResponse
     return kind(customer, _business(business), speaker, name)
+
+
+def _given(profile: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {} if profile is None else {"profile": profile}
 
 
 def _business(given: Business | Mapping[str, Any] | None) -> Business:

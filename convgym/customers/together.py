@@ -1,11 +1,17 @@
-"""Ask several customers at once: those that are ``Batched`` together, the others in turn."""
+"""Ask several customers at once, and wait for all of them.
+
+Those that wait for something are asked side by side, those that are ``Batched`` together, and the
+others in turn.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Coroutine, Sequence, Sized
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from convgym.customers.base import Customer, Reply
+from convgym.customers.concurrently import is_concurrent, reset_soon, respond_soon, submit
 from convgym.errors import ConvgymError, InfrastructureError
 
 if TYPE_CHECKING:
@@ -29,12 +35,18 @@ def is_batched(customer: Customer) -> bool:
 
 def reset_customers(customers: Sequence[Customer], seeds: Sequence[int]) -> list[Opening]:
     """Reset each customer with its seed and return their openings, errors in their place."""
-    return _ask(customers, seeds, lambda c: c.reset, lambda kind: kind.reset_together)
+    return _ask(customers, seeds, lambda c: c.reset, lambda kind: kind.reset_together, reset_soon)
 
 
 def respond_customers(customers: Sequence[Customer], utterances: Sequence[str]) -> list[Answer]:
     """Say each customer its utterance and return their replies, errors in their place."""
-    return _ask(customers, utterances, lambda c: c.respond, lambda kind: kind.respond_together)
+    return _ask(
+        customers,
+        utterances,
+        lambda c: c.respond,
+        lambda kind: kind.respond_together,
+        respond_soon,
+    )
 
 
 def _ask(
@@ -42,10 +54,15 @@ def _ask(
     inputs: Sequence[_In],
     alone: Callable[[Customer], Callable[[_In], _Out]],
     together: Callable[[type[Batched]], Callable[[Any, Any], list[_Out | InfrastructureError]]],
+    soon: Callable[[Customer, _In], Coroutine[Any, Any, _Out]],
 ) -> list[_Out | Exception]:
     answers: list[Any] = [None] * len(customers)
     batches: dict[Any, list[int]] = {}
+    under_way: dict[int, Future[_Out]] = {}
     for i, customer in enumerate(customers):
+        if is_concurrent(customer):
+            under_way[i] = submit(soon(customer, inputs[i]))
+            continue
         if is_batched(customer):
             batches.setdefault(type(customer), []).append(i)
             continue
@@ -69,4 +86,7 @@ def _ask(
             )
         for i, answer in zip(members, results, strict=True):
             answers[i] = answer
+    wait(under_way.values())
+    for i, future in under_way.items():
+        answers[i] = future.exception() or future.result()
     return answers

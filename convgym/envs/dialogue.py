@@ -17,6 +17,7 @@ from convgym import noise
 from convgym.checks import check_seed
 from convgym.conversation import Message, Outcome, Response, clean, render
 from convgym.customers.base import Customer, Decision, Reply, Snapshottable, is_snapshottable
+from convgym.customers.concurrently import close_now, is_concurrent, reset_now, respond_now
 from convgym.customers.together import (
     Answer,
     Opening,
@@ -121,10 +122,17 @@ class Dialogue:
         seed = check_seed(seed)
         opening: Opening
         try:
-            opening = self.customer.reset(seed)
+            opening = reset_now(self.customer, seed)
         except InfrastructureError as error:
             opening = error
-        if wrong := self._wrong_opening(opening):
+        except Exception as error:
+            self._blame(error, "reset", seed)
+            raise
+        self.open(seed, opening)
+
+    def open(self, seed: int, opening: Opening) -> None:
+        """Begin with what the customer of a seed opened with, or raise what it raised."""
+        if wrong := self._wrong_opening(opening, seed):
             raise wrong
         self._open(seed, opening)
 
@@ -144,14 +152,28 @@ class Dialogue:
         Raises ConvgymError if the action is not a ``str`` or the customer breaks its protocol,
         ResetNeeded if there is no conversation to continue.
         """
-        said = self._say(utterance)
+        said = self.say(utterance)
         if self.failure is not None:
             return self._fail(self.failure)
         answer: Answer
         try:
-            answer = self.customer.respond(said)
+            answer = respond_now(self.customer, said)
         except InfrastructureError as error:
             answer = error
+        except Exception as error:
+            self._blame(error, "respond", self.seed)
+            raise
+        self.hear(said, answer)
+
+    def say(self, utterance: str) -> str:
+        """Return what the customer is to hear of an utterance; raises as ``step``."""
+        check_utterance(utterance)
+        if self.seed is None or self.outcome is not None:
+            raise ResetNeeded("there is no conversation to continue: call reset() before step()")
+        return heard(utterance)
+
+    def hear(self, said: str, answer: Answer) -> None:
+        """Go on with the customer's answer to what was said, or raise what it raised."""
         if wrong := self._wrong_reply(answer):
             raise wrong
         self._hear(said, answer)
@@ -161,17 +183,24 @@ class Dialogue:
 
         Raises ResetNeeded if there is no conversation to end.
         """
-        self._say("")
+        self.say("")
         if self.failure is not None:
             return self._fail(self.failure)
         self.failure, self.outcome = reason, "seller_failure"
 
-    def _wrong_opening(self, opening: Opening) -> Exception | None:
+    def _blame(self, error: Exception, method: str, seed: int | None) -> Exception:
+        """Note at an error of the customer's own code whose it is, and in which conversation."""
+        turn = f", turn {self.turn + 1}" if method == "respond" else ""
+        kind = type(self.customer).__name__
+        error.add_note(f"raised by {method} of customer {kind}, episode seed {seed}{turn}")
+        return error
+
+    def _wrong_opening(self, opening: Opening, seed: int) -> Exception | None:
         """Return what the customer raised, or what is to be raised for no opening at all."""
         if isinstance(opening, (str, InfrastructureError)):
             return None
         if isinstance(opening, Exception):
-            return opening
+            return self._blame(opening, "reset", seed)
         return ConvgymError(
             f"customer {type(self.customer).__name__} must open with a str, got"
             f" {_shown(opening, 'reset')}"
@@ -182,7 +211,7 @@ class Dialogue:
         if isinstance(reply, InfrastructureError):
             return None
         if isinstance(reply, Exception):
-            return reply
+            return self._blame(reply, "respond", self.seed)
         # What stands in place of a decision may not even be hashable.
         whole = isinstance(reply, Reply) and isinstance(reply.text, str)
         if whole and isinstance(reply.decision, str) and reply.decision in _ENDINGS:
@@ -200,7 +229,8 @@ class Dialogue:
         # A customer that was never met, or whose backend failed, has no state worth keeping.
         has_state = self.seed is not None and self.failure is None
         # Copies cost more than a turn of a scripted customer, turns of a chat model more than that.
-        kept = customer.snapshot() if has_state and is_batched(customer) else None
+        costly = is_batched(customer) or is_concurrent(customer)
+        kept = customer.snapshot() if has_state and costly else None
         fields = (self.seed, self.turn, self.outcome, self.failure, self.text)
         messages, n = self.messages, len(self.messages)
 
@@ -218,16 +248,10 @@ class Dialogue:
     def _relive(self) -> None:
         """Bring the customer to where the conversation is, by the seed and what was said."""
         assert self.seed is not None
-        self.customer.reset(self.seed)
+        reset_now(self.customer, self.seed)
         for message in self.messages:
             if message["role"] == "assistant":
-                self.customer.respond(message["content"])
-
-    def _say(self, utterance: str) -> str:
-        check_utterance(utterance)
-        if self.seed is None or self.outcome is not None:
-            raise ResetNeeded("there is no conversation to continue: call reset() before step()")
-        return heard(utterance)
+                respond_now(self.customer, message["content"])
 
     def _fail(self, reason: str) -> None:
         self.failure, self.outcome = reason, "infrastructure_failure"
@@ -315,9 +339,7 @@ class Dialogue:
 
     def close(self) -> None:
         """Close the customer if it can be closed."""
-        close = getattr(self.customer, "close", None)
-        if close is not None:
-            close()
+        close_now(self.customer)
 
 
 def reset_together(dialogues: Sequence[Dialogue], seeds: Iterable[int]) -> None:
@@ -326,7 +348,7 @@ def reset_together(dialogues: Sequence[Dialogue], seeds: Iterable[int]) -> None:
     openings = reset_customers([dialogue.customer for dialogue in dialogues], checked)
     wrong: list[Exception] = []
     for dialogue, seed, opening in zip(dialogues, checked, openings, strict=True):
-        if problem := dialogue._wrong_opening(opening):
+        if problem := dialogue._wrong_opening(opening, seed):
             wrong.append(problem)
         else:
             dialogue._open(seed, opening)
@@ -339,7 +361,7 @@ def step_together(dialogues: Sequence[Dialogue], utterances: Iterable[str]) -> N
     Nobody has moved if one of the utterances is no ``str`` or one of the dialogues has ended. If a
     customer's own code raises, the others have moved as a whole before that is raised.
     """
-    said = [dialogue._say(text) for dialogue, text in zip(dialogues, utterances, strict=True)]
+    said = [dialogue.say(text) for dialogue, text in zip(dialogues, utterances, strict=True)]
     asked = [pair for pair in zip(dialogues, said, strict=True) if pair[0].failure is None]
     answers = iter(respond_customers([d.customer for d, _ in asked], [text for _, text in asked]))
     wrong: list[Exception] = []
@@ -372,7 +394,7 @@ def _shown(given: object, method: str) -> str:
         return f"{shown}: {method} has no return"
     if inspect.iscoroutine(given):
         given.close()  # nobody is going to wait for it
-        return f"{shown}: {method} must not be async"
+        return f"{shown}: write `async def {method}`, or return what the coroutine returns"
     return shown
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convgym.checks import check_flag, check_integer, check_patience, check_probability
-from convgym.customers import CustomerSpec, make_customer
+from convgym.customers import CUSTOMERS, CustomerSpec, make_customer
 from convgym.envs.dialogue import REWARDS, Dialogue
 from convgym.errors import ConvgymError, unknown
 
@@ -76,6 +76,23 @@ class Scenario:
         return [
             Dialogue(customer, self.max_turns, self.noise, self.reward) for customer in customers
         ]
+
+    def shop(self) -> str | Path | Catalog | None:
+        """Return the catalogue of these customers, None for the one that is everybody's default.
+
+        It is the one that was asked for, or else the one that customers of one's own bring along
+        (their attribute ``catalog``): a customer is made to see.
+        """
+        asked = self._customer_options().get("catalog")
+        spec = self.customer
+        ours = isinstance(spec, str) and spec in CUSTOMERS.shipped.keys() - {"suggested"}
+        if asked is not None or ours:
+            return asked
+        (dialogue,) = self.dialogues(1)
+        brought = getattr(dialogue.customer, "catalog", None)
+        if dialogue.customer is not spec:
+            dialogue.close()
+        return brought if hasattr(brought, "products") else None
 
     def _customer_options(self) -> dict[str, Any]:
         options = {

@@ -66,6 +66,10 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
     tuples of N ``str``; ``infos`` follows Gymnasium's convention of one array a key with a mask
     under ``_key``, and speaks of the conversations that moved in this call only.
 
+    By Gymnasium's contract all step together: a step takes as long as the slowest customer in it.
+    Customers that wait for something are asked side by side; ``convgym.rollout.rollout`` does not
+    even wait for the slowest.
+
     A conversation that has ended is dealt with by ``autoreset_mode``:
 
     - ``NEXT_STEP``: the next step ignores its action and meets a new customer.

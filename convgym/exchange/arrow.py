@@ -83,6 +83,7 @@ def arrow_chats(
     """Return the conversations of rows, each with its place."""
     for shape in (openai.SHAPE, sharegpt.SHAPE):
         if any(name in columns for name in shape.messages) and settings.text is None:
+            settings.refuse_columns(str(path), "speaker", "order")
             made = (
                 shape.chat(row, number, place, settings, findings)
                 for number, (place, row) in enumerate(rows, start=1)

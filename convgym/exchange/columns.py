@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from convgym.errors import unknown
@@ -26,8 +27,22 @@ ORDERS = (
     " date,time time date"
 ).split()
 OUTCOMES = (
-    "outcome converted conversion purchased purchase bought sold sale is_sale has_purchased"
+    "outcome converted conversion purchased purchase bought sold sale is_sale has_purchased won"
+    " is_won closed_won deal_won is_sold is_converted is_purchased has_bought has_converted did_buy"
 ).split()
+
+OUTCOME_WORDS = frozenset(
+    "outcome result status stage state converted conversion purchased purchase bought buy buys"
+    " buyer sold sale sales won win success successful succeeded closed deal order ordered orders"
+    " paid payment revenue amount reward label target".split()
+)
+"""Words in the name of a column that may say how a conversation ended, for a person to decide."""
+
+
+def words_of(column: str) -> list[str]:
+    """Return the words in a column's name: of ``Deal-Won`` and ``dealWon`` they are the same."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column.strip())
+    return _plain(spaced.replace(".", "_")).split("_")
 
 
 def guess(usual: Iterable[str], columns: Sequence[str]) -> str | None:

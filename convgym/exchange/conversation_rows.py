@@ -38,6 +38,8 @@ def chats_of_rows(
     path: Path,
     settings: ImportSettings,
     findings: Findings,
+    *,
+    from_header: bool = False,
 ) -> list[Chat]:
     """Return the conversations of a table, whose rows are conversations or messages.
 
@@ -47,6 +49,7 @@ def chats_of_rows(
         path: the file.
         settings: which columns say what, and who speaks for whom.
         findings: told of what cannot be read.
+        from_header: whether the names of columns are a first line, which may have been none.
 
     Raises:
         ConvgymError: for a column that is not there or must be named, and for transcripts of which
@@ -55,7 +58,9 @@ def chats_of_rows(
     rows = list(rows)
     column = whole_column(rows, columns, settings)
     if column is None:
-        return table_chats(rows, find_columns(columns, settings, str(path)), findings)
+        named_columns = find_columns(columns, settings, str(path), from_header=from_header)
+        return table_chats(rows, named_columns, findings)
+    settings.refuse_columns(str(path), "order")
     shape = Shape(messages=(column,), roles=tuple(SPEAKERS), texts=tuple(TEXTS))
     speakers = _named_speakers(settings)
     chats = []

@@ -33,13 +33,18 @@ def read(path: Path, settings: ImportSettings, findings: Findings) -> list[Chat]
         header = _header(next(lines, []))
     except csv.Error as error:
         raise ConvgymError(f"{path} has no header that can be read: {error}") from None
+    if whole_column([("the header", {name: name for name in header})], header, settings):
+        raise ConvgymError(
+            f"{path} begins with a conversation where the names of columns are expected: put a line"
+            " above it, such as conversation_id,transcript,outcome"
+        )
     rows = list(_rows(path, lines, header, findings))
     if len(header) < 2 and whole_column(rows, header, settings) is None:
         raise ConvgymError(
             f"{path} is no CSV with a message or a conversation a row: expected a first line with"
             f" the names of columns, got {text.strip()[:40]!r}"
         )
-    return chats_of_rows(rows, header, path, settings, findings)
+    return chats_of_rows(rows, header, path, settings, findings, from_header=True)
 
 
 def _separator(text: str) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from convgym.conversation import Episode
 from convgym.datafiles import check_new_file, check_new_folder, settle
 from convgym.errors import ConvgymError
 from convgym.exchange.conversations import conversations
-from convgym.exchange.formats import FORMATS, find_format, guess_target
+from convgym.exchange.formats import FORMATS, check_target, find_format, guess_target
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ def export_log(
         format: a name of ``convgym.exchange.formats.FORMATS``; None goes by the target's name.
 
     Raises:
-        ConvgymError: for a format that is unknown or only read, a target that exists or cannot be
-            written, a package that is missing, or no conversation at all.
+        ConvgymError: for a format that is unknown or only read, a file whose ending says another, a
+            target that exists or cannot be written, a package that is missing, or no conversation
+            at all.
     """
     path = Path(target)
     name = format or guess_target(path)
@@ -48,6 +49,7 @@ def export_log(
     if chosen.write is None:
         writable = [other for other, entry in FORMATS.items() if entry.write]
         raise ConvgymError(f"{name} is only read; written are {', '.join(writable)}")
+    check_target(path, name)
     every = list(episodes)
     kept = [episode for episode in every if episode.valid and episode.turns]
     if not kept:

@@ -35,6 +35,7 @@ class Format:
 
 def _shape_reader(shape: Shape) -> Read:
     def read(path: Path, settings: ImportSettings, findings: Findings) -> list[Chat]:
+        settings.refuse_columns(str(path), "speaker", "text", "order")
         made = [
             shape.chat(row, number, place, settings, findings)
             for number, (place, row) in enumerate(
@@ -127,12 +128,30 @@ def _guess_folder(path: Path) -> str:
     )
 
 
+_BY_ENDING = {
+    ".jsonl": ("openai", "sharegpt"),
+    ".json": ("sharegpt", "openai"),
+    ".csv": ("csv",),
+    ".parquet": ("parquet",),
+}
+"""What may stand in files of these endings; the first is meant where nothing is said."""
+
+
 def guess_target(path: Path) -> str:
     """Return the name of the format that a file's name asks for; ConvgymError if none is."""
-    suffixes = {".jsonl": "openai", ".json": "sharegpt", ".csv": "csv", ".parquet": "parquet"}
-    if path.suffix.lower() not in suffixes:
+    if path.suffix.lower() not in _BY_ENDING:
         writable = [name for name, format in FORMATS.items() if format.write]
         raise ConvgymError(
             f"which format shall {path} be? Name it by --format: {', '.join(writable)}"
         )
-    return suffixes[path.suffix.lower()]
+    return _BY_ENDING[path.suffix.lower()][0]
+
+
+def check_target(path: Path, name: str) -> None:
+    """Raise ConvgymError for a file whose ending says that another format is in it."""
+    known = _BY_ENDING.get(path.suffix.lower(), (name,))
+    if name not in known:
+        raise ConvgymError(
+            f"{path} would be taken for {' or '.join(known)} by its ending, and not for {name}:"
+            " give it another name, or drop --format"
+        )

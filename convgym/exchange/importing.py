@@ -142,8 +142,10 @@ def _outcomes(
     if settings.outcome_rule is not None:
         rule = make_rule(settings.outcome_rule)
         outcomes, by = [rule(chat) for chat in chats], f"rule {settings.outcome_rule!r}"
+    elif not chats:
+        return [], "nothing: there is no conversation"
     else:
-        field = outcome_field(chats, settings.outcome, str(path)) if chats else "nothing"
+        field = outcome_field(chats, settings.outcome, str(path))
         outcomes, by = by_field(chats, field, settings.outcome_values), f"field {field!r}"
     for index, chat in enumerate(chats):
         if outcomes[index] is None:

@@ -45,6 +45,7 @@ def read(path: Path, settings: ImportSettings, findings: Findings) -> list[Chat]
     if metadata_file is None:
         raise ConvgymError(f"{path} is no Minari dataset: there is no metadata.json of one in it")
     _check_texts(metadata_file)
+    settings.refuse_columns(str(path), "speaker", "text", "order")
     minari = load("minari", _PURPOSE)
     load("minari.dataset._storages.arrow_storage", _PURPOSE)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -12,7 +12,7 @@ from convgym.conversation import Outcome
 from convgym.errors import ConvgymError, unknown
 from convgym.exchange.amounts import Bound, amount_of, read_bound
 from convgym.exchange.chats import Chat
-from convgym.exchange.columns import OUTCOMES, guess
+from convgym.exchange.columns import OUTCOME_WORDS, OUTCOMES, guess, words_of
 
 _BOUGHT = (
     "true t yes y 1 bought purchase purchased sale sold converted conversion won success successful"
@@ -26,6 +26,8 @@ _NOT_BOUGHT = (
     "not bought,not purchased,not sold,not converted,no purchase,no sale,no order,did not buy,"
     "didn't buy,walk away,walked away,closed lost"
 ).split(",")
+_PROPOSED = 4
+"""Candidates for the outcome's field that are shown."""
 _MISSING = ["", "nan", "null", "none", "n/a", "na", "-", "missing"]
 WORDS: Mapping[str, Outcome | None] = {
     **dict.fromkeys([*_BOUGHT, "closed won"], "purchase"),
@@ -135,12 +137,55 @@ def outcome_field(chats: Sequence[Chat], given: str | None, source: str) -> str:
         return match
     match = guess(OUTCOMES, names)
     if match is None:
-        listed = f" the fields are {', '.join(map(repr, names))}" if names else " it has no fields"
         raise ConvgymError(
             f"{source} must say which conversations ended in a purchase: name the field by"
-            f" --outcome, or give a rule by --outcome-rule;{listed}"
+            f" --outcome, or give a rule by --outcome-rule; {_proposal(chats, names)}"
         )
     return match
+
+
+def _proposal(chats: Sequence[Chat], names: Sequence[str]) -> str:
+    """Return which fields there are, those first that may say how a conversation ended."""
+    if not names:
+        return "it has no fields"
+    fields = f"the fields are {', '.join(map(repr, names))}"
+    values: dict[str, dict[str, None]] = {}
+    for chat in chats:
+        for name, value in _leaves(chat.fields):
+            values.setdefault(name, {}).setdefault(_word(value))
+    likely = [name for name, words in values.items() if _may_tell(name, list(words))]
+    if not likely:
+        return fields
+    # Those first whose values are understood as they are.
+    likely.sort(key=lambda name: not _is_understood(list(values[name])))
+    shown = [f"{name!r} ({_some(list(values[name]))})" for name in likely[:_PROPOSED]]
+    return f"it may be --outcome {likely[0]}: candidates are {', '.join(shown)}; {fields}"
+
+
+def _leaves(fields: Mapping[str, object], within: str = "") -> Iterator[tuple[str, object]]:
+    """Yield fields and their values, those in objects by their path."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{within}{name}.")
+        elif not isinstance(value, list | tuple):
+            yield f"{within}{name}", value
+
+
+def _may_tell(name: str, words: Sequence[str]) -> bool:
+    """Tell whether a field may say how a conversation ended, by its name or by its values."""
+    named = bool(OUTCOME_WORDS & set(words_of(name)))
+    return (named and any(words)) or _is_understood(words)
+
+
+def _is_understood(words: Sequence[str]) -> bool:
+    """Tell whether values are words for a purchase and for none, and nothing else."""
+    meant = {WORDS.get(word, "unclear") for word in words}
+    return {"purchase", "walk_away"} <= meant and "unclear" not in meant
+
+
+def _some(words: Sequence[str]) -> str:
+    shown = [word[:20] for word in words if word][:3]
+    return ", ".join([*shown, *(["..."] if len(words) > len(shown) else [])])
 
 
 def look_up(fields: Mapping[str, object], name: str, default: object = None) -> object:

@@ -17,6 +17,7 @@ from convgym.exchange.packages import load
 from convgym.exchange.transcripts import transcript
 
 SOURCE = "convgym"
+SUFFIX = ".parquet"
 
 
 def write_prompts(
@@ -38,10 +39,15 @@ def write_prompts(
         system_message: put before every prompt.
 
     Raises:
-        ConvgymError: for a file that exists or cannot be written, a package that is missing, or
-            no turn at all.
+        ConvgymError: for a file of another ending than ``.parquet``, or that exists or cannot be
+            written, a package that is missing, or no turn at all.
     """
     path = Path(target)
+    if path.suffix.lower() != SUFFIX:
+        raise ConvgymError(
+            f"prompts are written as Parquet, and {path} does not end in {SUFFIX}: call it"
+            f" {path.with_suffix(SUFFIX).name}"
+        )
     check_new_file(path)
     rows = list(_rows(episodes, system_message))
     if not rows:

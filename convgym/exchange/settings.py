@@ -61,6 +61,15 @@ class ImportSettings:
     encoding: str | None = None
     policy: str = "imported"
 
+    def refuse_columns(self, source: str, *options: str) -> None:
+        """Raise ConvgymError for options that are of tables with a message a row, if given."""
+        for option in options:
+            if getattr(self, option) is not None:
+                raise ConvgymError(
+                    f"{source} holds whole conversations, where no column says the {option}: drop"
+                    f" --{option}"
+                )
+
     def __post_init__(self) -> None:
         for name, allowed in (("missing", Missing), ("greeting", Greeting), ("empty", Empty)):
             if getattr(self, name) not in get_args(allowed):

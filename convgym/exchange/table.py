@@ -18,6 +18,12 @@ Row = Mapping[str, object]
 
 _SAMPLE = 1000
 """Rows by which it is told how times are written."""
+_SHOWN = 40
+"""Characters of a column's name that are shown."""
+_HEADLESS = (
+    " (the first line is read as names of columns: if it is a message already, put a line above it,"
+    " such as conversation_id,speaker,text,outcome)"
+)
 _TIMES = [
     f"{day} {clock}".strip()
     for day in ("%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d", "")
@@ -35,6 +41,8 @@ class Columns:
     text: str
     order: tuple[str, ...]
     outcome: str | None
+    is_order_given: bool = False
+    """Whether the order was named, and not found by its usual name."""
 
 
 @dataclass
@@ -48,8 +56,16 @@ class _Gathered:
     outcomes: set[str] = field(default_factory=set)
 
 
-def find_columns(columns: Sequence[str], settings: ImportSettings, source: str) -> Columns:
+def find_columns(
+    columns: Sequence[str], settings: ImportSettings, source: str, *, from_header: bool = False
+) -> Columns:
     """Return the columns that are needed: as they are named, or else by their usual names.
+
+    Args:
+        columns: their names.
+        settings: which of them say what.
+        source: the file, for errors.
+        from_header: whether the names are a first line, which may have been none.
 
     Raises:
         ConvgymError: for a column that is not there, or that must be named.
@@ -62,10 +78,12 @@ def find_columns(columns: Sequence[str], settings: ImportSettings, source: str) 
         if match is None:
             raise ConvgymError(
                 f"{source}: which column is the {option}? Name it by --{option}; there are: "
-                + ", ".join(map(repr, columns))
+                + ", ".join(repr(name[:_SHOWN]) for name in columns)
+                + (_HEADLESS if from_header and not known else "")
             )
         return match
 
+    known = any(guess(usual, columns) for usual in (IDS, SPEAKERS, TEXTS, OUTCOMES))
     speaker = column("speaker", settings.speaker, SPEAKERS)
     text = column("text", settings.text, TEXTS)
     conversation = column("conversation", settings.conversation, IDS)
@@ -75,7 +93,7 @@ def find_columns(columns: Sequence[str], settings: ImportSettings, source: str) 
         order = tuple(filter(None, (guess(ORDERS, columns) or "").split(",")))
     outcome = settings.outcome
     outcome = named(outcome, columns) if outcome is not None else guess(OUTCOMES, columns)
-    return Columns(conversation, speaker, text, order, outcome)
+    return Columns(conversation, speaker, text, order, outcome, settings.order is not None)
 
 
 def table_chats(
@@ -87,6 +105,9 @@ def table_chats(
         rows: each with its place.
         columns: which of them say what.
         findings: told of rows without an id, repeated rows and conversations out of order.
+
+    Raises:
+        ConvgymError: for an order that was named, and of which nothing can be read.
     """
     conversations: dict[str, _Gathered] = {}
     for place, row in rows:
@@ -95,7 +116,15 @@ def table_chats(
             findings.add("no-id", place, _text(row.get(columns.text)))
             continue
         _gather(conversations.setdefault(id, _Gathered(place)), row, place, columns, findings)
-    key = _order_key([value for chat in conversations.values() for value in chat.orders])
+    orders = [value for chat in conversations.values() for value in chat.orders]
+    key = _order_key(orders)
+    if columns.is_order_given and orders and not any(key(value) is not None for value in orders):
+        examples = list(dict.fromkeys(filter(None, map(_text, orders))))[:3]
+        raise ConvgymError(
+            f"nothing can be put in order by {' and '.join(map(repr, columns.order))}: expected"
+            f" numbers or times, got {', '.join(map(repr, examples)) or 'empty fields'}; name"
+            " another column by --order, or drop it to keep the order of the file"
+        )
     return [_chat(id, gathered, key, findings) for id, gathered in conversations.items()]
 
 

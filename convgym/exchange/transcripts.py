@@ -38,7 +38,8 @@ def read_state(given: object) -> list[Message]:
     """Return the conversation of a transcript, or of chat messages.
 
     Messages are mappings with ``role`` and ``content``: the customer is ``user``, the seller
-    ``assistant``; ``system`` and ``developer`` at the beginning are left out.
+    ``assistant``; ``system`` and ``developer`` at the beginning are left out. A content may be a
+    list of parts, all of them texts (``read_content``).
 
     Raises:
         ConvgymError: for anything else, or a conversation in which it is not the seller's turn.
@@ -79,11 +80,7 @@ def _of_messages(given: Sequence[object]) -> list[Message]:
             raise ConvgymError(
                 f"message {number} must be an object with role and content, got {_shown(message)}"
             )
-        role, content = message.get("role"), message.get("content")
-        if not isinstance(content, str):
-            raise ConvgymError(
-                f"the content of message {number} must be a text, got {_shown(content)}"
-            )
+        role, content = message.get("role"), read_content(message.get("content"), number)
         if role in _TOLD and not messages:
             continue
         expected = _SIDES[len(messages) % 2][1]
@@ -94,6 +91,40 @@ def _of_messages(given: Sequence[object]) -> list[Message]:
             )
         messages.append(_message(expected, content))
     return _ends_with_customer(messages)
+
+
+def read_content(content: object, number: int = 1) -> str:
+    """Return the text of a message's content: a text, or OpenAI's parts of the type ``text``.
+
+    Args:
+        content: of a chat message.
+        number: of the message, for errors.
+
+    Raises:
+        ConvgymError: for anything else, parts of other types above all: nobody here sees pictures.
+    """
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, Sequence) or isinstance(content, bytes):
+        raise ConvgymError(
+            f"the content of message {number} must be a text, or a list of parts"
+            f' {{"type": "text", "text": ...}}, got {_shown(content)}'
+        )
+    texts = []
+    for part in content:
+        if not isinstance(part, Mapping) or part.get("type") != "text":
+            kind = part.get("type") if isinstance(part, Mapping) else part
+            raise ConvgymError(
+                f"of the parts of message {number} only those of the type 'text' are read, got"
+                f" {_shown(kind)}: leave the others out"
+            )
+        text = part.get("text")
+        if not isinstance(text, str):
+            raise ConvgymError(
+                f"a part of message {number} must hold its words as 'text', got {_shown(text)}"
+            )
+        texts.append(text)
+    return " ".join(texts)
 
 
 def _message(role: str, content: str) -> Message:

@@ -79,6 +79,14 @@ class EagerBackend(ChatBackend, Protocol):
         """
 
 
+@runtime_checkable
+class AsyncBackend(ChatBackend, Protocol):
+    """A backend that answers single requests, any number of them at once, without blocking."""
+
+    async def complete_async(self, request: ChatRequest) -> ChatResult:
+        """Answer one request; raises as ``complete``."""
+
+
 def check_sampling(temperature: float, max_tokens: int, **counts: int) -> None:
     """Raise ConvgymError unless a model can be asked so.
 

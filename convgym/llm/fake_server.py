@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
-from convgym.llm.background import BackgroundLoop
+from convgym.background import BackgroundLoop
 
 Fault: TypeAlias = Literal["none", "hang", "drop", "truncate", "drip"]
 """Answer; say nothing; hang up; hang up in the middle of the answer; a letter now and then."""
@@ -174,13 +177,32 @@ class ChatServer:
         return action.fault == "none"
 
 
+def drawn_latency(seed: int, mean: float, p99: float) -> float:
+    """Return the seconds that a request of this seed takes: lognormal, of a mean and 99% quantile.
+
+    Raises ValueError unless 0 < mean <= p99 <= 14 times the mean, which is all there can be.
+    """
+    tail = NormalDist().inv_cdf(0.99)
+    sigma = tail - math.sqrt(tail**2 - 2 * math.log(p99 / mean))
+    mu = math.log(mean) - sigma**2 / 2
+    return random.Random(f"latency/{seed}").lognormvariate(mu, sigma)
+
+
 def main() -> None:
-    """Serve forever in this process; the one argument is the latency in seconds."""
+    """Serve forever in this process; the argument is the latency in seconds.
+
+    With a second one, latencies are drawn: of this mean, and this 99% quantile (``drawn_latency``).
+    """
     import sys
 
-    latency = float(sys.argv[1])
+    mean, *p99 = map(float, sys.argv[1:])
     words = json.dumps({"thought": "Well.", "decision": "continue", "say": "Tell me more."})
-    with ChatServer(lambda request: Action(text=words, latency=latency)) as server:
+
+    def script(request: dict[str, Any]) -> Action:
+        latency = drawn_latency(request["seed"], mean, p99[0]) if p99 else mean
+        return Action(text=words, latency=latency)
+
+    with ChatServer(script) as server:
         print(server.url, flush=True)
         threading.Event().wait()
 

@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import SecretStr
 
+from convgym.background import BackgroundLoop
 from convgym.errors import ConvgymError, InfrastructureError, unknown
-from convgym.llm.background import BackgroundLoop
 from convgym.llm.base import ChatAnswer, ChatRequest, ChatResult
 from convgym.llm.completions import error_in, read_body, read_completion, read_usage
 from convgym.llm.endpoint import OpenAIConfig, make_client, read_key
@@ -49,8 +49,8 @@ __all__ = ["OpenAIBackend", "OpenAIConfig", "fingerprint", "ledgers", "openai_ba
 Settings = TypeVar("Settings")
 
 _LOG = logging.getLogger(__name__)
-_LEDGER_POLL = 0.02
-"""Seconds between two looks at a ledger that has no room at present."""
+_POLL = 0.02
+"""Seconds between two looks at what others are about to change, such as a ledger without room."""
 _NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "ProxyError")
 """What the client calls attempts that never reached the server."""
 
@@ -73,11 +73,16 @@ class _Call:
     Attributes:
         stop: set when no more of them are to be sent.
         mistake: why, if that is because the endpoint refused so many and answered none.
+        error: why, if that is because one of them, asked singly, met a mistake.
+        under_way: how many were asked singly and have no result yet.
+        in_doubt: how many of these have come to nothing, and wait for whether others are answered.
     """
 
     def __init__(self, most_doubts: int) -> None:
         self.stop = threading.Event()
         self.mistake: str | None = None
+        self.error: ConvgymError | None = None
+        self.under_way = self.in_doubt = 0
         self._left = most_doubts
 
     def doubt(self, doubtful: _Doubtful) -> None:
@@ -159,6 +164,48 @@ class OpenAIBackend:
             mistake = ConvgymError(refused)
         if mistake is not None:
             raise mistake
+
+    async def complete_async(self, request: ChatRequest) -> ChatResult:
+        """Answer one request, beside all others that are under way; raises as ``complete``."""
+        line = self._connect()
+        try:
+            return await asyncio.wrap_future(line.loop.submit(self._answer_singly(line, request)))
+        finally:
+            with self._lock:
+                self._busy -= 1
+
+    async def _answer_singly(self, line: _Line, request: ChatRequest) -> ChatResult:
+        """Answer one request of the call that all belong to whom this line answers singly."""
+        call = line.call = line.call or _Call(self.config.concurrency)
+        call.under_way += 1
+        try:
+            result = await self._answer(line, request, call)
+            if isinstance(result, _Doubtful):
+                return await self._settle(result, call)
+            if result is None:
+                refused = call.error or ConvgymError(call.mistake or "the backend was stopped")
+                raise type(refused)(*refused.args)
+            return result
+        except ConvgymError as error:
+            call.error = call.error or error
+            raise
+        finally:
+            call.under_way -= 1
+            if not call.under_way:
+                line.call = None
+
+    async def _settle(self, doubtful: _Doubtful, call: _Call) -> InfrastructureError:
+        """Return the failure if others are answered; raise the user's mistake if nobody is."""
+        call.in_doubt += 1
+        try:
+            while not (self._has_answered or call.stop.is_set() or call.in_doubt == call.under_way):
+                await asyncio.sleep(_POLL)
+        finally:
+            call.in_doubt -= 1
+        if self._has_answered:
+            return doubtful.failure
+        call.stop.set()
+        raise ConvgymError(call.mistake or doubtful.reason)
 
     def close(self) -> None:
         """Close the connections, unless another thread is using them just now."""
@@ -271,7 +318,7 @@ class OpenAIBackend:
 
         worst = worst_case(request, self.config.extra_body)
         while not self.ledger.reserve(worst, first_alone=True):
-            await asyncio.sleep(_LEDGER_POLL)
+            await asyncio.sleep(_POLL)
         spent = worst
         try:
             async with asyncio.timeout(self.config.timeout):
@@ -285,13 +332,15 @@ class OpenAIBackend:
             spent = Usage(requests=1)
             wait = _retry_after(error.response.headers.get("retry-after"))
             return read_refusal(error.status_code, error.response.content, wait)
-        except (TimeoutError, openai.APITimeoutError):
+        except (TimeoutError, openai.APITimeoutError) as error:
+            if _never_sent(error):
+                spent = Usage()
             raise NoAnswer(f"no answer within {self.config.timeout:g} s") from None
         except openai.APIConnectionError as error:
             if isinstance(error.__cause__, ConvgymError):
                 spent = Usage(requests=1)
                 raise error.__cause__ from None
-            spent = Usage() if type(error.__cause__).__name__ in _NEVER_SENT else worst
+            spent = Usage() if _never_sent(error) else worst
             raise NoAnswer(self._scrub(f"no connection: {error.__cause__ or error}")) from None
         except ConvgymError:  # a redirect that is not followed
             spent = Usage(requests=1)
@@ -317,6 +366,7 @@ class _Line:
         self.client = client
         self.loop = BackgroundLoop("convgym-chat")
         self.places = asyncio.Semaphore(concurrency)
+        self.call: _Call | None = None  # of requests that are asked singly
         self.process = os.getpid()
         self._open = True
 
@@ -366,6 +416,10 @@ def fingerprint(model: str, extra_body: Mapping[str, Any] | None = None) -> str:
         return f"openai/{model}"
     digest = hashlib.sha256(json.dumps(extra_body, sort_keys=True).encode()).hexdigest()[:8]
     return f"openai/{model}+{digest}"
+
+
+def _never_sent(error: BaseException) -> bool:
+    return type(error.__cause__).__name__ in _NEVER_SENT
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -16,15 +16,17 @@ meanwhile (``convgym.llm.recording_file``).
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from convgym.errors import ConvgymError
-from convgym.llm.base import ChatBackend, ChatRequest, ChatResult, EagerBackend
+from convgym.llm.base import AsyncBackend, ChatBackend, ChatRequest, ChatResult, EagerBackend
 from convgym.llm.recording_file import RecordingFile, Row, plain_request, request_key
 
-__all__ = ["RecordingBackend", "ReplayBackend", "request_key"]
+__all__ = ["AsyncRecordingBackend", "RecordingBackend", "ReplayBackend", "request_key"]
 
 
 class RecordingBackend:
@@ -69,6 +71,41 @@ class RecordingBackend:
     def close(self) -> None:
         """Close the backend which answers."""
         self.inner.close()
+
+
+class AsyncRecordingBackend(RecordingBackend):
+    """The same in front of a backend that answers single requests."""
+
+    inner: AsyncBackend
+
+    def __init__(self, inner: AsyncBackend, path: str | Path) -> None:
+        super().__init__(inner, path)
+        self._asked: dict[str, asyncio.Future[ChatResult]] = {}
+
+    async def complete_async(self, request: ChatRequest) -> ChatResult:
+        """Answer one request; what others have asked already, and wait for, is not asked again.
+
+        All who wait do so in one event loop.
+        """
+        key = request_key(self.fingerprint, request)
+        if key not in self._asked:
+            task = asyncio.ensure_future(self._look_up(key, request))
+            self._asked[key] = task
+            task.add_done_callback(partial(self._answered, key))
+        return await asyncio.shield(self._asked[key])
+
+    def _answered(self, key: str, task: asyncio.Future[ChatResult]) -> None:
+        del self._asked[key]
+        if not task.cancelled():
+            task.exception()  # whoever asked may have gone: then nobody is to be told of it
+
+    async def _look_up(self, key: str, request: ChatRequest) -> ChatResult:
+        self._recording.read()
+        known = self._recording.answers([key])
+        if key in known:
+            return known[key]
+        result = await self.inner.complete_async(request)
+        return self._recording.add(key, self.fingerprint, request, result)
 
 
 class ReplayBackend:

@@ -11,8 +11,8 @@ from weakref import WeakValueDictionary
 
 from convgym.contracts import call, described, require
 from convgym.errors import ConvgymError
-from convgym.llm.base import ChatBackend
-from convgym.llm.recording import RecordingBackend, ReplayBackend
+from convgym.llm.base import AsyncBackend, ChatBackend
+from convgym.llm.recording import AsyncRecordingBackend, RecordingBackend, ReplayBackend
 from convgym.registry import Entry, Registry
 
 BackendFactory: TypeAlias = Callable[..., ChatBackend]
@@ -82,7 +82,8 @@ def make_backend(
     for what, file in (("record", record), ("replay", replay)):
         if not isinstance(file, str | Path | None):
             raise ConvgymError(f"{what} must be a file, got {repr(file)[:60]}")
-    key = (os.getpid(), name, _frozen(options))
+    # An endpoint that the environment names is another one when the environment names another.
+    key = (os.getpid(), name, os.environ.get("OPENAI_BASE_URL"), _frozen(options))
     if replay is not None:
         path = Path(replay).absolute()
         fingerprint = _fingerprint(name, options)
@@ -90,7 +91,7 @@ def make_backend(
     backend = _shared(key, lambda: _make(name, options))
     if record is not None:
         path = Path(record).absolute()
-        return _shared(("record", path, *key), lambda: RecordingBackend(backend, path))
+        return _shared(("record", path, *key), lambda: _recording(backend, path))
     return backend
 
 
@@ -106,6 +107,12 @@ def _make(name: str, options: dict[str, Any]) -> ChatBackend:
     backend = call(BACKENDS.resolve(name), options, f"chat backend {name!r}")
     require(backend, ChatBackend, f"{described(backend)} is no chat backend")
     return backend
+
+
+def _recording(backend: ChatBackend, path: Path) -> ChatBackend:
+    if isinstance(backend, AsyncBackend):
+        return AsyncRecordingBackend(backend, path)
+    return RecordingBackend(backend, path)
 
 
 def _fingerprint(name: str, options: Mapping[str, Any]) -> str | None:

@@ -82,7 +82,7 @@ def script_for(catalog: Catalog) -> Script:
     if catalog.name in SCRIPTS:
         return SCRIPTS[catalog.name]
 
-    def dislike(product: Product) -> tuple[int, int]:
+    def dislike(product: Product) -> tuple[int, float]:
         return -len(product.needs) * len(product.features), product.price
 
     best = sorted(catalog.products, key=dislike)[:3]

@@ -178,6 +178,6 @@ class SellerKnowledge:
         feature = rng.choice(act.product.features)
         return phrase.format(
             product=act.product.name,
-            price=f"{self.catalog.currency}{act.product.price}",
+            price=self.catalog.money(act.product.price),
             claim=self.catalog.features[feature].claim,
         )

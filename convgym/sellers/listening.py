@@ -23,7 +23,8 @@ from convgym.sellers.knowledge import PHRASES as _EVERYWHERE
 from convgym.shop.catalog import Catalog, Need, Product
 from convgym.shop.grammar import Grammar
 from convgym.shop.grammar import wording as read_wording
-from convgym.shop.language import TOPICS, lexicon, numbers, tokens
+from convgym.shop.language import TOPICS, lexicon, tokens
+from convgym.shop.quantities import amounts, in_digits
 from convgym.shop.terms import terms_of
 
 _SENTENCE = re.compile(r"[^.!?]+[.!?]*")
@@ -271,12 +272,25 @@ class ShopperKnowledge:
         """Read a conversation; a later statement of the customer's replaces an earlier one."""
         messages = as_said(messages)
         notes = Notes(turns=len(messages) // 2)
+        asked: frozenset[str] = frozenset()
         for message in messages:
             if message["role"] == "assistant":
                 self._note_own(message["content"], notes)
+                asked = self._asked(message["content"])
             else:
-                self._note_reply(message["content"], notes)
+                self._note_reply(message["content"], asked, notes)
         return notes
+
+    def _asked(self, text: str) -> frozenset[str]:
+        """Return the topics that the seller has just asked about."""
+        return frozenset(
+            topic
+            for topic in TOPICS
+            if any(
+                phrase.format(item=self.catalog.item) in text
+                for phrase in self._phrases[f"ask_{topic}"]
+            )
+        )
 
     def _note_own(self, text: str, notes: Notes) -> None:
         named = self._named(text)
@@ -289,7 +303,7 @@ class ShopperKnowledge:
         if percent:
             notes.percent = max(notes.percent, int(percent[1]))
 
-    def _note_reply(self, text: str, notes: Notes) -> None:
+    def _note_reply(self, text: str, asked: frozenset[str], notes: Notes) -> None:
         notes.refused = notes.unsuitable = False
         for sentence, meaning in self._listener.hear(text):
             if meaning == "ask_spec":
@@ -306,13 +320,15 @@ class ShopperKnowledge:
                 notes.product = self.catalog.product(named[0]) if named else notes.product
             elif meaning == "haggle":
                 notes.reason = "price"
-                notes.wanted = max(numbers(tokens(sentence)), default=0) or notes.wanted
+                notes.wanted = max(amounts(sentence), default=0) or notes.wanted
             elif meaning.startswith("reason_"):
                 notes.reason = meaning.removeprefix("reason_")
             elif meaning in ("resolved", "discount_good"):
                 notes.reason = None
             if meaning in _ABOUT_ITSELF:
                 self._note_topics(sentence, meaning, notes)
+            elif not meaning.startswith("evade"):
+                self._note_answer(sentence, asked, notes)
             notes.refused = notes.refused or meaning in _REFUSALS
             notes.unsuitable = notes.unsuitable or meaning in _UNSUITABLE
 
@@ -320,11 +336,24 @@ class ShopperKnowledge:
         """Note need, feature and amounts wherever they are named."""
         notes.need = self._first(sentence, "need:") or notes.need
         notes.feature = self._first(sentence, "feature:") or notes.feature
-        amounts = sorted(numbers(tokens(sentence)))
-        if meaning == "real_limit" and amounts:
-            notes.high = amounts[-1]
-        elif amounts:
-            notes.low, notes.high = amounts[0], amounts[-1]
+        money = sorted(amounts(sentence))
+        if meaning == "real_limit" and money:
+            notes.high = money[-1]
+        elif money:
+            notes.low, notes.high = money[0], money[-1]
+
+    def _note_answer(self, sentence: str, asked: frozenset[str], notes: Notes) -> None:
+        """Note what answers a question in words that shoppers do not use, but people do.
+
+        Before anything was shown, money that is named is what somebody wants to spend.
+        """
+        if "need" in asked and notes.need is None:
+            notes.need = self._first(sentence, "need:")
+        if "feature" in asked and notes.feature is None:
+            notes.feature = self._first(sentence, "feature:")
+        money = sorted(amounts(sentence))
+        if money and notes.high is None and ("budget" in asked or notes.product is None):
+            notes.low, notes.high = money[0], money[-1]
 
     def _union(self, text: str) -> int:
         union = 0
@@ -333,7 +362,9 @@ class ShopperKnowledge:
         return union
 
     def _first(self, text: str, prefix: str) -> str | None:
-        return next(iter(self._lexicon.labels(self._union(text), prefix)), None)
+        # "Eight" is no slip of "light".
+        union = self._union(in_digits(text.lower()))
+        return next(iter(self._lexicon.labels(union, prefix)), None)
 
     def _named(self, text: str) -> list[str]:
         """Return the products named in a text, in order."""
@@ -391,7 +422,7 @@ class ShopperKnowledge:
             claimed = feature if feature in product.features else rng.choice(product.features)
             slots |= {
                 "product": product.name,
-                "price": f"{self.catalog.currency}{product.price}",
+                "price": self.catalog.money(product.price),
                 "claim": self.catalog.features[str(claimed)].claim,
                 "days": self.terms[product.name].days,
             }

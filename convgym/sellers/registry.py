@@ -13,6 +13,7 @@ from convgym.registry import Entry, Registry
 from convgym.shop.catalog import Catalog
 
 SellerFactory: TypeAlias = Callable[..., Policy]
+"""A class of sellers, or anything else that returns one when it is called with its options."""
 
 
 def _factory(thing: object, spec: str) -> SellerFactory:

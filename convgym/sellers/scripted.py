@@ -18,7 +18,7 @@ from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.sellers.deaf import Script, script_for
 from convgym.sellers.knowledge import PHRASES, Act, Notes, Plan, SellerKnowledge
-from convgym.sellers.one_by_one import OneByOne
+from convgym.sellers.one_by_one import OneByOne, check_shop
 from convgym.shop.catalog import Catalog, load_catalog
 from convgym.shop.language import OBJECTIONS, TOPICS
 
@@ -130,6 +130,8 @@ class ScriptedSeller(OneByOne):
         self._decide, self._shop = decide, shop
 
     def _answer(self, conversation: Conversation) -> str:
+        if self._decide is _oracle:
+            check_shop(conversation, self._shop.catalog)
         notes = self._shop.note(conversation.messages)
         plan = self._decide(notes, self._shop, conversation.rng, conversation.latent)
         return self._shop.say(plan, conversation.rng)

@@ -17,7 +17,7 @@ from convgym.checks import check_probability
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.sellers.listening import PHRASES, Act, Notes, Plan, ShopperKnowledge
-from convgym.sellers.one_by_one import OneByOne
+from convgym.sellers.one_by_one import OneByOne, check_shop
 from convgym.shop.catalog import Catalog, load_catalog
 from convgym.shop.language import TOPICS
 from convgym.shop.terms import MOST_DISCOUNT
@@ -136,6 +136,8 @@ class ShopperSeller(OneByOne):
         self._decide, self._shop, self._careful = decide, shop, careful
 
     def _answer(self, conversation: Conversation) -> str:
+        if self._decide is _oracle:
+            check_shop(conversation, self._shop.catalog)
         notes = self._shop.note(conversation.messages)
         plan = self._decide(notes, self._shop, conversation.rng, conversation.latent)
         messages = conversation.messages if self._careful else ()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from convgym import datafiles
 from convgym.datafiles import Frozen
@@ -30,12 +31,19 @@ class Feature(Need):
 
 
 class Product(Frozen):
-    """One product. ``name`` is a single word that nothing else in the catalogue uses."""
+    """One product. Of the words of its ``name``, it is known by those that nothing else uses."""
 
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9]+$")
-    price: int = Field(gt=0)
+    name: str = Field(pattern=r"^[A-Za-z0-9]+(?:[ -][A-Za-z0-9]+)*$")
+    price: int | float = Field(gt=0)
     needs: tuple[str, ...] = Field(min_length=1)
     features: tuple[str, ...] = Field(min_length=1)
+
+    @field_validator("price")
+    @classmethod
+    def _in_cents(cls, price: int | float) -> int | float:
+        if round(price, 2) != price:
+            raise ValueError("a price has two decimals at most")
+        return int(price) if price == int(price) else price
 
 
 class Objection(Frozen):
@@ -71,7 +79,7 @@ class Catalog(Frozen):
     currency: str
     needs: dict[str, Need] = Field(min_length=2)
     features: dict[str, Feature] = Field(min_length=2)
-    products: tuple[Product, ...] = Field(min_length=12)
+    products: tuple[Product, ...] = Field(min_length=3)
     # Optional fields are left out of fingerprints where they have their default.
     jargon: tuple[str, ...] = ()
     budget_step: int = Field(50, gt=0)
@@ -80,22 +88,29 @@ class Catalog(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Catalog:
-        for product in self.products:
+        problems = [
+            f"product {product.name!r} has an undeclared {kind} {name!r}"
+            for product in self.products
             for kind, names, known in (
                 ("need", product.needs, self.needs),
                 ("feature", product.features, self.features),
-            ):
-                for name in names:
-                    if name not in known:
-                        raise ValueError(
-                            f"product {product.name!r} has an undeclared {kind} {name!r}"
-                        )
+            )
+            for name in names
+            if name not in known
+        ]
         counts = Counter(product.name.lower() for product in self.products)
         counts.update(word for topic in self.needs.values() for word in topic.words)
         counts.update(word for topic in self.features.values() for word in topic.words)
         twice = sorted(word for word, count in counts.items() if count > 1)
         if twice:
-            raise ValueError(f"words with two meanings: {', '.join(twice)}")
+            problems.append(f"words with two meanings: {', '.join(twice)}")
+        problems += [
+            f"product {product.name!r} has no word of two letters or more that nothing else uses"
+            for product in self.products
+            if not self.words_of(product)
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     def __hash__(self) -> int:
@@ -109,11 +124,29 @@ class Catalog(Frozen):
                 return product
         raise unknown("product", name, [product.name for product in self.products])
 
+    def words_of(self, product: Product) -> tuple[str, ...]:
+        """Return the words by which a product is known, in small letters.
+
+        They are those of its name that are in no other's, and give no need or feature away.
+        """
+        others = [set(_words(each.name)) for each in self.products if each is not product]
+        topics = (*self.needs.values(), *self.features.values())
+        taken = set.union(*others, *({*topic.words} for topic in topics))
+        return tuple(
+            word
+            for word in dict.fromkeys(_words(product.name))
+            if len(word) > 1 and word not in taken
+        )
+
+    def money(self, amount: float) -> str:
+        """Return an amount as it is written in the shop: $700, or $19.50."""
+        return f"{self.currency}{amount if isinstance(amount, int) else f'{amount:.2f}'}"
+
     def briefing(self) -> str:
         """Return what a seller knows: every product with its price, uses and features."""
         lines = [f"You sell {self.items}. The catalogue:"]
         lines += [
-            f"- {product.name}: {self.currency}{product.price}, for {' and '.join(product.needs)};"
+            f"- {product.name}: {self.money(product.price)}, for {' and '.join(product.needs)};"
             f" it {' and '.join(self.features[feature].claim for feature in product.features)}"
             for product in self.products
         ]
@@ -142,7 +175,12 @@ class Catalog(Frozen):
 
 def offer(catalog: Catalog, product: Product, need: str, feature: str) -> str:
     """Return a product as leaflets and sellers that know them name it."""
-    return f"{need} with {feature}: {catalog.currency}{product.price} {product.name}"
+    return f"{need} with {feature}: {catalog.money(product.price)} {product.name}"
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name as they are heard: letters, in small."""
+    return re.findall("[a-z]+", name.lower())
 
 
 def catalog_names() -> list[str]:

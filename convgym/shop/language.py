@@ -87,6 +87,23 @@ store stores sir madam dollars dollar bucks euros exact exactly two-year year-lo
 """
 
 
+# Words that are near those of the shops and mean themselves: to a careful reader no slips.
+_PLAIN = """
+acts alive arrived aware bare basic basics basis batch bits book books border border bring broad
+card cast catch change changed changes changing check cold compute contact contacts contrast core
+count counts cross cuts deal deals dealer deep driven driver eight eighth ensure exit extra face
+faces fact fair fall falls file fill fills flag flight folding forget forgot fresh front gate grand
+greeting hack hand hands head height held hero hit hits idea ideas inch kill knew lack lacked
+lacking lacks lake layer layers list lists lock locking logs loop lower mail master meal meet
+meeting member members met might mouse news newer night older outer pack packs past patch
+pending placing plain play rank ranked rare rate rates rest risk risks rush sack saddle sale
+seal send sent serve shake sign skip skipped skipping skips slight slim slip spare spent spring
+star start string strip stuff sum tail tails taken tall team test tests tight till tips took
+track tracks train treat trial trials trim tune turn twin use user users vast wait walk walking
+warm watch went west wide wild wise zero
+"""
+
+
 _SUFFIXES = ("ing", "'s", "ed", "ly", "es", "s")
 
 
@@ -124,17 +141,28 @@ def _one_typo(a: str, b: str) -> bool:
     )
 
 
-class Lexicon:
-    """Maps words to bit masks of concepts, forgiving endings and typing errors."""
+_LONG_ENOUGH = 6
+"""Letters of a word in which a careful reader puts a typing error right."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+
+class Lexicon:
+    """Maps words to bit masks of concepts, forgiving endings and typing errors.
+
+    Args:
+        catalog: the shop.
+        careful: take no other word for a slip of the pen: only long words that begin right are
+            put right, and none that means something by itself.
+    """
+
+    def __init__(self, catalog: Catalog, careful: bool = False) -> None:
+        self._catalog, self._careful = catalog, careful
         self.names = [*_WORDS]
         self.names += [f"need:{name}" for name in catalog.needs]
         self.names += [f"feature:{name}" for name in catalog.features]
         self.names += [f"product:{product.name}" for product in catalog.products]
         self.bit = {name: 1 << i for i, name in enumerate(self.names)}
-        self._masks = dict.fromkeys(_FILLER.split(), 0)
+        plain = f"{_FILLER} {_PLAIN}" if careful else _FILLER
+        self._masks = dict.fromkeys(plain.split(), 0)
         for name, words in _WORDS.items():
             self._add(self.bit[name], words.split())
         for name, need in catalog.needs.items():
@@ -142,7 +170,8 @@ class Lexicon:
         for name, feature in catalog.features.items():
             self._add(self.bit[f"feature:{name}"], feature.words)
         for product in catalog.products:
-            self._add(self.bit[f"product:{product.name}"], [product.name.lower()])
+            self._add(self.bit[f"product:{product.name}"], catalog.words_of(product))
+            self._add(0, tokens(product.name))
         self._add(0, [*tokens(f"{catalog.item} {catalog.items}"), *catalog.jargon])
         self._near: dict[str, list[str]] = {}
         for word in self._masks:
@@ -151,9 +180,9 @@ class Lexicon:
                     self._near.setdefault(key, []).append(word)
         self._corrected: dict[str, int | None] = {}
 
-    def __reduce__(self) -> tuple[Callable[[Catalog], Lexicon], tuple[Catalog]]:
+    def __reduce__(self) -> tuple[Callable[[Catalog, bool], Lexicon], tuple[Catalog, bool]]:
         # Copies, in other processes too, are the one that everybody there shares.
-        return lexicon, (self._catalog,)
+        return lexicon, (self._catalog, self._careful)
 
     def _add(self, mask: int, words: tuple[str, ...] | list[str]) -> None:
         for word in words:
@@ -178,13 +207,14 @@ class Lexicon:
         for suffix in _SUFFIXES:
             if token.endswith(suffix) and token[: -len(suffix)] in self._masks:
                 return self._masks[token[: -len(suffix)]]
-        if not 4 <= len(token) <= _LONGEST_WORD:
+        shortest = _LONG_ENOUGH if self._careful else 4
+        if not shortest <= len(token) <= _LONGEST_WORD:
             return None
         candidates = {
             word
             for key in {token, *_deletions(token)}
             for word in self._near.get(key, ())
-            if _one_typo(token, word)
+            if _one_typo(token, word) and not (self._careful and token[0] != word[0])
         }
         # Of several readings the alphabetically first: arbitrary but the same every time.
         return self._masks[min(candidates)] if candidates else None
@@ -202,7 +232,7 @@ TOPICS = ("need", "feature", "budget")
 """What a seller can discover by asking."""
 
 
-@lru_cache(maxsize=8)
-def lexicon(catalog: Catalog) -> Lexicon:
+@lru_cache(maxsize=16)
+def lexicon(catalog: Catalog, careful: bool = False) -> Lexicon:
     """Return the lexicon of a catalogue, one for all who share the catalogue."""
-    return Lexicon(catalog)
+    return Lexicon(catalog, careful)

@@ -68,8 +68,18 @@ def check_bad_customer(output: str) -> None:
 def check_round(output: str) -> None:
     steps = re.findall(r"^# ([a-z][\w-]*)$", output, flags=re.MULTILINE)
     assert steps == "log imitate judge-0 collect fit-q improve gate judge-1".split()
-    assert output.count(" of processors") == 8 and output.count(": conversion ") == 3
-    assert re.search(r"[+-]\d+\.\d points \[.*\] over smollm2-round/pi_0.json", output)
+    assert output.count(" of processors") == 8 and output.count(": conversion ") == 2
+    assert re.search(r"[+-]\d+\.\d points \[.*\] over .*, smollm2-round/pi_0.json\)", output)
+
+
+def check_chats(output: str) -> None:
+    steps = "import clone fit-q improve gate judge-clone judge-better prompts serve".split()
+    assert re.findall(r"^# ([a-z][\w-]*)$", output, flags=re.MULTILINE) == steps
+    assert re.search(r"wrote \d\d conversations to from-chats/log.jsonl, \d+ sales", output)
+    assert re.search(r"[+-]\d+\.\d points \[.*\] over .*, from-chats/clone.json\)", output)
+    scores = json.loads(next(line for line in output.splitlines() if line.startswith('{"scores"')))
+    assert len(scores["scores"]) == 2
+    assert re.findall(r"^(\S+) +[\d.]+ s$", output, flags=re.MULTILINE) == steps
 
 
 def check_logs(output: str) -> None:
@@ -107,15 +117,20 @@ RUNS: dict[str, tuple[list[str], Callable[[str], None]]] = {
         ["--conversations", "16", "--customers", "16", "--save", "trained"],
         check_training,
     ),
+    "from_chats": ("--chats 60 --customers 4".split(), check_chats),
     # The small seller stands in for the chat model, which takes over twenty minutes.
     "train_smollm2": (
         "--model default --log 16 --epochs 1 --conversations 16 --batches 1 --customers 4".split(),
         check_round,
     ),
 }
-LEFT = {"train_an_agent": {"trained"}, "train_smollm2": {"smollm2-round"}}
+LEFT = {
+    "train_an_agent": {"trained"},
+    "train_smollm2": {"smollm2-round"},
+    "from_chats": {"from-chats"},
+}
 """What an example leaves in the folder that it was started in."""
-SLOW = {"train_an_agent", "train_smollm2"}
+SLOW = {*LEFT}
 
 
 @pytest.mark.parametrize(

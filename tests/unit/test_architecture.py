@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "convgym.envs": {GROUND, "convgym.shop", "convgym.customers"},
     "convgym.exchange": {GROUND},
     "convgym.rollout": {GROUND, "convgym.envs"},
+    "convgym.talk": {GROUND, "convgym.envs", "convgym.rollout"},
     "convgym.true_values": {GROUND, "convgym.envs", "convgym.customers", "convgym.rollout"},
 }
 DOORS = "convgym.integrations"
@@ -67,12 +68,19 @@ ARROWS |= {
     BENCHMARKS: EVERYTHING_BELOW | {BENCHMARKS},
     f"{BENCHMARKS}.runs": EVERYTHING_BELOW | {BENCHMARKS},
     f"{BENCHMARKS}.report": EVERYTHING_BELOW | {BENCHMARKS, f"{BENCHMARKS}.runs"},
-    f"{BENCHMARKS}.studies": EVERYTHING_BELOW | {BENCHMARKS},
     f"{BENCHMARKS}.validation": EVERYTHING_BELOW
     | {BENCHMARKS, f"{BENCHMARKS}.runs", f"{BENCHMARKS}.report"},
+    f"{BENCHMARKS}.studies": EVERYTHING_BELOW | {BENCHMARKS, f"{BENCHMARKS}.validation"},
+    f"{BENCHMARKS}.talks": EVERYTHING_BELOW | {BENCHMARKS},
+    f"{BENCHMARKS}.demo": EVERYTHING_BELOW
+    | {BENCHMARKS}
+    | {f"{BENCHMARKS}.{name}" for name in ("runs", "report", "talks")},
     f"{BENCHMARKS}.cli": EVERYTHING_BELOW
     | {BENCHMARKS}
-    | {f"{BENCHMARKS}.{name}" for name in ("runs", "report", "studies", "validation")},
+    | {
+        f"{BENCHMARKS}.{name}"
+        for name in ("runs", "report", "studies", "validation", "talks", "demo")
+    },
 }
 # Doors that must be found from below: names, which are resolved when somebody asks.
 EXCEPTIONS = {

@@ -43,7 +43,7 @@ GROUPS = {
     for kind in ("agents", "backends", "customers", "improvements", "sellers", "studies", "suites")
 }
 NO_MODULES = GROUPS | {"convgym.episode"}
-PLACEHOLDERS = {"mine.py", "x.py", "chooser.py"}  # files that a reader is to write
+PLACEHOLDERS = {"mine.py", "mine.md", "x.py", "chooser.py"}  # files that a reader is to write
 
 
 def texts() -> Iterator[tuple[Path, str]]:
@@ -98,7 +98,7 @@ def test_every_file_that_is_named_is_there() -> None:
 
 def test_every_file_in_backticks_is_there() -> None:
     """Also without its folder, or with a part of it."""
-    folders = ("convgym", "agents", "benchmarks", "examples", "tests")
+    folders = ("convgym", "agents", "benchmarks", "docs", "examples", "tests")
     there = [
         "/" + str(p.relative_to(ROOT)) for name in folders for p in (ROOT / name).rglob("*.py")
     ]

@@ -40,6 +40,7 @@ DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs
 
 SETTINGS: list[tuple[str, str, str]] = [
     ("README.md", "3.11", "the oldest Python"),
+    ("docs/quickstart.md", "3.11", "the oldest Python"),
     ("README.md", "20 25", "minutes of the first command, rounded: they depend on the machine"),
     ("docs/agents.md", "0.66 2.1", "millions of parameters of the small and the reading seller"),
     ("docs/agents.md", "30 0.3 1 0.5 0.25", "settings of the reading seller and of a study"),
@@ -52,13 +53,19 @@ SETTINGS: list[tuple[str, str, str]] = [
     ("docs/customer.md", "0.95 1.35 2.5", "the customer's own law"),
     ("docs/customer.md", "20 50 55 60 65 5", "the habits of a seller, as they are set"),
     ("docs/customer.md", "85", "follows from the share of window-shoppers"),
+    ("docs/catalogues.md", "9.99 9.50", "prices in an example"),
     ("docs/doors.md", "0.0 1.0", "rewards"),
+    ("docs/doors.md", "3.11", "the Python it was tested with"),
     ("docs/doors.md", "1.16 0.3 0.4 0.6 0.10", "versions of packages"),
     ("docs/environment.md", "0.0 1.0", "rewards"),
     ("docs/llm_backends.md", "0.5 0.7 1.0", "defaults, and a setting in an example"),
     ("docs/learned_customer.md", "0.2 1.3 0.25", "settings of the training and of the studies"),
+    ("docs/own_customer.md", "0.2 38 1.2", "six turns of 0.2 seconds, 32 times or once"),
     ("docs/own_suite.md", "0.5", "a setting in an example"),
+    ("docs/realism.md", "0.09 0.40 79", "figures of the papers that are spoken of"),
+    ("docs/realism.md", "90 10 5 1.1", "ranges of consistent customers"),
     ("docs/results_folder.md", "5", "the share of failures that makes a row invalid"),
+    ("docs/reward_server.md", "30", "seconds: a default"),
     ("docs/llm_backends.md", "5", "the share of failures that makes a row invalid"),
     ("docs/llm_customers.md", "60 1.5", "bounds of tests/unit/customers/llm/test_likeness.py"),
     ("docs/local_models.md", "28", "minutes of one compilation: they depend on the machine"),
@@ -74,6 +81,7 @@ SETTINGS: list[tuple[str, str, str]] = [
         "the published distribution of profiles",
     ),
     ("docs/shopper.md", "72 12", "what shops sell on"),
+    ("docs/shopper.md", "1200 -10", "examples of what is not believed"),
     ("docs/shopper.md", "0.6 1.05", "the law: what part of a budget suits"),
 ]
 """Document, figures, and why they need no stored file."""
@@ -158,6 +166,7 @@ WORDS: dict[str, Any] = {
 # How documents are read.
 
 COMMENT = re.compile(r"<!--(.*?)-->", flags=re.DOTALL)
+OF_SNIPPETS = re.compile(r"<!-- snippets?: .*?-->", flags=re.DOTALL)  # tests/docs/snippets.py
 FENCE = re.compile(r"^```.*?^```", flags=re.DOTALL | re.MULTILINE)
 LEFT_OUT = re.compile(
     r"`[^`\n]*`|\]\([^)]*\)|https?://\S+|\d{4}-\d\d-\d\d|arXiv \d+\.\d+"
@@ -184,7 +193,9 @@ class Block:
 
 def blocks(document: str) -> Iterator[Block]:
     """Return a document's blocks in order; text in code, links and dates is left out."""
-    text = FENCE.sub(lambda found: "\n" * found.group().count("\n"), document)
+    text = document
+    for left_out in (FENCE, OF_SNIPPETS):
+        text = left_out.sub(lambda found: "\n" * found.group().count("\n"), text)
     pieces = re.split(r"(<!--.*?-->|\n\s*\n)", text, flags=re.DOTALL)
     start = line = 1
     current: str = ""

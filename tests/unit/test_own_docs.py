@@ -15,6 +15,8 @@ from convgym.benchmarks.runs.folder import read_results
 from convgym.benchmarks.runs.runner import run_suite
 from convgym.benchmarks.runs.suite_file import SuiteFile
 from convgym.benchmarks.runs.suites import get_suite, select
+from convgym.rollout import rollout
+from convgym.sellers import make_seller
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -70,3 +72,15 @@ def test_every_field_of_a_suite_is_documented() -> None:
     assert re.findall(r"^\| `(\w+)` \| .* \| .* \|$", text, flags=re.MULTILINE) == list(
         SuiteFile.model_fields
     )
+
+
+@pytest.mark.parametrize("name", ["Gardener", "Remote", "Slow", "Chorus"])
+def test_the_customers_of_the_documentation_are_met(name: str) -> None:
+    (code,) = (text for text in blocks("own_customer.md", "python") if f"class {name}:" in text)
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    customer = scope.get("patient", scope[name])
+    episodes = rollout(
+        make_seller("silent"), range(6), environment={"customer": customer, "max_turns": 5}
+    )
+    assert all(episode.valid and len(episode.turns) >= 4 for episode in episodes)

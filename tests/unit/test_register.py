@@ -37,6 +37,8 @@ def told_by(run: str) -> tuple[str, int, int] | None:
     match facts:
         case {"run": {"suite": {"evaluation_episodes": number}, "seed": seed}}:
             return "evaluation", seed, number
+        case {"run": {"range": "training", "customers": number, "seed": seed}}:
+            return "training", seed, number
         case {"run": {"conversations_each": number, "seed": seed}}:
             return "evaluation", seed, number
         case {"evaluation": {"customers": number, "train_seeds_stream": seed}}:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,6 +40,9 @@ from convgym.errors import InfrastructureError
 if TYPE_CHECKING:
     from convgym.benchmarks.runs.suites import Job, Suite
     from convgym.benchmarks.runs.workers import Workers
+
+_UNSAFE = re.compile(r"[^\w.+-]", re.ASCII)
+"""What is better not in the name of a folder."""
 
 Agents = Annotated[
     str | None,
@@ -95,7 +101,10 @@ def bench(
     settings: Settings = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Results folder.", show_default="results/<suite>-seed<seed>"),
+        typer.Option(
+            help="Results folder.",
+            show_default="results/<suite>-seed<seed>, customer and catalogue between, if given",
+        ),
     ] = None,
     log: Annotated[
         Path | None,
@@ -126,22 +135,65 @@ def bench(
     )
     chosen = select(asked, agents=names(agents), sellers=named)
     placed = computing_of_all(chosen.agents, chosen.sellers, computing(device, dtype))
+    customers = environment(customer, catalog, personas, customer_option)
+    judged = environment(None, evaluate_on)
     chosen = select(
         chosen,
-        environment=environment(customer, catalog, personas, customer_option),
-        evaluation=environment(None, evaluate_on),
+        environment=customers,
+        evaluation=judged,
         settings=[*spoken, *placed, *read_settings(settings or ())],
         log=None if log is None else str(log),
     )
     make_findable(asdict(chosen))  # what a file names as well
-    folder = output or Path("results") / f"{chosen.name}-seed{seed}"
+    _tell_of_log(chosen)
+    folder = output or Path("results") / folder_name(chosen.name, customers, judged, seed)
     _run(chosen, folder, seed, _workers(jobs, ray))
+
+
+def folder_name(
+    suite: str, environment: Mapping[str, Any], evaluation: Mapping[str, Any], seed: int
+) -> str:
+    """Return the name of a run's folder: runs with other customers get folders of their own.
+
+    Args:
+        suite: its name.
+        environment: options of customers and shop that the command line gave.
+        evaluation: likewise, of those that everybody is judged on.
+        seed: of the run.
+    """
+    customers = [_part(value) for value in environment.values()]
+    judged = [f"on-{_part(value)}" for value in evaluation.values()]
+    return "-".join([suite, *customers, *judged, f"seed{seed}"])
+
+
+def _part(value: object) -> str:
+    """Return an option as a part of a folder's name: what it is called, or a digest of several."""
+    if isinstance(value, Mapping):
+        told = json.dumps(value, sort_keys=True, default=str)
+        return hashlib.sha256(told.encode()).hexdigest()[:6]
+    name = str(value)
+    return _UNSAFE.sub("-", Path(name).stem if name.endswith(".json") else name)
+
+
+def _tell_of_log(suite: Suite) -> None:
+    """Say, before anything runs, what of a log is not read."""
+    if suite.log is None or not suite.agents:
+        return
+    from convgym.agents.training.collector import read_training_log, unread
+
+    for note in unread(suite.log, read_training_log(suite.log, suite.conversations)):
+        say(
+            f"note: {note}, as many as the suite {suite.name} allows an agent; a suite of your own"
+            " says how many (conversations = ...), as convgym train --conversations does",
+            error=True,
+        )
 
 
 def _run(suite: Suite, folder: Path, seed: int, workers: Workers) -> None:
     """Run a suite and show its report; after Ctrl-C, say how to go on and exit with 130."""
     from convgym.benchmarks.cli.commands.report import show_report
     from convgym.benchmarks.report.pace import shown
+    from convgym.benchmarks.runs.result import MAX_EXCLUDED_SHARE
     from convgym.benchmarks.runs.runner import run_suite
 
     try:
@@ -153,6 +205,11 @@ def _run(suite: Suite, folder: Path, seed: int, workers: Workers) -> None:
     show_report(folder)
     if not any(result.episodes for result in results):
         raise InfrastructureError(_why_nothing(folder, [result.job for result in results]))
+    if not any(result.valid for result in results):
+        raise InfrastructureError(
+            f"every row is invalid: more than {MAX_EXCLUDED_SHARE:.0%} of its conversations failed,"
+            " and nothing can be said of the rates"
+        )
 
 
 def _workers(jobs: int | None, ray: str | None) -> Workers:

@@ -23,12 +23,11 @@ from convgym.benchmarks.cli.options import (
     findable,
     placed,
     seller_options,
-    shop,
 )
-from convgym.errors import ConvgymError, InfrastructureError, whose
+from convgym.errors import ConvgymError, whose
 
 if TYPE_CHECKING:
-    from convgym.agents.pipeline.opinion import Opinion
+    from convgym.benchmarks.talks.scene import Scene
     from convgym.conversation import Episode
     from convgym.policy import Policy
 
@@ -81,133 +80,100 @@ def chat(
     words. At the end you are told what the customer kept to itself. The same seed brings the same
     customer again.
     """
-    from convgym.benchmarks.cli.seat import Watched, edit_lines, tell
-    from convgym.datafiles import check_new_file
-    from convgym.logs import write_log
+    from convgym.benchmarks.cli.seat import edit_lines, seller_name, tell
+    from convgym.benchmarks.talks.scene import Scene
+    from convgym.logs import check_new_log, write_log
     from convgym.terminal import QuitError
 
     options = environment(customer, catalog, personas, customer_option)
     if seller == customer == "human":
         raise ConvgymError("seller and customer cannot both be you: give --seller competent, say")
     if save is not None:
-        check_new_file(save)
-    seller = _named(seller)
+        check_new_log(save)
+    seller = seller_name(seller)
     given = placed(seller, seller_options(seller_option, seller_prompt), device, dtype)
-    voice = _voice(seller, options, given, _opinion(q, policy, seller))
-    watched = Watched(voice, sees_latent=seller == "oracle")
+    voice = _voice(seller, Scene(options), given, q, policy)
+    if customer == "human":
+        options["customer_options"] = {**options.get("customer_options", {}), "show": tell}
+    scene = Scene(options)
     takes_part = "human" in (seller, customer)
     if takes_part:
         edit_lines()
-        tell(_header(seller, customer, options, seed))
-        if customer == "human":
-            options["customer_options"] = {**options.get("customer_options", {}), "show": tell}
-    options["reveal_latent"] = True
+        tell(_header(seller, scene, seed))
     try:
-        with whose(f"seller {seller!r} with customer {customer or 'scripted'!r}"):
-            episode = _held(watched, seed, options)
+        with whose(f"seller {seller!r} with customer {scene.customer!r}"):
+            episode, latent = _held(voice, seller, scene, seed)
     except QuitError:
         tell(f"(you left; --seed {seed} brings the same customer again)")
         return
-    begun = [] if takes_part else [_header(seller, customer, options, seed)]
-    tell("\n".join([*begun, _end(episode, watched.latent, options, seller, customer)]))
+    begun = [] if takes_part else [_header(seller, scene, seed)]
+    tell("\n".join([*begun, _end(episode, latent, scene, seller)]))
     if save is not None:
         write_log(save, [episode])
         tell(f"saved to {save}")
 
 
-def _held(policy: Policy, seed: int, environment: Mapping[str, Any]) -> Episode:
-    """Return a conversation that was held; InfrastructureError if a backend failed in it."""
-    from convgym.conversation import FAILURES
-    from convgym.rollout import rollout
+def _held(
+    policy: Policy, seller: str, scene: Scene, seed: int
+) -> tuple[Episode, Mapping[str, Any]]:
+    """Return a conversation that was held, and the customer's hidden state at its end.
 
-    (episode,) = rollout(policy, [seed], policy_seed=seed, environment=environment)
-    if not episode.valid:
-        failure = episode.metadata["failure"]
-        raise InfrastructureError(f"{FAILURES[episode.outcome]} failed: {failure}")
-    return episode
+    Raises InfrastructureError if a backend failed in it.
+    """
+    from convgym.benchmarks.talks.scene import check_whole
+
+    policy.reset(seed)
+    with scene.talk(seed, seller) as talk:
+        while talk.outcome is None:
+            talk.step(policy)
+        check_whole(talk)
+        return talk.episode(policy.name), dict(talk.latent)
 
 
-def _header(seller: str, customer: str | None, options: Mapping[str, Any], seed: int) -> str:
-    from convgym.customers import customer_law
-    from convgym.shop.catalog import load_catalog
-    from convgym.shop.terms import briefing_under
-
-    catalog = load_catalog(options.get("catalog", "laptops"))
-    sells, buys = ("you" if name == "human" else name for name in (seller, customer or "scripted"))
+def _header(seller: str, scene: Scene, seed: int) -> str:
+    sells, buys = ("you" if name == "human" else name for name in (seller, scene.customer))
     lines = [
         f"seller    {sells}",
         f"customer  {buys}, seed {seed}",
-        f"shop      {catalog.name}",
-        f"goal      a purchase, within {_max_turns(options)} turns",
+        f"shop      {scene.catalog.name}",
+        f"goal      {scene.goal}",
     ]
     if seller == "human":
-        told = briefing_under(customer_law(options), catalog)
-        lines += ["", told, "", "/help names what else you can type: /hint, say."]
+        lines += ["", scene.briefing, "", "/help names what else you can type: /hint, say."]
     return "\n".join([*lines, ""])
 
 
-def _end(
-    episode: Episode,
-    latent: Mapping[str, Any],
-    options: Mapping[str, Any],
-    seller: str,
-    customer: str | None,
-) -> str:
+def _end(episode: Episode, latent: Mapping[str, Any], scene: Scene, seller: str) -> str:
     """Return what was not shown yet, and what nobody knew before."""
-    from convgym.benchmarks.cli.hindsight import hindsight
+    from convgym.benchmarks.talks.hindsight import hindsight
     from convgym.conversation import render
-    from convgym.shop.catalog import load_catalog
 
     ending = f"({episode.outcome.replace('_', ' ')})"
-    if customer == "human":  # who has read it all, and knows why
+    if scene.customer == "human":  # who has read it all, and knows why
         return ending
-    messages = episode.messages()
-    shown = render(messages[-1:] if seller == "human" else messages)
-    catalog = load_catalog(options.get("catalog", "laptops"))
+    is_yours = seller == "human"
+    shown = render(episode.messages()[-1:] if is_yours else episode.messages())
+    why, *facts = hindsight(
+        episode, latent, scene.catalog, seller="you" if is_yours else "the seller"
+    )
     again = f"--seed {episode.seed} brings the same customer again"
-    return "\n".join([shown, ending, "", *hindsight(episode, latent, catalog), again])
-
-
-def _named(seller: str) -> str:
-    """Return a seller's name; of the folder of a model ``hf:FOLDER``."""
-    from convgym.benchmarks.cli.steps import is_model
-    from convgym.sellers import SELLERS
-
-    return f"hf:{seller}" if is_model(seller) and seller not in SELLERS.names() else seller
-
-
-def _max_turns(options: Mapping[str, Any]) -> int:
-    from convgym.envs.scenario import Scenario
-
-    return Scenario.of(options).max_turns
-
-
-def _opinion(q: Path | None, policy: str | None, seller: str) -> Opinion | None:
-    if (q or policy) and seller != "human":
-        raise ConvgymError("--q and --policy are for /q TEXT, of a person who sells")
-    if q is None:
-        if policy is not None:
-            raise ConvgymError("--policy is the one that Q is of: give the folder of Q by --q")
-        return None
-    from convgym.agents.pipeline.opinion import Opinion
-
-    return Opinion.of_folder(q, policy)
+    told = [f"{': '.join(why)}", *(f"  {': '.join(fact)}" for fact in facts)]
+    return "\n".join([shown, ending, "", *told, again])
 
 
 def _voice(
-    seller: str,
-    environment: Mapping[str, Any],
-    options: Mapping[str, Any],
-    opinion: Opinion | None,
+    seller: str, scene: Scene, options: Mapping[str, Any], q: Path | None, of: str | None
 ) -> Policy:
-    from convgym.benchmarks.cli.seat import commands, tell
-    from convgym.sellers import make_seller
+    """Return who sells: a person with the commands of one, or a policy."""
+    from convgym.benchmarks.cli.seat import adviser_of, commands, tell
     from convgym.sellers.human import Human
 
-    if seller == "human":
-        if options:
-            raise ConvgymError("you take no options: name a seller beside --seller-option")
-        competent = make_seller("competent", **shop(environment))
-        return Human(commands(competent, opinion), _max_turns(environment), tell)
-    with whose(f"seller {seller!r}"):
-        return make_seller(seller, **shop(environment), **options)
+    if seller != "human":
+        if q or of:
+            raise ConvgymError("--q and --policy are for /q TEXT, of a person who sells")
+        with whose(f"seller {seller!r}"):
+            return scene.seller(seller, options)
+    adviser = adviser_of(q, of)
+    if options:
+        raise ConvgymError("you take no options: name a seller beside --seller-option")
+    return Human(commands(scene.seller("competent"), adviser), scene.max_turns, tell)

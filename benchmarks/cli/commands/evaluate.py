@@ -75,8 +75,8 @@ def evaluate(
         read_judged,
     )
 
-    other = None if against is None else read_judged(against, seed, customers)
     options = environment(customer, catalog, personas, customer_option)
+    other = None if against is None else read_judged(against, seed, customers, options)
     settings = computing(device, dtype)
     if temperature is not None:
         settings["temperature"] = temperature
@@ -92,16 +92,19 @@ def evaluate(
             report = judge_to_file(judged, customers, output, settings=settings, **how)
     report["temperature"] = temperature
     if other is not None:
-        report["gain"] = {"over": str(against), **asdict(gain_over(report, other))}
+        report["gain"] = {
+            "over": str(against),
+            "policy": other["policy"],
+            "conversion": other["conversion"],
+            **asdict(gain_over(report, other)),
+        }
     show(report, _lines(policy, report), as_json=as_json)
 
 
 def _lines(policy: str, report: Mapping[str, Any]) -> list[str]:
-    conversion, failed, customers = report["conversion"], report["failed"], report["range"]
+    failed, customers = report["failed"], report["range"]
     return [
-        f"{policy}: conversion {100 * conversion['value']:.1f}%"
-        f" [{100 * conversion['low']:.1f}, {100 * conversion['high']:.1f}],"
-        f" {report['sales']} of {report['conversations']}",
+        f"{policy}: {_rate(report)}, {report['sales']} of {report['conversations']}",
         f"  {report['mean_turns']:.1f} turns a conversation",
         f"  {failed} more were broken off: the customer failed" if failed else "",
         _gain(report),
@@ -110,11 +113,17 @@ def _lines(policy: str, report: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _rate(report: Mapping[str, Any]) -> str:
+    percent = {name: 100 * value for name, value in report["conversion"].items()}
+    return "conversion {value:.1f}% [{low:.1f}, {high:.1f}]".format(**percent)
+
+
 def _gain(report: Mapping[str, Any]) -> str:
     if "gain" not in report:
         return ""
     gain, points = report["gain"], {k: 100 * v for k, v in report["gain"]["difference"].items()}
     return (
         f"  {points['value']:+.1f} points [{points['low']:+.1f}, {points['high']:+.1f}] over"
-        f" {gain['over']}, on the same {gain['customers']} customers"
+        f" {gain['policy']} ({_rate(gain)}, {gain['over']}), on the same"
+        f" {gain['customers']} customers"
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -76,9 +78,24 @@ def gate(
             f"  estimated gain in conversion {100 * report['gain']:+.1f} points"
             f" [{100 * report['low']:+.1f}, {100 * report['high']:+.1f}],"
             f" standard error {100 * report['standard_error']:.1f}",
+            *_caution(report),
             f"  by {report['conversations']} conversations, {report['sales']} of them sales;"
             f" divergence {report['kl']:.2f} nats a response",
         ]
     show(report, lines, as_json=as_json)
     if report["verdict"] != "passed":
         raise SystemExit(1)
+
+
+def _caution(report: Mapping[str, Any]) -> list[str]:
+    """Return what an interval says that leaves open whether anything is gained."""
+    low, high = report["low"], report["high"]
+    if not low <= 0.0 <= high:
+        return []
+    if not math.isfinite(report["standard_error"]):
+        return ["  how wrong that may be is not known: one conversation has no spread"]
+    return [
+        f"  caution: the interval is {100 * (high - low):.0f} points wide and holds 0, so these"
+        " conversations do not show whether the policy sells more or less: collect more, or"
+        " compare both by convgym evaluate --against",
+    ]

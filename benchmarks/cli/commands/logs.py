@@ -75,8 +75,7 @@ def write(
 ) -> None:
     """Write conversations of a seller, ours or your own, with customers of the training range."""
     from convgym.conversation import FAILURES, refuse_if_all_failed
-    from convgym.datafiles import check_new_file
-    from convgym.logs import write_log
+    from convgym.logs import check_new_log, write_log
     from convgym.rollout import rollout
     from convgym.seeds import train_seeds
     from convgym.sellers import make_seller
@@ -91,7 +90,7 @@ def write(
         policy = make_seller(seller, **shop(options), **given)
     if seller == "oracle":
         options["reveal_latent"] = True
-    check_new_file(path)
+    check_new_log(path)
     seeds = train_seeds(seed, conversations)
     with whose(f"seller {seller!r} with customer {customer or 'scripted'!r}"):
         episodes = rollout(policy, seeds, policy_seed=seed, environment=options)

@@ -84,6 +84,11 @@ def pretrain(
         else:
             recipe = _small(output, conversations, seller, seed, customer, catalog, progress)
     say(f"wrote {recipe['parameters']:,} parameters to {output}; its recipe is in recipe.json")
+    if kind is Kind.CUSTOMER:
+        say(f"talk to it: convgym chat --customer learned --customer-option model={output}")
+    else:
+        say(f"how well it sells: convgym evaluate {output}")
+        say(f"train it further: convgym train iterative-ppo --policy {output} --output trained")
 
 
 def _small(

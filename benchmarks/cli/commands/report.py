@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from convgym.benchmarks.cli.examples import examples
-from convgym.benchmarks.terminal import console, say
+from convgym.benchmarks.terminal import say, show_table
 from convgym.installing import install_command
 
 
@@ -50,9 +50,9 @@ def show_report(
 
     wanted = None if rows is None else [name.strip() for name in rows.split(",")]
     written = write_report(*folders, output=output, mixed=mixed, rows=wanted)
-    console().print(table(written.scores))
+    show_table(table(written.scores))
     for family in written.families[:1]:
-        console().print(pairs_table(family))
+        show_table(pairs_table(family))
     for note in written.notes:
         say(note)
     say(f"\nresults   {', '.join(map(str, folders))}\npage      {written.page}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -73,7 +74,6 @@ def train(
     options = environment(customer, catalog, personas, customer_option)
     given = with_computing(own_settings(settings), computing(device, dtype), ["policy"])
     collector = Collector(conversations, seed=seed, environment=options, log=log)
-    given = own_settings(settings)
     if policy is not None:
         within = given.setdefault("policy", {})
         if not isinstance(within, dict) or "model" in within:
@@ -87,12 +87,26 @@ def train(
         [
             f"{report['policy']}: {agent}, trained on {usage['conversations']} conversations in"
             f" {usage['deployments']} deployments",
-            *(
-                f"  after {point['conversations']:>6,}: conversion {100 * point['conversion']:.1f}%"
-                f" of {point['episodes']:,}"
-                for point in report["curve"]
-            ),
+            *_rates(report),
             *(f"note: {note}" for note in report["notes"]),
+            f"how well it sells: convgym evaluate {report['policy']}",
         ],
         as_json=as_json,
     )
+
+
+def _rates(report: Mapping[str, Any]) -> list[str]:
+    """Return a line for each rate on the way: of the log's seller, or of the policy until then."""
+    curve = report["curve"]
+    # Reports of earlier versions lack it, and a log that was read is no deployment.
+    if report.get("has_log", not report["usage"]["deployments"]):
+        return [
+            f"  of {point['episodes']:,} conversations in the log {100 * point['conversion']:.1f}%"
+            " sold: that is its seller's rate, not this policy's"
+            for point in curve
+        ]
+    return [
+        f"  after {point['conversations']:>6,}: conversion {100 * point['conversion']:.1f}%"
+        f" of {point['episodes']:,}"
+        for point in curve
+    ]

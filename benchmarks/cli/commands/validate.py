@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,8 +17,31 @@ from convgym.benchmarks.cli.options import (
     environment,
     findable,
     names,
+    own_settings,
 )
 from convgym.benchmarks.terminal import console
+from convgym.errors import ConvgymError, whose
+
+LimitOptions = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=SHARE", help="Another limit, such as attack=0.1; repeatable."),
+]
+Reference = Annotated[
+    Path | None,
+    typer.Option(help="People's log, to stand beside (convgym logs import): with --realism."),
+]
+Original = Annotated[
+    str | None,
+    typer.Option(help="The customer that it imitates: with --realism.", callback=findable),
+]
+OriginalOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--original-option",
+        metavar="NAME=VALUE",
+        help="Option of the original, as often as wanted.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +49,10 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog=examples(
             "convgym validate scripted --conversations 50",
-            "convgym validate mypkg.mine:MyCustomer --checks reproducibility --show",
+            "convgym validate mypkg.mine:MyCustomer --checks determinism,attacks --show",
+            "convgym validate scripted --limit deal-breaker=0.1 --limit attack=0.02",
+            "convgym validate shopper --realism --reference log.jsonl",
+            "convgym validate mypkg.mine:MyCustomer --realism --original scripted",
         )
     )(validate)
 
@@ -38,24 +65,79 @@ def validate(
         int, typer.Option(min=1, help="Customers that each of about 30 sellers meets.")
     ] = 400,
     checks: Annotated[str | None, typer.Option(help="Some of the checks: a,b.")] = None,
+    limit: LimitOptions = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Folder; never overwritten.", show_default="validation/<customer>"),
+        typer.Option(
+            help="Folder; never overwritten.",
+            show_default="validation/<customer>, or realism/<customer>",
+        ),
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Show conversations here as well.")] = False,
+    realism: Annotated[
+        bool, typer.Option("--realism", help="Measure how real it is, in place of the checks.")
+    ] = False,
+    reference: Reference = None,
+    original: Original = None,
+    original_option: OriginalOptions = None,
     seed: Seed = 0,
     customer_option: CustomerOptions = None,
     catalog: Catalog = None,
     personas: Personas = None,
 ) -> None:
-    """Put a customer, ours or your own, to a suite of checks; exit code 1 if it fails one."""
+    """Put a customer, ours or your own, to a suite of checks; exit code 1 if it fails one.
+
+    With --realism its buyers and non-buyers, decisions, words and consistency are measured instead,
+    beside people's log or the customer that it imitates; exit code 1 if it contradicts itself.
+    """
+    if realism:
+        if checks is not None or show or limit:
+            raise ConvgymError(
+                "--realism has no checks to choose, show or limit: drop --checks, --show and"
+                " --limit"
+            )
+        raise SystemExit(
+            _measure(
+                customer,
+                conversations,
+                output or Path("realism") / customer.replace(":", "."),
+                seed,
+                environment(None, catalog, personas, customer_option),
+                reference,
+                original,
+                environment(None, catalog, personas, original_option),
+            )
+        )
+    if reference or original or original_option:
+        raise ConvgymError("--reference and --original go with --realism: give it, or drop them")
+    from convgym.benchmarks.validation.limits import Limits
     from convgym.benchmarks.validation.report import failed
     from convgym.benchmarks.validation.run import run
     from convgym.benchmarks.validation.subject import Subject
 
     options = environment(None, catalog, personas, customer_option)
-    subject = Subject(customer, options, conversations=conversations, seed=seed)
+    limits = Limits.of(own_settings(limit))
+    subject = Subject(customer, options, conversations=conversations, seed=seed, limits=limits)
     folder = output or Path("validation") / customer.replace(":", ".")
-    findings = run(subject, folder, names(checks), console(), console(error=True), show=show)
+    with whose(f"customer {customer!r}"):
+        findings = run(subject, folder, names(checks), console(), console(error=True), show=show)
     if failed(findings):
         raise SystemExit(1)
+
+
+def _measure(
+    customer: str,
+    customers: int,
+    folder: Path,
+    seed: int,
+    options: Mapping[str, Any],
+    reference: Path | None,
+    original: str | None,
+    original_options: Mapping[str, Any],
+) -> int:
+    """Measure realism and return the exit code."""
+    from convgym.benchmarks.validation.realism.report import broken
+    from convgym.benchmarks.validation.realism.run import Request, run
+
+    request = Request(customer, options, customers, seed, reference, original, original_options)
+    return int(broken(run(request, folder, console(), console(error=True)).sections))

@@ -1,15 +1,21 @@
-"""What customers that a chat model speaks for have in common: how they are asked."""
+"""What customers that a chat model speaks for have in common: how they are asked.
+
+Where the model answers requests one by one, as endpoints do (``AsyncBackend``), each conversation
+waits for its own answers alone (``Concurrent``); a model that computes in this process is asked for
+all of them together (``Batched``).
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from convgym.customers.base import Reply
-from convgym.customers.llm.exchange import Exchange, ask, ask_together, open_backend
+from convgym.customers.llm.exchange import Exchange, ask, ask_soon, ask_together, open_backend
 from convgym.errors import InfrastructureError
 from convgym.llm import ChatBackend
+from convgym.llm.base import AsyncBackend
 
 
 class ChatCustomer(ABC):
@@ -54,6 +60,19 @@ class ChatCustomer(ABC):
         Raises InfrastructureError if the model fails; the customer is as before the turn then.
         """
         return ask(self.backend, self._hear(utterance))
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether the chat model answers requests one by one, as they come."""
+        return isinstance(self.backend, AsyncBackend)
+
+    async def reset_async(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
+        """Do ``reset``, if ``concurrent``."""
+        return await ask_soon(cast("AsyncBackend", self.backend), self._open(seed, profile))
+
+    async def respond_async(self, utterance: str) -> Reply:
+        """Do ``respond``, if ``concurrent``."""
+        return await ask_soon(cast("AsyncBackend", self.backend), self._hear(utterance))
 
     @classmethod
     def reset_together(

@@ -124,6 +124,11 @@ class LLMCustomer(ChatCustomer):
         check_sampling(temperature, max_tokens, repairs=repairs)
         self.catalog = load_catalog(catalog)
         self.briefing = self.catalog.briefing()
+        self._names = {
+            word: product.name
+            for product in self.catalog.products
+            for word in self.catalog.words_of(product)
+        }
         super().__init__(backend, backend_options)
         self._persona, self._patience = persona, patience
         self._temperature, self._max_tokens, self._repairs = temperature, max_tokens, repairs
@@ -228,9 +233,8 @@ class LLMCustomer(ChatCustomer):
 
     def _named(self, utterance: str) -> list[str]:
         """Return the products that are named, in the order of the words."""
-        names = {product.name.lower(): product.name for product in self.catalog.products}
-        words = re.findall(r"\w+", heard(utterance).lower())
-        return [names[word] for word in dict.fromkeys(words) if word in names]
+        words = re.findall(r"[^\W\d_]+", heard(utterance).lower())
+        return list(dict.fromkeys(self._names[word] for word in words if word in self._names))
 
     def _answer(self, talk: Talk, prompt: str) -> Exchange[Said]:
         """Ask the model until its answer can be read, or there are no repairs left."""

@@ -2,7 +2,7 @@
 
 An exchange is a generator: it yields a ``ChatRequest``, is sent the answer, may ask again, and
 returns what came out. It is written as if it were alone, and still a hundred of them cost one call
-of ``ChatBackend.complete`` a round.
+of ``ChatBackend.complete`` a round, or wait for nobody but the model (``ask_soon``).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from convgym.contracts import described, require
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatAnswer, ChatBackend, ChatRequest, ChatResult, make_backend
+from convgym.llm.base import AsyncBackend
 
 Result = TypeVar("Result")
 Exchange: TypeAlias = Generator[ChatRequest, ChatResult, Result]
@@ -49,6 +50,17 @@ def ask(backend: ChatBackend, exchange: Exchange[Result]) -> Result:
     if isinstance(result, InfrastructureError):
         raise result
     return result
+
+
+async def ask_soon(backend: AsyncBackend, exchange: Exchange[Result]) -> Result:
+    """Hold one exchange beside others. Raises InfrastructureError if it fails."""
+    try:
+        request = next(exchange)
+        while True:
+            request = exchange.send(await backend.complete_async(request))
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
 
 
 def ask_together(

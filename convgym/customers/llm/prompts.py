@@ -188,7 +188,7 @@ def label(product: Product, catalog: Catalog) -> str:
     """Return what a product's label says."""
     return PROMPTS["label"].format(
         name=product.name,
-        price=f"{catalog.currency}{product.price}",
+        price=catalog.money(product.price),
         needs=" and ".join(product.needs),
         features="it " + " and ".join(catalog.features[name].claim for name in product.features),
     )

@@ -321,7 +321,7 @@ class ScriptedCustomer:
             return False
         return (
             any(
-                abs(price - product.price) > 0.02 * product.price
+                abs(price - int(product.price)) > 0.02 * product.price  # cents are not heard
                 for price in meaning.claimed_prices
             )
             or any(need not in product.needs for need in meaning.claimed_needs)

@@ -90,10 +90,13 @@ class _Heard:
 
 
 class Understanding:
-    """Reads utterances about one catalogue; results for short texts are remembered."""
+    """Reads utterances about one catalogue; results for short texts are remembered.
 
-    def __init__(self, catalog: Catalog) -> None:
-        self.lexicon = lexicon(catalog)
+    ``careful`` is for its lexicon (``convgym.shop.language.Lexicon``).
+    """
+
+    def __init__(self, catalog: Catalog, careful: bool = False) -> None:
+        self.lexicon = lexicon(catalog, careful)
         bit = self.lexicon.bit
         self._any_need = sum(mask for name, mask in bit.items() if name.startswith("need:"))
         self._any_feature = sum(mask for name, mask in bit.items() if name.startswith("feature:"))
@@ -101,12 +104,12 @@ class Understanding:
         self._any_answer = sum(bit[kind] for kind in OBJECTIONS)
         # Smaller numbers are days, hours or years of warranty.
         self._smallest_price = min(product.price for product in catalog.products) / 2
-        self._catalog = catalog
+        self._catalog, self._careful = catalog, careful
         self._remembered = lru_cache(maxsize=_REMEMBERED)(self._read)
 
-    def __reduce__(self) -> tuple[Callable[[Catalog], Understanding], tuple[Catalog]]:
+    def __reduce__(self) -> tuple[Callable[[Catalog, bool], Understanding], tuple[Catalog, bool]]:
         # Copies, in other processes too, are the one that everybody there shares.
-        return understanding, (self._catalog,)
+        return understanding, (self._catalog, self._careful)
 
     def understand(self, text: str) -> Meaning:
         """Return what an utterance says."""
@@ -231,7 +234,9 @@ class Understanding:
         return len(words) >= 6 and len(set(words)) < 0.6 * len(words)
 
 
-@lru_cache(maxsize=8)
-def understanding(catalog: Catalog) -> Understanding:
+def understanding(catalog: Catalog, careful: bool = False) -> Understanding:
     """Return the ear for a catalogue, one for all who share the catalogue."""
-    return Understanding(catalog)
+    return _shared(catalog, careful)
+
+
+_shared = lru_cache(maxsize=8)(Understanding)

@@ -18,7 +18,9 @@ the scripted customer of v0:
 - **It states its budget as a range**, and not always the truth.
 - **It keeps the better of two offers**, and says so.
 - **A discount** counts up to what the shop's sign allows (``convgym.shop.terms``); more is not
-  believed, and one that nobody asked for raises doubts.
+  believed, nor is what is free, and one that nobody asked for raises doubts.
+- **A time of delivery** is to be the briefing's: a sooner one is false, and a later one.
+- **It says it again** when it is asked to.
 
 **Utility of the product under discussion** (log-odds of buying; weights in ``Weights``)::
 

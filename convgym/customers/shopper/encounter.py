@@ -16,9 +16,11 @@ from convgym.customers.personas import Persona
 from convgym.customers.scripted.buying import NEVER, purchase_probability
 from convgym.customers.scripted.understanding import MAX_WORDS
 from convgym.customers.shopper import law
-from convgym.customers.shopper.ear import Claim, Heard, ShopperEar
+from convgym.customers.shopper.claims import Claim
+from convgym.customers.shopper.ear import Heard, ShopperEar
 from convgym.customers.shopper.law import State, Weights, affordable, suits, utility
 from convgym.customers.shopper.profile import Shopper
+from convgym.customers.shopper.truth import contradicts, taken_off, tells_days, tells_feature
 from convgym.customers.shopper.voice import Voice
 from convgym.shop.catalog import Catalog, Product
 from convgym.shop.language import TOPICS
@@ -32,6 +34,9 @@ ANNOYED = 1.5
 
 _HONEST = 0.005
 """How much a share of the price may be off by rounding."""
+
+_AGAIN = "again"
+"""What a reply means that is the last one once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,9 @@ class Encounter:
     def open(self) -> str:
         """Return the shopper's first words."""
         tells = self.rng.random() < self.profile.talkativeness - 0.5
-        return self._disclose("need", "opening_need") if tells else self._say("opening")
+        words = self._disclose("need", "opening_need") if tells else self._say("opening")
+        self.state.last = words
+        return words
 
     def respond(self, text: str) -> tuple[str, Decision]:
         """Take an utterance, and return the reply and the decision."""
@@ -82,6 +89,9 @@ class Encounter:
             annoyed = state.annoyance > ANNOYED
             return self._say("leave_annoyed" if annoyed else "leave"), Decision.LEAVE
         reply = " ".join(words)
+        if state.said == [_AGAIN]:
+            return reply, decision
+        state.last = reply
         if decision is Decision.CONTINUE and not self.kind.fragments:
             mood = "grumpy" if state.annoyance > ANNOYED else self.profile.mood
             reply = self.setting.voice.moodily(reply, state.said[0], mood, self.rng)
@@ -93,6 +103,9 @@ class Encounter:
         refused = self._refuse_to_hear(text, heard)
         if refused:
             return [self._say(refused)], Decision.CONTINUE
+        if heard.again:
+            state.said = [_AGAIN]
+            return [state.last], Decision.CONTINUE
         words: list[str] = []
         if meaning.words > MAX_WORDS:
             state.feel(law.TOO_LONG)
@@ -144,10 +157,12 @@ class Encounter:
         words = answered = self._hear_answer(heard)
         if meaning.recommends and not (answered and meaning.recommends == state.about):
             words = words + self._hear_offer(self.setting.catalog.product(meaning.recommends))
+        self._know_already(heard.claims)
         conceded = self._hear_discount(heard) if self._bargains(heard) and state.product else []
         words = words + conceded
         remedies = tuple(kind for kind in heard.remedies if not (kind == "price" and conceded))
-        if answered and "delivery" in remedies and "delivery" not in state.raised:
+        asked = bool(answered) or state.question == "delivery"
+        if asked and "delivery" in remedies and "delivery" not in state.raised:
             remedies = tuple(kind for kind in remedies if kind != "delivery")
         if remedies:
             in_passing = bool(meaning.recommends or answered or conceded)
@@ -178,28 +193,23 @@ class Encounter:
         product = self.setting.catalog.product(recommended) if recommended else state.product
         for claim in heard.claims:
             of = self.setting.catalog.product(claim.product) if claim.product else product
-            if of is not None and self._contradicts(claim, of, heard):
+            if of is not None and contradicts(
+                claim,
+                of,
+                self._terms(of),
+                bargaining=self._bargains(heard),
+                asked=state.question == "delivery",
+            ):
                 return True
-        if product is None:
+        if product is None or state.question != "spec" or heard.affirms is None:
             return False
-        if state.question == "spec" and heard.affirms is not None and not heard.claims:
-            return heard.affirms != (self.profile.wish in product.features)
-        promised = "delivery" in heard.meaning.answers or state.question == "delivery"
-        return promised and heard.days is not None and heard.days < self._terms(product).days
+        # A yes or a no that stands alone is about what was asked.
+        alone = not any(c.features or c.denied or c.needs or c.prices for c in heard.claims)
+        return alone and heard.affirms != (self.profile.wish in product.features)
 
     def _bargains(self, heard: Heard) -> bool:
         """Tell whether a price below the label's is an offer: while haggling it needs no word."""
-        return heard.concedes or "price" in self.state.raised
-
-    def _contradicts(self, claim: Claim, product: Product, heard: Heard) -> bool:
-        low = discounted(product, MOST_DISCOUNT) if self._bargains(heard) else product.price
-        if any(not 0.98 * low <= price <= 1.02 * product.price for price in claim.prices):
-            return True
-        return (
-            any(feature in product.features for feature in claim.denied)
-            or any(feature not in product.features for feature in claim.features)
-            or any(need not in product.needs for need in claim.needs)
-        )
+        return heard.concession is not None or "price" in self.state.raised
 
     def _terms(self, product: Product) -> Terms:
         return self.setting.terms[product.name]
@@ -213,12 +223,14 @@ class Encounter:
             return []
         good = True
         if state.question == "spec":
-            claimed = {kind for claim in heard.claims for kind in claim.features + claim.denied}
-            if heard.affirms is None and self.profile.wish not in claimed:
-                return []
             good = self.profile.wish in product.features
+            if (
+                not tells_feature(heard.claims, product, self.profile.wish)
+                and heard.affirms is not good
+            ):
+                return []
         elif state.question == "delivery":
-            if heard.days is None:
+            if not tells_days(heard.claims, product, self._terms(product), asked=True):
                 return []
         elif not (
             {state.about, product.name} & set(heard.meaning.products)
@@ -228,6 +240,18 @@ class Encounter:
         state.question = None
         state.feel(law.GOOD_ANSWER if good else law.HONEST_NO)
         return [self._say("answered" if good else "answered_no")]
+
+    def _know_already(self, claims: Iterable[Claim]) -> None:
+        """Drop the questions of its own that the seller has answered unasked."""
+        state, product = self.state, self.state.product
+        if product is None:
+            return
+        if "delivery" in state.questions and tells_days(
+            claims, product, self._terms(product), asked=False
+        ):
+            state.questions.remove("delivery")
+        if "spec" in state.questions and tells_feature(claims, product, self.profile.wish):
+            state.questions.remove("spec")
 
     def _hear_offer(self, product: Product) -> list[str]:
         state, before, weights = self.state, self.state.product, self.setting.weights
@@ -262,15 +286,10 @@ class Encounter:
         """Take a discount on the product under discussion, if what was said is one."""
         state, profile = self.state, self.profile
         product = cast(Product, state.product)
-        discount = heard.discount
-        if discount is None and heard.amount is not None:
-            discount = heard.amount / product.price
-        if discount is None:
-            prices = [price for claim in heard.claims for price in claim.prices]
-            discount = max(0.0, 1 - min(prices, default=product.price) / product.price)
-        if discount <= 0:  # "special", and at the price on the label
+        discount = taken_off(heard.concession, heard.claims, product)
+        if discount == 0:  # "special", and at the price on the label
             return []
-        if discount > MOST_DISCOUNT + _HONEST:
+        if not 0 < discount <= MOST_DISCOUNT + _HONEST:
             return [self._catch("not_allowed")]
         wanted = "price" in state.raised or product.price > profile.budget
         state.discount = max(state.discount, discount)
@@ -363,7 +382,7 @@ class Encounter:
         """Say what stands in the way: the product itself, an open reason, or the next one."""
         state, product = self.state, self.state.product
         if product is None:
-            return [self._say("no_concern")]
+            return [self._say("no_concern_yet")]
         if not self.kind.buys:
             return [self._say("just_looking")]
         if not (suits(self.profile, product) and affordable(self.profile, product, state.discount)):

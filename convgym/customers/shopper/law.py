@@ -75,7 +75,7 @@ class State(Feelings):
     """What changes in a conversation.
 
     ``question`` is the shopper's own that waits for an answer; ``about`` is the product that it
-    asks to have compared.
+    asks to have compared; ``last`` is what it said last, to be said again.
     """
 
     disclosed: set[str] = field(default_factory=set)
@@ -90,6 +90,7 @@ class State(Feelings):
     heard: set[str] = field(default_factory=set)
     evaded: set[str] = field(default_factory=set)
     said: list[str] = field(default_factory=list)
+    last: str = ""
     account: Account = field(default_factory=Account)
 
     def copy(self) -> State:

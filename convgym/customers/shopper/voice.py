@@ -67,7 +67,11 @@ class Voice:
 
     def _money(self, profile: Shopper, product: Product | None) -> dict[str, str]:
         money = self._catalog.currency
-        amounts = {"low": profile.low, "high": profile.high, "limit": profile.budget}
+        amounts: dict[str, float] = {
+            "low": profile.low,
+            "high": profile.high,
+            "limit": profile.budget,
+        }
         values = dict(self._of_shop)
         if product is not None:
             amounts |= {

@@ -62,8 +62,7 @@ class TransformersBackend:
 
     Args:
         model: ``"smollm2"`` (see ``convgym.llm.local.smollm2``) or a folder in Hugging Face format
-        whose
-            tokenizer has a chat template.
+            whose tokenizer has a chat template.
         batch_size: requests that are generated together.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto``: a GPU where one is visible.
         dtype: ``float32``, ``bfloat16``, or ``auto``: bfloat16 on GPUs that have it. On the CPU it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from convgym.agents import AGENTS, make_agent
 from convgym.agents.model.config import PolicyConfig
+from convgym.agents.settings import configured
 from convgym.errors import ConvgymError
 
 OWN = '''
@@ -134,6 +136,18 @@ def test_names_and_summaries_load_no_algorithm() -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert len(AGENTS.shipped) >= 4
+
+
+def test_the_documented_deployments_are_the_defaults() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "agents.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| [^|]+ \| ([^|]+) \| [^|]+ \|$", text, re.MULTILINE))
+    assert set(rows) == set(AGENTS.shipped)
+    for name, deployments in rows.items():
+        config: Any = configured(AGENTS.resolve(name).Config(), AGENTS.settings(name), name)
+        if deployments.startswith("budget / "):
+            assert (config.rounds, f"budget / {config.deployment}") == (None, deployments), name
+        else:
+            assert getattr(config, "rounds", 1) == int(deployments), name
 
 
 @pytest.mark.parametrize("value", [-1, -0.5, math.nan, math.inf])

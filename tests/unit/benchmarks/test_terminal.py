@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import sys
 from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.table import Table
 
-from convgym.benchmarks.terminal import errors_in_one_line, printable, say
-from convgym.errors import OwnError, whose
+from convgym.benchmarks.terminal import errors_in_one_line, printable, say, show_table
+from convgym.errors import ConvgymError, OwnError, whose
 from convgym.terminal import tolerate_consoles
 
 
@@ -56,6 +58,14 @@ def test_errors_of_others_code_come_with_their_traceback_and_whose_they_are(
     assert "test_terminal.py, line" in last
 
 
+def test_the_place_of_an_error_is_in_the_code_of_whoever_can_mend_it() -> None:
+    def of_ones_own(text: str) -> object:
+        return json.loads(text)  # the error is raised deep inside Python
+
+    with pytest.raises(OwnError, match=r"test_terminal\.py, line \d+, in of_ones_own"), whose("x"):
+        of_ones_own("{")
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
@@ -82,6 +92,26 @@ def test_an_interruption_is_nobodys_error() -> None:
         raise KeyError(1)
 
 
+def test_what_a_library_makes_of_an_interruption_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, errors_in_one_line():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ConvgymError("cannot import it") from error
+    assert (caught.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+
+
+def test_what_comes_after_an_interruption_that_was_understood_is_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught, errors_in_one_line():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise ConvgymError("you left") from None
+    assert (caught.value.code, capsys.readouterr().err) == (2, "convgym: error: you left\n")
+
+
 @pytest.mark.parametrize("of_its_own", [True, False])
 def test_full_memory_is_one_line_that_says_what_to_lower(
     capsys: pytest.CaptureFixture[str], of_its_own: bool
@@ -92,3 +122,25 @@ def test_full_memory_is_one_line_that_says_what_to_lower(
     error = capsys.readouterr().err
     assert caught.value.code == 1 and error.count("\n") == 1
     assert "CUDA out of memory. Tried to allocate" in error and "policy.reading_batch" in error
+
+
+@pytest.mark.parametrize("columns", ["20", "80", "400"])
+@pytest.mark.parametrize("forced", [False, True])
+def test_no_cell_of_a_table_is_cut(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    columns: str,
+    forced: bool,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    if forced:
+        monkeypatch.setenv("FORCE_COLOR", "1")  # which a console takes for a terminal
+    cells = [f"a cell of some width, number {number}" for number in range(9)]
+    table = Table(title="what this is")
+    for cell in cells:
+        table.add_column(cell, no_wrap=True)
+    table.add_row(*cells)
+    show_table(table)
+    shown = capsys.readouterr().out
+    assert "…" not in shown and all(shown.count(cell) == 2 for cell in cells)
+    assert len(max(shown.splitlines(), key=len)) > 250

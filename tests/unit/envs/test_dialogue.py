@@ -194,7 +194,7 @@ async def no_answer() -> Reply:
     [
         (None, "got None: respond has no return"),
         ("Hm.", "got 'Hm.'"),
-        (no_answer, "respond must not be async"),
+        (no_answer, "write `async def respond`"),
         (("Hm.", Decision.BUY), "got"),
         (Reply("Hm.", ["buy"]), "got"),  # type: ignore[arg-type]
         (Reply("Hm.", None), "got"),  # type: ignore[arg-type]
@@ -217,7 +217,7 @@ def test_no_reply_is_the_customers_mistake_and_no_failure(
     ("opening", "hint"),
     [
         (lambda: None, "reset has no return"),
-        (no_answer, "reset must not be async"),
+        (no_answer, "write `async def reset`"),
         (5, "got 5"),
         (("Hi.", {}), "got"),
     ],

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from convgym.customers import Customer
+from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError
+from convgym.shop.catalog import load_catalog
 
 
 def test_unknown_options_are_named() -> None:
@@ -109,3 +111,17 @@ def test_numpy_numbers_are_taken_as_pythons() -> None:
     (expected,) = Scenario(max_turns=3, patience=3.0).dialogues(1)
     assert mine.customer.fingerprint == expected.customer.fingerprint
     assert type(mine.max_turns) is int
+
+
+def test_the_shop_is_the_one_asked_for_or_the_one_that_a_customer_brings(
+    puppet: Callable[[], Customer],
+) -> None:
+    class Cyclist(ScriptedCustomer):
+        def __init__(self) -> None:
+            super().__init__("bicycles")
+
+    brought = Scenario(customer=Cyclist).shop()
+    assert brought == load_catalog("bicycles")
+    assert Scenario(customer="suggested", catalog="mobile").shop() == "mobile"
+    assert Scenario().shop() is None
+    assert Scenario(customer=puppet).shop() is None

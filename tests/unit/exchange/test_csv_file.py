@@ -172,3 +172,41 @@ def test_compressed_files(from_text: Import) -> None:
     assert from_text(packed, "chats.csv.gz").episodes[0].opening == "Hi"
     with pytest.raises(ConvgymError, match="cannot unpack"):
         from_text(packed[:-9], "chats.csv.gz")
+
+
+@pytest.mark.parametrize(
+    ("column", "told"), [("first,soon,last", "'first', 'soon', 'last'"), (",,", "empty fields")]
+)
+def test_an_order_of_which_nothing_can_be_read_is_refused(
+    from_text: Import, column: str, told: str
+) -> None:
+    one, two, three = column.split(",")
+    content = f"chat,role,text,when,bought\na,user,a,{one},1\na,bot,b,{two},1\na,user,c,{three},1\n"
+    with pytest.raises(ConvgymError, match=f"put in order by 'when': .* got {told}; name another"):
+        from_text(content, order="when")
+    assert said(from_text(content).episodes[0]) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("option", ["order", "speaker", "text"])
+def test_columns_of_messages_are_refused_where_rows_hold_conversations(
+    from_chat: Import, from_text: Import, option: str
+) -> None:
+    with pytest.raises(ConvgymError, match=f"whole conversations, .* drop --{option}"):
+        from_chat("C: a", "S: b", format="openai", **{option: "x"})
+    with pytest.raises(ConvgymError, match="drop --order"):
+        from_text('id,chat,bought\n1,"Customer: a\nAgent: b",1\n', order="id")
+
+
+def test_a_missing_header_is_told(from_text: Import) -> None:
+    rows = PLAIN.partition("\n")[2]
+    with pytest.raises(ConvgymError, match=r"if it is a message already, put a line above it"):
+        from_text(rows)
+    with pytest.raises(ConvgymError, match="begins with a conversation where the names of columns"):
+        from_text('1,"Customer: a\nAgent: b\nCustomer: c",yes\n2,"Customer: a\nAgent: b",no\n')
+    for row in ('{"a": 1}', "conversation_id,who says it,what"):
+        with pytest.raises(ConvgymError, match="which column is the speaker") as caught:
+            from_text(f"{row}\n", "a.jsonl")
+        assert "the first line" not in str(caught.value)
+    with pytest.raises(ConvgymError) as caught:  # somebody has names, and other ones
+        from_text("conversation_id,who says it,what\na,user,b\n")
+    assert "the first line" not in str(caught.value)

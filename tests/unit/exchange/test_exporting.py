@@ -110,3 +110,13 @@ def test_what_fails_leaves_nothing(
 def test_a_package_that_is_missing_is_named() -> None:
     with pytest.raises(ConvgymError, match=r"needs no_such_thing.*pip install .*\[logs\]'"):
         load("no_such_thing.at_all", "reading this")
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [("a.csv", "openai"), ("a.parquet", "csv"), ("a.jsonl", "csv"), ("a.CSV", "datasets")],
+)
+def test_a_file_is_what_its_ending_says(tmp_path: Path, name: str, format: str) -> None:
+    with pytest.raises(ConvgymError, match=f"by its ending, and not for {format}: give it another"):
+        export_log([EPISODE], tmp_path / name, format)
+    assert not [*tmp_path.iterdir()]

@@ -98,7 +98,7 @@ def test_fields_within_fields(from_chat: Import) -> None:
         ConvgymError, match=r"unknown field .* 'metadata.won'; known: a.b, metadata"
     ):
         from_chat(*CHAT, fields=fields, outcome="metadata.won")
-    with pytest.raises(ConvgymError, match=r"--outcome-rule; the fields are 'metadata', 'a\.b'"):
+    with pytest.raises(ConvgymError, match=r"the fields are 'metadata', 'a\.b'$"):
         from_chat(*CHAT, fields=fields)
 
 
@@ -176,3 +176,34 @@ def test_wrong_settings_are_refused(
 ) -> None:
     with pytest.raises(ConvgymError, match=message):
         from_chat(*CHAT, **settings)
+
+
+@pytest.mark.parametrize("name", ["won", "Is Sold", "has-bought", "did_buy", "closed won"])
+def test_usual_names_are_found(from_chat: Import, name: str) -> None:
+    assert from_chat(*CHAT, fields={name: "yes"}).report.outcome == f"field {name!r}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ([{"success": "yes"}], r"it may be --outcome success: candidates are 'success' \(yes\)"),
+        ([{"dealResult": "c"}], r"--outcome dealResult: candidates are 'dealResult' \(c\); the"),
+        # What is understood as it is comes first, whatever it is called.
+        ([{"status": "open", "x": 1}, {"status": "hm", "x": 0}], r"--outcome x: .*, 'status' \(op"),
+        ([{"crm": {"deal": {"won": 1}}}], r"may be --outcome crm\.deal\.won: "),
+        ([{"order": None, "shop": "x"}], r"--outcome-rule; the fields are 'order', 'shop'$"),
+        ([{}], "it has no fields$"),
+    ],
+)
+def test_candidates_for_the_outcome_are_named(
+    from_rows: Import, fields: list[dict[str, object]], told: str
+) -> None:
+    messages = [{"role": role, "content": "Hm."} for role in ("user", "assistant", "user")]
+    with pytest.raises(ConvgymError, match=told):
+        from_rows(*({"messages": messages, **each} for each in fields))
+
+
+def test_where_there_is_no_conversation_nothing_told_an_outcome(from_text: Import) -> None:
+    imported = from_text("conversation_id,speaker,text,bought\n", outcome="bought")
+    assert imported.report.outcome == "nothing: there is no conversation"
+    assert imported.episodes == []

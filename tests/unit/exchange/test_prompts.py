@@ -29,3 +29,11 @@ def test_no_turn_is_no_prompt(tmp_path: Path) -> None:
         with pytest.raises(ConvgymError, match="no turn of a seller"):
             write_prompts(episodes, target)
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl", "x", ".parquet", "parquet", "x.parquet.gz"])
+def test_parquet_goes_into_no_file_of_another_ending(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConvgymError, match=r"does not end in \.parquet: call it .*\.parquet$"):
+        write_prompts([EPISODE], tmp_path / name)
+    assert not [*tmp_path.iterdir()]
+    assert write_prompts([EPISODE], tmp_path / "X.PARQUET") == 1

@@ -14,6 +14,7 @@ from convgym.exchange.transcripts import read_state, transcript
 
 HI = {"role": "user", "content": "Hi"}
 WHAT = {"role": "assistant", "content": "What for?"}
+PICTURE = {"type": "image_url", "image_url": {"url": "https://host/picture.png"}}
 TEXTS = st.text(max_size=12) | st.sampled_from(["Seller:", "Customer: a\nSeller:", "\u2028", " x "])
 
 
@@ -52,7 +53,11 @@ def test_what_a_transcript_looks_like() -> None:
         ([], "must end with the customer's words"),
         ([HI, WHAT], "must end with the customer's words"),
         (["Hi"], "message 1 must be an object with role and content, got 'Hi'"),
-        ([{"role": "user", "content": ["Hi"]}], "the content of message 1 must be a text"),
+        ([{"role": "user", "content": None}], "the content of message 1 must be a text, or a"),
+        ([{"role": "user", "content": b"Hi"}], "the content of message 1 must be a text, or a"),
+        ([{"role": "user", "content": ["Hi"]}], "only those of the type 'text' are read, got 'Hi'"),
+        ([HI, {"role": "assistant", "content": [PICTURE]}], "parts of message 2 only those of the"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "must hold its words as 'text', got"),
         ([WHAT, HI], "message 1 must have the role 'user', got 'assistant'"),
         ([HI, HI], "message 2 must have the role 'assistant', got 'user'"),
         ([HI, WHAT, {"role": "tool", "content": ""}], "message 3 must have the role 'user'"),
@@ -63,3 +68,11 @@ def test_what_is_no_conversation(given: Any, message: str) -> None:
     with pytest.raises(ConvgymError) as caught:
         read_state(given)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_parts_that_are_texts_are_read_as_one() -> None:
+    parts = [{"type": "text", "text": "Hi,"}, {"type": "text", "text": " there"}]
+    assert read_state([{"role": "user", "content": parts}]) == [
+        {"role": "user", "content": "Hi, there"}
+    ]
+    assert read_state([{"role": "user", "content": []}]) == [{"role": "user", "content": ""}]

@@ -48,7 +48,7 @@ def test_so_does_the_data_for_trl(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_page_names_extras_that_there_are() -> None:
-    named = re.findall(r"^\| \[\w+\]\(#\w+\) \| `pip install 'convgym\[(\w+)\]'`", PAGE, re.M)
+    named = re.findall(r"^\| \[\w+\]\(#\w+\) \| `pip install -e '\.\[(\w+)\]'`", PAGE, re.M)
     assert {*DOORS, "trl", "logs"} == set(named) <= EXTRAS.keys()
     files = {path.stem for path in (ROOT / "convgym/integrations").glob("[!_]*.py")}
     assert files == {module for module, _ in DOORS.values()} | {"trl", "messages", "verl_reward"}
@@ -67,3 +67,11 @@ def test_what_ci_tests_is_what_the_page_says(extra: str, package: str) -> None:
 
 def test_inspect_finds_our_task() -> None:
     assert PROJECT["entry-points"]["inspect_ai"] == {"convgym": "convgym.integrations.inspect_ai"}
+
+
+def test_one_command_tests_every_door_of_the_page() -> None:
+    (listed,) = re.findall(
+        r"^doors=\((.*)\)$", (ROOT / ".ci/doors").read_text(encoding="utf-8"), re.M
+    )
+    of_the_page = re.findall(r"^\| \[(\w+)\]\(#\w+\)", PAGE, re.M)
+    assert {*listed.split(), "messages"} == {door.lower() for door in of_the_page}

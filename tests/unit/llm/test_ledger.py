@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
 
+import openai
 import pytest
 
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatAnswer, ChatRequest
+from convgym.llm.errors import NoAnswer
 from convgym.llm.fake_server import Action, ChatServer, Script
 from convgym.llm.ledger import Budget, BudgetExhausted, Ledger, Usage, worst_case
-from convgym.llm.openai_backend import OpenAIBackend
+from convgym.llm.openai_backend import OpenAIBackend, OpenAIConfig
 
 Serve = Callable[[Script], ChatServer]
 Connect = Callable[..., OpenAIBackend]
@@ -203,3 +207,43 @@ def test_retries_are_paid_for(serve: Serve, connect: Connect, request_: Make) ->
     with pytest.raises(BudgetExhausted):
         backend.complete([request_()])
     assert len(server.requests) == 8
+
+
+@pytest.mark.parametrize(
+    ("cause", "requests"),
+    [
+        ("ConnectError", 0),
+        ("ConnectTimeout", 0),
+        ("PoolTimeout", 0),
+        ("ReadTimeout", 1),
+        ("RemoteProtocolError", 1),
+    ],
+)
+def test_what_never_reached_the_server_is_not_booked(
+    cause: str, requests: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-any")
+    backend = OpenAIBackend(OpenAIConfig(model="any", base_url="http://127.0.0.1:1/v1", retries=0))
+    kind: Any = openai.APITimeoutError if "Timeout" in cause else openai.APIConnectionError
+
+    class Client:
+        async def post(self, *args: object, **options: object) -> bytes:
+            raise kind(request=None) from type(cause, (Exception,), {})()
+
+    request = ChatRequest(({"role": "user", "content": "Hi."},), 0)
+    with pytest.raises(NoAnswer):
+        asyncio.run(backend._send(Client(), request, {}))  # type: ignore[arg-type]
+    assert backend.ledger.spent.requests == requests
+
+
+def test_a_refused_connection_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-any")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+        config = OpenAIConfig(model="any", base_url=url, retries=1, first_wait=0.01)
+        backend = OpenAIBackend(config)
+        (result,) = backend.complete([ChatRequest(({"role": "user", "content": "Hi."},), 0)])
+        backend.close()
+    assert "no connection" in str(result)
+    assert backend.ledger.spent.requests == 0

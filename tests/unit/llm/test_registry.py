@@ -49,6 +49,19 @@ def test_equal_arguments_give_the_same_backend(tmp_path: Path) -> None:
     assert make_backend("parrot", words=["a", "b"], record=tmp_path / "y.jsonl") is not recording
 
 
+def test_another_endpoint_of_the_environment_is_another_backend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    urls = ("http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1", "http://127.0.0.1:1/v1")
+    backends = []
+    for url in urls:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        backends.append(make_backend("openai", model="m"))
+    first, second, again = backends
+    assert first is again is not second
+
+
 def test_what_nobody_holds_is_made_anew() -> None:
     kept = make_backend("parrot")
     made = Parrot.made

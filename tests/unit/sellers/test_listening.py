@@ -72,6 +72,42 @@ def test_notes_keep_what_was_said_last(knowledge: ShopperKnowledge) -> None:
     assert notes.unknown_topics() == []
 
 
+@pytest.mark.parametrize(
+    ("said", "high"),
+    [
+        ("1000 bucks", 1000),
+        ("Around a grand.", 1000),
+        ("1k max", 1000),
+        ("$1,000, give or take", 1000),
+        ("Somewhere between eight hundred and twelve hundred, I guess.", 1200),
+        ("Well, I am ten, and my dad pays 900.", 900),
+        ("I am ten.", None),
+    ],
+)
+def test_money_in_the_words_of_people(
+    knowledge: ShopperKnowledge, said: str, high: int | None
+) -> None:
+    notes = notes_of(knowledge, "Hi.", "What is your budget?", said)
+    assert notes.high == high
+    assert ("budget" in notes.unknown_topics()) is (high is None)
+
+
+def test_answers_in_the_words_of_people(knowledge: ShopperKnowledge) -> None:
+    notes = notes_of(
+        knowledge,
+        "hey, got a grand to spend",
+        "What will you use it for?",
+        "playing games with the kids mostly lol",
+        "What matters most to you?",
+        "gotta have a monster battery i guess",
+    )
+    assert (notes.need, notes.feature, notes.high) == ("gaming", "battery", 1000)
+    evading = notes_of(
+        knowledge, "Hi.", "What will you use it for?", "Nice music you play in here."
+    )
+    assert evading.need is None
+
+
 def test_a_partner_who_must_agree_is_no_feature() -> None:
     notes = notes_of(
         ShopperKnowledge(load_catalog("insurance")),

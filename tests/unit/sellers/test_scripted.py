@@ -10,6 +10,7 @@ import pytest
 from convgym.conversation import Message
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation
+from convgym.rollout import rollout
 from convgym.sellers import REFERENCE_SELLERS as SELLERS
 from convgym.sellers import make_seller
 
@@ -38,3 +39,13 @@ def test_customers_who_speak_in_endless_numbers(name: str, number: str) -> None:
     messages: list[Message] = [{"role": "user", "content": f"My budget is ${number}."}]
     (response,) = make_seller(name).act([Conversation(0, messages, random.Random(0), latent)])
     assert len(response.text) < 200
+
+
+@pytest.mark.parametrize("customer", ["scripted", "shopper"])
+def test_the_oracle_sells_no_other_shops_goods(customer: str) -> None:
+    law = "v1" if customer == "shopper" else None
+    environment = {"customer": customer, "catalog": "bicycles", "reveal_latent": True}
+    with pytest.raises(ConvgymError, match=r"oracle sells the .* 'laptops', and"):
+        rollout(make_seller("oracle", law=law), [1], environment=environment)
+    (episode,) = rollout(make_seller("oracle", "bicycles", law), [1], environment=environment)
+    assert episode.valid

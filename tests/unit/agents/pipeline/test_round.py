@@ -19,6 +19,7 @@ from convgym.agents.model.format import compact_format
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.pretrain import PretrainConfig, build_model, build_tokenizer
+from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from convgym.benchmarks.cli import main
 from convgym.conversation import Episode, Response
 from convgym.logs import read_log, write_log
@@ -259,7 +260,23 @@ MISTAKES = [
     ("gate default --policy start --q q --log log.jsonl", "default has another vocabulary"),
     ("gate start --policy start --q q --log log.jsonl --set x=1", "unknown setting"),
     ("evaluate nobody", "unknown seller 'nobody'"),
-    ("evaluate ./q", "Unrecognized model in q"),
+    ("evaluate ./q", "is a Q, which judges what a policy says, and no policy"),
+    ("evaluate ./q", "the policy that it is of (start); convgym serve-q ./q serves it"),
+    ("improve start --q . --log log.jsonl --output a", "did you mean cut, lone, moved, q?"),
+    (
+        "serve-q start --port 0",
+        "it is a policy; fit a Q to its log by convgym fit-q LOG --policy s",
+    ),
+    ("serve-q moved --port 0", "the policy 'elsewhere/start', which is not there"),
+    ("serve-q moved --port 0 --policy twin", "fitted to another policy than twin"),
+    ("serve-q cut --port 0", "cut/q.safetensors is no Q of convgym, or damaged"),
+    ("serve-q spoilt --port 0 --policy start", "spoilt is damaged, its weights are missing: fit"),
+    (
+        "serve-q lone --port 0",
+        "cannot read lone/report.json: No such file or directory; say by",
+    ),
+    ("evaluate log.jsonl", "log.jsonl is a file: expected the folder of a policy, or a seller"),
+    ("evaluate silent --customers 3 --output q", "q is a folder: expected a JSON file for the"),
     ("evaluate silent --temperature 0.5", "is a seller, which has no temperature"),
     ("evaluate start --temperature 0", "temperature"),
     ("train nobody --output a", "unknown agent 'nobody'"),
@@ -279,6 +296,15 @@ def test_every_mistake_is_one_line(run: Run, make_model: Callable[..., LanguageM
     LanguageModelPolicy(make_model(seed=1, layers=1, context=768)).save(Path("twin"))
     LanguageModelPolicy(make_model(layers=1, context=768, hidden=32)).save(Path("wide"))
     run("evaluate", "silent", "--customers", "2", "--output", "silent-2.json")
+    q = Path("q/q.safetensors")
+    for folder in ("moved", "cut", "spoilt", "lone"):
+        Path(folder).mkdir()
+    for folder in ("moved", "lone"):
+        Path(folder, "q.safetensors").write_bytes(q.read_bytes())
+    Path("moved/report.json").write_text('{"policy": "elsewhere/start"}')
+    Path("cut/q.safetensors").write_bytes(q.read_bytes()[:-9])
+    tree = {**load_checkpoint(q), "weights": 3}
+    save_checkpoint(Path("spoilt/q.safetensors"), tree)
     episodes = read_log("log.jsonl").episodes
     write_log("short.jsonl", episodes[:-1])
     write_log("test.jsonl", rollout(make_seller("silent"), evaluation_seeds(0, 2)))
@@ -290,23 +316,6 @@ def test_every_mistake_is_one_line(run: Run, make_model: Callable[..., LanguageM
         assert not Path("a").exists() and not Path("a.jsonl").exists(), arguments
 
 
-def improve_as(number: int, port: int) -> subprocess.Popen[str]:
-    """Improve as the process of this number, of two that a launcher started."""
-    launcher = {
-        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"},
-        **{"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"},
-        **{"RANK": str(number), "LOCAL_RANK": str(number)},
-    }
-    command = ("improve", "start", "--q", "q", "--log", "log.jsonl", "--output", "shared")
-    return subprocess.Popen(
-        [sys.executable, "-m", "convgym.benchmarks.cli.main", *command, *sets("", SOLVER)],
-        env={**os.environ, **launcher},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 @pytest.mark.slow
 def test_two_processes_share_the_gradients_of_an_improvement(run: Run) -> None:
     pytest.importorskip("accelerate")
@@ -314,10 +323,20 @@ def test_two_processes_share_the_gradients_of_an_improvement(run: Run) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    processes = [improve_as(number, port) for number in (0, 1)]
-    said = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    assert "shared: start, improved" in said[0][0] and not said[1][0]
+    torchrun = ("torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port), "-m")
+    command = ("improve", "start", "--q", "q", "--log", "log.jsonl", "--output", "shared")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", *torchrun, "--", "convgym.benchmarks.cli.main"),
+            *(*command, *sets("", SOLVER)),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("shared: start, improved") == 1  # the first one's alone
     assert (report("shared")["processes"], report("new")["processes"]) == (2, 1)
     before, alone, shared = (
         load_file(Path(folder) / "model.safetensors") for folder in ("start", "new", "shared")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -44,6 +46,9 @@ def test_a_conversation_and_responses_to_it(client: Client) -> None:
     for state in (WORDS, TRANSCRIPT, [{"role": "system", "content": "Sell."}, *WORDS]):
         status, answer = client.post("/score", {"messages": state, "responses": responses})
         assert (status, answer) == (200, {"scores": expected["q"], **expected})
+    parts = [{"role": "user", "content": [{"type": "text", "text": WORDS[0]["content"]}]}]
+    status, answer = client.post("/score", {"messages": parts, "responses": responses})
+    assert (status, answer) == (200, {"scores": expected["q"], **expected})
     body = {"messages": WORDS, "responses": responses}
     assert client.post("/score?score=advantage", body)[1]["scores"] == expected["advantage"]
 
@@ -102,6 +107,12 @@ OPENRLHF = {"query": ["ab"], "prompts": ["a"], "labels": [TRANSCRIPT]}
         ("/score", {**GOOD, "responses": [1]}, 422, "responses.0: Input should be a valid string"),
         ("/score", {**GOOD, "messages": "hi"}, 422, "a conversation as text is a transcript"),
         ("/score", {**GOOD, "messages": []}, 422, "must end with the customer's words"),
+        (
+            "/score",
+            {**GOOD, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            422,
+            "of the parts of message 1 only those of the type 'text' are read, got 'image_url'",
+        ),
         ("/score?score=v", GOOD, 422, "score must be q or advantage, got 'v'"),
         ("/score", b"x" * (LIMIT + 1), 413, f"the body has more than {LIMIT} bytes"),
         ("/score", b"x" * (20 * LIMIT), 413, "serve with a larger --max-body-mb"),
@@ -118,6 +129,36 @@ def test_mistakes_are_told_in_one_sentence(
     got, answer = client.post(path, body)
     assert got == status and list(answer) == ["error"]
     assert message in answer["error"] and "\n" not in answer["error"]
+
+
+@pytest.mark.parametrize("manner", ["waits", "sends no more", "is gone"])
+def test_a_body_that_does_not_come_is_refused_in_time(
+    caplog: pytest.LogCaptureFixture, manner: str
+) -> None:
+    told: list[str] = []
+    app = make_app(Counter(), ServerSettings(body_seconds=0.2), refused=told.append)
+    with running(app) as client:
+        with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
+            connection.sendall(
+                b"POST /score HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+                b'Content-Length: 999\r\n\r\n{"messages": '
+            )
+            if manner == "waits":
+                answer = b"".join(iter(lambda: connection.recv(4096), b""))  # until it is closed
+                assert (
+                    answer.startswith(b"HTTP/1.1 400") and b"after 0.2 seconds 13 bytes" in answer
+                )
+            elif manner == "sends no more":
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(4096):
+                    pass
+        until = time.monotonic() + 20
+        while not told and time.monotonic() < until:
+            time.sleep(0.01)
+        assert client.post("/score", GOOD)[0] == 200  # others go on
+    (reason,) = told
+    assert reason.startswith("/score: 400, the body broke off")
+    assert "Traceback" not in caplog.text
 
 
 def test_other_types_of_content_are_refused(client: Client) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from convgym.agents.launcher import launched, launched_number
+from convgym.agents.launcher import launched, launched_alone, launched_number
 from convgym.agents.training import parallel
 from convgym.agents.training.optim import Optimiser
 from convgym.benchmarks.cli import main
@@ -58,9 +60,10 @@ def test_one_process_alone_feels_nothing() -> None:
 def test_a_launcher_is_known_by_what_it_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert (launched(), launched_number()) == (1, 0)
-    monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    assert (launched(), launched_number()) == (4, 3)
+    assert (launched(), launched_number(), launched_alone()) == (1, 0, False)
+    monkeypatch.setenv("RANK", "3")
+    assert (launched(), launched_number(), launched_alone()) == (4, 3, False)
 
 
 def test_commands_that_are_one_process_are_refused_in_several(
@@ -74,6 +77,38 @@ def test_commands_that_are_one_process_are_refused_in_several(
     error = capsys.readouterr().err
     assert end.value.code == 2 and "share convgym improve alone" in error
     assert error.count("\n") == 1
+
+
+def test_one_process_in_place_of_several_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    launch = pytest.importorskip("accelerate.commands.launch")
+    launcher = pytest.importorskip("accelerate.utils.launch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(launch, "default_config_file", str(tmp_path / "none"))
+    for processes in (1, 2):
+        asked = ["--num_processes", str(processes), "-m", "any"]
+        arguments, *_ = launch._validate_launch_command(
+            launch.launch_command_parser().parse_args(asked)
+        )
+        assert not arguments.multi_gpu
+        _, environment = launcher.prepare_simple_launcher_cmd_env(arguments)
+        monkeypatch.setattr("os.environ", environment)
+        assert launched_alone() == (processes == 2)
+    with pytest.raises(SystemExit) as end:
+        main.main(["improve", "default", "--q", "q", "--log", "log.jsonl", "--output", "new"])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and "torchrun --nproc_per_node N" in error
+    assert error.count("\n") == 1
+
+
+def test_processes_that_do_not_meet_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("accelerate.PartialState", lambda cpu: None)
+    with pytest.raises(ConvgymError, match="started 2 processes, of which 1 met"):
+        parallel.join()
 
 
 def test_errors_of_the_first_are_everybodys(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from convgym.agents.model.format import ConversationFormat
 from convgym.agents.model.language_model import LanguageModel
-from convgym.agents.training.checkpoint import save_checkpoint
+from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from convgym.agents.values.fitted import FittedQ
 from convgym.agents.values.fitting import fit
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
@@ -91,3 +91,35 @@ def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
     (tmp_path / "q.safetensors").write_bytes(b"nothing")
     with pytest.raises(ConvgymError, match="damaged"):
         read_q_file(tmp_path / "q.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("settings", None),
+        ("model", [1]),
+        ("weights", "heavy"),
+        ("estimates", {"values": 3}),
+        ("estimates", None),
+        ("generator", torch.zeros(3)),
+        ("held_out", "all"),
+        ("metrics", 3),
+    ],
+)
+def test_a_damaged_part_is_one_line_that_says_what_to_do(
+    kept: tuple[LanguageModel, FittedQ, torch.Generator, Path], part: str, value: object
+) -> None:
+    model, fitted, _, path = kept
+    save_checkpoint(path, {**load_checkpoint(path), part: value})
+    with pytest.raises(ConvgymError, match=r"is damaged.*: fit Q again by convgym fit-q$"):
+        tree = read_q_file(path)
+        restored_fitted(tree, restored_ensemble(tree, model, path), fitted.log, path)
+
+
+def test_what_must_stand_beside_a_q_is_looked_for(
+    kept: tuple[LanguageModel, FittedQ, torch.Generator, Path],
+) -> None:
+    with pytest.raises(
+        ConvgymError, match="is damaged, its policy_sha256 are missing: fit Q again"
+    ):
+        read_q_file(kept[-1], {"policy_sha256": str})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -132,6 +133,9 @@ def test_a_bench_of_other_settings_is_refused_with_the_way_out(run: Run) -> None
         ("logs write file/log.jsonl", "cannot write to file/log.jsonl"),
         ("logs write no/such/log.jsonl", "cannot write to no/such/log.jsonl: No such file"),
         ("logs write file", "file exists and is never overwritten"),
+        ("logs write log.csv", "a log is JSON lines, and log.csv looks like another kind of file"),
+        ("collect log.parquet --seller silent", "call it log.jsonl"),
+        ("chat --seller silent --save chat.CSV", "call it chat.jsonl"),
         ("validate scripted --output file/out", "cannot write to file/out"),
         ("pretrain file/out", "cannot write to file/out"),
         ("pretrain file/out --kind reading", "cannot write to file/out"),
@@ -168,8 +172,17 @@ def test_a_log_is_there_as_a_whole_or_not_at_all(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("convgym.logs._write", cut)
-    assert run("logs", "write", "log.jsonl", "--conversations", "2")[0] != 0
+    ended = run("logs", "write", "log.jsonl", "--conversations", "2")
+    assert ended == (130, "", "interrupted\n")
     assert not list(tmp_path.iterdir())
+
+
+def interrupted_study(path: Path) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_study_is_one_line(run: Run) -> None:
+    assert run("study", f"{__name__}:interrupted_study", "x") == (130, "", "interrupted\n")
 
 
 def test_a_customer_who_always_fails_is_no_success(run: Run, world: World) -> None:
@@ -582,3 +595,50 @@ def test_a_seller_of_the_present_folder(
     assert run("bench", "smoke", *arguments)[0] == 0
     rows = read_results(tmp_path / "out")
     assert [row.job.name for row in rows] == ["silent", "patience:Patient"]
+
+
+@pytest.mark.parametrize(("size", "told"), [(48, True), (40, False)])
+def test_what_a_suite_does_not_read_of_a_log_is_told_at_once(
+    run: Run, size: int, told: bool
+) -> None:
+    run("logs", "write", "log.jsonl", "--conversations", str(size), "--seller", "silent")
+    code, _, err = run("bench", "tiny", "--agents", "bc", "--sellers", "none", "--log", "log.jsonl")
+    assert code == 0
+    first = err.splitlines()[0]
+    note = "note: of the 48 conversations in the log log.jsonl, only the first 40 are learned from"
+    assert first.startswith(note) == told
+
+
+def test_a_model_that_was_made_is_told_what_to_do_with(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convgym.agents.pretrain.pretrain", lambda *_, **__: {"parameters": 3})
+    code, out, _ = run("pretrain", "mine")
+    assert code == 0 and "convgym evaluate mine" in out and "--policy mine" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ("", "tiny-seed0"),
+        ("--customer shopper --seed 2", "tiny-shopper-seed2"),
+        (
+            "--customer my.shop:Customer --catalog ../x/mine.json",
+            "tiny-my.shop-Customer-mine-seed0",
+        ),
+        ("--personas difficult --evaluate-on mobile", "tiny-difficult-on-mobile-seed0"),
+        ("--customer-option patience=3", "tiny-[0-9a-f]{6}-seed0"),
+    ],
+)
+def test_other_customers_go_into_other_folders(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: str, name: str
+) -> None:
+    folders: list[str] = []
+    monkeypatch.setattr(
+        "convgym.benchmarks.cli.commands.bench._run",
+        lambda suite, folder, seed, workers: folders.append(str(folder)),
+    )
+    for patience in ("", "1"):
+        run("bench", "tiny", *options.replace("=3", f"=3{patience}").split())
+    assert all(re.fullmatch(rf"results/{name}", folder) for folder in folders)
+    assert len({*folders}) == 1 + ("patience" in options)

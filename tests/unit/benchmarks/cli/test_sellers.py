@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,19 @@ def test_a_bench_of_failures_alone_exits_with_1(run: Run, server: ChatServer) ->
         "convgym: error: the seller failed in every conversation, and nothing was measured:"
         " openai/down: status 500 (status 500)"
     )
+
+
+def test_a_bench_of_invalid_rows_alone_exits_with_1(run: Run, server: ChatServer) -> None:
+    asked = count()
+
+    def script(request: dict[str, object]) -> Action:
+        return Action(status=500) if next(asked) % 9 == 8 else Action(text="Buy it?")
+
+    server.script = script
+    command = "bench smoke --agents none --sellers openai:flaky --output out"
+    code, out, err = run(command, options(server))
+    assert code == 1 and "invalid" in out
+    assert err.splitlines()[-1].startswith("convgym: error: every row is invalid: more than 5% of")
 
 
 BUGGY = """

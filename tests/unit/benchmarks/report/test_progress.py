@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from convgym.benchmarks.report.progress import Display, duration
+from convgym.benchmarks.report.progress import Display, duration, roughly
 from convgym.benchmarks.runs.runner import Update, run_suite
 from convgym.benchmarks.runs.suites import Job, Suite, jobs
 from tests.unit.benchmarks.conftest import SUITE, World
@@ -71,7 +71,7 @@ def test_long_stages_say_now_and_then_how_far_they_are(
     evaluating = [line for line in lines if "[1/7] silent: evaluate" in line]
     assert 4 <= len(evaluating) <= 10  # 51 updates, 3 seconds apart, at most one in 20 seconds
     assert re.fullmatch(
-        r"\[1/7\] silent: evaluate \d+/50, (\d+ min|\d+ s|\d+ min \d+ s) left in all",
+        r"\[1/7\] silent: evaluate \d+/50, (a few seconds|about \d+ (min|s).*) left in all",
         evaluating[0],
     )
     assert any("bc-seed0: train: collect 1/4 (conversion" in line for line in lines)
@@ -125,3 +125,8 @@ def test_a_terminal_gets_bars_with_stage_and_time_left(
     text = file.getvalue()
     assert "silent: evaluate" in text and "10/50" in text and "40 s left" in text
     assert "whole run" in text and "0 of 7 done" in text
+
+
+def test_an_estimate_is_no_promise_to_the_second() -> None:
+    assert {roughly(seconds) for seconds in (0.0, 0.4, 9.9)} == {"a few seconds"}
+    assert [roughly(11.0), roughly(125.0)] == ["about 11 s", "about 2 min 5 s"]

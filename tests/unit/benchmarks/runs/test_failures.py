@@ -61,7 +61,7 @@ def bench(folder: Path, customer: str) -> tuple[dict[str, dict[str, Any]], list[
     arguments = f"bench smoke --agents none --customer {customer} --output".split()
     with pytest.raises(SystemExit) as end:
         main.main([*arguments, str(folder)])
-    assert not end.value.code
+    assert bool(end.value.code) == (customer == "broken")  # no row is valid then
     rows = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     return {row["name"]: row for row in rows}, [row["name"] for row in rows]
 
@@ -112,7 +112,7 @@ def test_an_agent_that_lost_conversations_in_training_is_invalid(
     )
     with pytest.raises(SystemExit) as end:
         main.main(["bench", str(suite), "--customer", "broken", "--output", str(out)])
-    assert not end.value.code
+    assert end.value.code == 1  # no row is valid
     _, row = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     assert row["conversations"] == 16 and 0 < row["training_excluded"] < 16
     assert not row["valid"] and "invalid" in capsys.readouterr().out

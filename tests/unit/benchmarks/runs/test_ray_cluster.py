@@ -17,10 +17,10 @@ from convgym.benchmarks.runs import ray_cluster
 from convgym.benchmarks.runs.executor import Outcome, Task
 from convgym.benchmarks.runs.failure import Failure
 from convgym.benchmarks.runs.parts import PackageParts
-from convgym.benchmarks.runs.ray_cluster import Mailbox, Share, share_of
+from convgym.benchmarks.runs.ray_cluster import Mailbox, RayWorkers, Share, share_of
 from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.suites import Job, Suite
-from convgym.errors import ConvgymError
+from convgym.errors import ConvgymError, InfrastructureError
 from convgym.progress import Progress
 from tests.unit.benchmarks.runs.test_processes import stored
 
@@ -85,6 +85,34 @@ def test_without_ray_it_is_one_line(
     assert end.value.code == 2
     error = capsys.readouterr().err
     assert "[ray]" in error and "pip install" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "raised", "told"),
+    [
+        ("local", InfrastructureError, "could not start a cluster on this machine .*--jobs"),
+        ("auto", ConvgymError, "no Ray cluster answers at 'auto' .*ray start --head"),
+    ],
+)
+def test_a_cluster_that_does_not_come_up_is_one_line(
+    address: str,
+    raised: type[Exception],
+    told: str,
+    tmp_path: Path,
+    suite: Suite,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Ray:
+        is_initialized = staticmethod(lambda: False)
+
+        @staticmethod
+        def init(*_: object, **__: object) -> None:
+            raise Exception("The current node timed out during startup.")  # as Ray does it
+
+    monkeypatch.setattr(ray_cluster, "load_ray", Ray)
+    task = Task(suite, JOB, 0, PackageParts(), tmp_path)
+    with pytest.raises(raised, match=told):
+        next(RayWorkers(address).outcomes([task], lambda *_: None))
 
 
 CHOOSER = '''

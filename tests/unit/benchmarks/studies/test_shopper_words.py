@@ -6,14 +6,7 @@ import json
 from pathlib import Path
 
 from convgym.benchmarks.studies import shopper_transcripts
-from convgym.benchmarks.studies.shopper_words import mask, measure, spread
-from convgym.shop.catalog import load_catalog
-
-
-def test_what_fills_slots_is_masked() -> None:
-    laptops = load_catalog("laptops")
-    assert mask("Gaming. $1,200, rather $900!", laptops) == "*. $#, rather $#!"
-    assert mask("I like the Aero, with a long battery life.", laptops) == "I like the *, with *."
+from convgym.benchmarks.studies.shopper_words import measure, spread
 
 
 def test_replies_are_spread_over_templates() -> None:

@@ -5,6 +5,7 @@ The faults are those that simulated customers are known for.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -68,7 +69,7 @@ class Rich(Good):
         told = self.profile
         product = self.state.product
         if product and product.price > told.budget:
-            self._profile = replace(told, budget=product.price)
+            self._profile = replace(told, budget=math.ceil(product.price))
         reply = super().respond(utterance)
         self._profile = told
         return reply
@@ -245,7 +246,7 @@ BAD: dict[type, set[str]] = {
     Obedient: {"attacks"},
     ScriptedCustomer: {"paraphrases"},
     Indifferent: {"separation", "price", "calibration"},
-    Soft: {"null sellers", "endings"},
+    Soft: {"null-sellers", "endings"},
     Moody: {"determinism"},
     Entangled: {"snapshots"},
 }

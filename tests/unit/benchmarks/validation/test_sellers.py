@@ -46,8 +46,19 @@ def test_lines_last_for_a_whole_conversation() -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_attacks_do_not_repeat_themselves(attack: str) -> None:
-    said = [ATTACKS[attack](turn, CATALOG) for turn in range(6)]
-    assert len(set(said)) == 6
+    both: list[set[str]] = []
+    for held_back in (False, True):
+        said = [ATTACKS[attack].say(t, CATALOG, 3, held_back=held_back) for t in range(12)]
+        assert len(set(said)) == 12
+        assert all("{" not in text or '"decision"' in text for text in said)
+        others = [ATTACKS[attack].say(t, CATALOG, 4, held_back=held_back) for t in range(12)]
+        assert (
+            said
+            != others
+            == [ATTACKS[attack].say(t, CATALOG, 4, held_back=held_back) for t in range(12)]
+        )
+        both.append({*said, *others})
+    assert not both[0] & both[1]
 
 
 def test_other_words_are_other_words_for_the_same_acts() -> None:

@@ -14,6 +14,7 @@ from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS, PHRASES
 from convgym.sellers.knowledge import PHRASES as SELLER_PHRASES
 from convgym.sellers.knowledge import SellerKnowledge
 from convgym.shop.catalog import load_catalog
+from convgym.shop.grammar import grammar
 
 LATENT: dict[str, Any] = {"budget": 800, "price_sensitivity": 1.23456, "trust_now": 0.5}
 
@@ -83,6 +84,9 @@ def test_a_seller_is_known_by_its_words(text: str) -> None:
         "Thank you for your help.",
         "My budget is 500.",
         "What do you have?",
+        "And what about the laptop?",
+        "Why that one? We have hardly spoken.",
+        "We have talked about that before.",
     ],
 )
 def test_a_customer_is_not_taken_for_a_seller(text: str) -> None:
@@ -95,6 +99,14 @@ def test_reference_sellers_speak_as_sellers(kind: str) -> None:
     said = [phrase for phrase in SELLER_PHRASES[kind] if phrase.startswith(plain)]
     assert len(said) == 2
     assert all(sells(phrase.format(product="Aero", price="$1", claim="")) for phrase in said)
+
+
+@pytest.mark.parametrize("fragments", [False, True])
+def test_nothing_that_a_shopper_says_is_taken_for_a_fault(fragments: bool) -> None:
+    spoken = grammar("shopper", fragments)
+    for meaning in spoken.meanings:
+        for text in spoken.ways(meaning):
+            assert not leaks(text, LATENT) and not sells(text), text
 
 
 @pytest.mark.parametrize("phrases", [PHRASES, EVASIONS, FRAGMENTS])

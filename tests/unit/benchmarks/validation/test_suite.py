@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from convgym.benchmarks.validation.report import failed
 from convgym.benchmarks.validation.subject import Subject
-from convgym.benchmarks.validation.suite import CHECKS, Outcome, get_checks, plan, validate
+from convgym.benchmarks.validation.suite import (
+    CHECKS,
+    ON_REQUEST,
+    Outcome,
+    get_checks,
+    plan,
+    validate,
+)
+from convgym.benchmarks.validation.verdicts import spelled
+from convgym.customers import Decision, Reply
 from convgym.customers.scripted.customer import ScriptedCustomer
+from convgym.customers.threaded import threaded
 from convgym.errors import ConvgymError
 from convgym.progress import Progress
 
@@ -46,11 +57,27 @@ def test_with_few_conversations_a_good_customer_is_warned_of_and_not_failed() ->
 @pytest.mark.slow
 def test_a_good_customer_passes_every_check() -> None:
     # Calibration takes many more: see test_decisions.
-    many = ["price", "deal-breakers", "leakage", "null sellers"]
+    many = ["price", "deal-breakers", "leakage", "null-sellers"]
     few = [check.name for check in CHECKS if check.name not in (*many, "calibration")]
     for checks, conversations in ((many, 300), (few, 150)):
         outcome = validate(Subject(Good, conversations=conversations), get_checks(checks))
         assert set(statuses(outcome).values()) == {"pass"}, statuses(outcome)
+
+
+class Never(Good):
+    """Buys nothing from anybody."""
+
+    def respond(self, utterance: str) -> Reply:
+        reply = super().respond(utterance)
+        return Reply(reply.text) if reply.decision is Decision.BUY else reply
+
+
+def test_of_a_customer_that_never_buys_refusals_say_nothing() -> None:
+    names = ["attacks", "null-sellers", "deal-breakers", "paraphrases"]
+    outcome = validate(Subject(Never, conversations=120), get_checks(names))
+    assert set(statuses(outcome).values()) == {"warn"}
+    told = {each.check for each in outcome.findings if "nothing from anybody" in each.summary}
+    assert {"attacks", "null-sellers", "paraphrases"} <= told
 
 
 def test_conversations_are_counted_before_they_are_held() -> None:
@@ -63,8 +90,15 @@ def test_conversations_are_counted_before_they_are_held() -> None:
     assert outcome.replies <= planned.replies == planned.conversations * 13
 
 
+def test_checks_have_one_spelling_and_some_are_held_back() -> None:
+    assert all(check.name == spelled(check.name) for check in (*CHECKS, *ON_REQUEST))
+    named = get_checks(["null sellers", "Null_Sellers", "held-back attacks"])
+    assert [check.name for check in named] == ["null-sellers", "held-back-attacks"]
+    assert not set(ON_REQUEST) & set(CHECKS)
+
+
 def test_checks_share_their_encounters() -> None:
-    planned = plan(Subject(Good), get_checks(["separation", "null sellers"]))
+    planned = plan(Subject(Good), get_checks(["separation", "null-sellers"]))
     assert sorted(encounter.name for encounter in planned.encounters) == [
         "always-closing",
         "competent",
@@ -87,11 +121,13 @@ def test_what_a_customer_lacks_is_skipped_or_judged_by_its_words() -> None:
 
 
 def test_a_backend_that_fails_too_often_makes_a_check_invalid() -> None:
-    outcome = validate(Subject(Broken, conversations=FEW), get_checks(["null sellers"]))
+    outcome = validate(Subject(Broken, conversations=FEW), get_checks(["null-sellers"]))
     (finding,) = outcome.findings
     assert finding.status == "invalid" and failed(outcome.findings)
     lost = sum(seed % 5 == 0 for seed in Subject(Broken, conversations=FEW).seeds)
-    assert outcome.failures == {"silent": lost, "random": lost, "always-closing": lost}
+    assert outcome.failures == dict.fromkeys(
+        ("silent", "random", "always-closing", "competent"), lost
+    )
     assert outcome.reasons == ["no connection to the model"]
 
 
@@ -151,3 +187,23 @@ def test_validation_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+class Remote(Good):
+    """The good customer with coroutines."""
+
+    async def reset(self, seed: int, profile: Any = None) -> str:  # type: ignore[override]
+        return super().reset(seed, profile)
+
+    async def respond(self, utterance: str) -> Reply:  # type: ignore[override]
+        return super().respond(utterance)
+
+
+def test_customers_with_coroutines_and_threads_are_validated_as_they_are() -> None:
+    checks = get_checks(["price", "snapshots"])
+    expected = validate(Subject(Good, conversations=4), checks).findings
+    for customer in (Remote, threaded(Good, 2)):
+        outcome = validate(Subject(customer, conversations=4), checks)
+        assert [finding.measures for finding in outcome.findings] == [
+            finding.measures for finding in expected
+        ]

@@ -100,6 +100,8 @@ def test_it_asks_a_question_of_its_own_and_takes_true_answers() -> None:
     trust = talk.customer.state.trust = 0.5
     assert talk.say("No, it does not.") == ["answered_no"]  # the Aero has no big screen
     assert talk.customer.state.trust > trust
+    for no in ("No, that it lacks.", "It has a small screen.", "No, but it is light."):
+        assert Talk(questions=("spec",)).offered().say(no) == ["answered_no"]
     talk = Talk(questions=("spec",), wish="weight").offered()
     assert talk.say("Yes, it is very light.") == ["answered"]
 
@@ -111,10 +113,48 @@ def test_a_false_answer_is_noticed(lie: str) -> None:
     assert talk.account.false_claims == 1
 
 
-def test_days_of_delivery_must_not_be_promised_too_few() -> None:
-    days = terms_of(ShopperCustomer().catalog)["Aero"].days
-    assert Talk(questions=("delivery",)).offered().say(f"In {days} days.") == ["answered"]
-    assert Talk(questions=("delivery",)).offered().say("In 1 day.") == ["false_claim"]
+DAYS = terms_of(ShopperCustomer().catalog)["Aero"].days
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        (f"In {DAYS} days.", "answered"),
+        (f"In about {DAYS} days.", "answered"),
+        (f"It arrives within {DAYS + 1} days.", "answered"),
+        (f"It takes {DAYS} days, or {DAYS // 2} days by express courier.", "answered"),
+        (f"By express courier it arrives in {DAYS // 2} days.", "answered"),
+        (f"If you order today it takes {DAYS} days.", "answered"),
+        # Sooner or later than the truth.
+        ("In 1 day.", "false_claim"),
+        (f"In {DAYS + 4} days.", "false_claim"),
+        (f"It takes {DAYS // 2} days.", "false_claim"),
+        # True, and tells nothing.
+        (f"It arrives within {DAYS + 30} days.", "irrelevant"),
+        # No time of delivery.
+        ("The weather is nice today.", "irrelevant"),
+        ("I sold one two days ago.", "irrelevant"),
+    ],
+)
+def test_days_of_delivery_are_the_briefings(text: str, meaning: str) -> None:
+    talk = Talk(questions=("delivery",)).offered()
+    assert talk.say(text)[0] == meaning
+    assert talk.account.false_claims == (meaning == "false_claim")
+
+
+def test_a_false_time_is_noticed_unasked_too() -> None:
+    assert Talk().offered().say("You have it tomorrow.") == ["false_claim"]
+    assert Talk().offered().say("It arrives in 30 days.") == ["false_claim"]
+
+
+def test_what_it_was_told_already_it_does_not_ask() -> None:
+    told = f"I recommend the Aero, it is light and arrives in {DAYS} days."
+    talk = Talk(questions=("delivery", "spec"), wish="weight")
+    assert talk.say(*QUESTIONS, told) == ["good_offer"]
+    assert talk.customer.state.questions == []
+    talk = Talk(questions=("delivery",))
+    talk.say(*QUESTIONS, "I recommend the Aero, it is light.")
+    assert talk.customer.state.question == "delivery"
 
 
 def test_a_comparison_names_a_product_and_a_true_virtue() -> None:
@@ -142,6 +182,14 @@ def test_a_question_that_waits_annoys_the_second_time_and_stops_the_sale() -> No
         ("The Aero has lots of storage.", True),
         ("The Aero has a long battery life but no big screen.", False),
         ("The Aero does not have a long battery life.", True),
+        ("The battery life is short.", True),
+        ("The screen is small.", False),
+        ("It lacks a big screen.", False),
+        ("The other shop wants $800 for it.", False),
+        ("That's $350 less than your limit.", False),
+        ("Unlike the Boreal, the Aero is light.", False),
+        ("The Boreal has a big screen, the Aero is light.", False),
+        ("The Boreal is light, the Aero has a long battery life.", True),
     ],
 )
 def test_the_label_is_read(claim: str, false: bool) -> None:
@@ -182,6 +230,12 @@ def test_the_taciturn_refuse_without_a_reason_and_the_talkative_give_it() -> Non
         ("For you it costs $630.", "discount_good"),
         ("I can take $20 off.", "discount_small"),
         ("I can take 30% off for you.", "not_allowed"),
+        ("I can take 1200% off for you.", "not_allowed"),
+        ("You get -10% off.", "not_allowed"),
+        ("It's free today.", "not_allowed"),
+        ("Half price for you.", "not_allowed"),
+        ("I can take 0.5% off for you.", "discount_small"),
+        ("I can take ten percent off.", "discount_good"),
         ("You can pay in monthly installments.", "wrong_answer"),
     ],
 )
@@ -201,6 +255,49 @@ def test_a_discount_that_nobody_asked_for_raises_doubts() -> None:
     talk = Talk().offered()
     assert talk.say("I can take 5% off for you.") == ["discount_unasked"]
     assert talk.account.discount == pytest.approx(0.05)
+
+
+def test_what_is_free_is_not_sold() -> None:
+    talk = Talk(trust=0.5).offered()
+    before = talk.customer.utility()
+    assert talk.say("The Aero is free today.") == ["not_allowed"]
+    assert talk.customer.utility() < before
+    assert (talk.account.false_claims, talk.account.discount) == (1, 0.0)
+
+
+def test_the_last_product_that_is_recommended_counts() -> None:
+    talk = Talk(feature="screen")
+    talk.say(*QUESTIONS, "Forget the Aero, take the Boreal.")
+    assert talk.customer.state.product.name == "Boreal"  # type: ignore[union-attr]
+
+
+def test_it_says_it_again_when_asked() -> None:
+    talk = Talk()
+    talk.say(QUESTIONS[2])
+    said, state = talk.reply.text, talk.customer.state.copy()
+    assert talk.say("Could you say that again?") == ["again"]
+    assert said.endswith(talk.reply.text)
+    assert "$900" in talk.reply.text
+    assert talk.customer.state.annoyance == state.annoyance
+    assert talk.customer.state.patience == state.patience - 1
+    opening = Talk().customer.state.last
+    assert opening
+    talk = Talk()
+    talk.say("Pardon?")
+    assert talk.reply.text == opening
+
+
+def test_nothing_can_hold_it_back_before_an_offer() -> None:
+    talk = Talk()
+    assert talk.say("Is anything holding you back?") == ["no_concern_yet"]
+    assert Talk().offered().say("Is it the price?") == ["no_concern"]
+    haggler = Talk(objections=("rival",)).offered()
+    assert haggler.say("Is it the price?") == ["reason_rival"]
+
+
+def test_want_it_asks_for_the_order() -> None:
+    sold = Talk(trust=1.0, seed=1).offered()
+    assert sold.say("Want it?") == ["buy"]
 
 
 def test_another_shop_is_none_of_this_one() -> None:

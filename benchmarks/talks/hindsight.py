@@ -11,40 +11,49 @@ from convgym.shop.catalog import Catalog
 
 _TOPICS = ("need", "feature", "budget")
 
+Fact = tuple[str, str]
+"""What something is called, and what is to be told of it."""
 
-def hindsight(episode: Episode, latent: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
-    """Yield lines on how an episode ended and what its customer was like.
+
+def hindsight(
+    episode: Episode, latent: Mapping[str, Any], catalog: Catalog, *, seller: str = "you"
+) -> Iterator[Fact]:
+    """Yield why an episode ended and what its customer was like.
 
     Args:
         episode: one that is over.
         latent: the customer's hidden state at its end (``Customer.latent``). What a customer
             other than the scripted ones shows there is told as it stands.
         catalog: the shop.
+        seller: who sold, as a subject: "you".
     """
-    yield f"why: {_reason(episode, latent)}"
+    yield "why", reason(episode, latent)
     if not {"need", "feature", "budget", "patience_left"} <= latent.keys():
-        yield from (f"  {name}: {value}" for name, value in latent.items())
+        yield from ((_name(name), str(value)) for name, value in latent.items())
         return
     need, feature = latent["need"], latent["feature"]
     yield (
-        f"the customer ({latent['persona']}): wants a {catalog.item} for {_name(need)}, what"
-        f" matters most is {_name(feature)}, budget {catalog.currency}{latent['budget']:,}"
+        f"the customer ({latent['persona']})",
+        f"wants a {catalog.item} for {_name(need)}, what matters most is {_name(feature)}, budget"
+        f" {catalog.currency}{latent['budget']:,}",
     )
     told = [topic for topic in _TOPICS if topic in latent["disclosed"]]
-    yield f"  you heard of: {', '.join(told) or 'nothing of it'}"
+    yield f"{seller} heard of", ", ".join(told) or "nothing of it"
     worries = [
         *(f"{_name(worry)} (raised, not answered)" for worry in latent["raised_objections"]),
         *(f"{_name(worry)} (never spoken of)" for worry in latent["unspoken_objections"]),
     ]
-    yield f"  worries left: {', '.join(worries) or 'none'}"
+    yield "worries left", ", ".join(worries) or "none"
     yield (
-        f"  patience left for {max(latent['patience_left'], 0):.1f} turns, trust"
-        f" {latent['trust_now']:.0%}, annoyance {latent['annoyance']:.1f}"
+        "mood",
+        f"patience for {max(latent['patience_left'], 0):.1f} more turns, trust"
+        f" {latent['trust_now']:.0%}, annoyance {latent['annoyance']:.1f}",
     )
-    yield f"  {_offer(latent, catalog)}"
+    yield "on offer", _offer(latent, catalog)
 
 
-def _reason(episode: Episode, latent: Mapping[str, Any]) -> str:
+def reason(episode: Episode, latent: Mapping[str, Any]) -> str:
+    """Return why an episode ended, in half a sentence."""
     turns = f"{len(episode.turns)} turn{'s' * (len(episode.turns) != 1)}"
     match episode.outcome:
         case "purchase":
@@ -63,7 +72,7 @@ def _offer(latent: Mapping[str, Any], catalog: Catalog) -> str:
     name = latent["product"]
     product = next((each for each in catalog.products if each.name == name), None)
     if product is None:
-        return "no product was on offer"
+        return "nothing"
     fits = {
         f"for {_name(latent['need'])}": latent["need"] in product.needs,
         _name(latent["feature"]): latent["feature"] in product.features,
@@ -72,7 +81,7 @@ def _offer(latent: Mapping[str, Any], catalog: Catalog) -> str:
     told = ", ".join(f"{'' if fit else 'not '}{what}" for what, fit in fits.items())
     chance = 1 / (1 + math.exp(-max(min(latent["utility"], 500.0), -500.0)))
     return (
-        f"on offer: the {name}, {catalog.currency}{product.price:,} ({told}); asked for the first"
+        f"the {name}, {catalog.currency}{product.price:,} ({told}); asked for the first"
         f" time now, it would buy with {chance:.0%}"
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from convgym.benchmarks.cli.hindsight import hindsight
+from convgym.benchmarks.talks.hindsight import hindsight
 from convgym.conversation import Episode, Outcome, Response, Turn
 from convgym.shop.catalog import load_catalog
 
@@ -30,7 +30,8 @@ LATENT: dict[str, Any] = {
 
 
 def told(outcome: Outcome = "walk_away", **latent: Any) -> str:
-    return "\n".join(hindsight(replace(EPISODE, outcome=outcome), {**LATENT, **latent}, CATALOG))
+    facts = hindsight(replace(EPISODE, outcome=outcome), {**LATENT, **latent}, CATALOG)
+    return "\n".join(f"{label}: {told}" for label, told in facts)
 
 
 def test_everything_hidden_is_told() -> None:
@@ -38,7 +39,7 @@ def test_everything_hidden_is_told() -> None:
     assert "(hurried): wants a laptop for study" in text and "budget $1,050" in text
     assert "you heard of: need\n" in text
     assert "price (raised, not answered), delivery (never spoken of)" in text
-    assert "the Lumen, $1,100 (for study, screen, not within the budget)" in text
+    assert "on offer: the Lumen, $1,100 (for study, screen, not within the budget)" in text
     assert "it would buy with 50%" in text
 
 
@@ -56,10 +57,10 @@ def test_the_reason(outcome: Outcome, latent: dict[str, Any], why: str) -> None:
 
 
 def test_without_an_offer_and_with_one_that_nobody_takes() -> None:
-    assert "no product was on offer" in told(product=None, utility=None)
+    assert "on offer: nothing" in told(product=None, utility=None)
     assert "buy with 0%" in told(utility=-1e9)
 
 
 def test_the_state_of_another_customer_is_told_as_it_stands() -> None:
-    lines = list(hindsight(EPISODE, {"mood": "bad"}, CATALOG))
-    assert lines == ["why: the customer left after 2 turns", "  mood: bad"]
+    facts = list(hindsight(EPISODE, {"bad_mood": True}, CATALOG))
+    assert facts == [("why", "the customer left after 2 turns"), ("bad mood", "True")]

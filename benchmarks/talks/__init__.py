@@ -1,0 +1,1 @@
+"""Conversations that people take part in or follow: where they are held, advice, hindsight."""

@@ -1,0 +1,52 @@
+"""``convgym evaluate --against``: both rates and the paired difference, or one clear line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from convgym.benchmarks.cli import main
+
+
+def evaluate(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    with pytest.raises(SystemExit):
+        main.main(["evaluate", *arguments])
+    return capsys.readouterr()
+
+
+def test_both_rates_and_the_difference_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    evaluate(capsys, "silent", "--customers", "6", "--output", "silent.json")
+    out, _ = evaluate(capsys, "competent", "--customers", "6", "--against", "silent.json")
+    rate = r"conversion \d+\.\d% \[-?\d+\.\d, \d+\.\d\]"
+    assert re.search(rf"^competent: {rate}, \d of 6$", out, re.MULTILINE)
+    gain = r"[+-]\d+\.\d points \[[+-]\d+\.\d, [+-]\d+\.\d\]"
+    over = rf"over silent \({rate}, silent\.json\), on the same 6 customers"
+    assert re.search(rf"^  {gain} {over}$", out, re.MULTILINE)
+    assert "{" not in out
+
+    def held(*_: object, **__: object) -> None:
+        raise AssertionError("a conversation was held")
+
+    monkeypatch.setattr("convgym.benchmarks.runs.single.rollout", held)
+    for given, told in (
+        (["--customers", "5"], "the first 6 of seed 0, and here they are the first 5 of seed 0"),
+        (["--customers", "6", "--seed", "1"], "give --customers 6 --seed 0"),
+        (["--customers", "6", "--catalog", "mobile"], "the policies met different customers"),
+    ):
+        out, err = evaluate(capsys, "competent", "--against", "silent.json", *given)
+        assert out == "" and err.count("\n") == 1 and told in err and "{" not in err
+
+
+@pytest.mark.parametrize("content", ["{}", '{"range": 3}', '{"range": {"seed": 0}, "bought": 3}'])
+def test_what_is_no_report_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    (tmp_path / "other.json").write_text(content)
+    arguments = ("silent", "--customers", "2", "--against", str(tmp_path / "other.json"))
+    out, err = evaluate(capsys, *arguments)
+    assert out == "" and err.count("\n") == 1 and "is no report of an evaluation" in err
