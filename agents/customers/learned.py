@@ -24,6 +24,7 @@ from convgym.conversation import Message
 from convgym.customers import make_customer
 from convgym.customers.base import Reply
 from convgym.customers.personas import Personas
+from convgym.customers.scripted.understanding import understanding
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.reasoning import heard
 from convgym.sellers.knowledge import SellerKnowledge
@@ -261,13 +262,34 @@ def _noted(talk: Talk, catalog: Catalog) -> dict[str, Any]:
     """Return what the words of a conversation tell of the customer's state."""
     knowledge = SellerKnowledge(catalog)
     notes = knowledge.note(talk.messages)
-    raised = {
-        knowledge.note(talk.messages[: end + 1]).worry for end in range(2, len(talk.messages), 2)
-    }
+    raised, spoken = _worries(talk.messages, knowledge)
     objections = talk.profile["objections"]
     return {
         "product": notes.product.name if notes.product else None,
         "disclosed": sorted(topic for topic in TOPICS if getattr(notes, topic) is not None),
-        "raised_objections": [kind for kind in objections if kind == notes.worry],
-        "unspoken_objections": [kind for kind in objections if kind not in raised],
+        "raised_objections": [kind for kind in objections if kind in raised],
+        "unspoken_objections": [kind for kind in objections if kind not in spoken],
     }
+
+
+def _worries(messages: Sequence[Message], knowledge: SellerKnowledge) -> tuple[set[str], set[str]]:
+    """Return the objections that wait for an answer, and all that were raised or answered.
+
+    As with the original, an answer counts once a product has been named, before the objection is
+    spoken, too.
+    """
+    ear = understanding(knowledge.catalog)
+    raised: set[str] = set()
+    spoken: set[str] = set()
+    for end, message in enumerate(messages, start=1):
+        notes = knowledge.note(messages[:end])
+        if notes.product is None:
+            continue
+        if message["role"] == "assistant":
+            answers = ear.understand(message["content"]).answers
+            raised.difference_update(answers)
+            spoken.update(answers)
+        elif notes.worry is not None:
+            raised.add(notes.worry)
+            spoken.add(notes.worry)
+    return raised, spoken
