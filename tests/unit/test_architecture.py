@@ -55,9 +55,13 @@ ARROWS: dict[str, set[str]] = {
     f"{AGENTS}.serving": ALL_OF_THE_ENVIRONMENT
     | {AGENTS, f"{AGENTS}.algorithms", f"{AGENTS}.pipeline"}
     | MECHANISMS,
+    f"{AGENTS}.customers": ALL_OF_THE_ENVIRONMENT | {AGENTS} | MODEL,
     # Make a model, as an algorithm does.
     f"{AGENTS}.pretrain": ALL_OF_THE_ENVIRONMENT | {AGENTS} | TRAINING,
     f"{AGENTS}.pretrain_reading": ALL_OF_THE_ENVIRONMENT | {AGENTS} | TRAINING,
+    f"{AGENTS}.pretrain_customer": ALL_OF_THE_ENVIRONMENT
+    | {AGENTS, f"{AGENTS}.customers", f"{AGENTS}.pretrain"}
+    | TRAINING,
 }
 EVERYTHING_BELOW = set(ARROWS) - {DOORS}
 ARROWS |= {
