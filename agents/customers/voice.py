@@ -49,8 +49,8 @@ class Voice:
         recipe = folder / "recipe.json"
         if not (folder / "config.json").is_file() or not recipe.is_file():
             raise ConvgymError(
-                f"no learned customer at {str(folder)!r}: make one with `convgym pretrain DIR"
-                " --kind customer`, and name its folder as the option model"
+                f"no learned customer at {str(folder)!r}: make one with"
+                " `convgym pretrain DIR --kind customer`, and name its folder as the option model"
             )
         network, tokenizer = load_folder(folder)
         with refusing(f"the recipe {recipe} cannot be read"):
