@@ -11,8 +11,10 @@ from convgym.conversation import Message
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.rollout import rollout
+from convgym.seeds import train_seeds
 from convgym.sellers import REFERENCE_SELLERS as SELLERS
 from convgym.sellers import make_seller
+from convgym.shop.catalog import load_catalog
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,22 @@ def test_the_oracle_sells_no_other_shops_goods(customer: str) -> None:
         rollout(make_seller("oracle", law=law), [1], environment=environment)
     (episode,) = rollout(make_seller("oracle", "bicycles", law), [1], environment=environment)
     assert episode.valid
+
+
+@pytest.mark.parametrize("customer", ["scripted", "shopper"])
+def test_the_careless_seller_asks_and_offers_anything_all_the_same(customer: str) -> None:
+    law = "v1" if customer == "shopper" else None
+    seeds = train_seeds(9, 60)
+    held = {
+        name: rollout(make_seller(name, law=law), seeds, environment={"customer": customer})
+        for name in ("careless", "competent")
+    }
+    sold = {name: sum(each.converted for each in episodes) for name, episodes in held.items()}
+    offered: set[str] = set()
+    for episode in held["careless"]:
+        said = " ".join(turn.response.text for turn in episode.turns)
+        names = [p.name for p in load_catalog("laptops").products if p.name in said]
+        assert len(names) <= 1, said  # it keeps to what it offered
+        offered.update(names)
+    assert sold["careless"] < 0.25 * 60 < 0.6 * 60 < sold["competent"]
+    assert len(offered) >= 8

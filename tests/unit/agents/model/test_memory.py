@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from convgym.agents.model import memory
 from convgym.agents.model.generation import ResponseSampler
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.memory import AtOnce
@@ -159,3 +160,17 @@ def test_actor_and_critic_take_the_same_steps_in_parts(
     assert metrics["value_loss"] > 0 and weights["critic"].abs().sum() > 0
     for name, weight in weights.items():
         torch.testing.assert_close(same[name], weight, rtol=0, atol=5e-5)
+
+
+def test_freed_memory_is_given_back_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    trimmed: list[int] = []
+    monkeypatch.setattr(memory, "_malloc_trim", lambda: trimmed.append)
+    now = 0.0
+    give_back = memory.GiveBack(every=5.0, clock=lambda: now)
+    assert not give_back()
+    now = 6.0
+    assert give_back() and not give_back()
+    monkeypatch.setattr(memory, "_malloc_trim", lambda: None)  # another C library
+    now = 20.0
+    assert not give_back()
+    assert trimmed == [0]
