@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
@@ -138,6 +139,16 @@ def who_failed(outcomes: Iterable[str]) -> str:
     """Return whose backends failed, of episodes that ended so: "the seller", say."""
     ended = set(outcomes)
     return " or ".join(who for outcome, who in FAILURES.items() if outcome in ended)
+
+
+def tell_failures(outcomes: Iterable[str]) -> str:
+    """Return how many episodes, that ended so, were broken off, and who failed; "" if none was."""
+    counts = Counter(outcomes)
+    return ", ".join(
+        f"{counts[outcome]} broken off: {who} failed"
+        for outcome, who in FAILURES.items()
+        if counts[outcome]
+    )
 
 
 def clean(text: str) -> str:

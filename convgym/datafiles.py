@@ -10,6 +10,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Mapping
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,6 +91,12 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     write_atomically(path, dumps(data, indent=2) + "\n")
 
 
+def free_path(path: Path) -> Path:
+    """Return ``path``, or if there is something, the first of name-2, name-3, ... that is free."""
+    names = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(each for each in chain([path], names) if not each.exists())
+
+
 def check_new_file(path: Path, *, make_folder: bool = False) -> None:
     """Raise ConvgymError unless a new file can be written at ``path``.
 
@@ -116,7 +123,8 @@ def _check_folder(folder: Path, wanted: Path, *, make: bool) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ConvgymError(f"cannot write to {wanted}: {error.strerror}") from None
+        missing = "" if wanted.parent.is_dir() else f" (there is no folder {wanted.parent})"
+        raise ConvgymError(f"cannot write to {wanted}: {error.strerror}{missing}") from None
 
 
 def part_of(path: Path) -> Path:

@@ -58,7 +58,7 @@ class Voice:
             currency = str(self.recipe["currency"])
         self.format = CustomerFormat(tokenizer, currency)
         self.network: PreTrainedModel = network.eval()
-        self.network.to(find_device(device))  # type: ignore[arg-type]  # wrapped untyped
+        self.network.to(find_device(device))
         self._room = usable_context(network.config) - LONGEST_REPLY
         self._sampler = ResponseSampler(
             self.network, self.format, SamplingConfig(temperature, LONGEST_REPLY)

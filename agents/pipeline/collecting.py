@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from convgym.agents.pipeline.outputs import finished_report, versions
 from convgym.agents.protocol import placement
 from convgym.agents.training.collector import Collector
 from convgym.conversation import Episode
-from convgym.datafiles import write_json
+from convgym.datafiles import free_path, write_json
 from convgym.errors import ConvgymError
 from convgym.logs import check_new_log, write_log
 from convgym.policy import Policy
@@ -106,6 +107,7 @@ def _keep(
     started: float,
 ) -> dict[str, Any]:
     valid = [episode for episode in episodes if episode.valid]
+    log = free_path(log)  # another may have written there meanwhile: nothing is lost
     report = {
         "made_from": made_from,
         "log": str(log),
@@ -113,6 +115,7 @@ def _keep(
         "customer": episodes[0].customer,
         "conversations": len(episodes),
         "failed": len(episodes) - len(valid),
+        "outcomes": dict(Counter(episode.outcome for episode in episodes)),
         "sales": sum(episode.converted for episode in valid),
         "turns": sum(len(episode.turns) for episode in episodes),
         **placement(speaker),

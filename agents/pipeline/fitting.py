@@ -110,6 +110,8 @@ def fit_to_folder(
         progress=progress,
     )
     problems = [f"line {each.line} was left out: {each.message}" for each in read.report.problems]
+    if failed := sum(not episode.valid for episode in episodes):
+        problems.append(f"{failed} conversations in which customer or seller failed were left out")
     gap, notes = _behaviour(tokenised, model)
     report = {
         "made_from": made_from,
@@ -121,7 +123,12 @@ def fit_to_folder(
         "diagnostics": dict(fitted.metrics),
         "without_logprobs": without_logprobs(fitted.log),
         "behaviour_gap": gap,
-        "notes": [*problems, *notes, *_doubts(fitted.metrics)],
+        "notes": [
+            *problems,
+            *notes,
+            *_doubts(fitted.metrics),
+            *_for_the_gate(fitted.held_out, settings),
+        ],
         **speaker.placement,
         "seconds": round(time.monotonic() - started, 1),
         "versions": versions(),
@@ -175,9 +182,22 @@ def _behaviour(
     return gap, notes
 
 
+def _for_the_gate(kept: int, settings: FitSettings) -> list[str]:
+    """Return a note where fewer conversations are kept than the gate can judge by."""
+    wanted = GateConfig().min_conversations
+    if not settings.held_out or kept >= wanted:
+        return []
+    return [
+        f"{kept} conversations are kept for the gate, which judges by {wanted} or more: give a"
+        " larger --held-out, or collect more"
+    ]
+
+
 def _doubts(metrics: Mapping[str, float]) -> list[str]:
     """Return a note where Q is no better than the same number for everything."""
     fitted, constant = metrics["value_loss"], metrics["constant_loss"]
+    if constant == 0:
+        return ["the conversations kept apart all ended alike: how good Q is, they cannot tell"]
     if fitted < constant:
         return []
     return [

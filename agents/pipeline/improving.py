@@ -14,10 +14,11 @@ from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.off_policy.behaviour import without_logprobs
+from convgym.agents.off_policy.gate import GateConfig
 from convgym.agents.off_policy.step import improve
 from convgym.agents.pipeline.card import model_card
 from convgym.agents.pipeline.inputs import open_q
-from convgym.agents.pipeline.outputs import REPORT, building, finished, versions
+from convgym.agents.pipeline.outputs import REPORT, building, finished, read_report, versions
 from convgym.agents.training import parallel
 from convgym.agents.training.imitation import Imitation
 from convgym.datafiles import write_json
@@ -104,6 +105,7 @@ def improve_to_folder(
         "policy_settings": asdict(opened.settings),
         "conversations": len(opened.fitted.log) - opened.fitted.held_out,
         "metrics": metrics,
+        "notes": [*_doubts(q), *_too_far(metrics)],
         **opened.policy.placement,
         "processes": parallel.count(),
         "seconds": round(time.monotonic() - started, 1),
@@ -111,6 +113,19 @@ def improve_to_folder(
     }
     parallel.on_first(lambda: _keep(opened.policy, folder, report))
     return report
+
+
+def _doubts(q: Path) -> list[str]:
+    """Return what was noted of a Q when it was fitted."""
+    return [f"of Q: {note}" for note in read_report(q / REPORT).get("notes", [])]
+
+
+def _too_far(metrics: Mapping[str, float]) -> list[str]:
+    """Return a note where the new policy is further away than the gate lets pass."""
+    kl, limit = metrics.get("kl", 0.0), GateConfig().max_kl
+    if kl <= limit:
+        return []
+    return [f"the new policy diverges by {kl:.2f} nats a response, and the gate refuses {limit}"]
 
 
 def _keep(policy: LanguageModelPolicy, folder: Path, report: dict[str, Any]) -> None:

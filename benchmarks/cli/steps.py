@@ -21,8 +21,13 @@ _NAMED_MODELS = ("default", "smollm2")
 
 
 @contextmanager
-def working(output: Path | None = None) -> Iterator[ProgressCallback]:
-    """Show progress on stderr; after Ctrl-C, say how to go on and exit with 130."""
+def working(output: Path | None = None, *, resumes: bool = False) -> Iterator[ProgressCallback]:
+    """Show progress on stderr; after Ctrl-C, say how to go on and exit with 130.
+
+    Args:
+        output: what is being made.
+        resumes: what was done so far is kept, and the same command goes on from there.
+    """
     from convgym.benchmarks.report.progress import stages
     from convgym.progress import no_progress
 
@@ -33,7 +38,8 @@ def working(output: Path | None = None) -> Iterator[ProgressCallback]:
         with stages(console(error=True)) as progress:
             yield progress
     except KeyboardInterrupt:
-        again = f"; the same command goes on with {output}, or starts it over" if output else ""
+        how = "goes on with" if resumes else "starts over with"
+        again = f"; the same command {how} {output}" if output else ""
         say(f"interrupted{again}", error=True)
         raise SystemExit(130) from None
 
@@ -87,7 +93,10 @@ def is_model(name: str) -> bool:
 
 
 def speaker(
-    name: str, options: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+    name: str,
+    options: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
+    of_seller: Mapping[str, Any] | None = None,
 ) -> Policy:
     """Return a policy by its folder, or a seller by name.
 
@@ -95,11 +104,17 @@ def speaker(
         name: ``is_model`` says which.
         options: of the environment, whose catalogue a seller sells.
         settings: of a policy (``PolicyConfig``), or of a seller that is a local model.
+        of_seller: options of a seller alone.
 
     Raises:
         ConvgymError: when there is no such policy or seller, and for settings of a seller.
     """
     if is_model(name):
+        if of_seller:
+            raise ConvgymError(
+                f"{name!r} is a policy, and no seller with options: drop --seller-option and"
+                " --seller-prompt"
+            )
         from convgym.agents.model.config import PolicyConfig
         from convgym.agents.model.policy import LanguageModelPolicy
         from convgym.agents.settings import configured
@@ -118,4 +133,4 @@ def speaker(
         )
     from convgym.sellers import make_seller
 
-    return make_seller(name, **shop(options), **(settings or {}))
+    return make_seller(name, **shop(options), **(settings or {}), **(of_seller or {}))

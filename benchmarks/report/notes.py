@@ -10,6 +10,9 @@ from convgym.benchmarks.runs.redaction import redacted
 from convgym.benchmarks.runs.result import MAX_EXCLUDED_SHARE
 from convgym.benchmarks.runs.scores import Score
 
+_LEARNABLE = 256
+"""Conversations below which an agent shows that it runs, and nothing of what it learns."""
+
 
 def notes(
     scores: Sequence[Score],
@@ -32,7 +35,7 @@ def notes(
             " what is missing."
         )
     text.append(f"Everybody was judged on the same {episodes:,} customers, never met in training.")
-    text += _nobody_sold(scores) + _intervals(scores) + _starts(scores)
+    text += _few(scores) + _nobody_sold(scores) + _intervals(scores) + _starts(scores)
     if any(score.acceptance for score in scores):
         text.append(
             "Everybody's words were suggestions to a business; accepted are those that it sent"
@@ -96,6 +99,16 @@ def _starts(scores: Sequence[Score]) -> list[str]:
     }
     told = "; ".join(f"{start} ({', '.join(agents)})" for start, agents in followers.items())
     return [f"The gain of each agent is over its own start: {told}."]
+
+
+def _few(scores: Sequence[Score]) -> list[str]:
+    held = max((score.conversations for score in scores if score.kind == "agent"), default=0)
+    if not 0 < held < _LEARNABLE:
+        return []
+    return [
+        f"Nobody learns from {held:,} conversations: what agents sell here says that all parts"
+        " work, and nothing of the agents."
+    ]
 
 
 def _failures(scores: Sequence[Score]) -> list[str]:

@@ -30,9 +30,10 @@ from convgym.agents.training.collector import Collector
 from convgym.benchmarks.runs.executor import train_with
 from convgym.checks import check_integer
 from convgym.comparisons import Comparison, compare
+from convgym.conversation import refuse_if_all_failed
 from convgym.datafiles import check_new_file, check_new_folder, dumps, write_json
 from convgym.envs.scenario import Scenario
-from convgym.errors import ConvgymError, InfrastructureError
+from convgym.errors import ConvgymError
 from convgym.policy import Policy
 from convgym.progress import ProgressCallback, no_progress
 from convgym.rollout import rollout
@@ -118,7 +119,7 @@ def judge_one(
     """Have a policy meet customers that are reserved for evaluation; return what it sold.
 
     Raises:
-        InfrastructureError: when the customer failed in every conversation.
+        InfrastructureError: when customer or seller failed in every conversation.
     """
     customers = check_integer("customers", customers, 1)
     started = time.monotonic()
@@ -131,8 +132,7 @@ def judge_one(
     )
     valid = [episode for episode in episodes if episode.valid]
     bought = [int(episode.converted) if episode.valid else None for episode in episodes]
-    if not valid:
-        raise InfrastructureError("the customer failed in every conversation: nothing was measured")
+    refuse_if_all_failed(episodes)
     sales = sum(episode.converted for episode in valid)
     interval = wilson_interval(sales, len(valid))
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -18,15 +19,19 @@ from convgym.benchmarks.cli.options import (
     OwnSettings,
     Personas,
     Seed,
+    SellerOptions,
+    SellerPrompt,
     computing,
     environment,
     findable,
     own_settings,
     placed,
+    seller_options,
     shop,
     with_computing,
 )
 from convgym.benchmarks.cli.steps import show, working
+from convgym.conversation import tell_failures
 from convgym.errors import ConvgymError
 
 
@@ -52,6 +57,8 @@ def collect(
     conversations: Annotated[int, typer.Option(min=1)] = 1000,
     seed: Seed = 0,
     settings: OwnSettings = None,
+    seller_option: SellerOptions = None,
+    seller_prompt: SellerPrompt = None,
     customer: Customer = None,
     customer_option: CustomerOptions = None,
     catalog: Catalog = None,
@@ -71,9 +78,11 @@ def collect(
     if (policy is None) == (seller is None):
         raise ConvgymError("say who speaks: either --policy FOLDER or --seller SELLER")
     options = environment(customer, catalog, personas, customer_option)
-    given = own_settings(settings)
+    given, of_seller = own_settings(settings), seller_options(seller_option, seller_prompt)
+    if of_seller and seller is None:
+        raise ConvgymError("--seller-option and --seller-prompt are of --seller: name one")
     if seller is not None:
-        given = placed(seller, given, device, dtype)
+        given = placed(seller, {**given, **of_seller}, device, dtype)
     else:
         given = with_computing(given, computing(device, dtype), ["policy"])
     with working(log) as progress:
@@ -95,6 +104,9 @@ def collect(
                 options["reveal_latent"] = True
             collector = Collector(conversations, seed=seed, environment=options)
             report = collect_from_seller(log, speaker, collector, given, progress=progress)
-    failures = f", {report['failed']} broken off: the customer failed" if report["failed"] else ""
-    line = f"{log}: {report['conversations']} conversations of {report['speaker']}, "
-    show(report, [f"{line}{report['sales']} of them sales{failures}"], as_json=as_json)
+    told = [
+        f"{report['log']}: {report['conversations']} conversations of {report['speaker']}",
+        f"{report['sales']} of them sales",
+        tell_failures(Counter(report.get("outcomes")).elements()),
+    ]
+    show(report, [", ".join(filter(None, told))], as_json=as_json)

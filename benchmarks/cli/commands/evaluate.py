@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,11 +20,16 @@ from convgym.benchmarks.cli.options import (
     Dtype,
     Personas,
     Seed,
+    SellerOptions,
+    SellerPrompt,
     computing,
     environment,
     findable,
+    seller_options,
 )
 from convgym.benchmarks.cli.steps import show, speaker, working
+from convgym.conversation import tell_failures
+from convgym.errors import InfrastructureError
 
 
 def register(app: typer.Typer) -> None:
@@ -62,12 +68,15 @@ def evaluate(
     ] = None,
     device: Device = None,
     dtype: Dtype = None,
+    seller_option: SellerOptions = None,
+    seller_prompt: SellerPrompt = None,
     as_json: AsJson = False,
 ) -> None:
     """Have a policy or a seller meet customers that no training meets, and say what it sold.
 
     Equal seeds meet the same customers, those of convgym bench with this seed.
     """
+    from convgym.benchmarks.runs.result import MAX_EXCLUDED_SHARE
     from convgym.benchmarks.runs.single import (
         gain_over,
         judge_one,
@@ -80,7 +89,9 @@ def evaluate(
     settings = computing(device, dtype)
     if temperature is not None:
         settings["temperature"] = temperature
-    judged = speaker(policy, options, settings)
+    of_seller = seller_options(seller_option, seller_prompt)
+    judged = speaker(policy, options, settings, of_seller)
+    settings |= of_seller
     if policy == "oracle":
         options["reveal_latent"] = True
     how: dict[str, Any] = {"seed": seed, "environment": options}
@@ -99,14 +110,21 @@ def evaluate(
             **asdict(gain_over(report, other)),
         }
     show(report, _lines(policy, report), as_json=as_json)
+    held = report["failed"] + report["conversations"]
+    if report["failed"] > MAX_EXCLUDED_SHARE * held:
+        raise InfrastructureError(
+            f"the rate is invalid: {report['failed']} of {held} conversations failed, more than"
+            f" {MAX_EXCLUDED_SHARE:.0%}"
+        )
 
 
 def _lines(policy: str, report: Mapping[str, Any]) -> list[str]:
-    failed, customers = report["failed"], report["range"]
+    customers = report["range"]
+    broken_off = tell_failures(Counter(report["outcomes"]).elements())
     return [
         f"{policy}: {_rate(report)}, {report['sales']} of {report['conversations']}",
         f"  {report['mean_turns']:.1f} turns a conversation",
-        f"  {failed} more were broken off: the customer failed" if failed else "",
+        f"  {broken_off}" if broken_off else "",
         _gain(report),
         f"  evaluation range, seed {customers['seed']}, first {customers['customers']} customers:"
         f" {report['customer']}",

@@ -86,6 +86,7 @@ def improve(
             f"{output}: {policy}, improved at the states of {report['conversations']}"
             " conversations",
             *numbers(report["metrics"]),
+            *(f"note: {note}" for note in report.get("notes", [])),
         ],
         as_json=as_json,
     )

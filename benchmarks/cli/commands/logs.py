@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -74,7 +73,8 @@ def write(
     catalog: Catalog = None,
 ) -> None:
     """Write conversations of a seller, ours or your own, with customers of the training range."""
-    from convgym.conversation import FAILURES, refuse_if_all_failed
+    from convgym.conversation import refuse_if_all_failed, tell_failures
+    from convgym.datafiles import free_path
     from convgym.logs import check_new_log, write_log
     from convgym.rollout import rollout
     from convgym.seeds import train_seeds
@@ -94,15 +94,11 @@ def write(
     seeds = train_seeds(seed, conversations)
     with whose(f"seller {seller!r} with customer {customer or 'scripted'!r}"):
         episodes = rollout(policy, seeds, policy_seed=seed, environment=options)
-    write_log(path, episodes)
+    kept = free_path(path)  # another may have written there meanwhile: nothing is lost
+    write_log(kept, episodes)
     sold = sum(episode.converted for episode in episodes)
-    ends = Counter(episode.outcome for episode in episodes)
-    failures = "".join(
-        f", {ends[outcome]} broken off: {who} failed"
-        for outcome, who in FAILURES.items()
-        if ends[outcome]
-    )
-    say(f"wrote {len(episodes)} conversations to {path}, {sold} of them sales{failures}")
+    told = [f"wrote {len(episodes)} conversations to {kept}", f"{sold} of them sales"]
+    say(", ".join(filter(None, [*told, tell_failures(episode.outcome for episode in episodes)])))
     refuse_if_all_failed(episodes)
 
 

@@ -79,7 +79,7 @@ def train(
         if not isinstance(within, dict) or "model" in within:
             raise ConvgymError("the policy is given by --policy and by --set: drop one")
         within["model"] = policy
-    with working(output) as progress:
+    with working(output, resumes=True) as progress:
         report = train_one(agent, given, collector, output, progress=progress)
     usage = report["usage"]
     show(

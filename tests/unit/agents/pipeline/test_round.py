@@ -121,8 +121,10 @@ def test_commands_one_by_one_are_a_round_of_training_to_the_bit(run: Run) -> Non
     assert any(not torch.equal(new[name], before[name]) for name in new)
     assert report("q")["diagnostics"] == {name: row[name] for name in report("q")["diagnostics"]}
     assert report("q")["behaviour_gap"] < 1e-3
-    (doubt,) = report("q")["notes"]  # of two steps of a fit
-    assert doubt.startswith("Q knows nothing that a constant does not (loss ")
+    doubt, too_few = report("q")["notes"]  # of two steps of a fit
+    assert doubt.startswith("the conversations kept apart all ended alike")
+    assert "conversations are kept for the gate, which judges by 20 or more" in too_few
+    assert report("new")["notes"][:2] == [f"of Q: {note}" for note in (doubt, too_few)]
     assert verdict["gain"] == row["predicted_gain"] and verdict["kl"] > 0
     kept = read_log("trained/conversations/deployment-000.jsonl.gz").episodes
     assert [each.turns for each in kept] == [each.turns for each in read_log("log.jsonl").episodes]

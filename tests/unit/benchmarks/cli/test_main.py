@@ -289,7 +289,7 @@ def test_a_missing_extra_is_told_with_its_remedy(run: Run, world: World) -> None
     world.before_rollout = broken
     code, _, err = run("bench", "tiny")
     first, last = err.splitlines(keepends=True)
-    assert first.startswith("tiny: 7 jobs, about ")
+    assert first.startswith("tiny: 7 jobs, ")
     assert code == 2 and is_one_line(last)
     assert "needs torch" in err and install_command("train") in err
 

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from convgym.agents.training.collector import Collector
 from convgym.benchmarks.cli import main
 from convgym.benchmarks.runs.folder import read_results
 from convgym.llm.fake_server import Action, ChatServer
@@ -198,3 +200,51 @@ def test_mistakes_are_one_line(run: Run, tmp_path: Path, command: str, told: str
     code, out, err = run(command)
     assert (code, out) == (2, "") and told in err and err.count("\n") == 1
     assert KEY not in err
+
+
+def test_collect_and_evaluate_take_options_and_name_who_failed(
+    run: Run, tmp_path: Path, server: ChatServer
+) -> None:
+    asked = iter(range(10**6))
+    server.script = lambda request: (
+        Action(status=500) if next(asked) in (1, 4) else Action(text="Buy it?")
+    )
+    code, out, err = run(
+        "collect log.jsonl --seller openai:tiny --conversations 6", options(server, "max_tokens=7")
+    )
+    assert code == 0, err
+    assert out.endswith(" of them sales, 2 broken off: the seller failed\n")
+    assert server.requests[0]["max_tokens"] == 7
+    asked = iter(range(10**6))
+    code, out, err = run("evaluate openai:tiny --customers 6", options(server))
+    assert "  2 broken off: the seller failed" in out
+    assert code == 1  # it says so, and is no result
+    assert err.splitlines()[-1] == (
+        "convgym: error: the rate is invalid: 2 of 6 conversations failed, more than 5%"
+    )
+    server.script = broken
+    code, _, err = run("evaluate openai:tiny --customers 3", options(server))
+    assert code == 1 and "the seller failed in all of 3 conversations: openai/tiny: " in err
+    code, _, err = run("evaluate default --customers 3", options(server))
+    assert code == 2 and "'default' is a policy, and no seller with options" in err
+    code, _, err = run("collect more.jsonl --policy default", options(server))
+    assert code == 2 and "--seller-option and --seller-prompt are of --seller" in err
+
+
+def test_of_two_who_write_one_log_nobody_loses(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Collector.logged
+
+    def overtaken(self: Collector, *given: Any, **more: Any) -> Any:
+        episodes = held(self, *given, **more)
+        (tmp_path / "log.jsonl").write_text("another's\n")
+        return episodes
+
+    monkeypatch.setattr(Collector, "logged", overtaken)
+    code, out, err = run("collect log.jsonl --seller silent --conversations 3")
+    assert code == 0, err
+    assert out.startswith("log-2.jsonl: 3 conversations of silent")
+    assert (tmp_path / "log.jsonl").read_text() == "another's\n"
+    assert len(read_log(tmp_path / "log-2.jsonl").episodes) == 3
+    assert (tmp_path / "log-2.jsonl.report.json").exists()

@@ -116,5 +116,5 @@ class Down(ScriptedCustomer):
 
 
 def test_a_customer_that_always_fails_is_no_result() -> None:
-    with pytest.raises(InfrastructureError, match="nothing was measured"):
+    with pytest.raises(InfrastructureError, match="the customer failed in all of 3 conversations"):
         judge_one(make_seller("silent"), 3, environment={"customer": Down})
