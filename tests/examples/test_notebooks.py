@@ -101,7 +101,8 @@ def run(notebook: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         client = NotebookClient(
             notebook,
             km=manager,
-            timeout=300,
+            timeout=600,
+            startup_timeout=300,
             record_timing=False,
             resources={"metadata": {"path": str(FOLDER)}},
         )
