@@ -65,9 +65,11 @@ class PretrainConfig:
 
 
 def build_tokenizer(
-    texts: Iterator[str] | Sequence[str], vocabulary: int
+    texts: Iterator[str] | Sequence[str],
+    vocabulary: int,
+    special: Sequence[str] = COMPACT_TOKENS,
 ) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE tokenizer trained on ``texts``, with the compact format's tokens.
+    """Return a byte-level BPE tokenizer trained on ``texts``, with special tokens of its own.
 
     A word has the same id at the start of an utterance as within it, and a number is split from
     what surrounds it, so that round prices become single tokens.
@@ -77,7 +79,7 @@ def build_tokenizer(
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=list(COMPACT_TOKENS),
+        special_tokens=list(special),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -86,7 +88,7 @@ def build_tokenizer(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=END,
-        extra_special_tokens=[token for token in COMPACT_TOKENS if token not in (PAD, END)],
+        extra_special_tokens=[token for token in special if token not in (PAD, END)],
         clean_up_tokenization_spaces=False,
     )
 

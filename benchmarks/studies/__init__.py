@@ -25,6 +25,7 @@ STUDIES: Registry[Study] = Registry(
     {
         name: Entry(f"{__name__}.{name.replace('-', '_')}:main", summary)
         for name, summary in {
+            "customer-matrix": "who trained with which customers sells to which others",
             "comparison-coverage": "how often intervals of paired differences cover the truth",
             "deaf-search": "the best script of a seller that never listens, for each shop",
             "fixed-scripts": "the best script that never listens to a shopper, for each shop",
@@ -32,6 +33,7 @@ STUDIES: Registry[Study] = Registry(
             "gate": "how often the gate of Iterative PPO passes bad steps and stops good ones",
             "improvement-solvers": "solvers of the improvement step: one log, one Q, every solver",
             "latency": "how near rollouts come to a queue that never idles, if replies take time",
+            "learned-customer": "how faithful the learned customer is to its original",
             "llm-concurrency": "how well vectorised customers keep a chat endpoint busy",
             "offline": "what offline learners make of one log of words and outcomes",
             "q-variants": "ways to fit Q, judged by true values",
@@ -40,6 +42,7 @@ STUDIES: Registry[Study] = Registry(
             "rounds": "one run of Iterative PPO, round by round, judged by true values",
             "shopper-transcripts": "twenty conversations with shoppers, as a page",
             "shopper-words": "in how many words the customers of v0 and v1 speak",
+            "simulator-gap": "what training with an imitation is worth with its original",
             "transfer": "what sellers keep of their skill where they were not trained",
             "scaling": "how much sooner several processes, or a Ray cluster, have a suite done",
             "speed": "turns a second of the scripted customer and the shopper",

@@ -56,6 +56,10 @@ CUSTOMERS: Registry[CustomerFactory] = Registry(
             "convgym.customers.llm.hybrid:HybridCustomer",
             "a chat model's words on the scripted customer's decisions",
         ),
+        "learned": Entry(
+            "convgym.agents.customers.learned:LearnedCustomer",
+            "a small language model that imitates the scripted customer, and decides itself",
+        ),
         "llm": Entry(
             "convgym.customers.llm.customer:LLMCustomer",
             "a chat model that plays a customer and decides itself",

@@ -17,11 +17,13 @@ from convgym.customers import CUSTOMERS, Customer, Decision, Reply, Snapshottabl
 from convgym.errors import InfrastructureError
 from convgym.rollout import rollout
 from convgym.sellers import make_seller
+from tests.unit.agents.learned import tiny_learned_customer
 from tests.unit.customers.chat_models import FakeModel, paraphrase, shopper
 
 NEEDED: dict[str, Callable[[], dict[str, Any]]] = {
     "llm": lambda: {"backend": FakeModel(shopper)},
     "hybrid": lambda: {"backend": FakeModel(paraphrase)},
+    "learned": lambda: {"model": tiny_learned_customer()},
     "replay": lambda: {"log": rollout(make_seller("mediocre"), [3]), "index": 0},
 }
 """Options without which a customer cannot be made."""

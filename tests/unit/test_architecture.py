@@ -55,9 +55,13 @@ ARROWS: dict[str, set[str]] = {
     f"{AGENTS}.serving": ALL_OF_THE_ENVIRONMENT
     | {AGENTS, f"{AGENTS}.algorithms", f"{AGENTS}.pipeline"}
     | MECHANISMS,
+    f"{AGENTS}.customers": ALL_OF_THE_ENVIRONMENT | {AGENTS} | MODEL,
     # Make a model, as an algorithm does.
     f"{AGENTS}.pretrain": ALL_OF_THE_ENVIRONMENT | {AGENTS} | TRAINING,
     f"{AGENTS}.pretrain_reading": ALL_OF_THE_ENVIRONMENT | {AGENTS} | TRAINING,
+    f"{AGENTS}.pretrain_customer": ALL_OF_THE_ENVIRONMENT
+    | {AGENTS, f"{AGENTS}.customers", f"{AGENTS}.pretrain"}
+    | TRAINING,
 }
 EVERYTHING_BELOW = set(ARROWS) - {DOORS}
 ARROWS |= {
@@ -66,7 +70,8 @@ ARROWS |= {
     f"{BENCHMARKS}.report": EVERYTHING_BELOW | {BENCHMARKS, f"{BENCHMARKS}.runs"},
     f"{BENCHMARKS}.validation": EVERYTHING_BELOW
     | {BENCHMARKS, f"{BENCHMARKS}.runs", f"{BENCHMARKS}.report"},
-    f"{BENCHMARKS}.studies": EVERYTHING_BELOW | {BENCHMARKS, f"{BENCHMARKS}.validation"},
+    f"{BENCHMARKS}.studies": EVERYTHING_BELOW
+    | {BENCHMARKS, f"{BENCHMARKS}.report", f"{BENCHMARKS}.validation"},
     f"{BENCHMARKS}.talks": EVERYTHING_BELOW | {BENCHMARKS},
     f"{BENCHMARKS}.demo": EVERYTHING_BELOW
     | {BENCHMARKS}

@@ -1,10 +1,10 @@
-"""``convgym pretrain``: make the small seller, or the one that reads its shop."""
+"""``convgym pretrain``: make the small seller, the one that reads its shop, or a customer."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import Catalog, Customer, Seed, environment
 from convgym.benchmarks.terminal import console, say
 from convgym.errors import ConvgymError
+from convgym.progress import ProgressCallback
 
 
 class Kind(StrEnum):
@@ -19,6 +20,7 @@ class Kind(StrEnum):
 
     SMALL = "small"
     READING = "reading"
+    CUSTOMER = "customer"
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +29,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "convgym pretrain my-seller --conversations 2000",
             "convgym pretrain my-reader --kind reading",
+            "convgym pretrain my-customer --kind customer",
         )
     )(pretrain)
 
@@ -34,7 +37,11 @@ def register(app: typer.Typer) -> None:
 def pretrain(
     output: Annotated[Path, typer.Argument(help="Folder for the model; never overwritten.")],
     kind: Annotated[
-        Kind, typer.Option(help="The small seller, or one that reads the leaflet of any shop.")
+        Kind,
+        typer.Option(
+            help="The small seller, one that reads the leaflet of any shop, or a customer that"
+            " imitates another."
+        ),
     ] = Kind.SMALL,
     conversations: Annotated[
         int | None, typer.Option(min=20, help="Logged conversations of the small seller: 8000.")
@@ -46,35 +53,80 @@ def pretrain(
     customer: Customer = None,
     catalog: Catalog = None,
 ) -> None:
-    """Train a seller, a language model, from scratch on logs of scripted ones.
+    """Train a language model from scratch on conversations of scripted sellers and customers.
 
-    The small seller learns one shop by heart. The reading seller learns to look things up in any;
-    its training goes on where it was interrupted.
+    The small seller learns one shop by heart. The reading seller learns to look things up in any.
+    The customer learns what --customer says and decides (scripted). The trainings of the last two
+    go on where they were interrupted.
     """
-    from convgym.agents.pretrain import pretrain as train
-    from convgym.agents.pretrain_reading import UNFINISHED, pretrain_reading
+    from convgym.agents import pretrain_customer, pretrain_reading
     from convgym.benchmarks.report.progress import stages
     from convgym.datafiles import check_new_folder
 
+    _refuse_what_it_does_not_take(kind, conversations, seller, customer, catalog)
+    unfinished = {
+        Kind.READING: pretrain_reading.UNFINISHED,
+        Kind.CUSTOMER: pretrain_customer.UNFINISHED,
+    }
+    if not (kind in unfinished and (output / unfinished[kind]).exists()):
+        check_new_folder(output)
+    with stages(console(error=True)) as progress:
+        if kind is Kind.READING:
+            recipe = pretrain_reading.pretrain_reading(output, seed=seed, progress=progress)
+        elif kind is Kind.CUSTOMER:
+            recipe = pretrain_customer.pretrain_customer(
+                output,
+                customer=customer or "scripted",
+                catalog=catalog or "laptops",
+                seed=seed,
+                progress=progress,
+            )
+        else:
+            recipe = _small(output, conversations, seller, seed, customer, catalog, progress)
+    say(f"wrote {recipe['parameters']:,} parameters to {output}; its recipe is in recipe.json")
+    if kind is Kind.CUSTOMER:
+        say(f"talk to it: convgym chat --customer learned --customer-option model={output}")
+    else:
+        say(f"how well it sells: convgym evaluate {output}")
+        say(f"train it further: convgym train iterative-ppo --policy {output} --output trained")
+
+
+def _small(
+    output: Path,
+    conversations: int | None,
+    seller: str | None,
+    seed: int,
+    customer: str | None,
+    catalog: str | None,
+    progress: ProgressCallback,
+) -> dict[str, Any]:
+    from convgym.agents.pretrain import pretrain as train
+
+    return train(
+        output,
+        conversations=8000 if conversations is None else conversations,
+        seed=seed,
+        environment=environment(customer, catalog),
+        seller=seller or "mediocre",
+        progress=progress,
+    )
+
+
+def _refuse_what_it_does_not_take(
+    kind: Kind,
+    conversations: int | None,
+    seller: str | None,
+    customer: str | None,
+    catalog: str | None,
+) -> None:
+    """Raise ConvgymError for options that the making of this kind does not look at."""
     if kind is Kind.READING and any((conversations, seller, customer, catalog)):
         raise ConvgymError(
             "the reading seller is trained in shops and on customers of its own: drop"
             " --conversations, --seller, --customer and --catalog"
         )
-    if not (kind is Kind.READING and (output / UNFINISHED).exists()):
-        check_new_folder(output)
-    with stages(console(error=True)) as progress:
-        if kind is Kind.READING:
-            recipe = pretrain_reading(output, seed=seed, progress=progress)
-        else:
-            recipe = train(
-                output,
-                conversations=8000 if conversations is None else conversations,
-                seed=seed,
-                environment=environment(customer, catalog),
-                seller=seller or "mediocre",
-                progress=progress,
-            )
-    say(f"wrote {recipe['parameters']:,} parameters to {output}; its recipe is in recipe.json")
-    say(f"how well it sells: convgym evaluate {output}")
-    say(f"train it further: convgym train iterative-ppo --policy {output} --output trained")
+    if kind is Kind.CUSTOMER and any((conversations, seller)):
+        raise ConvgymError(
+            "a customer is fitted to conversations of its own with sellers of all kinds: drop"
+            " --conversations and --seller"
+        )

@@ -141,6 +141,8 @@ def test_a_bench_of_other_settings_is_refused_with_the_way_out(run: Run) -> None
         ("pretrain file/out --kind reading", "cannot write to file/out"),
         ("pretrain out --kind reading --catalog mobile", "shops and on customers of its own"),
         ("pretrain out --kind reading --conversations 50", "shops and on customers of its own"),
+        ("pretrain out --kind customer --seller oracle", "with sellers of all kinds: drop"),
+        ("pretrain out --kind customer --catalog bicycles", "reserved for evaluation"),
         ("study speed file/out.json", "cannot write to file/out.json"),
     ],
 )

@@ -1,0 +1,171 @@
+"""How a conversation becomes token ids for a model that plays the customer.
+
+A row begins with who the customer is; then the two sides speak in turn, the customer first. What
+the customer decides is a token, and stands before its words::
+
+    <|profile|> traits <|customer|> <|go|> words <|end|>
+        <|seller|> words <|customer|> <|buy|> words <|end|>
+
+A trait is a token of its own for every value that was met in training (``<|need gaming|>``,
+``<|patience 7.5|>``); amounts of money are words, as they are said.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from convgym.agents.model.format import CUSTOMER, END, PAD, SELLER, ConversationFormat, Tokens
+from convgym.conversation import Episode
+from convgym.customers.base import Decision, Reply
+from convgym.errors import ConvgymError
+
+PROFILE = "<|profile|>"
+DECISIONS: Mapping[Decision, str] = MappingProxyType(
+    {Decision.CONTINUE: "<|go|>", Decision.BUY: "<|buy|>", Decision.LEAVE: "<|leave|>"}
+)
+CUSTOMER_TOKENS = (PAD, END, CUSTOMER, SELLER, PROFILE, *DECISIONS.values())
+"""Special tokens of every such model, beside those of the traits that it knows."""
+
+CONTEXT, SAID_BY_SELLER, SAID_BY_CUSTOMER, DECIDED = range(4)
+"""What a token of a row is: given, or of which side's words, or a decision."""
+
+LONGEST_HEARD = 96
+"""Tokens of a seller's utterance that are read: more than 60 words, and no more is understood by
+the customers that are imitated."""
+
+_STEPS = {"patience": 0.5, "price_sensitivity": 0.2, "haggle": 0.02}
+_STEP = 0.1
+"""Numbers are rounded to such steps. What turns cost is a multiple of half a turn, so patience is
+rounded up: a customer of 7.2 and one of 7.5 turns leave at the same time."""
+
+
+def _rounded(field: str, value: float) -> float:
+    step = _STEPS.get(field, _STEP)
+    steps = math.ceil(value / step - 1e-9) if field == "patience" else round(value / step)
+    return round(steps * step, 6)
+
+
+def traits(profile: Mapping[str, Any], currency: str) -> Iterator[str]:
+    """Yield a profile's traits: names of tokens, and amounts as words, in the profile's order."""
+    for field, value in profile.items():
+        if isinstance(value, str):
+            yield _token(field, value)
+        elif isinstance(value, list | tuple):
+            yield from (_token(field, item) for item in value or ("none",))
+        elif isinstance(value, int) and not isinstance(value, bool):
+            yield f"{currency}{value}"
+        else:
+            yield _token(field, f"{_rounded(field, float(value)):g}")
+
+
+def _token(field: str, value: str) -> str:
+    return f"<|{field} {value}|>"
+
+
+def is_token(trait: str) -> bool:
+    """Tell whether a trait is a token of its own, and no words."""
+    return trait.startswith("<|")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A whole conversation as token ids, and what each of them is (``CONTEXT`` and the others)."""
+
+    ids: Tokens
+    kinds: Tokens
+
+
+class CustomerFormat(ConversationFormat):
+    """The token format of a model that plays the customer.
+
+    Args:
+        tokenizer: of the model, with ``CUSTOMER_TOKENS`` and tokens of traits.
+        currency: in which amounts are told.
+
+    Attributes:
+        decisions: by token id.
+
+    Raises:
+        ConvgymError: for the tokenizer of another kind of model.
+    """
+
+    def __init__(self, tokenizer: Any, currency: str) -> None:
+        if missing := set(CUSTOMER_TOKENS) - set(tokenizer.get_vocab()):
+            raise ConvgymError(
+                f"the model plays no customer: its tokenizer lacks {', '.join(sorted(missing))};"
+                " make one with `convgym pretrain DIR --kind customer`"
+            )
+        super().__init__(tokenizer, (PROFILE, CUSTOMER), (SELLER, CUSTOMER), END)
+        self.currency = currency
+        self.decisions = {self._vocabulary[token]: kind for kind, token in DECISIONS.items()}
+        self.forbidden_ids = tuple(sorted(set(self.forbidden_ids) - set(self.decisions)))
+        self._numbers: dict[str, list[float]] = {}
+        for token in self._vocabulary:
+            field, _, value = token.strip("<|>").partition(" ")
+            if is_token(token) and value.replace(".", "", 1).isdigit():
+                self._numbers.setdefault(field, []).append(float(value))
+
+    def profile(self, profile: Mapping[str, Any]) -> Tokens:
+        """Return the ids of who the customer is, up to its first words.
+
+        Numbers that were not met in training are the nearest ones that were.
+
+        Raises:
+            ConvgymError: for a need, persona or the like that was not met in training.
+        """
+        before, after = self._opening_frame
+        told: list[int] = []
+        for trait in traits(profile, self.currency):
+            told += self._trait(trait) if is_token(trait) else self._utterance(trait)
+        return (*before, *told, *after)
+
+    def _trait(self, token: str) -> Tokens:
+        if token not in self._vocabulary:
+            field, _, value = token.strip("<|>").partition(" ")
+            known = self._numbers.get(field)
+            if not known:
+                raise ConvgymError(
+                    f"the learned customer was fitted to others: it knows no {field} {value!r}; fit"
+                    " one with `convgym pretrain DIR --kind customer`"
+                )
+            token = _token(field, f"{min(known, key=lambda number: abs(number - float(value))):g}")
+        return (self._vocabulary[token],)
+
+    def heard(self, utterance: str) -> Tokens:
+        """Return the ids of a seller's utterance, up to the customer's decision."""
+        before, after = self.reply_frame
+        return before + self._utterance(utterance)[:LONGEST_HEARD] + after
+
+    def answer(self, reply: Reply) -> Tokens:
+        """Return the ids of a reply: the decision, the words, and the end."""
+        return (self._vocabulary[DECISIONS[reply.decision]], *self.response(reply.text))
+
+    def read(self, answer: Sequence[int]) -> Reply:
+        """Return the reply that sampled ids spell: one without a decision goes on."""
+        decision = self.decisions.get(answer[0], Decision.CONTINUE)
+        return Reply(self.decode(answer), decision)
+
+    def row(self, episode: Episode, profile: Mapping[str, Any]) -> Row:
+        """Return a conversation of the original as ids, and what they are."""
+        beginning = self.profile(profile)
+        ids, kinds = [*beginning], [CONTEXT] * len(beginning)
+        last = {"purchase": Decision.BUY, "walk_away": Decision.LEAVE}.get(episode.outcome)
+
+        def answered(reply: Reply) -> None:
+            answer = self.answer(reply)
+            ids.extend(answer)
+            kinds.extend([DECIDED, *[SAID_BY_CUSTOMER] * (len(answer) - 1)])
+
+        answered(Reply(episode.opening))
+        kinds[len(beginning)] = CONTEXT  # nobody ends a conversation by a greeting
+        for number, turn in enumerate(episode.turns, start=1):
+            heard = self.heard(turn.response.text)
+            ids.extend(heard)
+            kinds.extend([CONTEXT, *[SAID_BY_SELLER] * (len(heard) - 2), CONTEXT])
+            ends = last if number == len(episode.turns) else None
+            answered(Reply(turn.reply, ends or Decision.CONTINUE))
+        return Row(tuple(ids), tuple(kinds))

@@ -1,0 +1,373 @@
+"""The learned customer's model: trained from scratch on conversations of its original.
+
+Sellers of all kinds, from silent to all-knowing, and a small language model at several
+temperatures, talk to the original; the model learns to say and to decide what it did. It is told
+who the customer is, and nothing of what it feels: what a decision hangs on it has to make out from
+the words. Every conversation is learned from once. They are held chapter by chapter, so that a
+training that was interrupted goes on from its last chapter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from convgym.agents.customers.format import (
+    CUSTOMER_TOKENS,
+    DECIDED,
+    SAID_BY_CUSTOMER,
+    SAID_BY_SELLER,
+    CustomerFormat,
+    Row,
+    is_token,
+    traits,
+)
+from convgym.agents.customers.recorded import Recorded
+from convgym.agents.model.minibatches import shuffled
+from convgym.agents.pretrain import build_tokenizer
+from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
+from convgym.agents.training.optim import Optimiser, warmup_then_cosine
+from convgym.checks import check_fields
+from convgym.conversation import Episode
+from convgym.customers import customer_law
+from convgym.errors import ConvgymError
+from convgym.llm.local.loading import without_progress_bars
+from convgym.progress import Progress, ProgressCallback, no_progress
+from convgym.rollout import rollout
+from convgym.seeds import train_seeds
+from convgym.sellers import make_seller
+from convgym.shop.catalog import load_catalog, refuse_held_out
+
+UNFINISHED = "training.safetensors"
+"""What a training that was interrupted goes on from, in the model's folder."""
+SEED_STREAM = 911_000_000
+"""Seeds of the customers begin here, a million for each seed of a training."""
+MIXTURE: tuple[tuple[str, Mapping[str, Any], float], ...] = (
+    ("silent", {}, 0.02),
+    ("random", {}, 0.13),
+    ("always-closing", {}, 0.05),
+    ("mediocre", {}, 0.20),
+    ("habitual", {}, 0.12),
+    ("competent", {}, 0.13),
+    ("oracle", {}, 0.10),
+    ("hf:default", {"temperature": 1.0}, 0.12),
+    ("hf:default", {"temperature": 0.5}, 0.04),
+    ("hf:default", {"temperature": 0.25}, 0.05),
+    ("hf:default", {"temperature": 1.5}, 0.04),
+)
+"""Sellers whom the original meets, their options, and their shares."""
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerConfig:
+    """Shape of the learned customer's model and its training.
+
+    Raises:
+        ConvgymError: for a value that cannot be.
+    """
+
+    vocabulary: int = 1024
+    hidden: int = 160
+    layers: int = 4
+    heads: int = 4
+    key_value_heads: int = 2
+    intermediate: int = 448
+    context: int = 1024
+    chapters: int = 12
+    conversations: int = 2500
+    """In each chapter."""
+    strange: float = 0.1
+    """Share of customers whose patience is not the population's (``Recorded``)."""
+    minibatch: int = 16
+    """Conversations per optimiser step."""
+    learning_rate: float = 2e-3
+    """Peak; rises linearly over the first 5% of the steps, then falls to 0 along a cosine."""
+    weight_decay: float = 0.01
+    max_gradient_norm: float = 1.0
+    seller_weight: float = 0.2
+    """Weight of a word of the seller's in the loss, a word of the customer's being 1."""
+    decision_weight: float = 4.0
+    """Weight of a decision. Weights that hang on the kind of a token alone leave the distribution
+    that is fitted best as it is."""
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            counts=("layers", "heads", "chapters", "conversations", "minibatch"),
+            shares=("strange",),
+            from_zero=("seller_weight", "decision_weight", "learning_rate"),
+            bounds=("max_gradient_norm",),
+        )
+        if self.conversations < 20:
+            raise ConvgymError(
+                f"a chapter needs at least 20 conversations, got {self.conversations}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """The conversations of a training, chapter by chapter, each the same whenever it is opened.
+
+    ``customer`` is the original by name, ``catalog`` its shop, ``seed`` that of the training.
+    """
+
+    customer: str
+    catalog: str
+    config: CustomerConfig
+    seed: int
+
+    @property
+    def law(self) -> str | None:
+        """By which law the original buys."""
+        return customer_law({"customer": self.customer})
+
+    def chapter(self, number: int) -> list[Episode]:
+        """Hold the conversations of a chapter, in random order."""
+        size = self.config.conversations
+        first = SEED_STREAM + 1_000_000 * self.seed + number
+        seeds = iter(train_seeds(first, size))
+        environment = {
+            "customer": partial(Recorded, self.customer, self.config.strange),
+            "catalog": self.catalog,
+            "reveal_latent": True,
+        }
+        episodes: list[Episode] = []
+        for (spec, options, _), count in zip(MIXTURE, _counts(size), strict=True):
+            part = list(islice(seeds, count))
+            seller = make_seller(spec, self.catalog, self.law, **options)
+            episodes += rollout(seller, part, environment=environment, policy_seed=number)
+        order = shuffled(len(episodes), torch.Generator().manual_seed(first))
+        return [episodes[i] for i in order if episodes[i].valid]
+
+
+def _counts(size: int) -> list[int]:
+    """Return how many of so many conversations each seller of the mixture holds."""
+    counts = [round(share * size) for _, _, share in MIXTURE]
+    most = max(range(len(counts)), key=counts.__getitem__)
+    counts[most] += size - sum(counts)
+    return counts
+
+
+def build_customer_tokenizer(
+    episodes: Sequence[Episode], vocabulary: int, currency: str
+) -> PreTrainedTokenizerFast:
+    """Return a tokenizer for conversations like these, with a token for every trait in them."""
+    told = {
+        trait for episode in episodes for trait in traits(episode.metadata["profile"], currency)
+    }
+    texts = [message["content"] for episode in episodes for message in episode.messages()]
+    texts += [trait for trait in sorted(told) if not is_token(trait)] * 20
+    special = [*CUSTOMER_TOKENS, *sorted(filter(is_token, told))]
+    return build_tokenizer(texts, vocabulary, special)
+
+
+def build_customer_model(
+    config: CustomerConfig, tokenizer: PreTrainedTokenizerFast, seed: int
+) -> PreTrainedModel:
+    """Return an untrained model of the configured shape for a tokenizer."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=config.hidden,
+                intermediate_size=config.intermediate,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                num_key_value_heads=config.key_value_heads,
+                max_position_embeddings=config.context,
+                tie_word_embeddings=True,
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                bos_token_id=None,
+            )
+        )
+
+
+def pretrain_customer(
+    folder: Path,
+    *,
+    customer: str = "scripted",
+    catalog: str = "laptops",
+    seed: int = 0,
+    config: CustomerConfig | None = None,
+    progress: ProgressCallback = no_progress,
+) -> dict[str, Any]:
+    """Fit a model to a customer and write it to ``folder`` in float16; return its recipe.
+
+    A training that was interrupted goes on from its last chapter in ``folder``, with the same
+    conversations and steps. The same arguments give the same weights but for rounding, which hangs
+    on where tensors lie in memory. ``recipe.json`` beside the model names everything that it was
+    made from, and the hash of the weights.
+
+    Args:
+        folder: where the model goes, in Hugging Face format.
+        customer: the original, by name: ``"scripted"`` or ``"shopper"``, or another whose
+            ``profile`` is a dataclass.
+        catalog: its shop, by name or file.
+        seed: of customers, sellers and initial weights.
+        config: shape and training; the shipped model's if None.
+        progress: told after every optimiser step.
+
+    Raises:
+        ConvgymError: for a catalogue that is reserved for evaluation, or a checkpoint that is
+            damaged or of other settings.
+    """
+    config = config or CustomerConfig()
+    refuse_held_out({"catalog": catalog})
+    shop = load_catalog(catalog)
+    book = Book(customer, catalog, config, seed)
+    beginning = book.chapter(0)
+    tokenizer = build_customer_tokenizer(beginning, config.vocabulary, shop.currency)
+    network = build_customer_model(config, tokenizer, seed)
+    format = CustomerFormat(tokenizer, shop.currency)
+    _train(network, format, book, beginning, folder / UNFINISHED, progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    with without_progress_bars():
+        network.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    held_out = rows(book.chapter(config.chapters), format, config.context)
+    recipe = {
+        "customer": customer,
+        "law": book.law,
+        "catalog": shop.name,
+        "currency": shop.currency,
+        "leaflet": shop.leaflet(),
+        "original": beginning[0].customer,
+        "config": asdict(config),
+        "seed": seed,
+        "conversations": config.chapters * config.conversations,
+        "sellers": [[spec, dict(options), share] for spec, options, share in MIXTURE],
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        **losses_by_kind(network.float(), held_out, format.pad_id),
+        "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
+    }
+    (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+    (folder / UNFINISHED).unlink(missing_ok=True)
+    return recipe
+
+
+def rows(episodes: Sequence[Episode], format: CustomerFormat, context: int) -> list[Row]:
+    """Return conversations as rows of tokens; those that outgrow the context are cut."""
+    read = [format.row(episode, episode.metadata["profile"]) for episode in episodes]
+    return [Row(row.ids[:context], row.kinds[:context]) for row in read]
+
+
+def _train(
+    network: PreTrainedModel,
+    format: CustomerFormat,
+    book: Book,
+    beginning: Sequence[Episode],
+    checkpoint: Path,
+    progress: ProgressCallback,
+) -> None:
+    """Train a model in place, from its last checkpoint if there is one."""
+    config = book.config
+    optimiser = Optimiser(
+        network.parameters(),
+        config.learning_rate,
+        config.max_gradient_norm,
+        weight_decay=config.weight_decay,
+    )
+    done, run = 0, {**asdict(book), "config": asdict(config)}
+    if checkpoint.exists():
+        state = load_checkpoint(checkpoint)
+        if state["run"] != run:
+            raise ConvgymError(
+                f"{checkpoint} is of a training with other settings: use another folder, or delete"
+                " it to start anew"
+            )
+        network.load_state_dict(state["model"])
+        optimiser.load_state(state["optimiser"])
+        done = state["chapters"]
+    each = -(-config.conversations // config.minibatch)
+    steps = config.chapters * each
+    for number in range(done, config.chapters):
+        episodes = beginning if number == 0 else book.chapter(number)
+        parts = _minibatches(rows(episodes, format, config.context), config.minibatch)
+        for step, part in enumerate(parts, start=number * each):
+            losses, kinds = token_losses(network, part, format.pad_id)
+            weights = _weights(kinds, config)
+            loss = (weights * losses).sum() / weights.sum()
+            optimiser.schedule(warmup_then_cosine(step, steps))
+            optimiser.step(loss)
+            told = {"loss": loss.item(), "decision": losses[kinds == DECIDED].mean().item()}
+            progress(Progress("train", step + 1, steps, told))
+        save_checkpoint(
+            checkpoint,
+            {
+                "run": run,
+                "model": network.state_dict(),
+                "optimiser": optimiser.state(),
+                "chapters": number + 1,
+            },
+        )
+
+
+def _minibatches(read: Sequence[Row], size: int) -> Iterator[list[Row]]:
+    """Yield rows in parts: of every eight parts those alike in length stand together."""
+    pool = 8 * size
+    for start in range(0, len(read), pool):
+        alike = sorted(read[start : start + pool], key=lambda row: len(row.ids))
+        parts = [alike[i : i + size] for i in range(0, len(alike), size)]
+        # Not from short to long: a step is in turn of all lengths.
+        yield from (*parts[::2], *parts[1::2])
+
+
+def _weights(kinds: Tensor, config: CustomerConfig) -> Tensor:
+    """Return the weight of each token (N,) in the loss, by its kind."""
+    weights = torch.zeros(4, device=kinds.device)
+    weights[SAID_BY_SELLER] = config.seller_weight
+    weights[SAID_BY_CUSTOMER] = 1.0
+    weights[DECIDED] = config.decision_weight
+    return weights[kinds]
+
+
+def token_losses(
+    network: PreTrainedModel, part: Sequence[Row], pad_id: int
+) -> tuple[Tensor, Tensor]:
+    """Return the loss in nats (N,) of every word and decision, and its kind (N,)."""
+    width = max(len(row.ids) for row in part)
+    ids = torch.tensor(
+        [[*row.ids, *[pad_id] * (width - len(row.ids))] for row in part], device=network.device
+    )
+    kinds = torch.tensor(
+        [[*row.kinds, *[0] * (width - len(row.kinds))] for row in part], device=network.device
+    )
+    wanted = kinds[:, 1:] > 0
+    body: Any = network.base_model
+    with torch.autocast(network.device.type, dtype=torch.bfloat16):
+        hidden = body(input_ids=ids, use_cache=False).last_hidden_state[:, :-1][wanted]
+        logits = network.get_output_embeddings()(hidden)
+    losses = functional.cross_entropy(logits.float(), ids[:, 1:][wanted], reduction="none")
+    return losses, kinds[:, 1:][wanted]
+
+
+@torch.inference_mode()
+def losses_by_kind(
+    network: PreTrainedModel, read: Sequence[Row], pad_id: int, size: int = 64
+) -> dict[str, float]:
+    """Return the mean losses on conversations that were not learned from, in nats."""
+    parts = [token_losses(network, read[i : i + size], pad_id) for i in range(0, len(read), size)]
+    losses, kinds = (torch.cat(column) for column in zip(*parts, strict=True))
+    return {
+        f"held_out_nats_per_{name}": round(float(losses[kinds == kind].mean()), 4)
+        for name, kind in (
+            ("customer_token", SAID_BY_CUSTOMER),
+            ("decision", DECIDED),
+            ("seller_token", SAID_BY_SELLER),
+        )
+    }
