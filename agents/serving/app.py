@@ -125,8 +125,11 @@ def make_app(
 
     async def told(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        refused(f"{request.url.path}: {error.status_code}, {error.detail}")
-        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+        detail = error.detail
+        if allowed := (error.headers or {}).get("Allow"):
+            detail = f"{request.method} is not what {request.url.path} takes: send {allowed}"
+        refused(f"{request.url.path}: {error.status_code}, {detail}")
+        return JSONResponse({"error": detail}, error.status_code, error.headers)
 
     return Starlette(
         routes=[

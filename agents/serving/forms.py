@@ -119,12 +119,24 @@ Request = TypeVar("Request", bound=BaseModel)
 
 def parse(form: type[Request], body: object) -> Request:
     """Return a request of JSON data; ConvgymError, with what is wrong, if it is none."""
+    if not isinstance(body, dict):
+        wanted = ", ".join(name for name, field in form.model_fields.items() if field.is_required())
+        raise ConvgymError(f"the body: expected a JSON object with {wanted}, got {_kind(body)}")
     try:
         return form.model_validate(body)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(str(part) for part in problem["loc"]) or "the body"
-        raise ConvgymError(f"{place}: {problem['msg']}") from None
+        problems = error.errors(include_url=False, include_context=False)
+        first, missing = problems[0], [p["loc"][-1] for p in problems if p["type"] == "missing"]
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            raise ConvgymError(f"missing: {', '.join(map(str, missing))}") from None
+        raise ConvgymError(f"{place}: {first['msg']}, got {_kind(first['input'])}") from None
+
+
+def _kind(thing: object) -> str:
+    """Return what JSON calls a thing; never the thing itself, which may be a customer's words."""
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
+    return names.get(type(thing), "null" if thing is None else "a number")
 
 
 def response_in(query: str, prompt: str) -> str:

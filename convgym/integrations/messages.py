@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from gymnasium.error import ResetNeeded
+
 from convgym.checks import check_seed
 from convgym.envs.dialogue import Dialogue
 from convgym.envs.scenario import Scenario
@@ -136,7 +138,12 @@ class MessageEnv:
             gymnasium.error.ResetNeeded: where there is no conversation to continue.
         """
         dialogue = self.dialogue
-        await self._wait(dialogue.step, words(message))
+        try:
+            await self._wait(dialogue.step, words(message))
+        except ResetNeeded:
+            raise ResetNeeded(
+                "there is no conversation to continue: await initial_observation() before step()"
+            ) from None
         if dialogue.outcome is None:
             return MessageStep(self.messages, 0.0, False)
         endings = ("purchase", "walk_away", "turn_limit")

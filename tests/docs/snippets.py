@@ -42,8 +42,8 @@ _BLOCK = re.compile(
 _WHOLE_PAGE = re.compile(r"<!-- snippets: (run by \S+) -->")
 _ACTION = re.compile(r"run(?: by \S+)?|file \S+|output|not run, .+")
 OTHER_PROGRAMS = set(
-    "accelerate apt cd curl doors echo export git jupyter mkdocs mypy pip pre-commit py pytest python"
-    " python3 ray rm ruff run source torchrun vf-eval".split()
+    "accelerate apt cd curl doors echo export git jupyter mkdocs mypy pip pre-commit py pytest"
+    " python python3 ray rm ruff run source torchrun vf-eval".split()
 )
 
 

@@ -48,7 +48,7 @@ def test_a_sale_and_a_prompt_of_ones_own(puppet: Callable[[], Customer]) -> None
         env = MessageEnv(3, customer=puppet, prompt="You know: {briefing}")
         assert (await env.initial_observation())[0]["content"] == "You know: We sell strings."
         step = await env.step({"role": "assistant", "content": "buy"})
-        with pytest.raises(ResetNeeded):
+        with pytest.raises(ResetNeeded, match="initial_observation"):
             await env.step("more")
         env.close()
         assert env.dialogue.customer.closed == 1  # type: ignore[attr-defined]

@@ -67,7 +67,7 @@ def test_what_is_under_way_is_answered_before_it_stops(
     for thread in threads:
         thread.join()
     assert (code, out) == (0, f"http://127.0.0.1:{port}\n")
-    reason = "the body: Input should be a valid dictionary or instance of ChatRequest"
+    reason = "the body: expected a JSON object with messages, responses, got a list"
     assert err == f"refused /score: 422, {reason}\nstopped\n"
     assert given == {"policy": "start", "device": None, "pessimism": 2.0}
     (_, health), (status, answer) = answers
