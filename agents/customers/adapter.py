@@ -15,9 +15,9 @@ from typing import Any, cast
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from convgym.agents.model.lora import LoRA, add_lora, merged
 from convgym.agents.model.policy import SHIPPED, load_network
 from convgym.errors import ConvgymError
-from convgym.installing import install_command
 from convgym.llm.local.conversion import write_folder
 from convgym.llm.local.loading import load_folder, refusing
 from convgym.llm.local.smollm2 import NAME, gguf_file
@@ -79,13 +79,10 @@ def load_customer(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
     """
     if not (folder / ADAPTER).is_file():
         return load_folder(folder)
-    try:
-        from peft import PeftModel
-    except ModuleNotFoundError as error:
-        raise ConvgymError(f"adapters need 'peft': {install_command('train')}") from error
     recipe = read_recipe(folder)
     with refusing(f"the recipe {folder / RECIPE} cannot be read"):
         base, digest = str(recipe["base"]), str(recipe["base_sha256"])
+        lora = LoRA(recipe["config"]["rank"], recipe["config"]["alpha"])
     if base_digest(base) != digest:
         raise ConvgymError(
             f"the adapters in {str(folder)!r} belong to another {base!r} than the one here, whose"
@@ -93,10 +90,18 @@ def load_customer(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
             " pretrain DIR --kind customer --base ...`"
         )
     network, tokenizer = load_network(base)
+    add_lora(network, lora)
     with refusing(f"the adapters in {str(folder)!r} cannot be loaded"):
-        adapted = PeftModel.from_pretrained(network, str(folder))
-        plain: Any = adapted
-        return plain.merge_and_unload(), tokenizer
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        stored = load_file(folder / ADAPTER)
+        weights = {name.removeprefix(_PREFIX): weight.float() for name, weight in stored.items()}
+        ours = get_peft_model_state_dict(network)
+        if weights.keys() != ours.keys():
+            raise ValueError(f"they are {len(weights)}, and {len(ours)} were expected")
+        set_peft_model_state_dict(network, weights)
+    return merged(network), tokenizer
 
 
 def weights_digest(folder: Path) -> str:

@@ -76,7 +76,7 @@ def tiny_chat_model() -> str:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.train_from_iterator(
-        [*texts, *["go buy leave"] * 99],
+        [*texts, *["go", "buy", "leave"] * 99],
         trainers.BpeTrainer(
             vocab_size=480,
             special_tokens=["<|im_start|>", "<|im_end|>"],
