@@ -145,7 +145,7 @@ class LearnedCustomer:
         talk = self._talk
         return {
             **talk.profile,
-            **noted(talk.messages, talk.profile["objections"], self.catalog),
+            **noted(talk.messages, talk.profile["objections"], self.catalog, self.law),
             "turn": len(talk.turns),
             "patience_left": self._left,
             "would_buy": self.personas[talk.profile["persona"]].buys,

@@ -1,6 +1,6 @@
 """How faithful the learned customer is to its original, seller by seller.
 
-    convgym study learned-customer FILE [--sellers "silent;competent"] [--customers 1000]
+    convgym study learned-customer FILE [--sellers competent] [--customers 1000]
 
 Every seller talks to the original and to the imitation of the same customers (same profiles, same
 stream of the seller's own randomness), and to the original once more, with other randomness: two

@@ -7,12 +7,14 @@ from typing import Any
 
 from convgym.conversation import Message
 from convgym.sellers.knowledge import SellerKnowledge
+from convgym.sellers.listening import ShopperKnowledge
 from convgym.shop.catalog import Catalog
 from convgym.shop.language import TOPICS
+from convgym.shop.terms import LAW
 
 
 def noted(
-    messages: Sequence[Message], objections: Sequence[str], catalog: Catalog
+    messages: Sequence[Message], objections: Sequence[str], catalog: Catalog, law: str | None
 ) -> dict[str, Any]:
     """Return what the words of a conversation tell of the customer's state.
 
@@ -20,13 +22,41 @@ def noted(
         messages: what was said, the customer's opening first.
         objections: those of its profile.
         catalog: of the shop.
+        law: by which the customer buys; of a shopper its open question is noted as well.
     """
+    return (_of_shopper if law == LAW else _of_customer)(messages, objections, catalog)
+
+
+def _of_customer(
+    messages: Sequence[Message], objections: Sequence[str], catalog: Catalog
+) -> dict[str, Any]:
     knowledge = SellerKnowledge(catalog)
     notes = knowledge.note(messages)
-    raised = {knowledge.note(messages[: end + 1]).worry for end in range(2, len(messages), 2)}
+    raised = {knowledge.note(part).worry for part in _beginnings(messages)}
     return {
         "product": notes.product.name if notes.product else None,
         "disclosed": sorted(topic for topic in TOPICS if getattr(notes, topic) is not None),
         "raised_objections": [kind for kind in objections if kind == notes.worry],
         "unspoken_objections": [kind for kind in objections if kind not in raised],
     }
+
+
+def _of_shopper(
+    messages: Sequence[Message], objections: Sequence[str], catalog: Catalog
+) -> dict[str, Any]:
+    knowledge = ShopperKnowledge(catalog)
+    notes = knowledge.note(messages)
+    raised = {knowledge.note(part).reason for part in _beginnings(messages)}
+    return {
+        "product": notes.product.name if notes.product else None,
+        "disclosed": sorted(set(TOPICS) - set(notes.unknown_topics())),
+        "open_question": notes.question if notes.product else None,
+        "asked_about": notes.about,
+        "raised_objections": [kind for kind in objections if kind == notes.reason],
+        "unspoken_objections": [kind for kind in objections if kind not in raised],
+    }
+
+
+def _beginnings(messages: Sequence[Message]) -> list[Sequence[Message]]:
+    """Return a conversation up to each of the customer's replies."""
+    return [messages[: end + 1] for end in range(2, len(messages), 2)]

@@ -117,7 +117,7 @@ class FittedCustomer(ChatCustomer):
         talk = self._talk
         return {
             **talk.profile,
-            **noted(talk.messages, talk.profile["objections"], self.catalog),
+            **noted(talk.messages, talk.profile["objections"], self.catalog, self.law),
             "turn": talk.turn,
             "patience_left": talk.profile["patience"] - talk.turn,
             "would_buy": self._original.personas[talk.profile["persona"]].buys,
