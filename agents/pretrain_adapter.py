@@ -37,11 +37,12 @@ from convgym.shop.catalog import load_catalog, refuse_held_out
 
 MIXTURE: tuple[tuple[str, Mapping[str, Any], float], ...] = (
     ("silent", {}, 0.02),
-    ("random", {}, 0.11),
-    ("always-closing", {}, 0.05),
-    ("mediocre", {}, 0.20),
-    ("habitual", {}, 0.11),
-    ("competent", {}, 0.22),
+    ("random", {}, 0.08),
+    ("always-closing", {}, 0.04),
+    ("careless", {}, 0.15),
+    ("mediocre", {}, 0.16),
+    ("habitual", {}, 0.08),
+    ("competent", {}, 0.18),
     ("oracle", {}, 0.10),
     ("hf:default", {"temperature": 1.0}, 0.09),
     ("hf:default", {"temperature": 0.5}, 0.04),

@@ -103,8 +103,8 @@ class LearnedCustomer:
         if self.catalog.leaflet() != recipe["leaflet"]:
             raise ConvgymError(
                 f"the model {str(model)!r} knows the shop {recipe['catalog']!r} by heart, and not"
-                f" {self.catalog.name!r}: fit another with `convgym pretrain DIR --kind customer"
-                " --catalog ...`"
+                f" {self.catalog.name!r}: fit another with"
+                " `convgym pretrain DIR --kind customer --catalog ...`"
             )
         for name in self.personas.personas:
             self._voice.format.profile({"persona": name})  # raises for one that is unknown

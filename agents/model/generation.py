@@ -20,7 +20,7 @@ from convgym.agents.model.devices import computing
 from convgym.agents.model.format import ConversationFormat, Tokens
 from convgym.agents.model.forward import WORTHWHILE, word_logits
 from convgym.agents.model.kv_cache import RaggedCache
-from convgym.agents.model.memory import AtOnce
+from convgym.agents.model.memory import AtOnce, GiveBack
 from convgym.agents.model.sampling import (
     Sample,
     SamplingConfig,
@@ -68,7 +68,7 @@ class ResponseSampler:
         self._max_new_tokens = sampling.max_new_tokens
         self._layers: int = network.config.get_text_config().num_hidden_layers
         self._max_length = usable_context(network.config)
-        self._at_once = AtOnce()
+        self._at_once, self._give_back = AtOnce(), GiveBack()
         self.forget()
 
     @property
@@ -118,6 +118,7 @@ class ResponseSampler:
             return self._sample(prompts[part], ids[part], numbers[part])
 
         parts = self._at_once.over(len(prompts), sample, self.forget)
+        self._give_back()
         return [sample for part in parts for sample in part]
 
     def _sample(

@@ -14,14 +14,17 @@ from convgym.benchmarks.runs.suites import Job, Suite, expected_seconds
 
 
 @contextmanager
-def shown(console: Console, suite: Suite) -> Iterator[Callable[[Update], None]]:
-    """Show how far a run of ``suite`` is (``Display``), and how long it takes (``Pace``)."""
+def shown(console: Console, suite: Suite, at_once: int = 1) -> Iterator[Callable[[Update], None]]:
+    """Show how far a run of ``suite`` is (``Display``), and how long it takes (``Pace``).
+
+    ``at_once`` jobs are done side by side.
+    """
 
     def say(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     with Display(console, suite) as display:
-        yield Pace(suite, say, display.update).update
+        yield Pace(suite, say, display.update, at_once).update
 
 
 class Pace:
@@ -31,6 +34,7 @@ class Pace:
         suite: what is run.
         say: prints a line.
         pass_on: shown every ``Update`` as well, after what is said of it.
+        at_once: jobs that are done side by side.
         clock: seconds.
     """
 
@@ -39,9 +43,11 @@ class Pace:
         suite: Suite,
         say: Callable[[str], None],
         pass_on: Callable[[Update], None],
+        at_once: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._suite, self._say, self._pass_on, self._clock = suite, say, pass_on, clock
+        self._at_once = at_once
         self._begun: dict[Job, float] = {}
         self._expected = self._spent = 0.0
         self._measured = False
@@ -51,13 +57,14 @@ class Pace:
         now = self._clock()
         if not self._begun:
             n = len(news.remaining)
+            side_by_side = f", {self._at_once} at a time" if self._at_once > 1 else ""
             self._say(
-                f"{self._suite.name}: {n} job{'s' * (n > 1)}, {self._about(news.remaining)} on two"
-                " cores, going by the stored runs"
+                f"{self._suite.name}: {n} job{'s' * (n > 1)}{side_by_side},"
+                f" {self._about(news.remaining)}, going by a stored run"
             )
         began = self._begun.setdefault(news.job, now)
         if news.result is not None and not self._measured:
-            self._expected += self._seconds([news.job])
+            self._expected += sum(self._seconds([news.job]))
             self._spent += now - began
             self._measure(news)
         self._pass_on(news)
@@ -72,8 +79,10 @@ class Pace:
                 f"measured here: {pace:.2g} times as long, so {self._about(ahead, pace)} are left"
             )
 
-    def _seconds(self, jobs: Sequence[Job]) -> float:
-        return sum(expected_seconds(self._suite, job) for job in jobs)
+    def _seconds(self, jobs: Sequence[Job]) -> list[float]:
+        return [expected_seconds(self._suite, job) for job in jobs]
 
     def _about(self, jobs: Sequence[Job], pace: float = 1.0) -> str:
-        return roughly(pace * self._seconds(jobs))
+        each = self._seconds(jobs)
+        # The longest job is not divided.
+        return roughly(pace * max(sum(each) / self._at_once, *each))

@@ -297,24 +297,24 @@ def jobs(suite: Suite, seed: int, starts: Sequence[str] = (START,)) -> list[Job]
     ]
 
 
-# Seconds for 1,000 conversations on two cores, only used to tell how long a run takes: to evaluate
-# a scripted seller and a language model, and to train each agent. Those of the first four are
-# medians of the stored standard runs (tests/unit/benchmarks/report/test_pace.py), others rough.
-_EVALUATE_SCRIPTED, _EVALUATE_MODEL = 1.7, 17.0
+# Seconds for 1,000 conversations with one thread, only used to tell how long a run takes: to
+# evaluate a scripted seller and a language model, and to train each agent. Those of the suite
+# quick are of a stored run (tests/unit/benchmarks/report/test_pace.py), others rough.
+_EVALUATE_SCRIPTED, _EVALUATE_MODEL = 0.5, 7.0
 _TRAIN: Mapping[str, float] = {
-    "bc": 17,
-    "filtered-bc": 14,
-    "online-ppo": 150,
-    "iterative-ppo": 100,
+    "bc": 8,
+    "filtered-bc": 6,
+    "online-ppo": 44,
+    "iterative-ppo": 82,
     "iterative-grpo": 100,
-    "turn-level-ppo": 150,
-    "trajectory-grpo": 70,
-    "trajectory-rloo": 70,
-    "expert-iteration": 35,
-    "awr": 60,
-    "ilql": 70,
-    "outcome-dpo": 40,
-    "offline-iterative-ppo": 90,
+    "turn-level-ppo": 45,
+    "trajectory-grpo": 40,
+    "trajectory-rloo": 40,
+    "expert-iteration": 25,
+    "awr": 25,
+    "ilql": 30,
+    "outcome-dpo": 20,
+    "offline-iterative-ppo": 60,
 }
 
 

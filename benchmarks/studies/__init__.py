@@ -25,6 +25,7 @@ STUDIES: Registry[Study] = Registry(
     {
         name: Entry(f"{__name__}.{name.replace('-', '_')}:main", summary)
         for name, summary in {
+            "customer-matrix": "who trained with which customers sells to which others",
             "comparison-coverage": "how often intervals of paired differences cover the truth",
             "deaf-search": "the best script of a seller that never listens, for each shop",
             "fixed-scripts": "the best script that never listens to a shopper, for each shop",

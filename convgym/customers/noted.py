@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from convgym.conversation import Message
+from convgym.customers.scripted.understanding import understanding
 from convgym.sellers.knowledge import SellerKnowledge
 from convgym.sellers.listening import ShopperKnowledge
 from convgym.shop.catalog import Catalog
@@ -32,13 +33,36 @@ def _of_customer(
 ) -> dict[str, Any]:
     knowledge = SellerKnowledge(catalog)
     notes = knowledge.note(messages)
-    raised = {knowledge.note(part).worry for part in _beginnings(messages)}
+    raised, spoken = _worries(messages, knowledge)
     return {
         "product": notes.product.name if notes.product else None,
         "disclosed": sorted(topic for topic in TOPICS if getattr(notes, topic) is not None),
-        "raised_objections": [kind for kind in objections if kind == notes.worry],
-        "unspoken_objections": [kind for kind in objections if kind not in raised],
+        "raised_objections": [kind for kind in objections if kind in raised],
+        "unspoken_objections": [kind for kind in objections if kind not in spoken],
     }
+
+
+def _worries(messages: Sequence[Message], knowledge: SellerKnowledge) -> tuple[set[str], set[str]]:
+    """Return the objections that wait for an answer, and all that were raised or answered.
+
+    As with the original, an answer counts once a product has been named, before the objection is
+    spoken, too.
+    """
+    ear = understanding(knowledge.catalog)
+    raised: set[str] = set()
+    spoken: set[str] = set()
+    for end, message in enumerate(messages, start=1):
+        notes = knowledge.note(messages[:end])
+        if notes.product is None:
+            continue
+        if message["role"] == "assistant":
+            answers = ear.understand(message["content"]).answers
+            raised.difference_update(answers)
+            spoken.update(answers)
+        elif notes.worry is not None:
+            raised.add(notes.worry)
+            spoken.add(notes.worry)
+    return raised, spoken
 
 
 def _of_shopper(

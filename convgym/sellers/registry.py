@@ -42,6 +42,9 @@ SELLERS: Registry[SellerFactory] = Registry(
             "convgym.sellers.habitual:habitual",
             "mediocre by habit, not by chance: what most of its sellers do is not best",
         ),
+        "careless": Entry(
+            "convgym.sellers.scripted:careless", "competent, but offers whatever comes to mind"
+        ),
         "competent": Entry(
             "convgym.sellers.scripted:competent",
             "asks, recommends what fits, answers worries, closes",
@@ -65,6 +68,7 @@ SELLERS: Registry[SellerFactory] = Registry(
         "habitual-v1": Entry(
             "convgym.sellers.shopper_habits:habitual", "mediocre by habit, for shoppers"
         ),
+        "careless-v1": Entry("convgym.sellers.shopper_sellers:careless", "the like for shoppers"),
         "competent-v1": Entry(
             "convgym.sellers.shopper_sellers:competent",
             "also answers, gives reasons their remedy, haggles",

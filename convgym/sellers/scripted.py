@@ -19,7 +19,7 @@ from convgym.policy import Conversation
 from convgym.sellers.deaf import Script, script_for
 from convgym.sellers.knowledge import PHRASES, Act, Notes, Plan, SellerKnowledge
 from convgym.sellers.one_by_one import OneByOne, check_shop
-from convgym.shop.catalog import Catalog, load_catalog
+from convgym.shop.catalog import Catalog, Product, load_catalog
 from convgym.shop.language import OBJECTIONS, TOPICS
 
 Decide = Callable[[Notes, SellerKnowledge, random.Random, Mapping[str, Any] | None], Plan]
@@ -122,6 +122,15 @@ def _mediocre(
     )
 
 
+class Careless(SellerKnowledge):
+    """Knowledge of what is sold, but not of what suits whom."""
+
+    def best(self, notes: Notes) -> Product:
+        """Return some product, the same one for equal wishes."""
+        wishes = f"{notes.need}/{notes.feature}/{notes.budget}"
+        return random.Random(wishes).choice(self.catalog.products)
+
+
 class ScriptedSeller(OneByOne):
     """A policy that decides by rule."""
 
@@ -142,8 +151,9 @@ def _reference(
     decide: Decide,
     catalog: str | Path | Catalog = "laptops",
     phrases: Mapping[str, tuple[str, ...]] | None = None,
+    knowledge: type[SellerKnowledge] = SellerKnowledge,
 ) -> ScriptedSeller:
-    return ScriptedSeller(name, decide, SellerKnowledge(load_catalog(catalog), phrases))
+    return ScriptedSeller(name, decide, knowledge(load_catalog(catalog), phrases))
 
 
 def mediocre(
@@ -191,5 +201,6 @@ def deaf(
 silent = partial(_reference, "silent", _silent)
 random_acts = partial(_reference, "random", _random)
 always_closing = partial(_reference, "always-closing", _always_closing)
+careless = partial(_reference, "careless", _competent, knowledge=Careless)
 competent = partial(_reference, "competent", _competent)
 oracle = partial(_reference, "oracle", _oracle)

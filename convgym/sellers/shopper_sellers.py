@@ -18,7 +18,7 @@ from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.sellers.listening import PHRASES, Act, Notes, Plan, ShopperKnowledge
 from convgym.sellers.one_by_one import OneByOne, check_shop
-from convgym.shop.catalog import Catalog, load_catalog
+from convgym.shop.catalog import Catalog, Product, load_catalog
 from convgym.shop.language import TOPICS
 from convgym.shop.terms import MOST_DISCOUNT
 
@@ -126,6 +126,15 @@ def _mediocre(
     )
 
 
+class Careless(ShopperKnowledge):
+    """Knowledge of what is sold, but not of what suits whom."""
+
+    def best(self, notes: Notes) -> Product:
+        """Return some product, the same one for equal wishes."""
+        wishes = f"{notes.need}/{notes.feature}/{notes.high}"
+        return random.Random(wishes).choice(self.catalog.products)
+
+
 class ShopperSeller(OneByOne):
     """A policy that decides by rule."""
 
@@ -151,8 +160,9 @@ def _reference(
     catalog: str | Path | Catalog = "laptops",
     phrases: Mapping[str, tuple[str, ...]] | None = None,
     careful: bool = False,
+    knowledge: type[ShopperKnowledge] = ShopperKnowledge,
 ) -> ShopperSeller:
-    return ShopperSeller(name, decide, ShopperKnowledge(load_catalog(catalog), phrases), careful)
+    return ShopperSeller(name, decide, knowledge(load_catalog(catalog), phrases), careful)
 
 
 def mediocre(
@@ -177,5 +187,6 @@ def mediocre(
 # The others take the catalogue and the phrases alone.
 random_acts = partial(_reference, "random-v1", _random)
 always_closing = partial(_reference, "always-closing-v1", _always_closing)
+careless = partial(_reference, "careless-v1", _competent, careful=True, knowledge=Careless)
 competent = partial(_reference, "competent-v1", _competent, careful=True)
 oracle = partial(_reference, "oracle-v1", _oracle, careful=True)

@@ -73,7 +73,8 @@ ARROWS |= {
     f"{BENCHMARKS}.report": EVERYTHING_BELOW | {BENCHMARKS, f"{BENCHMARKS}.runs"},
     f"{BENCHMARKS}.validation": EVERYTHING_BELOW
     | {BENCHMARKS, f"{BENCHMARKS}.runs", f"{BENCHMARKS}.report"},
-    f"{BENCHMARKS}.studies": EVERYTHING_BELOW | {BENCHMARKS, f"{BENCHMARKS}.validation"},
+    f"{BENCHMARKS}.studies": EVERYTHING_BELOW
+    | {BENCHMARKS, f"{BENCHMARKS}.report", f"{BENCHMARKS}.validation"},
     f"{BENCHMARKS}.talks": EVERYTHING_BELOW | {BENCHMARKS},
     f"{BENCHMARKS}.demo": EVERYTHING_BELOW
     | {BENCHMARKS}

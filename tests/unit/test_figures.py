@@ -41,7 +41,6 @@ DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs
 SETTINGS: list[tuple[str, str, str]] = [
     ("README.md", "3.11", "the oldest Python"),
     ("docs/quickstart.md", "3.11", "the oldest Python"),
-    ("README.md", "20 25", "minutes of the first command, rounded: they depend on the machine"),
     ("docs/agents.md", "0.66 2.1", "millions of parameters of the small and the reading seller"),
     ("docs/agents.md", "30 0.3 1 0.5 0.25", "settings of the reading seller and of a study"),
     (

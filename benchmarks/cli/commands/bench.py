@@ -147,7 +147,7 @@ def bench(
     make_findable(asdict(chosen))  # what a file names as well
     _tell_of_log(chosen)
     folder = output or Path("results") / folder_name(chosen.name, customers, judged, seed)
-    _run(chosen, folder, seed, _workers(jobs, ray))
+    _run(chosen, folder, seed, _workers(jobs, ray), jobs or 1)
 
 
 def folder_name(
@@ -189,7 +189,7 @@ def _tell_of_log(suite: Suite) -> None:
         )
 
 
-def _run(suite: Suite, folder: Path, seed: int, workers: Workers) -> None:
+def _run(suite: Suite, folder: Path, seed: int, workers: Workers, at_once: int) -> None:
     """Run a suite and show its report; after Ctrl-C, say how to go on and exit with 130."""
     from convgym.benchmarks.cli.commands.report import show_report
     from convgym.benchmarks.report.pace import shown
@@ -197,7 +197,7 @@ def _run(suite: Suite, folder: Path, seed: int, workers: Workers) -> None:
     from convgym.benchmarks.runs.runner import run_suite
 
     try:
-        with shown(console(error=True), suite) as progress:
+        with shown(console(error=True), suite, at_once) as progress:
             results = run_suite(suite, folder, seed=seed, progress=progress, workers=workers)
     except KeyboardInterrupt:
         say(f"interrupted; the same command resumes {folder}", error=True)

@@ -121,6 +121,21 @@ def test_what_an_observer_notes(customer: LearnedCustomer, monkeypatch: pytest.M
     assert customer.latent["raised_objections"] == []
 
 
+def test_an_objection_may_be_answered_before_it_is_spoken(
+    customer: LearnedCustomer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    format = customer._voice.format
+    monkeypatch.setattr(
+        Voice, "reply", lambda self, prompts, streams: [format.answer(Reply("Okay."))]
+    )
+    customer.reset(3, {"objections": ("warranty", "price"), "patience": 6.5})
+    customer.respond("It comes with a two year warranty.")  # of what?
+    assert customer.latent["unspoken_objections"] == ["warranty", "price"]
+    customer.respond("I recommend the Nova. I can give you a discount on it.")
+    assert customer.latent["unspoken_objections"] == ["warranty"]
+    assert customer.latent["raised_objections"] == []
+
+
 def test_a_talk_may_outgrow_the_context(customer: LearnedCustomer) -> None:
     customer.reset(5)
     for number in range(14):

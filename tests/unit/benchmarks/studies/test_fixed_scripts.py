@@ -65,7 +65,6 @@ def test_no_script_sells_to_one_in_ten(shop: str) -> None:
     assert package == from_rows(found["finalists"][0]["script"], catalog)
 
 
-@pytest.mark.xfail(reason="searched before the ear was mended: to be searched again", strict=True)
 @pytest.mark.parametrize("shop", catalog_names())
 def test_the_search_was_for_the_shopper_as_it_is(shop: str) -> None:
     assert stored(shop)["shops"][shop]["customer"] == ShopperCustomer(shop).fingerprint
