@@ -74,6 +74,7 @@ MIXTURE: tuple[tuple[str, Mapping[str, Any], float], ...] = (
 
 
 Shares: TypeAlias = Sequence[tuple[str, Mapping[str, Any], float]]
+"""Sellers by name, their options, and which share of the conversations they hold."""
 
 
 @dataclass(frozen=True, slots=True)

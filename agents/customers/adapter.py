@@ -57,7 +57,7 @@ def save_adapter(network: PreTrainedModel, base: str, folder: Path) -> None:
     from peft import LoraConfig, get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    settings: Mapping[str, Any] = network.peft_config  # type: ignore[attr-defined]
+    settings: Mapping[str, Any] = network.peft_config
     config = cast("LoraConfig", settings["default"])
     config.base_model_name_or_path, config.inference_mode = base, True
     folder.mkdir(parents=True, exist_ok=True)

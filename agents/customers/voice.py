@@ -72,7 +72,7 @@ class Voice:
         with refusing(f"the recipe {folder / RECIPE} cannot be read"):
             self.format = format_of(self.recipe, tokenizer)
         self.network: PreTrainedModel = network.eval()
-        self.network.to(find_device(device))  # type: ignore[arg-type]  # wrapped untyped
+        self.network.to(find_device(device))
         self._room = usable_context(network.config) - LONGEST_REPLY
         self._sampler = ResponseSampler(
             self.network, self.format, SamplingConfig(temperature, LONGEST_REPLY)

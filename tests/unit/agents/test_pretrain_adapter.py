@@ -11,7 +11,7 @@ import pytest
 
 from convgym.agents.customers.adapter import ADAPTER, base_digest
 from convgym.agents.pretrain_adapter import MIXTURE, AdapterConfig, pretrain_adapter
-from convgym.agents.pretrain_customer import UNFINISHED, Book
+from convgym.agents.pretrain_customer import UNFINISHED, Book, Shares
 from convgym.errors import ConvgymError
 from convgym.progress import Progress
 from tests.unit.agents.learned import FOR_ADAPTERS, TINY_ADAPTER, tiny_chat_model
@@ -77,7 +77,7 @@ def test_the_mixture_is_whole() -> None:
 
 
 def test_chapters_are_held_with_the_sellers_that_a_book_names() -> None:
-    sellers = (("silent", {}, 0.2), ("competent", {}, 0.8))
+    sellers: Shares = (("silent", {}, 0.2), ("competent", {}, 0.8))
     book = Book("shopper", "laptops", replace(TINY_ADAPTER, conversations=20), 0, sellers)
     assert {episode.policy for episode in book.chapter(0)} == {"silent", "competent-v1"}
 

@@ -27,7 +27,9 @@ from convgym.errors import ConvgymError
 
 @pytest.fixture(scope="module")
 def format(fitted: Path) -> TraitFormat:
-    return voice(str(fitted)).format
+    format = voice(str(fitted)).format
+    assert isinstance(format, TraitFormat)
+    return format
 
 
 def a_profile(seed: int = 3, **fixed: Any) -> dict[str, Any]:
