@@ -22,6 +22,7 @@ from convgym.agents.customers.adapter import (
     write_merged,
 )
 from convgym.agents.customers.format import CustomerFormat, TraitFormat, WordsFormat
+from convgym.agents.customers.gguf_file import write_gguf
 from convgym.agents.model.context import usable_context
 from convgym.agents.model.format import Tokens
 from convgym.agents.model.generation import Prompt, ResponseSampler
@@ -29,6 +30,7 @@ from convgym.agents.model.sampling import SamplingConfig
 from convgym.errors import ConvgymError
 from convgym.llm.local.devices import find_device
 from convgym.llm.local.loading import refusing
+from convgym.llm.local.smollm2 import NAME, gguf_file
 
 _CHECKPOINTS = Path(__file__).parent / "checkpoints"
 SHIPPED = {
@@ -116,15 +118,16 @@ def voice(model: str, temperature: float = 1.0, device: str = "cpu") -> Voice:
     return Voice(SHIPPED.get(model, Path(model)), temperature, device)
 
 
-def merge(model: str, folder: Path) -> int:
+def merge(model: str, output: Path) -> int:
     """Write a chat model that plays customers as one model; return its parameters.
 
     Args:
         model: by name or folder, see ``voice``.
-        folder: the new one, see ``write_merged``.
+        output: a new folder, see ``write_merged``, or a new file that ends in ``.gguf``.
 
     Raises:
-        ConvgymError: for a model that cannot be read, or that is no chat model.
+        ConvgymError: for a model that cannot be read, that is no chat model, or of which there
+            is no GGUF file.
     """
     speaker = voice(model)
     if not isinstance(speaker.format, WordsFormat):
@@ -132,4 +135,12 @@ def merge(model: str, folder: Path) -> int:
             f"the customer {model!r} speaks in tokens of its own, which no server of chat models"
             " knows: merge one of `convgym pretrain DIR --kind customer --base smollm2`"
         )
-    return write_merged(speaker.folder, speaker.format.template, folder)
+    if output.suffix != ".gguf":
+        return write_merged(speaker.folder, speaker.format.template, output)
+    if speaker.recipe["base"] != NAME:
+        raise ConvgymError(
+            f"a GGUF file is made of customers with the base {NAME!r}: merge {model!r} into a"
+            " folder, of which llama.cpp's own converter makes one"
+        )
+    write_gguf(speaker.network, speaker.format.template, gguf_file(), output)
+    return sum(parameter.numel() for parameter in speaker.network.parameters())

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
     )
     merge_examples = examples(
         "convgym models merge smollm2-shopper customer-folder",
-        "convgym models merge my-shopper customer-folder",
+        "convgym models merge my-shopper customer.gguf",
     )
     group.callback(epilog=convert_examples)(_group)
     group.command("convert", epilog=convert_examples)(convert)
@@ -59,7 +59,9 @@ def merge(
     model: Annotated[
         str, typer.Argument(help="smollm2-shopper, or a folder of convgym pretrain --base.")
     ],
-    folder: Annotated[Path, typer.Argument(help="Folder to write; never overwritten.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder to write, or a file FILE.gguf; never overwritten.")
+    ],
 ) -> None:
     """Write a customer's adapters and their chat model as one model, for any server of chat models.
 
