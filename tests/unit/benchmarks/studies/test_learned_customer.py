@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.unit.agents.learned import tiny_adapter, tiny_learned_customer
 def test_a_study_goes_on_where_it_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    two = {"silent": ("silent", {}), "oracle": ("oracle", {})}
+    two: dict[str, Any] = {"silent": ("silent", {}), "oracle": ("oracle", {})}
     monkeypatch.setattr(learned_customer, "SELLERS", two)
     path, model = tmp_path / "fidelity.json", tiny_learned_customer()
     with pytest.raises(ConvgymError, match="unknown seller of the study 'oracel'"):

@@ -69,7 +69,7 @@ def test_a_study_goes_on_where_it_was_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "gap.json"
-    tiny = {"conversations": 16, "customers": 4, "watchers": 2, "seeds": 1}
+    tiny: dict[str, Any] = {"conversations": 16, "customers": 4, "watchers": 2, "seeds": 1}
     options: dict[str, Any] = {"agents": "expert-iteration", "model": tiny_learned_customer()}
     with pytest.raises(ConvgymError, match="unknown agent of the study 'bc'"):
         simulator_gap.main(path, **options, agents_now="bc", **tiny)
