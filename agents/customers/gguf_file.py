@@ -50,6 +50,7 @@ def write_gguf(network: PreTrainedModel, template: str, base: Path, output: Path
         writer.add_key_value(field.name, field.contents(), kind, sub_type=of)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
     writer.add_chat_template(template)
+    packed = gguf.GGMLQuantizationType.Q8_0
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, network.config.num_hidden_layers)
     tied = {"lm_head.weight"} if network.config.tie_word_embeddings else set()
     for name, tensor in network.state_dict().items():
@@ -62,8 +63,7 @@ def write_gguf(network: PreTrainedModel, template: str, base: Path, output: Path
         if weight.ndim == 1:
             writer.add_tensor(theirs, weight)
         else:
-            kind = gguf.GGMLQuantizationType.Q8_0
-            writer.add_tensor(theirs, gguf.quants.quantize(weight, kind), raw_dtype=kind)
+            writer.add_tensor(theirs, gguf.quants.quantize(weight, packed), raw_dtype=packed)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
