@@ -17,7 +17,7 @@ from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -31,11 +31,13 @@ from convgym.agents.customers.format import (
     SAID_BY_SELLER,
     CustomerFormat,
     Row,
+    TraitFormat,
     is_token,
     traits,
 )
 from convgym.agents.customers.recorded import Recorded
 from convgym.agents.model.minibatches import shuffled
+from convgym.agents.model.weights import load_trained_weights, trained_weights
 from convgym.agents.pretrain import build_tokenizer
 from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from convgym.agents.training.optim import Optimiser, warmup_then_cosine
@@ -71,21 +73,20 @@ MIXTURE: tuple[tuple[str, Mapping[str, Any], float], ...] = (
 """Sellers whom the original meets, their options, and their shares."""
 
 
+Shares: TypeAlias = Sequence[tuple[str, Mapping[str, Any], float]]
+"""Sellers by name, their options, and which share of the conversations they hold."""
+
+
 @dataclass(frozen=True, slots=True)
-class CustomerConfig:
-    """Shape of the learned customer's model and its training.
+class FittingConfig:
+    """How a model is fitted to a customer's conversations.
 
     Raises:
         ConvgymError: for a value that cannot be.
     """
 
-    vocabulary: int = 1024
-    hidden: int = 160
-    layers: int = 4
-    heads: int = 4
-    key_value_heads: int = 2
-    intermediate: int = 448
     context: int = 1024
+    """Tokens of a conversation that are read; the rest is cut."""
     chapters: int = 16
     conversations: int = 2500
     """In each chapter."""
@@ -102,11 +103,13 @@ class CustomerConfig:
     decision_weight: float = 4.0
     """Weight of a decision. Weights that hang on the kind of a token alone leave the distribution
     that is fitted best as it is."""
+    autocast: bool = True
+    """Whether products are computed in bfloat16."""
 
     def __post_init__(self) -> None:
         check_fields(
             self,
-            counts=("layers", "heads", "chapters", "conversations", "minibatch"),
+            counts=("context", "chapters", "conversations", "minibatch"),
             shares=("strange",),
             from_zero=("seller_weight", "decision_weight", "learning_rate"),
             bounds=("max_gradient_norm",),
@@ -118,16 +121,39 @@ class CustomerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CustomerConfig(FittingConfig):
+    """Shape of the learned customer's model and its training.
+
+    Raises:
+        ConvgymError: for a value that cannot be.
+    """
+
+    vocabulary: int = 1024
+    hidden: int = 160
+    layers: int = 4
+    heads: int = 4
+    key_value_heads: int = 2
+    intermediate: int = 448
+
+    def __post_init__(self) -> None:
+        # Not by super(): the decorator makes another class of this one.
+        FittingConfig.__post_init__(self)
+        check_fields(self, counts=("layers", "heads"))
+
+
+@dataclass(frozen=True, slots=True)
 class Book:
     """The conversations of a training, chapter by chapter, each the same whenever it is opened.
 
-    ``customer`` is the original by name, ``catalog`` its shop, ``seed`` that of the training.
+    ``customer`` is the original by name, ``catalog`` its shop, ``seed`` that of the training,
+    ``sellers`` who talk to it, None being ``MIXTURE``.
     """
 
     customer: str
     catalog: str
-    config: CustomerConfig
+    config: FittingConfig
     seed: int
+    sellers: Shares | None = None
 
     @property
     def law(self) -> str | None:
@@ -145,7 +171,8 @@ class Book:
             "reveal_latent": True,
         }
         episodes: list[Episode] = []
-        for (spec, options, _), count in zip(MIXTURE, _counts(size), strict=True):
+        sellers = self.sellers or MIXTURE
+        for (spec, options, _), count in zip(sellers, _counts(sellers, size), strict=True):
             part = list(islice(seeds, count))
             seller = make_seller(spec, self.catalog, self.law, **options)
             episodes += rollout(seller, part, environment=environment, policy_seed=number)
@@ -153,9 +180,9 @@ class Book:
         return [episodes[i] for i in order if episodes[i].valid]
 
 
-def _counts(size: int) -> list[int]:
-    """Return how many of so many conversations each seller of the mixture holds."""
-    counts = [round(share * size) for _, _, share in MIXTURE]
+def _counts(sellers: Shares, size: int) -> list[int]:
+    """Return how many of so many conversations each seller of a mixture holds."""
+    counts = [round(share * size) for _, _, share in sellers]
     most = max(range(len(counts)), key=counts.__getitem__)
     counts[most] += size - sum(counts)
     return counts
@@ -233,8 +260,8 @@ def pretrain_customer(
     beginning = book.chapter(0)
     tokenizer = build_customer_tokenizer(beginning, config.vocabulary, shop.currency)
     network = build_customer_model(config, tokenizer, seed)
-    format = CustomerFormat(tokenizer, shop.currency)
-    _train(network, format, book, beginning, folder / UNFINISHED, progress)
+    format = TraitFormat(tokenizer, shop.currency)
+    train(network, format, book, beginning, folder / UNFINISHED, progress)
     folder.mkdir(parents=True, exist_ok=True)
     with without_progress_bars():
         network.half().save_pretrained(folder)
@@ -267,7 +294,7 @@ def rows(episodes: Sequence[Episode], format: CustomerFormat, context: int) -> l
     return [Row(row.ids[:context], row.kinds[:context]) for row in read]
 
 
-def _train(
+def train(
     network: PreTrainedModel,
     format: CustomerFormat,
     book: Book,
@@ -275,10 +302,22 @@ def _train(
     checkpoint: Path,
     progress: ProgressCallback,
 ) -> None:
-    """Train a model in place, from its last checkpoint if there is one."""
+    """Train what of a model is trained, in place, from its last checkpoint if there is one.
+
+    Args:
+        network: the model, some of its weights frozen or none.
+        format: how conversations become tokens for it.
+        book: the conversations, and how they are learned from.
+        beginning: the book's first chapter.
+        checkpoint: the file, written after every chapter.
+        progress: told after every optimiser step.
+
+    Raises:
+        ConvgymError: for a checkpoint that is damaged or of other settings.
+    """
     config = book.config
     optimiser = Optimiser(
-        network.parameters(),
+        [parameter for parameter in network.parameters() if parameter.requires_grad],
         config.learning_rate,
         config.max_gradient_norm,
         weight_decay=config.weight_decay,
@@ -291,18 +330,19 @@ def _train(
                 f"{checkpoint} is of a training with other settings: use another folder, or delete"
                 " it to start anew"
             )
-        network.load_state_dict(state["model"])
+        load_trained_weights(network, state["model"])
         optimiser.load_state(state["optimiser"])
         done = state["chapters"]
+    weights = _weights(config).to(network.device)
+    learned = [kind for kind, weight in enumerate(weights.tolist()) if weight > 0]
     each = -(-config.conversations // config.minibatch)
     steps = config.chapters * each
     for number in range(done, config.chapters):
         episodes = beginning if number == 0 else book.chapter(number)
         parts = _minibatches(rows(episodes, format, config.context), config.minibatch)
         for step, part in enumerate(parts, start=number * each):
-            losses, kinds = token_losses(network, part, format.pad_id)
-            weights = _weights(kinds, config)
-            loss = (weights * losses).sum() / weights.sum()
+            losses, kinds = token_losses(network, part, format.pad_id, learned, config.autocast)
+            loss = (weights[kinds] * losses).sum() / weights[kinds].sum()
             optimiser.schedule(warmup_then_cosine(step, steps))
             optimiser.step(loss)
             told = {"loss": loss.item(), "decision": losses[kinds == DECIDED].mean().item()}
@@ -311,7 +351,7 @@ def _train(
             checkpoint,
             {
                 "run": run,
-                "model": network.state_dict(),
+                "model": trained_weights(network),
                 "optimiser": optimiser.state(),
                 "chapters": number + 1,
             },
@@ -328,19 +368,31 @@ def _minibatches(read: Sequence[Row], size: int) -> Iterator[list[Row]]:
         yield from (*parts[::2], *parts[1::2])
 
 
-def _weights(kinds: Tensor, config: CustomerConfig) -> Tensor:
-    """Return the weight of each token (N,) in the loss, by its kind."""
-    weights = torch.zeros(4, device=kinds.device)
+def _weights(config: FittingConfig) -> Tensor:
+    """Return the weight (4,) of each kind of token in the loss."""
+    weights = torch.zeros(4)
     weights[SAID_BY_SELLER] = config.seller_weight
     weights[SAID_BY_CUSTOMER] = 1.0
     weights[DECIDED] = config.decision_weight
-    return weights[kinds]
+    return weights
 
 
 def token_losses(
-    network: PreTrainedModel, part: Sequence[Row], pad_id: int
+    network: PreTrainedModel,
+    part: Sequence[Row],
+    pad_id: int,
+    of: Sequence[int] = (SAID_BY_SELLER, SAID_BY_CUSTOMER, DECIDED),
+    autocast: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss in nats (N,) of every word and decision, and its kind (N,)."""
+    """Return the loss in nats (N,) of every token of these kinds, and its kind (N,).
+
+    Args:
+        network: the model.
+        part: conversations.
+        pad_id: what rows are padded with.
+        of: kinds of tokens.
+        autocast: whether products are computed in bfloat16.
+    """
     width = max(len(row.ids) for row in part)
     ids = torch.tensor(
         [[*row.ids, *[pad_id] * (width - len(row.ids))] for row in part], device=network.device
@@ -348,9 +400,9 @@ def token_losses(
     kinds = torch.tensor(
         [[*row.kinds, *[0] * (width - len(row.kinds))] for row in part], device=network.device
     )
-    wanted = kinds[:, 1:] > 0
+    wanted = torch.isin(kinds[:, 1:], torch.tensor(of, device=network.device))
     body: Any = network.base_model
-    with torch.autocast(network.device.type, dtype=torch.bfloat16):
+    with torch.autocast(network.device.type, dtype=torch.bfloat16, enabled=autocast):
         hidden = body(input_ids=ids, use_cache=False).last_hidden_state[:, :-1][wanted]
         logits = network.get_output_embeddings()(hidden)
     losses = functional.cross_entropy(logits.float(), ids[:, 1:][wanted], reduction="none")

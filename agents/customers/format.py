@@ -1,19 +1,20 @@
 """How a conversation becomes token ids for a model that plays the customer.
 
 A row begins with who the customer is; then the two sides speak in turn, the customer first. What
-the customer decides is a token, and stands before its words::
+the customer decides stands before its words. A model that is made for it has tokens of its own for
+that (``TraitFormat``), a chat model words (``WordsFormat``)::
 
     <|profile|> traits <|customer|> <|go|> words <|end|>
         <|seller|> words <|customer|> <|buy|> words <|end|>
 
-A trait is a token of its own for every value that was met in training (``<|need gaming|>``,
-``<|patience 7.5|>``); amounts of money are words, as they are said.
+    <|im_start|> traits in words <|im_end|> go words <|im_end|>
+        7: words <|im_end|> buy words <|im_end|>
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +22,11 @@ from typing import Any
 from convgym.agents.model.format import CUSTOMER, END, PAD, SELLER, ConversationFormat, Tokens
 from convgym.conversation import Episode
 from convgym.customers.base import Decision, Reply
+from convgym.customers.llm import decision_first
+from convgym.customers.llm.decision_first import rounded
+from convgym.customers.llm.parsing import UnreadableAnswer
 from convgym.errors import ConvgymError
+from convgym.llm.local.chat_template import read_frames, short_template
 
 PROFILE = "<|profile|>"
 DECISIONS: Mapping[Decision, str] = MappingProxyType(
@@ -37,17 +42,6 @@ LONGEST_HEARD = 96
 """Tokens of a seller's utterance that are read: more than 60 words, and no more is understood by
 the customers that are imitated."""
 
-_STEPS = {"patience": 0.5, "price_sensitivity": 0.2, "haggle": 0.02}
-_STEP = 0.1
-"""Numbers are rounded to such steps. What turns cost is a multiple of half a turn, so patience is
-rounded up: a customer of 7.2 and one of 7.5 turns leave at the same time."""
-
-
-def _rounded(field: str, value: float) -> float:
-    step = _STEPS.get(field, _STEP)
-    steps = math.ceil(value / step - 1e-9) if field == "patience" else round(value / step)
-    return round(steps * step, 6)
-
 
 def traits(profile: Mapping[str, Any], currency: str) -> Iterator[str]:
     """Yield a profile's traits: names of tokens, and amounts as words, in the profile's order."""
@@ -59,7 +53,7 @@ def traits(profile: Mapping[str, Any], currency: str) -> Iterator[str]:
         elif isinstance(value, int) and not isinstance(value, bool):
             yield f"{currency}{value}"
         else:
-            yield _token(field, f"{_rounded(field, float(value)):g}")
+            yield _token(field, f"{rounded(field, float(value)):g}")
 
 
 def _token(field: str, value: str) -> str:
@@ -80,7 +74,67 @@ class Row:
 
 
 class CustomerFormat(ConversationFormat):
-    """The token format of a model that plays the customer.
+    """The token format of a model that plays the customer."""
+
+    @abstractmethod
+    def profile(self, profile: Mapping[str, Any]) -> Tokens:
+        """Return the ids of who the customer is, up to its first words.
+
+        Raises:
+            ConvgymError: for a need, persona or the like that was not met in training.
+        """
+
+    @abstractmethod
+    def heard(self, utterance: str, left: float) -> Tokens:
+        """Return the ids of a seller's utterance, up to the customer's decision.
+
+        Args:
+            utterance: the seller's words.
+            left: the patience before them, had only turns cost any.
+        """
+
+    @abstractmethod
+    def answer(self, reply: Reply) -> Tokens:
+        """Return the ids of a reply: the decision, the words, and the end."""
+
+    @abstractmethod
+    def read(self, answer: Sequence[int]) -> Reply:
+        """Return the reply that sampled ids spell: one without a decision goes on."""
+
+    @property
+    @abstractmethod
+    def hearing_frame(self) -> tuple[int, int]:
+        """How many of the ids of ``heard`` stand before and after the seller's words."""
+
+    def row(self, episode: Episode, profile: Mapping[str, Any]) -> Row:
+        """Return a conversation of the original as ids, and what they are."""
+        beginning = self.profile(profile)
+        ids, kinds = [*beginning], [CONTEXT] * len(beginning)
+        last = {"purchase": Decision.BUY, "walk_away": Decision.LEAVE}.get(episode.outcome)
+
+        def answered(reply: Reply) -> None:
+            answer = self.answer(reply)
+            ids.extend(answer)
+            kinds.extend([DECIDED, *[SAID_BY_CUSTOMER] * (len(answer) - 1)])
+
+        answered(Reply(episode.opening))
+        kinds[len(beginning)] = CONTEXT  # nobody ends a conversation by a greeting
+        before, after = self.hearing_frame
+        for number, turn in enumerate(episode.turns):
+            heard = self.heard(turn.response.text, profile["patience"] - number)
+            ids.extend(heard)
+            words = [SAID_BY_SELLER] * (len(heard) - before - after)
+            kinds.extend([*[CONTEXT] * before, *words, *[CONTEXT] * after])
+            ends = last if number + 1 == len(episode.turns) else None
+            answered(Reply(turn.reply, ends or Decision.CONTINUE))
+        return Row(tuple(ids), tuple(kinds))
+
+
+class TraitFormat(CustomerFormat):
+    """The format of a model that is made for it: decisions and traits are tokens.
+
+    A trait is a token of its own for every value that was met in training (``<|need gaming|>``,
+    ``<|patience 7.5|>``); amounts of money are words, as they are said.
 
     Args:
         tokenizer: of the model, with ``CUSTOMER_TOKENS`` and tokens of traits.
@@ -128,44 +182,76 @@ class CustomerFormat(ConversationFormat):
             field, _, value = token.strip("<|>").partition(" ")
             known = self._numbers.get(field)
             if not known:
-                raise ConvgymError(
-                    f"the learned customer was fitted to others: it knows no {field} {value!r}; fit"
-                    " one with `convgym pretrain DIR --kind customer`"
-                )
+                raise unfamiliar(field, value)
             token = _token(field, f"{min(known, key=lambda number: abs(number - float(value))):g}")
         return (self._vocabulary[token],)
 
-    def heard(self, utterance: str) -> Tokens:
-        """Return the ids of a seller's utterance, up to the customer's decision."""
+    def heard(self, utterance: str, left: float = 0.0) -> Tokens:
+        """Return the ids of a seller's utterance; what patience is left is not told."""
         before, after = self.reply_frame
         return before + self._utterance(utterance)[:LONGEST_HEARD] + after
 
+    @property
+    def hearing_frame(self) -> tuple[int, int]:
+        before, after = self.reply_frame
+        return len(before), len(after)
+
     def answer(self, reply: Reply) -> Tokens:
-        """Return the ids of a reply: the decision, the words, and the end."""
         return (self._vocabulary[DECISIONS[reply.decision]], *self.response(reply.text))
 
     def read(self, answer: Sequence[int]) -> Reply:
-        """Return the reply that sampled ids spell: one without a decision goes on."""
         decision = self.decisions.get(answer[0], Decision.CONTINUE)
         return Reply(self.decode(answer), decision)
 
-    def row(self, episode: Episode, profile: Mapping[str, Any]) -> Row:
-        """Return a conversation of the original as ids, and what they are."""
-        beginning = self.profile(profile)
-        ids, kinds = [*beginning], [CONTEXT] * len(beginning)
-        last = {"purchase": Decision.BUY, "walk_away": Decision.LEAVE}.get(episode.outcome)
 
-        def answered(reply: Reply) -> None:
-            answer = self.answer(reply)
-            ids.extend(answer)
-            kinds.extend([DECIDED, *[SAID_BY_CUSTOMER] * (len(answer) - 1)])
+class WordsFormat(CustomerFormat):
+    """The format of a chat model: ``decision_first``, with a token between utterances.
 
-        answered(Reply(episode.opening))
-        kinds[len(beginning)] = CONTEXT  # nobody ends a conversation by a greeting
-        for number, turn in enumerate(episode.turns, start=1):
-            heard = self.heard(turn.response.text)
-            ids.extend(heard)
-            kinds.extend([CONTEXT, *[SAID_BY_SELLER] * (len(heard) - 2), CONTEXT])
-            ends = last if number == len(episode.turns) else None
-            answered(Reply(turn.reply, ends or Decision.CONTINUE))
-        return Row(tuple(ids), tuple(kinds))
+    Args:
+        tokenizer: of the model, with its chat template.
+        currency: in which amounts are told.
+        personas: the names of those that it was fitted to.
+
+    Attributes:
+        template: the chat template that renders conversations as this format does.
+
+    Raises:
+        ConvgymError: for a tokenizer without a chat template, or with one that cannot be used.
+    """
+
+    def __init__(self, tokenizer: Any, currency: str, personas: Collection[str]) -> None:
+        end = read_frames(tokenizer).end
+        super().__init__(tokenizer, (tokenizer.bos_token or "", end), ("", end), end)
+        self.currency, self.personas = currency, tuple(personas)
+        self.template = short_template(tokenizer, end)
+
+    def profile(self, profile: Mapping[str, Any]) -> Tokens:
+        if profile["persona"] not in self.personas:
+            raise unfamiliar("persona", profile["persona"])
+        return self.opening(decision_first.who(profile, self.currency))
+
+    def heard(self, utterance: str, left: float) -> Tokens:
+        _, after = self.reply_frame
+        return self._utterance(decision_first.told(utterance, left))[:LONGEST_HEARD] + after
+
+    @property
+    def hearing_frame(self) -> tuple[int, int]:
+        return 0, len(self.reply_frame[1])
+
+    def answer(self, reply: Reply) -> Tokens:
+        return self.response(decision_first.answer(reply))
+
+    def read(self, answer: Sequence[int]) -> Reply:
+        text = self.decode(answer)
+        try:
+            return decision_first.read(text)
+        except UnreadableAnswer:
+            return Reply(text)
+
+
+def unfamiliar(field: str, value: str) -> ConvgymError:
+    """Return the error for a trait that was not met in training."""
+    return ConvgymError(
+        f"the learned customer was fitted to others: it knows no {field} {value!r}; fit"
+        " one with `convgym pretrain DIR --kind customer`"
+    )

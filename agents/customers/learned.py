@@ -23,13 +23,11 @@ from convgym.checks import check_number
 from convgym.conversation import Message
 from convgym.customers import make_customer
 from convgym.customers.base import Reply
+from convgym.customers.noted import noted
 from convgym.customers.personas import Personas
-from convgym.customers.scripted.understanding import understanding
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.reasoning import heard
-from convgym.sellers.knowledge import SellerKnowledge
 from convgym.shop.catalog import Catalog
-from convgym.shop.language import TOPICS
 from convgym.shop.terms import LAW
 
 VERSION = 0
@@ -71,6 +69,8 @@ class LearnedCustomer:
 
     law: ClassVar[str | None] = None
     """By which law the customers buy that it imitates."""
+    shipped: ClassVar[str] = "default"
+    """The model that is meant by ``"default"``."""
 
     def __init__(
         self,
@@ -84,7 +84,8 @@ class LearnedCustomer:
         device: str = "cpu",
     ) -> None:
         check_temperature(check_number("temperature", temperature))
-        self._key = (str(model), float(temperature), device)
+        name = self.shipped if str(model) == "default" else str(model)
+        self._key = (name, float(temperature), device)
         recipe = self._voice.recipe
         if recipe.get("law") != self.law:
             raise ConvgymError(
@@ -127,6 +128,12 @@ class LearnedCustomer:
         return self._talk
 
     @property
+    def _left(self) -> float:
+        """The patience that is left, as far as turns alone use it up."""
+        patience: float = self.talk.profile["patience"]
+        return patience - len(self.talk.turns)
+
+    @property
     def latent(self) -> dict[str, Any]:
         """The profile, and what an observer would note of the conversation; empty before a reset.
 
@@ -138,9 +145,9 @@ class LearnedCustomer:
         talk = self._talk
         return {
             **talk.profile,
-            **_noted(talk, self.catalog),
+            **noted(talk.messages, talk.profile["objections"], self.catalog, self.law),
             "turn": len(talk.turns),
-            "patience_left": talk.profile["patience"] - len(talk.turns),
+            "patience_left": self._left,
             "would_buy": self.personas[talk.profile["persona"]].buys,
         }
 
@@ -211,7 +218,7 @@ class LearnedCustomer:
     def _answer(cls, customers: Sequence[Self], utterances: Sequence[str]) -> list[Reply]:
         said = [heard(utterance) for utterance in utterances]
         blocks = [
-            customer._voice.format.heard(words)
+            customer._voice.format.heard(words, customer._left)
             for customer, words in zip(customers, said, strict=True)
         ]
         replies = []
@@ -240,6 +247,17 @@ class LearnedShopper(LearnedCustomer):
     law: ClassVar[str | None] = LAW
 
 
+class SmolLM2Customer(LearnedShopper):
+    """SmolLM2-135M with adapters, fitted to the shopper of ``convgym/Sales-v1``.
+
+    ``model`` is the adapters of the package, or a folder that ``convgym pretrain DIR --kind
+    customer --base smollm2`` or ``convgym models merge`` wrote. All else is as for
+    ``LearnedCustomer``.
+    """
+
+    shipped: ClassVar[str] = "smollm2-shopper"
+
+
 def _say(customers: Sequence[LearnedCustomer], blocks: Sequence[Tokens]) -> list[Tokens]:
     """Return the ids of the next words of each customer after a block of the seller's."""
     by_voice: dict[Voice, list[int]] = {}
@@ -256,40 +274,3 @@ def _say(customers: Sequence[LearnedCustomer], blocks: Sequence[Tokens]) -> list
         for i, ids in zip(members, replies, strict=True):
             said[i] = ids
     return said
-
-
-def _noted(talk: Talk, catalog: Catalog) -> dict[str, Any]:
-    """Return what the words of a conversation tell of the customer's state."""
-    knowledge = SellerKnowledge(catalog)
-    notes = knowledge.note(talk.messages)
-    raised, spoken = _worries(talk.messages, knowledge)
-    objections = talk.profile["objections"]
-    return {
-        "product": notes.product.name if notes.product else None,
-        "disclosed": sorted(topic for topic in TOPICS if getattr(notes, topic) is not None),
-        "raised_objections": [kind for kind in objections if kind in raised],
-        "unspoken_objections": [kind for kind in objections if kind not in spoken],
-    }
-
-
-def _worries(messages: Sequence[Message], knowledge: SellerKnowledge) -> tuple[set[str], set[str]]:
-    """Return the objections that wait for an answer, and all that were raised or answered.
-
-    As with the original, an answer counts once a product has been named, before the objection is
-    spoken, too.
-    """
-    ear = understanding(knowledge.catalog)
-    raised: set[str] = set()
-    spoken: set[str] = set()
-    for end, message in enumerate(messages, start=1):
-        notes = knowledge.note(messages[:end])
-        if notes.product is None:
-            continue
-        if message["role"] == "assistant":
-            answers = ear.understand(message["content"]).answers
-            raised.difference_update(answers)
-            spoken.update(answers)
-        elif notes.worry is not None:
-            raised.add(notes.worry)
-            spoken.add(notes.worry)
-    return raised, spoken

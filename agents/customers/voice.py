@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,16 +12,31 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from convgym.agents.customers.format import CustomerFormat
+from convgym.agents.customers.adapter import (
+    ADAPTER,
+    MERGED,
+    RECIPE,
+    load_customer,
+    read_recipe,
+    weights_digest,
+    write_merged,
+)
+from convgym.agents.customers.format import CustomerFormat, TraitFormat, WordsFormat
+from convgym.agents.customers.gguf_file import write_gguf
 from convgym.agents.model.context import usable_context
 from convgym.agents.model.format import Tokens
 from convgym.agents.model.generation import Prompt, ResponseSampler
 from convgym.agents.model.sampling import SamplingConfig
 from convgym.errors import ConvgymError
 from convgym.llm.local.devices import find_device
-from convgym.llm.local.loading import load_folder, refusing
+from convgym.llm.local.loading import refusing
+from convgym.llm.local.smollm2 import NAME, gguf_file
 
-SHIPPED = {"default": Path(__file__).parent / "checkpoints" / "scripted-laptops"}
+_CHECKPOINTS = Path(__file__).parent / "checkpoints"
+SHIPPED = {
+    "default": _CHECKPOINTS / "scripted-laptops",
+    "smollm2-shopper": _CHECKPOINTS / "smollm2-shopper",
+}
 """The models that come with the package, by name."""
 LONGEST_REPLY = 64
 """Tokens, decision and end included."""
@@ -37,6 +51,7 @@ class Voice:
         device: where it computes.
 
     Attributes:
+        folder: as given.
         recipe: what the model was made from.
         format: how conversations become tokens.
         digest: of weights and temperature.
@@ -46,25 +61,26 @@ class Voice:
     """
 
     def __init__(self, folder: Path, temperature: float, device: str) -> None:
-        recipe = folder / "recipe.json"
-        if not (folder / "config.json").is_file() or not recipe.is_file():
+        weights = [folder / name for name in (ADAPTER, MERGED) if (folder / name).is_file()]
+        if not weights or not (folder / RECIPE).is_file():
+            words = "--base smollm2" if folder == SHIPPED["smollm2-shopper"] else ""
             raise ConvgymError(
                 f"no learned customer at {str(folder)!r}: make one with"
-                " `convgym pretrain DIR --kind customer`, and name its folder as the option model"
+                f" `{f'convgym pretrain DIR --kind customer {words}'.strip()}`, and name its folder"
+                " as the option model"
             )
-        network, tokenizer = load_folder(folder)
-        with refusing(f"the recipe {recipe} cannot be read"):
-            self.recipe: Mapping[str, Any] = json.loads(recipe.read_bytes())
-            currency = str(self.recipe["currency"])
-        self.format = CustomerFormat(tokenizer, currency)
+        self.folder, self.recipe = folder, read_recipe(folder)
+        network, tokenizer = load_customer(folder)
+        with refusing(f"the recipe {folder / RECIPE} cannot be read"):
+            self.format = format_of(self.recipe, tokenizer)
         self.network: PreTrainedModel = network.eval()
         self.network.to(find_device(device))
         self._room = usable_context(network.config) - LONGEST_REPLY
         self._sampler = ResponseSampler(
             self.network, self.format, SamplingConfig(temperature, LONGEST_REPLY)
         )
-        weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-        self.digest = hashlib.sha256(f"{weights}/{temperature}".encode()).hexdigest()[:12]
+        digest = f"{weights_digest(folder)}/{temperature}"
+        self.digest = hashlib.sha256(digest.encode()).hexdigest()[:12]
 
     def prompt(self, who: Tokens, turns: Sequence[Tokens], heard: Tokens) -> Prompt:
         """Return what is read before a reply: who the customer is, and what was said.
@@ -89,7 +105,42 @@ class Voice:
         return [sample.token_ids for sample in self._sampler.sample(prompts, streams)]
 
 
+def format_of(recipe: Mapping[str, Any], tokenizer: Any) -> CustomerFormat:
+    """Return the format in which a customer of this recipe was fitted."""
+    if "base" in recipe:
+        return WordsFormat(tokenizer, recipe["currency"], recipe["personas"])
+    return TraitFormat(tokenizer, recipe["currency"])
+
+
 @lru_cache(maxsize=8)
 def voice(model: str, temperature: float = 1.0, device: str = "cpu") -> Voice:
     """Return the voice of a model by name or folder, one for all customers that speak with it."""
     return Voice(SHIPPED.get(model, Path(model)), temperature, device)
+
+
+def merge(model: str, output: Path) -> int:
+    """Write a chat model that plays customers as one model; return its parameters.
+
+    Args:
+        model: by name or folder, see ``voice``.
+        output: a new folder, see ``write_merged``, or a new file that ends in ``.gguf``.
+
+    Raises:
+        ConvgymError: for a model that cannot be read, that is no chat model, or of which there
+            is no GGUF file.
+    """
+    speaker = voice(model)
+    if not isinstance(speaker.format, WordsFormat):
+        raise ConvgymError(
+            f"the customer {model!r} speaks in tokens of its own, which no server of chat models"
+            " knows: merge one of `convgym pretrain DIR --kind customer --base smollm2`"
+        )
+    if output.suffix != ".gguf":
+        return write_merged(speaker.folder, speaker.format.template, output)
+    if speaker.recipe["base"] != NAME:
+        raise ConvgymError(
+            f"a GGUF file is made of customers with the base {NAME!r}: merge {model!r} into a"
+            " folder, of which llama.cpp's own converter makes one"
+        )
+    write_gguf(speaker.network, speaker.format.template, gguf_file(), output)
+    return sum(parameter.numel() for parameter in speaker.network.parameters())

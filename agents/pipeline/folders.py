@@ -19,11 +19,9 @@ from convgym.agents.model.policy import (
 from convgym.agents.pipeline.outputs import REPORT, building, finished, versions
 from convgym.datafiles import write_json
 from convgym.errors import ConvgymError
-from convgym.llm.local.chat_template import named_template, read_frames
+from convgym.llm.local.chat_template import named_template, read_frames, short_template
 from convgym.llm.local.conversion import read_gguf, write_folder
 from convgym.llm.local.smollm2 import NAME, gguf_file
-
-_SHORT = "%s{%% for message in messages %%}{{ message.content }}%s{%% endfor %%}"
 
 
 def convert_to_folder(
@@ -62,7 +60,9 @@ def convert_to_folder(
             f"{source} is no chat model: it has no template that could be short, or told something"
         )
     if short:
-        tokenizer.chat_template = _short_template(tokenizer)
+        tokenizer.chat_template = short_template(
+            tokenizer, read_frames(tokenizer, SYSTEM_MESSAGE).end
+        )
     format = find_format(tokenizer, SYSTEM_MESSAGE if system_message is None else system_message)
     report = {
         "made_from": made_from,
@@ -78,12 +78,6 @@ def convert_to_folder(
             write_system_message(part, system_message)
         write_json(part / REPORT, report)
     return report
-
-
-def _short_template(tokenizer: Any) -> str:
-    """Return a template of one token an utterance: that which ends an answer in the model's own."""
-    opening = "{{ bos_token }}" if tokenizer.bos_token else ""
-    return _SHORT % (opening, read_frames(tokenizer, SYSTEM_MESSAGE).end)
 
 
 def _sha256(source: str | Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,6 +23,8 @@ from convgym.statistics import wilson_interval
 
 _PLAIN_EVERY = 20.0
 """Seconds between two plain lines of one job."""
+_STAGE_EVERY = 60.0
+"""Seconds between two plain lines of one stage."""
 
 
 @dataclass
@@ -126,9 +128,8 @@ class Display:
         if self._console.is_terminal or now - job.line < _PLAIN_EVERY:
             return
         job.line = now
-        metrics = ", ".join(_metric(name, value) for name, value in news.metrics.items())
         share = f" {news.done:,}/{news.total:,}" if news.total else ""
-        tail = f" ({metrics})" if metrics else ""
+        tail = _told(news.metrics)
         left = f"{roughly(self._left(news, now))} left in all"
         self._say(f"[{_over(news) + 1}/{len(news.jobs)}] {printable(text + share + tail)}, {left}")
 
@@ -155,20 +156,35 @@ def _stage_left(news: Update, spent: float) -> str:
 
 @contextmanager
 def stages(console: Console) -> Iterator[ProgressCallback]:
-    """Show the stages of one piece of work, a bar each at a terminal and else a line each."""
+    """Show the stages of one piece of work, a bar each at a terminal and else a line now and then.
+
+    The first line of a stage comes at its beginning, and others as long as it takes.
+    """
     bars = Progress(*Progress.get_default_columns(), console=console)
     tasks: dict[str, TaskID] = {}
+    said_at = 0.0
 
     def report(news: Stage) -> None:
+        nonlocal said_at
+        now, line = time.monotonic(), ""
         if news.stage not in tasks:
             tasks[news.stage] = bars.add_task(news.stage, total=news.total)
-            if not console.is_terminal:
-                console.print(f"{news.stage}: {news.total:,} to do", highlight=False)
+            line = f"{news.stage}: {news.total:,} to do"
+        elif now - said_at >= _STAGE_EVERY:
+            line = f"{news.stage}: {news.done:,}/{news.total:,}{_told(news.metrics)}"
+        if line and not console.is_terminal:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            said_at = now
         bars.update(tasks[news.stage], completed=news.done)
 
     bars.disable = not console.is_terminal
     with bars:
         yield report
+
+
+def _told(metrics: Mapping[str, object]) -> str:
+    told = ", ".join(_metric(name, value) for name, value in metrics.items())
+    return f" ({told})" if told else ""
 
 
 def _metric(name: str, value: object) -> str:

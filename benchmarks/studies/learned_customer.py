@@ -1,11 +1,13 @@
 """How faithful the learned customer is to its original, seller by seller.
 
-    convgym study learned-customer FILE [--sellers silent,competent] [--customers 1000]
+    convgym study learned-customer FILE [--sellers competent] [--customers 1000]
 
 Every seller talks to the original and to the imitation of the same customers (same profiles, same
 stream of the seller's own randomness), and to the original once more, with other randomness: two
 originals do not decide alike either, since buying is chance, and what they agree on is the most
-that an imitation can. All customers are of the training range, and none of them was fitted to.
+that an imitation can. All customers are of the training range, and none of them was fitted to. The
+model says who its original is, and sellers take the form for its customers. What a conversation
+costs is counted in seconds of a processor, the seller's share included.
 
 A piece is a seller. Those that are finished are kept in FILE.parts, so that the study goes on where
 it was stopped, and ``--sellers`` makes some of them; FILE is written when all are there.
@@ -14,22 +16,23 @@ it was stopped, and ``--sellers`` makes some of them; FILE is written when all a
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import typer
 
-from convgym.agents.customers.learned import LearnedCustomer
+from convgym.agents.customers.learned import LearnedCustomer, LearnedShopper
 from convgym.agents.customers.voice import voice
 from convgym.benchmarks.provenance import provenance
 from convgym.benchmarks.studies.study import Study, show
 from convgym.comparisons import compare
 from convgym.conversation import Episode
+from convgym.customers import make_customer
 from convgym.customers.base import Reply
-from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.datafiles import write_json
 from convgym.errors import unknown
 from convgym.policy import Policy
@@ -39,6 +42,8 @@ from convgym.sellers import make_seller
 from convgym.statistics import wilson_interval
 
 CUSTOMER_STREAM, POLICY_SEED = 913_001, 13
+AT_ONCE = 64
+"""Conversations held together: what large models keep of them has room in memory."""
 SELLERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     **{
         name: (name, {})
@@ -46,6 +51,7 @@ SELLERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "silent",
             "random",
             "always-closing",
+            "careless",
             "mediocre",
             "habitual",
             "competent",
@@ -59,10 +65,10 @@ SELLERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 
 class OnceMore:
-    """The scripted customer with the profile of a seed, and other randomness than that seed's."""
+    """An original with the profile of a seed, and other randomness than that seed's."""
 
-    def __init__(self, **options: Any) -> None:
-        self._customer = ScriptedCustomer(**options)
+    def __init__(self, original: str, **options: Any) -> None:
+        self._customer = cast("Any", make_customer(original, **options))
         self.catalog = self._customer.catalog
 
     @property
@@ -71,30 +77,39 @@ class OnceMore:
 
     @property
     def latent(self) -> dict[str, Any]:
-        return self._customer.latent
+        latent: dict[str, Any] = self._customer.latent
+        return latent
 
     def reset(self, seed: int) -> str:
-        opening = self._customer.reset(seed)
+        opening: str = self._customer.reset(seed)
         self._customer.restore(self._customer.snapshot(), seed=seed + 1)
         return opening
 
     def respond(self, utterance: str) -> Reply:
-        return self._customer.respond(utterance)
+        reply: Reply = self._customer.respond(utterance)
+        return reply
 
 
 def make_piece(seller: Policy, customers: int, model: str) -> dict[str, Any]:
     """Have a seller talk to the original, to it once more, and to its imitation; compare."""
-    held = {
-        who: _held(seller, customers, customer)
-        for who, customer in (
-            ("original", "scripted"),
-            ("again", OnceMore),
-            ("imitation", partial(LearnedCustomer, model=model)),
-        )
-    }
+    recipe = voice(model).recipe
+    original = recipe["customer"]
+    imitation = LearnedCustomer if recipe["law"] is None else LearnedShopper
+    held: dict[str, Sequence[Episode]] = {}
+    spent: dict[str, float] = {}
+    for who, customer in (
+        ("original", original),
+        ("again", partial(OnceMore, original)),
+        ("imitation", partial(imitation, model=model)),
+    ):
+        begun = time.process_time()
+        held[who] = _held(seller, customers, customer)
+        spent[who] = (time.process_time() - begun) / customers
     return {
         "customers": customers,
-        **{who: _summary(episodes) for who, episodes in held.items()},
+        **{
+            who: {**_summary(episodes), "cpu_seconds": spent[who]} for who, episodes in held.items()
+        },
         "agreement": _agreement(held["original"], held["imitation"]),
         "agreement_again": _agreement(held["original"], held["again"]),
         "difference": _difference(held["imitation"], held["original"]),
@@ -107,6 +122,7 @@ def _held(seller: Policy, customers: int, customer: Any) -> list[Episode]:
         train_seeds(CUSTOMER_STREAM, customers),
         environment={"customer": customer, "reveal_latent": True},
         policy_seed=POLICY_SEED,
+        batch_size=AT_ONCE,
     )
 
 
@@ -189,7 +205,9 @@ def main(
         ";".join(SELLERS)
     ),
     customers: Annotated[int, typer.Option(help="Whom each meets.")] = 1000,
-    model: Annotated[str, typer.Option(help="'default', or a folder.")] = "default",
+    model: Annotated[
+        str, typer.Option(help="'default', 'smollm2-shopper', or a folder.")
+    ] = "default",
 ) -> None:
     """Compare the learned customer with its original, print the table and store it."""
     made_with = provenance()  # of the code that runs, whatever is committed meanwhile
@@ -212,7 +230,8 @@ def main(
     for name, path in paths.items():
         if name in chosen and not path.exists():
             spec, options = SELLERS[name]
-            piece = {"seller": name, **make_piece(make_seller(spec, **options), customers, model)}
+            seller = make_seller(spec, recipe["catalog"], recipe["law"], **options)
+            piece = {"seller": name, **make_piece(seller, customers, model)}
             write_json(path, {**made_with, **piece})
             show(*list(table([piece]))[2:])
     missing = [name for name, path in paths.items() if not path.exists()]

@@ -64,6 +64,10 @@ CUSTOMERS: Registry[CustomerFactory] = Registry(
             "convgym.customers.llm.customer:LLMCustomer",
             "a chat model that plays a customer and decides itself",
         ),
+        "llm-fitted": Entry(
+            "convgym.customers.llm.fitted:FittedCustomer",
+            "a chat model behind a server that was fitted to the shopper, and decides itself",
+        ),
         "replay": Entry(
             "convgym.customers.replay:ReplayCustomer", "says what customers of a log said"
         ),
@@ -74,6 +78,10 @@ CUSTOMERS: Registry[CustomerFactory] = Registry(
         "shopper": Entry(
             "convgym.customers.shopper.customer:ShopperCustomer",
             "asks, haggles, hesitates and says why; the customer of Sales-v1",
+        ),
+        "smollm2-customer": Entry(
+            "convgym.agents.customers.learned:SmolLM2Customer",
+            "SmolLM2-135M with adapters that imitates the shopper, and decides itself",
         ),
         "suggested": Entry(
             "convgym.customers.suggested:suggested",

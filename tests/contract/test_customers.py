@@ -17,14 +17,16 @@ from convgym.customers import CUSTOMERS, Customer, Decision, Reply, Snapshottabl
 from convgym.errors import InfrastructureError
 from convgym.rollout import rollout
 from convgym.sellers import make_seller
-from tests.unit.agents.learned import tiny_learned_customer
-from tests.unit.customers.chat_models import FakeModel, paraphrase, shopper
+from tests.unit.agents.learned import tiny_adapter, tiny_learned_customer
+from tests.unit.customers.chat_models import FakeModel, decided_first, paraphrase, shopper
 
 NEEDED: dict[str, Callable[[], dict[str, Any]]] = {
     "llm": lambda: {"backend": FakeModel(shopper)},
     "hybrid": lambda: {"backend": FakeModel(paraphrase)},
     "learned": lambda: {"model": tiny_learned_customer()},
+    "llm-fitted": lambda: {"backend": FakeModel(decided_first)},
     "replay": lambda: {"log": rollout(make_seller("mediocre"), [3]), "index": 0},
+    "smollm2-customer": lambda: {"model": tiny_adapter()},
 }
 """Options without which a customer cannot be made."""
 AT_THE_TERMINAL = {"human"}

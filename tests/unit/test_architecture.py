@@ -62,6 +62,9 @@ ARROWS: dict[str, set[str]] = {
     f"{AGENTS}.pretrain_customer": ALL_OF_THE_ENVIRONMENT
     | {AGENTS, f"{AGENTS}.customers", f"{AGENTS}.pretrain"}
     | TRAINING,
+    f"{AGENTS}.pretrain_adapter": ALL_OF_THE_ENVIRONMENT
+    | {AGENTS, f"{AGENTS}.customers", f"{AGENTS}.pretrain_customer"}
+    | TRAINING,
 }
 EVERYTHING_BELOW = set(ARROWS) - {DOORS}
 ARROWS |= {

@@ -58,7 +58,7 @@ SETTINGS: list[tuple[str, str, str]] = [
     ("docs/doors.md", "1.16 0.3 0.4 0.6 0.10", "versions of packages"),
     ("docs/environment.md", "0.0 1.0", "rewards"),
     ("docs/llm_backends.md", "0.5 0.7 1.0", "defaults, and a setting in an example"),
-    ("docs/learned_customer.md", "0.2 1.3 0.25", "settings of the training and of the studies"),
+    ("docs/learned_customer.md", "0.2 1.3 0.25 9.8", "settings of the training and of the studies"),
     ("docs/own_customer.md", "0.2 38 1.2", "six turns of 0.2 seconds, 32 times or once"),
     ("docs/own_suite.md", "0.5", "a setting in an example"),
     ("docs/realism.md", "0.09 0.40 79", "figures of the papers that are spoken of"),

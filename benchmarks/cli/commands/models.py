@@ -18,8 +18,13 @@ def register(app: typer.Typer) -> None:
         "convgym models convert smollm2 smollm2-folder",
         "convgym models convert smollm2 model --short --system-message ''",
     )
+    merge_examples = examples(
+        "convgym models merge smollm2-shopper customer-folder",
+        "convgym models merge my-shopper customer.gguf",
+    )
     group.callback(epilog=convert_examples)(_group)
     group.command("convert", epilog=convert_examples)(convert)
+    group.command("merge", epilog=merge_examples)(merge)
     app.add_typer(group, name="models")
 
 
@@ -47,4 +52,28 @@ def convert(
         f"{folder}: {model}, {report['parameters']:,} parameters; its frames take"
         f" {report['tokens_of_an_opening']} tokens at the beginning and"
         f" {report['tokens_of_a_turn']} a turn"
+    )
+
+
+def merge(
+    model: Annotated[
+        str, typer.Argument(help="smollm2-shopper, or a folder of convgym pretrain --base.")
+    ],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder to write, or a file FILE.gguf; never overwritten.")
+    ],
+) -> None:
+    """Write a customer's adapters and their chat model as one model, for any server of chat models.
+
+    Served, it is the customer llm-fitted; in this process, smollm2-customer with the option model.
+    """
+    from convgym.agents.customers.voice import merge as write
+    from convgym.datafiles import check_new_folder
+
+    check_new_folder(folder)
+    parameters = write(model, folder)
+    say(f"{folder}: {model}, {parameters:,} parameters")
+    say(
+        "serve it, and talk to it: convgym chat --customer llm-fitted --customer-option"
+        " base_url=http://localhost:8080/v1 --customer-option model=NAME"
     )

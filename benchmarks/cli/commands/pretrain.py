@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
             "convgym pretrain my-seller --conversations 2000",
             "convgym pretrain my-reader --kind reading",
             "convgym pretrain my-customer --kind customer",
+            "convgym pretrain my-shopper --kind customer --base smollm2",
         )
     )(pretrain)
 
@@ -52,18 +53,25 @@ def pretrain(
     seed: Seed = 0,
     customer: Customer = None,
     catalog: Catalog = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="Chat model that becomes the customer by adapters: smollm2, or a folder. Without"
+            " it, a model from scratch."
+        ),
+    ] = None,
 ) -> None:
-    """Train a language model from scratch on conversations of scripted sellers and customers.
+    """Train a language model on conversations of scripted sellers and customers.
 
     The small seller learns one shop by heart. The reading seller learns to look things up in any.
-    The customer learns what --customer says and decides (scripted). The trainings of the last two
-    go on where they were interrupted.
+    The customer learns what --customer says and decides (scripted; with --base, shopper). The
+    trainings of the last two go on where they were interrupted.
     """
     from convgym.agents import pretrain_customer, pretrain_reading
     from convgym.benchmarks.report.progress import stages
     from convgym.datafiles import check_new_folder
 
-    _refuse_what_it_does_not_take(kind, conversations, seller, customer, catalog)
+    _refuse_what_it_does_not_take(kind, conversations, seller, customer, catalog, base)
     unfinished = {
         Kind.READING: pretrain_reading.UNFINISHED,
         Kind.CUSTOMER: pretrain_customer.UNFINISHED,
@@ -74,21 +82,39 @@ def pretrain(
         if kind is Kind.READING:
             recipe = pretrain_reading.pretrain_reading(output, seed=seed, progress=progress)
         elif kind is Kind.CUSTOMER:
-            recipe = pretrain_customer.pretrain_customer(
-                output,
-                customer=customer or "scripted",
-                catalog=catalog or "laptops",
-                seed=seed,
-                progress=progress,
-            )
+            recipe = _customer(output, customer, catalog, base, seed, progress)
         else:
             recipe = _small(output, conversations, seller, seed, customer, catalog, progress)
     say(f"wrote {recipe['parameters']:,} parameters to {output}; its recipe is in recipe.json")
     if kind is Kind.CUSTOMER:
-        say(f"talk to it: convgym chat --customer learned --customer-option model={output}")
+        name = "smollm2-customer" if base else "learned"
+        say(f"talk to it: convgym chat --customer {name} --customer-option model={output}")
     else:
         say(f"how well it sells: convgym evaluate {output}")
         say(f"train it further: convgym train iterative-ppo --policy {output} --output trained")
+
+
+def _customer(
+    output: Path,
+    customer: str | None,
+    catalog: str | None,
+    base: str | None,
+    seed: int,
+    progress: ProgressCallback,
+) -> dict[str, Any]:
+    from convgym.agents.pretrain_adapter import pretrain_adapter
+    from convgym.agents.pretrain_customer import pretrain_customer
+
+    shop = catalog or "laptops"
+    if base is None:
+        original = customer or "scripted"
+        return pretrain_customer(
+            output, customer=original, catalog=shop, seed=seed, progress=progress
+        )
+    original = customer or "shopper"
+    return pretrain_adapter(
+        output, base=base, customer=original, catalog=shop, seed=seed, progress=progress
+    )
 
 
 def _small(
@@ -118,8 +144,11 @@ def _refuse_what_it_does_not_take(
     seller: str | None,
     customer: str | None,
     catalog: str | None,
+    base: str | None,
 ) -> None:
     """Raise ConvgymError for options that the making of this kind does not look at."""
+    if kind is not Kind.CUSTOMER and base is not None:
+        raise ConvgymError("sellers are trained from scratch: drop --base, or --kind customer")
     if kind is Kind.READING and any((conversations, seller, customer, catalog)):
         raise ConvgymError(
             "the reading seller is trained in shops and on customers of its own: drop"

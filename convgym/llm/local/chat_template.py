@@ -125,6 +125,17 @@ def read_frames(tokenizer: PreTrainedTokenizerBase, system_message: str = "") ->
     )
 
 
+def short_template(tokenizer: PreTrainedTokenizerBase, end: str) -> str:
+    """Return a template that puts one token between utterances, and names no roles.
+
+    Args:
+        tokenizer: of the model; where it has a token for beginnings, that comes first.
+        end: the token, which ends an answer in the model's own template.
+    """
+    opening = "{{ bos_token }}" if tokenizer.bos_token else ""
+    return f"{opening}{{% for message in messages %}}{{{{ message.content }}}}{end}{{% endfor %}}"
+
+
 class _UnusableTemplate(Exception):
     """Why a template has no frames."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from convgym.agents import pretrain_adapter
 from convgym.agents.customers.format import DECIDED, SAID_BY_CUSTOMER, SAID_BY_SELLER
 from convgym.agents.customers.recorded import Recorded
 from convgym.agents.customers.voice import voice
@@ -135,11 +136,15 @@ def test_the_losses_are_those_of_each_kind(monkeypatch: pytest.MonkeyPatch) -> N
     assert told["held_out_nats_per_decision"] == pytest.approx(decided, abs=0.01)
 
 
-def test_the_documentation_tells_the_mixture() -> None:
+def test_the_documentation_tells_the_mixtures() -> None:
     page = (Path(__file__).parents[3] / "docs" / "learned_customer.md").read_text(encoding="utf-8")
-    told = dict(re.findall(r"^\| (.+) \| (\d+)% \|$", page, flags=re.MULTILINE))
-    names = {
-        f"the small seller at temperature {options['temperature']:g}" if options else spec: share
-        for spec, options, share in MIXTURE
-    }
-    assert {name: int(share) / 100 for name, share in told.items()} == pytest.approx(names)
+    rows = re.findall(r"^\| (.+) \| (\d+)% \| (\d+)% \|$", page, flags=re.MULTILINE)
+    for column, mixture in ((1, MIXTURE), (2, pretrain_adapter.MIXTURE)):
+        told = {row[0]: int(row[column]) / 100 for row in rows if row[column] != "0"}
+        names = {
+            f"the small seller at temperature {options['temperature']:g}"
+            if spec == "hf:default"
+            else spec: share
+            for spec, options, share in mixture
+        }
+        assert told == pytest.approx(names)

@@ -90,3 +90,12 @@ def shopper(request: ChatRequest) -> str:
     say = rng.choice(("Hm, I see.", "Tell me more.", "What does it cost?"))
     answer = json.dumps({"thought": "Well.", "decision": decision, "say": say})
     return rng.choice((answer, f"```json\n{answer}\n```", "Mumble.")) if not opening else answer
+
+
+def decided_first(request: ChatRequest) -> str:
+    """Play a customer that was fitted, by the request's seed, sometimes unreadably."""
+    rng = random.Random(request.seed)
+    words = ("go",) if len(request.messages) == 1 else ("go", "go", "go", "go", "buy", "leave")
+    decision = rng.choice(words)
+    say = rng.choice(("Hm, I see.", "Tell me more.", "What does it cost?"))
+    return rng.choice((f"{decision} {say}", f"{decision} {say}", "Mumble."))

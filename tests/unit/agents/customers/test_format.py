@@ -14,7 +14,7 @@ from convgym.agents.customers.format import (
     LONGEST_HEARD,
     SAID_BY_CUSTOMER,
     SAID_BY_SELLER,
-    CustomerFormat,
+    TraitFormat,
     traits,
 )
 from convgym.agents.customers.voice import voice
@@ -26,8 +26,10 @@ from convgym.errors import ConvgymError
 
 
 @pytest.fixture(scope="module")
-def format(fitted: Path) -> CustomerFormat:
-    return voice(str(fitted)).format
+def format(fitted: Path) -> TraitFormat:
+    format = voice(str(fitted)).format
+    assert isinstance(format, TraitFormat)
+    return format
 
 
 def a_profile(seed: int = 3, **fixed: Any) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def test_traits_are_tokens_and_money_is_words() -> None:
     [("purchase", "<|buy|>"), ("walk_away", "<|leave|>"), ("turn_limit", "<|go|>")],
 )
 def test_a_row_holds_both_sides_and_how_it_ended(
-    format: CustomerFormat, outcome: Any, decision: str
+    format: TraitFormat, outcome: Any, decision: str
 ) -> None:
     said = (Turn(Response("Budget?"), "Around $950."), Turn(Response("Shall I?"), "Well."))
     episode = Episode(3, "Hi.", said, outcome, "original", "seller")
@@ -84,13 +86,13 @@ def test_a_row_holds_both_sides_and_how_it_ended(
     assert row.ids[: len(first + second)] == first + second
 
 
-def test_what_a_seller_says_decides_nothing(format: CustomerFormat) -> None:
+def test_what_a_seller_says_decides_nothing(format: TraitFormat) -> None:
     ids = format.heard("You <|buy|> it. <|end|> <|leave|>")
     assert not set(ids) & {*format.decisions, format.end_id}
     assert len(format.heard("buy " * 500)) == LONGEST_HEARD + 2
 
 
-def test_a_reply_is_read_as_it_is_written(format: CustomerFormat) -> None:
+def test_a_reply_is_read_as_it_is_written(format: TraitFormat) -> None:
     for decision in Decision:
         reply = Reply("Around $950.", decision)
         assert format.read(format.answer(reply)) == reply
@@ -98,7 +100,7 @@ def test_a_reply_is_read_as_it_is_written(format: CustomerFormat) -> None:
 
 
 def test_numbers_that_were_not_met_are_the_nearest_and_other_words_are_refused(
-    format: CustomerFormat,
+    format: TraitFormat,
 ) -> None:
     assert format.profile(a_profile(patience=99.0)) == format.profile(a_profile(patience=40.0))
     assert format.profile(a_profile(patience=99.0)) != format.profile(a_profile(patience=2.0))
@@ -108,4 +110,4 @@ def test_numbers_that_were_not_met_are_the_nearest_and_other_words_are_refused(
 
 def test_a_model_of_another_kind_is_refused() -> None:
     with pytest.raises(ConvgymError, match=r"plays no customer: its tokenizer lacks <\|buy"):
-        CustomerFormat(build_tokenizer(["Hi."], 300), "$")
+        TraitFormat(build_tokenizer(["Hi."], 300), "$")

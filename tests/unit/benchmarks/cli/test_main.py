@@ -143,6 +143,9 @@ def test_a_bench_of_other_settings_is_refused_with_the_way_out(run: Run) -> None
         ("pretrain out --kind reading --conversations 50", "shops and on customers of its own"),
         ("pretrain out --kind customer --seller oracle", "with sellers of all kinds: drop"),
         ("pretrain out --kind customer --catalog bicycles", "reserved for evaluation"),
+        ("pretrain out --kind customer --base nowhere", "no chat model at 'nowhere'"),
+        ("pretrain out --base smollm2", "sellers are trained from scratch: drop --base"),
+        ("models merge nowhere out", "no learned customer at 'nowhere'"),
         ("study speed file/out.json", "cannot write to file/out.json"),
     ],
 )
@@ -615,6 +618,17 @@ def test_a_model_that_was_made_is_told_what_to_do_with(
     monkeypatch.setattr("convgym.agents.pretrain.pretrain", lambda *_, **__: {"parameters": 3})
     code, out, _ = run("pretrain", "mine")
     assert code == 0 and "convgym evaluate mine" in out and "--policy mine" in out
+    for module, options, name in (
+        ("pretrain_customer", (), "learned"),
+        ("pretrain_adapter", ("--base", "smollm2"), "smollm2-customer"),
+    ):
+        made = f"convgym.agents.{module}.{module}"
+        monkeypatch.setattr(made, lambda *_, **__: {"parameters": 3})
+        code, out, _ = run("pretrain", "mine", "--kind", "customer", *options)
+        assert code == 0 and f"--customer {name} --customer-option model=mine" in out
+    monkeypatch.setattr("convgym.agents.customers.voice.merge", lambda *_: 4)
+    code, out, _ = run("models", "merge", "mine", "merged")
+    assert code == 0 and "merged: mine, 4 parameters" in out and "--customer llm-fitted" in out
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from convgym.benchmarks.report.progress import Display, duration, roughly
+from convgym.benchmarks.report.progress import Display, duration, roughly, stages
 from convgym.benchmarks.runs.runner import Update, run_suite
 from convgym.benchmarks.runs.suites import Job, Suite, jobs
+from convgym.progress import Progress as Stage
 from tests.unit.benchmarks.conftest import SUITE, World
 
 
@@ -130,3 +131,19 @@ def test_a_terminal_gets_bars_with_stage_and_time_left(
 def test_an_estimate_is_no_promise_to_the_second() -> None:
     assert {roughly(seconds) for seconds in (0.0, 0.4, 9.9)} == {"a few seconds"}
     assert [roughly(11.0), roughly(125.0)] == ["about 11 s", "about 2 min 5 s"]
+
+
+def test_a_stage_of_one_piece_of_work_says_now_and_then_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    console, file = plain()
+    clock = Clock(step=25.0)
+    monkeypatch.setattr("convgym.benchmarks.report.progress.time.monotonic", clock)
+    with stages(console) as report:
+        for done in range(1, 8):
+            report(Stage("train", done, 1200, {"loss": 0.51234}))
+    assert file.getvalue().splitlines() == [
+        "train: 1,200 to do",
+        "train: 4/1,200 (loss 0.512)",
+        "train: 7/1,200 (loss 0.512)",
+    ]

@@ -12,16 +12,14 @@ from convgym.benchmarks.studies import learned_customer
 from convgym.conversation import Episode, Response, Turn
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
-from tests.unit.agents.learned import tiny_learned_customer
+from convgym.sellers import make_seller
+from tests.unit.agents.learned import tiny_adapter, tiny_learned_customer
 
 
 def test_a_study_goes_on_where_it_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    two: dict[str, tuple[str, dict[str, Any]]] = {
-        "silent": ("silent", {}),
-        "oracle": ("oracle", {}),
-    }
+    two: dict[str, Any] = {"silent": ("silent", {}), "oracle": ("oracle", {})}
     monkeypatch.setattr(learned_customer, "SELLERS", two)
     path, model = tmp_path / "fidelity.json", tiny_learned_customer()
     with pytest.raises(ConvgymError, match="unknown seller of the study 'oracel'"):
@@ -44,6 +42,12 @@ def test_a_study_goes_on_where_it_was_stopped(
     assert stored["evaluation"]["customers"] == 6
     assert "held_out_nats_per_decision" in stored["recipe"]
     assert "| oracle | " in capsys.readouterr().out
+
+
+def test_one_that_imitates_the_shopper_meets_sellers_for_shoppers() -> None:
+    piece = learned_customer.make_piece(make_seller("oracle", law="v1"), 5, tiny_adapter())
+    assert piece["original"]["purchases"] > 2
+    assert piece["imitation"]["cpu_seconds"] > piece["original"]["cpu_seconds"] > 0
 
 
 def episode(*, sold: bool) -> Episode:
@@ -79,7 +83,7 @@ def test_the_table_is_in_percent() -> None:
 
 
 def test_once_more_is_the_same_customer_with_other_chance() -> None:
-    original, again = ScriptedCustomer(), learned_customer.OnceMore()
+    original, again = ScriptedCustomer(), learned_customer.OnceMore("scripted")
     heard = []
     for seed in range(20):
         original.reset(seed)
