@@ -33,6 +33,7 @@ from convgym.checks import check_seed
 from convgym.conversation import Episode
 from convgym.datafiles import write_json
 from convgym.errors import ConvgymError
+from convgym.logs import Log
 from convgym.progress import ProgressCallback, no_progress
 
 _SAMPLE = 128
@@ -109,9 +110,6 @@ def fit_to_folder(
         generator=generator,
         progress=progress,
     )
-    problems = [f"line {each.line} was left out: {each.message}" for each in read.report.problems]
-    if failed := sum(not episode.valid for episode in episodes):
-        problems.append(f"{failed} conversations in which customer or seller failed were left out")
     gap, notes = _behaviour(tokenised, model)
     report = {
         "made_from": made_from,
@@ -124,7 +122,7 @@ def fit_to_folder(
         "without_logprobs": without_logprobs(fitted.log),
         "behaviour_gap": gap,
         "notes": [
-            *problems,
+            *_left_out(read),
             *notes,
             *_doubts(fitted.metrics),
             *_for_the_gate(fitted.held_out, settings),
@@ -180,6 +178,14 @@ def _behaviour(
                 " response: it was held by another policy, at another temperature, or explored"
             )
     return gap, notes
+
+
+def _left_out(read: Log) -> list[str]:
+    """Return notes of what in a log is not learned from."""
+    notes = [f"line {each.line} was left out: {each.message}" for each in read.report.problems]
+    if failed := sum(not episode.valid for episode in read.episodes):
+        notes.append(f"{failed} conversations in which customer or seller failed were left out")
+    return notes
 
 
 def _for_the_gate(kept: int, settings: FitSettings) -> list[str]:

@@ -76,13 +76,7 @@ def evaluate(
 
     Equal seeds meet the same customers, those of convgym bench with this seed.
     """
-    from convgym.benchmarks.runs.result import MAX_EXCLUDED_SHARE
-    from convgym.benchmarks.runs.single import (
-        gain_over,
-        judge_one,
-        judge_to_file,
-        read_judged,
-    )
+    from convgym.benchmarks.runs.single import judge_one, judge_to_file, read_judged
 
     options = environment(customer, catalog, personas, customer_option)
     other = None if against is None else read_judged(against, seed, customers, options)
@@ -103,13 +97,24 @@ def evaluate(
             report = judge_to_file(judged, customers, output, settings=settings, **how)
     report["temperature"] = temperature
     if other is not None:
-        report["gain"] = {
-            "over": str(against),
-            "policy": other["policy"],
-            "conversion": other["conversion"],
-            **asdict(gain_over(report, other)),
-        }
+        report["gain"] = _compared(report, other, against)
     show(report, _lines(policy, report), as_json=as_json)
+    _refuse_if_too_many_failed(report)
+
+
+def _compared(
+    report: Mapping[str, Any], other: Mapping[str, Any], against: Path | None
+) -> dict[str, Any]:
+    from convgym.benchmarks.runs.single import gain_over
+
+    told = {"over": str(against), "policy": other["policy"], "conversion": other["conversion"]}
+    return {**told, **asdict(gain_over(report, other))}
+
+
+def _refuse_if_too_many_failed(report: Mapping[str, Any]) -> None:
+    """Raise InfrastructureError for a rate that says nothing, as in a benchmark."""
+    from convgym.benchmarks.runs.result import MAX_EXCLUDED_SHARE
+
     held = report["failed"] + report["conversations"]
     if report["failed"] > MAX_EXCLUDED_SHARE * held:
         raise InfrastructureError(
