@@ -124,8 +124,7 @@ def fit_to_folder(
         "notes": [
             *_left_out(read),
             *notes,
-            *_doubts(fitted.metrics),
-            *_for_the_gate(fitted.held_out, settings),
+            *_doubts(fitted.metrics, fitted.held_out, settings),
         ],
         **speaker.placement,
         "seconds": round(time.monotonic() - started, 1),
@@ -199,7 +198,12 @@ def _for_the_gate(kept: int, settings: FitSettings) -> list[str]:
     ]
 
 
-def _doubts(metrics: Mapping[str, float]) -> list[str]:
+def _doubts(metrics: Mapping[str, float], kept: int, settings: FitSettings) -> list[str]:
+    """Return notes where Q, or what is kept for the gate, is not good enough."""
+    return [*_knowledge(metrics), *_for_the_gate(kept, settings)]
+
+
+def _knowledge(metrics: Mapping[str, float]) -> list[str]:
     """Return a note where Q is no better than the same number for everything."""
     fitted, constant = metrics["value_loss"], metrics["constant_loss"]
     if constant == 0:
