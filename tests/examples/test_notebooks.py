@@ -99,7 +99,7 @@ def run(notebook: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             resources={"metadata": {"path": str(FOLDER)}},
         )
         with contextlib.suppress(CellExecutionError):  # the cell's outputs tell
-            client.execute()
+            client.execute(cleanup_kc=True)  # a manager of ours is not cleaned up by itself
     return list(complaints(notebook))
 
 
