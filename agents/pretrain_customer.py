@@ -58,14 +58,13 @@ SEED_STREAM = 911_000_000
 """Seeds of the customers begin here, a million for each seed of a training."""
 MIXTURE: tuple[tuple[str, Mapping[str, Any], float], ...] = (
     ("silent", {}, 0.02),
-    ("random", {}, 0.08),
+    ("random", {}, 0.13),
     ("always-closing", {}, 0.05),
-    ("careless", {}, 0.18),
-    ("mediocre", {}, 0.15),
-    ("habitual", {}, 0.10),
-    ("competent", {}, 0.10),
-    ("oracle", {}, 0.08),
-    ("hf:default", {"temperature": 1.0}, 0.11),
+    ("mediocre", {}, 0.20),
+    ("habitual", {}, 0.12),
+    ("competent", {}, 0.13),
+    ("oracle", {}, 0.10),
+    ("hf:default", {"temperature": 1.0}, 0.12),
     ("hf:default", {"temperature": 0.5}, 0.04),
     ("hf:default", {"temperature": 0.25}, 0.05),
     ("hf:default", {"temperature": 1.5}, 0.04),
@@ -87,7 +86,7 @@ class FittingConfig:
 
     context: int = 1024
     """Tokens of a conversation that are read; the rest is cut."""
-    chapters: int = 16
+    chapters: int = 12
     conversations: int = 2500
     """In each chapter."""
     strange: float = 0.1
