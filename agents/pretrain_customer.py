@@ -332,7 +332,7 @@ def train(
         load_trained_weights(network, state["model"])
         optimiser.load_state(state["optimiser"])
         done = state["chapters"]
-    weights = _weights(config).to(network.device)
+    weights = _weights(config, network.device)
     learned = [kind for kind, weight in enumerate(weights.tolist()) if weight > 0]
     each = -(-config.conversations // config.minibatch)
     steps = config.chapters * each
@@ -367,9 +367,9 @@ def _minibatches(read: Sequence[Row], size: int) -> Iterator[list[Row]]:
         yield from (*parts[::2], *parts[1::2])
 
 
-def _weights(config: FittingConfig) -> Tensor:
+def _weights(config: FittingConfig, device: torch.device) -> Tensor:
     """Return the weight (4,) of each kind of token in the loss."""
-    weights = torch.zeros(4)
+    weights = torch.zeros(4, device=device)
     weights[SAID_BY_SELLER] = config.seller_weight
     weights[SAID_BY_CUSTOMER] = 1.0
     weights[DECIDED] = config.decision_weight

@@ -127,7 +127,8 @@ def make_app(
         assert isinstance(error, HTTPException)
         detail = error.detail
         if allowed := (error.headers or {}).get("Allow"):
-            detail = f"{request.method} is not what {request.url.path} takes: send {allowed}"
+            wanted = " or ".join(sorted(set(allowed.split(", ")) - {"HEAD"}))
+            detail = f"{request.method} is not what {request.url.path} takes: send {wanted}"
         refused(f"{request.url.path}: {error.status_code}, {detail}")
         return JSONResponse({"error": detail}, error.status_code, error.headers)
 
