@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -93,9 +93,24 @@ def build_tokenizer(
     )
 
 
-def build_model(
-    config: PretrainConfig, tokenizer: PreTrainedTokenizerFast, seed: int
-) -> PreTrainedModel:
+class Shape(Protocol):
+    """The shape of a small Llama, as configs of trainings have it."""
+
+    @property
+    def hidden(self) -> int: ...
+    @property
+    def intermediate(self) -> int: ...
+    @property
+    def layers(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def key_value_heads(self) -> int: ...
+    @property
+    def context(self) -> int: ...
+
+
+def build_model(config: Shape, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
     """Return an untrained model of the configured shape for a tokenizer."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

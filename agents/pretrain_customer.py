@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from convgym.agents.customers.format import (
     CUSTOMER_TOKENS,
@@ -38,7 +38,7 @@ from convgym.agents.customers.format import (
 from convgym.agents.customers.recorded import Recorded
 from convgym.agents.model.minibatches import shuffled
 from convgym.agents.model.weights import load_trained_weights, trained_weights
-from convgym.agents.pretrain import build_tokenizer
+from convgym.agents.pretrain import build_model, build_tokenizer
 from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from convgym.agents.training.optim import Optimiser, warmup_then_cosine
 from convgym.checks import check_fields
@@ -200,29 +200,6 @@ def build_customer_tokenizer(
     return build_tokenizer(texts, vocabulary, special)
 
 
-def build_customer_model(
-    config: CustomerConfig, tokenizer: PreTrainedTokenizerFast, seed: int
-) -> PreTrainedModel:
-    """Return an untrained model of the configured shape for a tokenizer."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=config.hidden,
-                intermediate_size=config.intermediate,
-                num_hidden_layers=config.layers,
-                num_attention_heads=config.heads,
-                num_key_value_heads=config.key_value_heads,
-                max_position_embeddings=config.context,
-                tie_word_embeddings=True,
-                pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                bos_token_id=None,
-            )
-        )
-
-
 def pretrain_customer(
     folder: Path,
     *,
@@ -258,7 +235,7 @@ def pretrain_customer(
     book = Book(customer, catalog, config, seed)
     beginning = book.chapter(0)
     tokenizer = build_customer_tokenizer(beginning, config.vocabulary, shop.currency)
-    network = build_customer_model(config, tokenizer, seed)
+    network = build_model(config, tokenizer, seed)
     format = TraitFormat(tokenizer, shop.currency)
     train(network, format, book, beginning, folder / UNFINISHED, progress)
     folder.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from convgym.checks import check_number
 from convgym.conversation import Message
 from convgym.customers import make_customer
 from convgym.customers.base import Reply
-from convgym.customers.noted import noted
+from convgym.customers.noted import observed
 from convgym.customers.personas import Personas
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.reasoning import heard
@@ -143,13 +143,8 @@ class LearnedCustomer:
         if self._talk is None:
             return {}
         talk = self._talk
-        return {
-            **talk.profile,
-            **noted(talk.messages, talk.profile["objections"], self.catalog, self.law),
-            "turn": len(talk.turns),
-            "patience_left": self._left,
-            "would_buy": self.personas[talk.profile["persona"]].buys,
-        }
+        turn = len(talk.turns)
+        return observed(talk.profile, talk.messages, turn, self.catalog, self.personas, self.law)
 
     def reset(self, seed: int, profile: Mapping[str, Any] | None = None) -> str:
         """Become the customer that the original is with this seed, and return its opening words.

@@ -30,9 +30,9 @@ from convgym.agents.pretrain import pretrain
 from convgym.agents.training.collector import Collector
 from convgym.benchmarks.provenance import provenance
 from convgym.benchmarks.report.plot import INK, drawn
-from convgym.benchmarks.studies.study import Study, show
+from convgym.benchmarks.studies.study import Study, claim_pieces, show
 from convgym.datafiles import write_json
-from convgym.errors import ConvgymError, unknown
+from convgym.errors import unknown
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds
 from convgym.statistics import seeds_interval
@@ -120,15 +120,7 @@ class Matrix:
     sizes: Sizes = SIZES
 
     def __post_init__(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path, settings = self.folder / "settings.json", asdict(self.sizes)
-        if not path.exists():
-            write_json(path, settings)
-        if (kept := json.loads(path.read_text())) != settings:
-            raise ConvgymError(
-                f"{self.folder} holds pieces of a study with other settings: expected {settings},"
-                f" found {kept}; give another file, or delete the folder"
-            )
+        claim_pieces(self.folder, asdict(self.sizes))
 
     def start(self, shop: str) -> str:
         """Return where the small seller of a shop is, pretrained once if it does not ship."""

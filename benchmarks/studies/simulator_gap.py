@@ -32,11 +32,11 @@ from convgym.agents.customers.voice import voice
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.training.collector import Collector
 from convgym.benchmarks.provenance import provenance
-from convgym.benchmarks.studies.study import Study, show
+from convgym.benchmarks.studies.study import Study, claim_pieces, show
 from convgym.comparisons import compare
 from convgym.conversation import Episode
 from convgym.datafiles import write_json
-from convgym.errors import ConvgymError, unknown
+from convgym.errors import unknown
 from convgym.policy import Policy
 from convgym.progress import ProgressCallback, no_progress
 from convgym.rollout import rollout
@@ -154,15 +154,7 @@ class Bench:
             "learned": {"customer": "learned", "customer_options": {"model": model}},
             "scripted": {"customer": "scripted"},
         }
-        folder.mkdir(parents=True, exist_ok=True)
-        settings, path = {**asdict(sizes), "model": voice(model).digest}, folder / "settings.json"
-        if not path.exists():
-            write_json(path, settings)
-        if (kept := json.loads(path.read_text())) != settings:
-            raise ConvgymError(
-                f"{folder} holds pieces of a study with other settings: expected {settings}, found"
-                f" {kept}; give another file, or delete the folder"
-            )
+        claim_pieces(folder, {**asdict(sizes), "model": voice(model).digest})
 
     def judge(self, policy: Policy) -> dict[str, Any]:
         """Return what a policy sells to the imitation and to the original, the same customers."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from convgym.benchmarks.provenance import provenance
 from convgym.benchmarks.terminal import say
 from convgym.datafiles import check_new_file, write_json
+from convgym.errors import ConvgymError
 
 
 class Study:
@@ -34,6 +37,23 @@ class Study:
         self.facts.update(facts)
         if self.path is not None:
             write_json(self.path, self.facts)
+
+
+def claim_pieces(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Make the folder of a study's pieces, or go on with it.
+
+    Raises:
+        ConvgymError: for a folder whose pieces were made with other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "settings.json"
+    if not path.exists():
+        write_json(path, settings)
+    if (kept := json.loads(path.read_text())) != settings:
+        raise ConvgymError(
+            f"{folder} holds pieces of a study with other settings: expected {settings}, found"
+            f" {kept}; give another file, or delete the folder"
+        )
 
 
 def show(*lines: str) -> None:

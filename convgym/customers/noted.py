@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from convgym.conversation import Message
+from convgym.customers.personas import Personas
 from convgym.customers.scripted.understanding import understanding
 from convgym.sellers.knowledge import SellerKnowledge
 from convgym.sellers.listening import ShopperKnowledge
 from convgym.shop.catalog import Catalog
 from convgym.shop.language import TOPICS
 from convgym.shop.terms import LAW
+
+
+def observed(
+    profile: Mapping[str, Any],
+    messages: Sequence[Message],
+    turn: int,
+    catalog: Catalog,
+    personas: Personas,
+    law: str | None,
+) -> dict[str, Any]:
+    """Return the hidden state of such a customer: who it is, and what its words tell of the rest.
+
+    Args:
+        profile: by field.
+        messages: what was said, the customer's opening first.
+        turn: how many turns the seller has had; ``patience_left`` counts these alone.
+        catalog: of the shop.
+        personas: the kinds of customers that come in.
+        law: by which the customer buys.
+    """
+    return {
+        **profile,
+        **noted(messages, profile["objections"], catalog, law),
+        "turn": turn,
+        "patience_left": profile["patience"] - turn,
+        "would_buy": personas[profile["persona"]].buys,
+    }
 
 
 def noted(

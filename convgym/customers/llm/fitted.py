@@ -19,7 +19,7 @@ from convgym.customers.llm import decision_first
 from convgym.customers.llm.chat_customer import ChatCustomer
 from convgym.customers.llm.exchange import Exchange, answer_of, call_seed
 from convgym.customers.llm.parsing import UnreadableAnswer
-from convgym.customers.noted import noted
+from convgym.customers.noted import observed
 from convgym.customers.personas import Personas
 from convgym.customers.shopper.customer import ShopperCustomer
 from convgym.errors import ConvgymError, InfrastructureError
@@ -114,14 +114,8 @@ class FittedCustomer(ChatCustomer):
         """The profile, and what an observer would note of the words; empty before a reset."""
         if self._talk is None:
             return {}
-        talk = self._talk
-        return {
-            **talk.profile,
-            **noted(talk.messages, talk.profile["objections"], self.catalog, self.law),
-            "turn": talk.turn,
-            "patience_left": talk.profile["patience"] - talk.turn,
-            "would_buy": self._original.personas[talk.profile["persona"]].buys,
-        }
+        talk, personas = self._talk, self._original.personas
+        return observed(talk.profile, talk.messages, talk.turn, self.catalog, personas, self.law)
 
     def snapshot(self) -> object:
         """Return a copy of the whole state."""
