@@ -120,7 +120,7 @@ def pretrain_adapter(
     beginning = book.chapter(0)
     train(network.eval(), format, book, beginning, folder / UNFINISHED, progress)
     save_adapter(network, base, folder)
-    held_out = rows(book.chapter(config.chapters), format, config.context)
+    held_out = rows(book.chapter(config.chapters), format, shop, config.context)
     recipe = {
         "base": base,
         "base_sha256": digest,

@@ -2,9 +2,10 @@
 
 Sellers of all kinds, from silent to all-knowing, and a small language model at several
 temperatures, talk to the original; the model learns to say and to decide what it did. It is told
-who the customer is, and nothing of what it feels: what a decision hangs on it has to make out from
-the words. Every conversation is learned from once. They are held chapter by chapter, so that a
-training that was interrupted goes on from its last chapter.
+who the customer is and what stands on the label of what it is offered, and nothing of what it
+feels: what else a decision hangs on it has to make out from the words. Every conversation is
+learned from once. They are held chapter by chapter, so that a training that was interrupted goes on
+from its last chapter.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.sellers import make_seller
-from convgym.shop.catalog import load_catalog, refuse_held_out
+from convgym.shop.catalog import Catalog, load_catalog, refuse_held_out
 
 UNFINISHED = "training.safetensors"
 """What a training that was interrupted goes on from, in the model's folder."""
@@ -58,13 +59,14 @@ SEED_STREAM = 911_000_000
 """Seeds of the customers begin here, a million for each seed of a training."""
 MIXTURE: tuple[tuple[str, Mapping[str, Any], float], ...] = (
     ("silent", {}, 0.02),
-    ("random", {}, 0.13),
+    ("random", {}, 0.10),
     ("always-closing", {}, 0.05),
-    ("mediocre", {}, 0.20),
-    ("habitual", {}, 0.12),
+    ("careless", {}, 0.10),
+    ("mediocre", {}, 0.17),
+    ("habitual", {}, 0.10),
     ("competent", {}, 0.13),
     ("oracle", {}, 0.10),
-    ("hf:default", {"temperature": 1.0}, 0.12),
+    ("hf:default", {"temperature": 1.0}, 0.10),
     ("hf:default", {"temperature": 0.5}, 0.04),
     ("hf:default", {"temperature": 0.25}, 0.05),
     ("hf:default", {"temperature": 1.5}, 0.04),
@@ -242,7 +244,7 @@ def pretrain_customer(
     with without_progress_bars():
         network.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    held_out = rows(book.chapter(config.chapters), format, config.context)
+    held_out = rows(book.chapter(config.chapters), format, shop, config.context)
     recipe = {
         "customer": customer,
         "law": book.law,
@@ -264,9 +266,11 @@ def pretrain_customer(
     return recipe
 
 
-def rows(episodes: Sequence[Episode], format: CustomerFormat, context: int) -> list[Row]:
-    """Return conversations as rows of tokens; those that outgrow the context are cut."""
-    read = [format.row(episode, episode.metadata["profile"]) for episode in episodes]
+def rows(
+    episodes: Sequence[Episode], format: CustomerFormat, catalog: Catalog, context: int
+) -> list[Row]:
+    """Return conversations in a shop as rows of tokens; those that outgrow the context are cut."""
+    read = [format.row(episode, episode.metadata["profile"], catalog) for episode in episodes]
     return [Row(row.ids[:context], row.kinds[:context]) for row in read]
 
 
@@ -315,7 +319,9 @@ def train(
     steps = config.chapters * each
     for number in range(done, config.chapters):
         episodes = beginning if number == 0 else book.chapter(number)
-        parts = _minibatches(rows(episodes, format, config.context), config.minibatch)
+        parts = _minibatches(
+            rows(episodes, format, load_catalog(book.catalog), config.context), config.minibatch
+        )
         for step, part in enumerate(parts, start=number * each):
             losses, kinds = token_losses(network, part, format.pad_id, learned, config.autocast)
             loss = (weights[kinds] * losses).sum() / weights[kinds].sum()

@@ -5,10 +5,13 @@ the customer decides stands before its words. A model that is made for it has to
 that (``TraitFormat``), a chat model words (``WordsFormat``)::
 
     <|profile|> traits <|customer|> <|go|> words <|end|>
-        <|seller|> words <|customer|> <|buy|> words <|end|>
+        <|seller|> <|label need|> <|label other-feature|> <|share 0.9|> words
+        <|customer|> <|buy|> words <|end|>
 
     <|im_start|> traits in words <|im_end|> go words <|im_end|>
-        7: words <|im_end|> buy words <|im_end|>
+        7, need yes, feature no, price 0.9: words <|im_end|> buy words <|im_end|>
+
+Before the seller's words stands the label of what is offered (``convgym.customers.label``).
 """
 
 from __future__ import annotations
@@ -22,17 +25,23 @@ from typing import Any
 from convgym.agents.model.format import CUSTOMER, END, PAD, SELLER, ConversationFormat, Tokens
 from convgym.conversation import Episode
 from convgym.customers.base import Decision, Reply
+from convgym.customers.label import LARGEST_SHARE, Label, offered, read_label
 from convgym.customers.llm import decision_first
 from convgym.customers.llm.decision_first import rounded
 from convgym.customers.llm.parsing import UnreadableAnswer
 from convgym.errors import ConvgymError
 from convgym.llm.local.chat_template import read_frames, short_template
+from convgym.shop.catalog import Catalog
 
 PROFILE = "<|profile|>"
 DECISIONS: Mapping[Decision, str] = MappingProxyType(
     {Decision.CONTINUE: "<|go|>", Decision.BUY: "<|buy|>", Decision.LEAVE: "<|leave|>"}
 )
-CUSTOMER_TOKENS = (PAD, END, CUSTOMER, SELLER, PROFILE, *DECISIONS.values())
+LABEL_TOKENS = (
+    *(f"<|label {word}|>" for word in ("need", "other-need", "feature", "other-feature")),
+    *(f"<|share {tenths / 10:g}|>" for tenths in range(round(10 * LARGEST_SHARE) + 1)),
+)
+CUSTOMER_TOKENS = (PAD, END, CUSTOMER, SELLER, PROFILE, *DECISIONS.values(), *LABEL_TOKENS)
 """Special tokens of every such model, beside those of the traits that it knows."""
 
 CONTEXT, SAID_BY_SELLER, SAID_BY_CUSTOMER, DECIDED = range(4)
@@ -85,13 +94,21 @@ class CustomerFormat(ConversationFormat):
         """
 
     @abstractmethod
-    def heard(self, utterance: str, left: float) -> Tokens:
-        """Return the ids of a seller's utterance, up to the customer's decision.
+    def hearing(
+        self, utterance: str, left: float, label: Label | None
+    ) -> tuple[Tokens, Tokens, Tokens]:
+        """Return the ids before a seller's words, of them, and after them up to the decision.
 
         Args:
             utterance: the seller's words.
             left: the patience before them, had only turns cost any.
+            label: of what is offered, if anything is.
         """
+
+    def heard(self, utterance: str, left: float, label: Label | None = None) -> Tokens:
+        """Return the ids of a seller's utterance, up to the decision (``hearing``)."""
+        before, words, after = self.hearing(utterance, left, label)
+        return before + words + after
 
     @abstractmethod
     def answer(self, reply: Reply) -> Tokens:
@@ -101,13 +118,8 @@ class CustomerFormat(ConversationFormat):
     def read(self, answer: Sequence[int]) -> Reply:
         """Return the reply that sampled ids spell: one without a decision goes on."""
 
-    @property
-    @abstractmethod
-    def hearing_frame(self) -> tuple[int, int]:
-        """How many of the ids of ``heard`` stand before and after the seller's words."""
-
-    def row(self, episode: Episode, profile: Mapping[str, Any]) -> Row:
-        """Return a conversation of the original as ids, and what they are."""
+    def row(self, episode: Episode, profile: Mapping[str, Any], catalog: Catalog) -> Row:
+        """Return a conversation of the original in this shop as ids, and what they are."""
         beginning = self.profile(profile)
         ids, kinds = [*beginning], [CONTEXT] * len(beginning)
         last = {"purchase": Decision.BUY, "walk_away": Decision.LEAVE}.get(episode.outcome)
@@ -119,12 +131,14 @@ class CustomerFormat(ConversationFormat):
 
         answered(Reply(episode.opening))
         kinds[len(beginning)] = CONTEXT  # nobody ends a conversation by a greeting
-        before, after = self.hearing_frame
+        product = None
         for number, turn in enumerate(episode.turns):
-            heard = self.heard(turn.response.text, profile["patience"] - number)
-            ids.extend(heard)
-            words = [SAID_BY_SELLER] * (len(heard) - before - after)
-            kinds.extend([*[CONTEXT] * before, *words, *[CONTEXT] * after])
+            product = offered(catalog, turn.response.text, product)
+            label = read_label(profile, product)
+            parts = self.hearing(turn.response.text, profile["patience"] - number, label)
+            for part, kind in zip(parts, (CONTEXT, SAID_BY_SELLER, CONTEXT), strict=True):
+                ids.extend(part)
+                kinds.extend([kind] * len(part))
             ends = last if number + 1 == len(episode.turns) else None
             answered(Reply(turn.reply, ends or Decision.CONTINUE))
         return Row(tuple(ids), tuple(kinds))
@@ -186,15 +200,13 @@ class TraitFormat(CustomerFormat):
             token = _token(field, f"{min(known, key=lambda number: abs(number - float(value))):g}")
         return (self._vocabulary[token],)
 
-    def heard(self, utterance: str, left: float = 0.0) -> Tokens:
+    def hearing(
+        self, utterance: str, left: float = 0.0, label: Label | None = None
+    ) -> tuple[Tokens, Tokens, Tokens]:
         """Return the ids of a seller's utterance; what patience is left is not told."""
         before, after = self.reply_frame
-        return before + self._utterance(utterance)[:LONGEST_HEARD] + after
-
-    @property
-    def hearing_frame(self) -> tuple[int, int]:
-        before, after = self.reply_frame
-        return len(before), len(after)
+        read = tuple(self._vocabulary[token] for token in _on_label(label)) if label else ()
+        return before + read, self._utterance(utterance)[:LONGEST_HEARD], after
 
     def answer(self, reply: Reply) -> Tokens:
         return (self._vocabulary[DECISIONS[reply.decision]], *self.response(reply.text))
@@ -230,13 +242,12 @@ class WordsFormat(CustomerFormat):
             raise unfamiliar("persona", profile["persona"])
         return self.opening(decision_first.who(profile, self.currency))
 
-    def heard(self, utterance: str, left: float) -> Tokens:
+    def hearing(
+        self, utterance: str, left: float, label: Label | None
+    ) -> tuple[Tokens, Tokens, Tokens]:
         _, after = self.reply_frame
-        return self._utterance(decision_first.told(utterance, left))[:LONGEST_HEARD] + after
-
-    @property
-    def hearing_frame(self) -> tuple[int, int]:
-        return 0, len(self.reply_frame[1])
+        told = self._utterance(decision_first.told(utterance, left, label))
+        return (), told[:LONGEST_HEARD], after
 
     def answer(self, reply: Reply) -> Tokens:
         return self.response(decision_first.answer(reply))
@@ -247,6 +258,12 @@ class WordsFormat(CustomerFormat):
             return decision_first.read(text)
         except UnreadableAnswer:
             return Reply(text)
+
+
+def _on_label(label: Label) -> Iterator[str]:
+    yield _token("label", "need" if label.need else "other-need")
+    yield _token("label", "feature" if label.feature else "other-feature")
+    yield _token("share", f"{label.share:g}")
 
 
 def unfamiliar(field: str, value: str) -> ConvgymError:

@@ -2,16 +2,17 @@
 
 It is what every customer is that a language model plays, an imitation, but one whose original is at
 hand. Who comes in is drawn by the original, from the same seeds. What the original feels, the
-imitation is not told: it reads who it is, and the conversation so far, and samples whether it
-buys, leaves or goes on, and its words (``convgym.agents.customers.format``). How well it does that
-is measured by ``convgym study learned-customer``.
+imitation is not told: it reads who it is, the conversation so far, and the label of what it is
+offered (``convgym.customers.label``), and samples whether it buys, leaves or goes on, and its words
+(``convgym.agents.customers.format``). How well it does that is measured by ``convgym study
+learned-customer``.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -23,26 +24,31 @@ from convgym.checks import check_number
 from convgym.conversation import Message
 from convgym.customers import make_customer
 from convgym.customers.base import Reply
+from convgym.customers.label import offered, read_label
 from convgym.customers.noted import observed
 from convgym.customers.personas import Personas
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.reasoning import heard
-from convgym.shop.catalog import Catalog
+from convgym.shop.catalog import Catalog, Product
 from convgym.shop.terms import LAW
 
-VERSION = 0
+VERSION = 1
 """Raised with every change of behaviour that the weights do not show."""
 
 
 @dataclass(slots=True)
 class Talk:
-    """The present conversation: who the customer is, what was said, and its random stream."""
+    """The present conversation: who the customer is, what was said, its random stream.
+
+    ``product`` is the one under discussion.
+    """
 
     profile: Mapping[str, Any]
     rng: random.Random
     who: Tokens
     turns: tuple[Tokens, ...] = ()
-    messages: tuple[Message, ...] = field(default=())
+    messages: tuple[Message, ...] = ()
+    product: Product | None = None
 
 
 class LearnedCustomer:
@@ -182,15 +188,16 @@ class LearnedCustomer:
     def snapshot(self) -> object:
         """Return a copy of the whole state, randomness included."""
         talk = self.talk
-        return talk.profile, talk.who, talk.turns, talk.messages, talk.rng.getstate()
+        randomness = talk.rng.getstate()
+        return talk.profile, talk.who, talk.turns, talk.messages, talk.product, randomness
 
     def restore(self, state: object, seed: int | None = None) -> None:
         """Go back to a snapshot; with ``seed``, go on with fresh randomness."""
-        profile, who, turns, messages, randomness = cast("tuple[Any, ...]", state)
+        profile, who, turns, messages, product, randomness = cast("tuple[Any, ...]", state)
         rng = random.Random(None if seed is None else f"learned/branch/{seed}")
         if seed is None:
             rng.setstate(randomness)
-        self._talk = Talk(profile, rng, who, turns, messages)
+        self._talk = Talk(profile, rng, who, turns, messages, product)
 
     def _begin(self, seed: int, profile: Mapping[str, Any] | None = None) -> None:
         self._original.reset(seed, profile)
@@ -212,15 +219,22 @@ class LearnedCustomer:
     @classmethod
     def _answer(cls, customers: Sequence[Self], utterances: Sequence[str]) -> list[Reply]:
         said = [heard(utterance) for utterance in utterances]
-        blocks = [
-            customer._voice.format.heard(words, customer._left)
+        products = [
+            offered(customer.catalog, words, customer.talk.product)
             for customer, words in zip(customers, said, strict=True)
         ]
+        blocks = [
+            customer._voice.format.heard(
+                words, customer._left, read_label(customer.talk.profile, product)
+            )
+            for customer, words, product in zip(customers, said, products, strict=True)
+        ]
         replies = []
-        for customer, words, block, ids in zip(
-            customers, said, blocks, _say(customers, blocks), strict=True
+        for customer, words, product, block, ids in zip(
+            customers, said, products, blocks, _say(customers, blocks), strict=True
         ):
             talk = customer.talk
+            talk.product = product
             reply = customer._voice.format.read(ids)
             talk.turns = (*talk.turns, block + ids)
             talk.messages = (

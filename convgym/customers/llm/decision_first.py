@@ -7,11 +7,15 @@ Words and the roles of chats are all that there is to it, so that any server spe
     assistant  go Hi, I am looking for a laptop.
     user       8: What will you use it for?
     assistant  go For games with friends.
-    user       7: Would you like to buy it?
+    user       7, need yes, feature no, price 0.9: The Nimbus would suit you.
+    assistant  go What does it weigh?
+    user       6, need yes, feature no, price 0.9: Would you like to buy it?
     assistant  buy Yes, I will take it.
 
 An answer begins with what the customer does, ``go`` on, ``buy`` or ``leave``; then come its words.
-The number before the seller's is the patience that is left, as far as turns alone use it up.
+The number before the seller's is the patience that is left, as far as turns alone use it up. Once
+something is offered the label follows (``convgym.customers.label``): whether it says what the
+customer needs, and what it wishes, and the price as a share of its budget.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from typing import Any
 
 from convgym.conversation import clean
 from convgym.customers.base import Decision, Reply
+from convgym.customers.label import Label
 from convgym.customers.llm.parsing import UnreadableAnswer, plain, spoken
 from convgym.reasoning import heard, strip_reasoning
 
@@ -69,7 +74,7 @@ def _value(field: str, value: Any, currency: str) -> str:
     return f"{rounded(field, float(value)):g}"
 
 
-def told(utterance: str, left: float) -> str:
+def told(utterance: str, left: float, label: Label | None = None) -> str:
     """Return what the model reads of a seller's utterance.
 
     Special tokens of chat models, brackets and names of roles are no part of it (``plain``).
@@ -77,10 +82,17 @@ def told(utterance: str, left: float) -> str:
     Args:
         utterance: what the seller says.
         left: the patience before it, had only turns cost any.
+        label: of what is offered, if anything is.
     """
     words = clean(plain(heard(utterance))).split()[:MOST_WORDS]
     said = " ".join(words)[:MOST_CHARACTERS]
-    return f"{max(0, math.ceil(rounded('patience', left)))}: {said}".rstrip()
+    patience = max(0, math.ceil(rounded("patience", left)))
+    return f"{patience}{_on(label) if label else ''}: {said}".rstrip()
+
+
+def _on(label: Label) -> str:
+    need, feature = ("yes" if is_there else "no" for is_there in (label.need, label.feature))
+    return f", need {need}, feature {feature}, price {label.share:g}"
 
 
 def answer(reply: Reply) -> str:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, cast
 
 from convgym.conversation import Message
 from convgym.customers.base import Reply
+from convgym.customers.label import offered, read_label
 from convgym.customers.llm import decision_first
 from convgym.customers.llm.chat_customer import ChatCustomer
 from convgym.customers.llm.exchange import Exchange, answer_of, call_seed
@@ -26,10 +27,10 @@ from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatBackend, ChatRequest
 from convgym.llm.base import ChatMessage, check_sampling
 from convgym.reasoning import heard
-from convgym.shop.catalog import Catalog
+from convgym.shop.catalog import Catalog, Product
 from convgym.shop.terms import LAW
 
-VERSION = 0
+VERSION = 1
 """Raised with every change of behaviour that the model's fingerprint does not show."""
 
 
@@ -37,7 +38,8 @@ VERSION = 0
 class Talk:
     """A conversation: whom the model plays, what it was sent and has answered, and what was said.
 
-    ``stream`` names the randomness, ``chat`` begins with the system message.
+    ``stream`` names the randomness, ``chat`` begins with the system message, ``product`` is under
+    discussion.
     """
 
     profile: Mapping[str, Any]
@@ -45,6 +47,7 @@ class Talk:
     chat: tuple[ChatMessage, ...]
     messages: tuple[Message, ...] = ()
     turn: int = 0
+    product: Product | None = None
 
 
 class FittedCustomer(ChatCustomer):
@@ -142,9 +145,15 @@ class FittedCustomer(ChatCustomer):
     def _hear(self, utterance: str) -> Exchange[Reply]:
         talk = self.talk
         words = heard(utterance)
-        told = decision_first.told(words, talk.profile["patience"] - talk.turn)
+        product = offered(self.catalog, words, talk.product)
+        told = decision_first.told(
+            words, talk.profile["patience"] - talk.turn, read_label(talk.profile, product)
+        )
         asked = replace(
-            talk, chat=(*talk.chat, {"role": "user", "content": told}), turn=talk.turn + 1
+            talk,
+            chat=(*talk.chat, {"role": "user", "content": told}),
+            turn=talk.turn + 1,
+            product=product,
         )
         reply = yield from self._ask(asked)
         # Only now: a turn in which the model fails leaves the customer as it was.
