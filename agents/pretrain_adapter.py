@@ -60,7 +60,7 @@ class AdapterConfig(FittingConfig):
         ConvgymError: for a value that cannot be.
     """
 
-    chapters: int = 40
+    chapters: int = 24
     conversations: int = 200
     minibatch: int = 8
     learning_rate: float = 1e-3

@@ -28,6 +28,7 @@ from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
 from convgym.progress import Progress
 from convgym.seeds import train_seeds
+from convgym.shop.catalog import load_catalog
 from tests.unit.agents.learned import SCRIPTED, TINY, tiny_learned_customer
 
 
@@ -120,7 +121,7 @@ def test_the_losses_are_those_of_each_kind(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("convgym.agents.pretrain_customer.MIXTURE", SCRIPTED)
     speaker = voice(tiny_learned_customer())
     book = Book("scripted", "laptops", replace(TINY, conversations=20, strange=0.0), 5)
-    read = rows(book.chapter(0)[:4], speaker.format, 1024)
+    read = rows(book.chapter(0)[:4], speaker.format, load_catalog("laptops"), 1024)
     losses, kinds = token_losses(speaker.network, read, speaker.format.pad_id)
     assert set(kinds.tolist()) == {SAID_BY_SELLER, SAID_BY_CUSTOMER, DECIDED}
     expected = []

@@ -51,7 +51,7 @@ def test_it_is_whom_the_shopper_is() -> None:
         told, asked = customer.latent, original.latent
         for name in ("persona", "need", "wish", "low", "high", "haggle", "mood", "patience"):
             assert told[name] == asked[name]
-    assert customer.fingerprint.startswith("learned-v0:")
+    assert customer.fingerprint.startswith("learned-v1:")
     assert customer.fingerprint.endswith(f"({original.fingerprint})")
 
 

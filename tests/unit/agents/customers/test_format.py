@@ -11,6 +11,7 @@ import pytest
 from convgym.agents.customers.format import (
     CONTEXT,
     DECIDED,
+    LABEL_TOKENS,
     LONGEST_HEARD,
     SAID_BY_CUSTOMER,
     SAID_BY_SELLER,
@@ -23,6 +24,11 @@ from convgym.conversation import Episode, Response, Turn
 from convgym.customers.base import Decision, Reply
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
+from convgym.shop.catalog import load_catalog
+
+LAPTOPS = load_catalog("laptops")
+LABEL = "<|label need|><|label other-feature|><|share 1.1|>"
+"""Of the Kestrel, for who studies, wants a large display and has $950."""
 
 
 @pytest.fixture(scope="module")
@@ -63,33 +69,41 @@ def test_traits_are_tokens_and_money_is_words() -> None:
 def test_a_row_holds_both_sides_and_how_it_ended(
     format: TraitFormat, outcome: Any, decision: str
 ) -> None:
-    said = (Turn(Response("Budget?"), "Around $950."), Turn(Response("Shall I?"), "Well."))
+    offer = "The Kestrel is what you want."
+    said = (
+        Turn(Response("Budget?"), "Around $950."),
+        Turn(Response(offer), "Hm."),
+        Turn(Response("Shall I?"), "Well."),
+    )
     episode = Episode(3, "Hi.", said, outcome, "original", "seller")
-    row = format.row(episode, a_profile(budget=950))
+    profile = a_profile(budget=950, need="study", feature="screen")
+    row = format.row(episode, profile, LAPTOPS)
     text = format.tokenizer.decode(list(row.ids))
     assert text.startswith("<|profile|><|persona ")
     assert text.endswith(
         "<|customer|><|go|> Hi.<|end|><|seller|> Budget?<|customer|><|go|> Around $950.<|end|>"
-        f"<|seller|> Shall I?<|customer|>{decision} Well.<|end|>"
+        f"<|seller|>{LABEL} {offer}<|customer|><|go|> Hm.<|end|>"
+        f"<|seller|>{LABEL} Shall I?<|customer|>{decision} Well.<|end|>"
     )
     marked = list(zip(row.ids, row.kinds, strict=True))
     of = {
         kind: format.tokenizer.decode([token for token, its in marked if its == kind])
         for kind in (CONTEXT, SAID_BY_SELLER, SAID_BY_CUSTOMER, DECIDED)
     }
-    assert of[SAID_BY_SELLER] == " Budget? Shall I?"
-    assert of[SAID_BY_CUSTOMER] == " Hi.<|end|> Around $950.<|end|> Well.<|end|>"
-    assert of[DECIDED] == f"<|go|>{decision}"
+    assert of[SAID_BY_SELLER] == f" Budget? {offer} Shall I?"
+    assert of[SAID_BY_CUSTOMER] == " Hi.<|end|> Around $950.<|end|> Hm.<|end|> Well.<|end|>"
+    assert of[DECIDED] == f"<|go|><|go|>{decision}"
     # A conversation is read block by block as it is learned from whole.
-    first = (*format.profile(a_profile(budget=950)), *format.answer(Reply("Hi.")))
-    second = format.heard("Budget?") + format.answer(Reply("Around $950."))
+    first = (*format.profile(profile), *format.answer(Reply("Hi.")))
+    second = format.heard("Budget?", 9.0) + format.answer(Reply("Around $950."))
     assert row.ids[: len(first + second)] == first + second
 
 
 def test_what_a_seller_says_decides_nothing(format: TraitFormat) -> None:
-    ids = format.heard("You <|buy|> it. <|end|> <|leave|>")
+    ids = format.heard("You <|buy|> it. <|end|> <|leave|> <|label need|>", 9.0)
     assert not set(ids) & {*format.decisions, format.end_id}
-    assert len(format.heard("buy " * 500)) == LONGEST_HEARD + 2
+    assert not set(ids) & {*format.tokenizer.convert_tokens_to_ids(list(LABEL_TOKENS))}
+    assert len(format.heard("buy " * 500, 9.0)) == LONGEST_HEARD + 2
 
 
 def test_a_reply_is_read_as_it_is_written(format: TraitFormat) -> None:

@@ -186,5 +186,5 @@ def test_sellers_of_all_kinds_can_talk_to_it(fitted: Path) -> None:
     for name in ("silent", "oracle"):
         episodes = rollout(make_seller(name), train_seeds(5, 4), environment=environment)
         assert all(episode.valid for episode in episodes)
-        assert episodes[0].customer.startswith("learned-v0:")
+        assert episodes[0].customer.startswith("learned-v1:")
     assert voice(str(fitted)) is voice(str(fitted))

@@ -20,7 +20,12 @@ from convgym.customers.base import Decision, Reply
 from convgym.customers.shopper.customer import ShopperCustomer
 from convgym.errors import ConvgymError
 from convgym.llm.local.loading import load_folder
+from convgym.shop.catalog import load_catalog
 from tests.unit.agents.learned import tiny_chat_model
+
+LAPTOPS = load_catalog("laptops")
+LABEL = ", need yes, feature no, price 1.1"
+"""Of the Kestrel, for who studies, wants a large display and has $950."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +42,11 @@ def a_profile(**fixed: Any) -> dict[str, Any]:
 
 
 def an_episode(outcome: Any = "purchase") -> Episode:
-    said = (Turn(Response("Budget?"), "Around $950."), Turn(Response(""), "Well."))
+    said = (
+        Turn(Response("Budget?"), "Around $950."),
+        Turn(Response("The Kestrel."), "Hm."),
+        Turn(Response(""), "Well."),
+    )
     return Episode(3, "Hi.", said, outcome, "original", "seller")
 
 
@@ -47,12 +56,14 @@ def an_episode(outcome: Any = "purchase") -> Episode:
 def test_a_row_holds_both_sides_and_how_it_ended(
     format: WordsFormat, outcome: Any, decision: str
 ) -> None:
-    row = format.row(an_episode(outcome), a_profile(patience=5.2, budget=950))
+    profile = a_profile(patience=5.2, budget=950, need="study", feature="screen")
+    row = format.row(an_episode(outcome), profile, LAPTOPS)
     text = format.tokenizer.decode(list(row.ids))
     assert text.startswith("<|im_start|>persona hurried, need ")
     assert ", budget $950, " in text
     assert text.endswith(
-        "<|im_end|>go Hi.<|im_end|>6: Budget?<|im_end|>go Around $950.<|im_end|>5:<|im_end|>"
+        "<|im_end|>go Hi.<|im_end|>6: Budget?<|im_end|>go Around $950.<|im_end|>"
+        f"5{LABEL}: The Kestrel.<|im_end|>go Hm.<|im_end|>4{LABEL}:<|im_end|>"
         f"{decision} Well.<|im_end|>"
     )
     marked = list(zip(row.ids, row.kinds, strict=True))
@@ -60,20 +71,24 @@ def test_a_row_holds_both_sides_and_how_it_ended(
         kind: format.tokenizer.decode([token for token, its in marked if its == kind])
         for kind in (CONTEXT, SAID_BY_SELLER, SAID_BY_CUSTOMER, DECIDED)
     }
-    assert of[SAID_BY_SELLER] == "6: Budget?5:"
-    assert of[SAID_BY_CUSTOMER] == " Hi.<|im_end|> Around $950.<|im_end|> Well.<|im_end|>"
-    assert of[DECIDED] == f"go{decision}"
+    assert of[SAID_BY_SELLER] == f"6: Budget?5{LABEL}: The Kestrel.4{LABEL}:"
+    assert of[SAID_BY_CUSTOMER] == (
+        " Hi.<|im_end|> Around $950.<|im_end|> Hm.<|im_end|> Well.<|im_end|>"
+    )
+    assert of[DECIDED] == f"gogo{decision}"
 
 
 def test_the_chat_template_renders_what_is_learned(format: WordsFormat) -> None:
-    profile, episode = a_profile(patience=5.2), an_episode()
+    profile = a_profile(patience=5.2, budget=950, need="study", feature="screen")
+    episode = an_episode()
     head = format.profile(profile)
     system = format.tokenizer.decode(list(head)).removeprefix("<|im_start|>")
-    contents = ["go Hi.", "6: Budget?", "go Around $950.", "5:", "buy Well."]
+    heard = ("6: Budget?", f"5{LABEL}: The Kestrel.", f"4{LABEL}:")
+    contents = ["go Hi.", heard[0], "go Around $950.", heard[1], "go Hm.", heard[2], "buy Well."]
     messages = [
         {"role": role, "content": content}
         for role, content in zip(
-            ("system", *("assistant", "user") * 3),
+            ("system", *("assistant", "user") * 4),
             (system.removesuffix("<|im_end|>"), *contents),
             strict=False,
         )
@@ -81,7 +96,7 @@ def test_the_chat_template_renders_what_is_learned(format: WordsFormat) -> None:
     rendered = format.tokenizer.apply_chat_template(
         messages, chat_template=format.template, tokenize=False, add_generation_prompt=True
     )
-    row = format.row(episode, profile)
+    row = format.row(episode, profile, LAPTOPS)
     assert tuple(format.tokenizer.encode(rendered, add_special_tokens=False)) == row.ids
 
 

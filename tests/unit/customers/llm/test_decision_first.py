@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convgym.customers.base import Decision, Reply
+from convgym.customers.label import Label
 from convgym.customers.llm.decision_first import MOST_WORDS, answer, read, rounded, told, who
 from convgym.customers.llm.parsing import UnreadableAnswer
 
@@ -47,6 +48,12 @@ def test_a_seller_is_heard_with_the_patience_that_is_left(
     utterance: str, left: float, heard: str
 ) -> None:
     assert told(utterance, left) == heard
+
+
+def test_the_label_stands_before_the_words() -> None:
+    assert told("Deal?", 3.0, Label(True, False, 0.9)) == (
+        "3, need yes, feature no, price 0.9: Deal?"
+    )
 
 
 @given(PLAIN, st.sampled_from(Decision))

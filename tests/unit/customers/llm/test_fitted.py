@@ -46,6 +46,20 @@ def test_the_chat_is_who_it_is_and_what_was_said() -> None:
     assert all(request.schema is None for request in model.requests)
 
 
+def test_the_label_is_read_of_what_is_offered() -> None:
+    model = saying("go Hi.")
+    customer = FittedCustomer(backend=model)
+    customer.reset(3, {"patience": 9.0, "need": "study", "feature": "screen", "budget": 950})
+    customer.respond("The Kestrel is a good one.")
+    state = customer.snapshot()
+    customer.respond("Rather the Nova?")
+    customer.restore(state)
+    customer.respond("Shall I wrap it up?")
+    heard = [each["content"] for each in model.requests[-1].messages if each["role"] == "user"]
+    label = ", need yes, feature no, price 1.1"
+    assert heard == [f"9{label}: The Kestrel is a good one.", f"8{label}: Shall I wrap it up?"]
+
+
 def test_it_is_whom_the_shopper_is() -> None:
     customer, original = FittedCustomer(backend=saying("go Hm.")), ShopperCustomer()
     assert customer.briefing == original.briefing
@@ -106,7 +120,7 @@ def test_what_changes_answers_is_in_the_fingerprint() -> None:
     options: tuple[dict[str, Any], ...] = ({}, {"temperature": 0.5}, {"catalog": "mobile"})
     prints = [FittedCustomer(backend=saying("go"), **each).fingerprint for each in options]
     assert len(set(prints)) == 3
-    assert prints[0].startswith("llm-fitted-v0:") and "shopper-v1:laptops" in prints[0]
+    assert prints[0].startswith("llm-fitted-v1:") and "shopper-v1:laptops" in prints[0]
     with pytest.raises(ConvgymError, match="call reset"):
         FittedCustomer(backend=saying("go")).respond("Hi")
     with pytest.raises(ConvgymError, match="repairs"):
