@@ -92,6 +92,13 @@ def is_model(name: str) -> bool:
     return bool(slash) and ":" not in first
 
 
+def _shown(folder: Path) -> str:
+    """Return a policy's name: that of its folder, and of the training's if it is ``policy``."""
+    if folder.name == "policy" and folder.parent.name:
+        return f"{folder.parent.name}/policy"
+    return folder.name or "language-model"
+
+
 def speaker(
     name: str,
     options: Mapping[str, Any],
@@ -120,8 +127,7 @@ def speaker(
         from convgym.agents.settings import configured
 
         config = configured(PolicyConfig(), settings or {}, "the policy")
-        shown = Path(name).name or "language-model"
-        return LanguageModelPolicy.from_pretrained(name, name=shown, config=config)
+        return LanguageModelPolicy.from_pretrained(name, name=_shown(Path(name)), config=config)
     if Path(name).is_file():
         raise ConvgymError(
             f"{name} is a file: expected the folder of a policy, or a seller by name, as convgym"

@@ -179,6 +179,11 @@ def judge_to_file(
     }
     if file.is_dir():
         raise ConvgymError(f"{file} is a folder: expected a JSON file for the report")
+    if file.suffix not in ("", ".json"):
+        raise ConvgymError(
+            f"the report is JSON, and {file} ends in {file.suffix!r}: name it"
+            f" {file.with_suffix('.json').name}"
+        )
     if file.exists():
         return finished_report(file, made_from, file)
     check_new_file(file)

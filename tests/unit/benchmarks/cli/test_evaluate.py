@@ -42,6 +42,13 @@ def test_both_rates_and_the_difference_are_shown(
         assert out == "" and err.count("\n") == 1 and told in err and "{" not in err
 
 
+def test_a_report_is_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("silent", "--customers", "2", "--output", str(tmp_path / "rates.csv"))
+    out, err = evaluate(capsys, *arguments)
+    assert out == "" and err.count("\n") == 1 and "name it rates.json" in err
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize("content", ["{}", '{"range": 3}', '{"range": {"seed": 0}, "bought": 3}'])
 def test_what_is_no_report_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str

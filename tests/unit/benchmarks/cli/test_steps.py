@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from convgym.benchmarks.cli.steps import is_model, numbers, show
+from convgym.agents.model.policy import DEFAULT_MODEL
+from convgym.benchmarks.cli.steps import is_model, numbers, show, speaker
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,10 @@ def test_reports_are_shown_for_people_or_programs(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "a\n  x     0.25\n  long  2\n"
     show({"gain": float("inf")}, ["a"], as_json=True)
     assert capsys.readouterr().out == '{\n  "gain": null\n}\n'
+
+
+def test_policies_are_told_apart_by_the_folders_of_their_trainings(tmp_path: Path) -> None:
+    for folder in ("first/policy", "second/policy", "own"):
+        shutil.copytree(DEFAULT_MODEL, tmp_path / folder)
+    names = [speaker(str(tmp_path / f), {}).name for f in ("first/policy", "second/policy", "own")]
+    assert names == ["first/policy", "second/policy", "own"]
