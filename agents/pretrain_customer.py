@@ -37,6 +37,7 @@ from convgym.agents.customers.format import (
     traits,
 )
 from convgym.agents.customers.recorded import Recorded
+from convgym.agents.model.memory import GiveBack
 from convgym.agents.model.minibatches import shuffled
 from convgym.agents.model.weights import load_trained_weights, trained_weights
 from convgym.agents.pretrain import build_model, build_tokenizer
@@ -317,6 +318,7 @@ def train(
     learned = [kind for kind, weight in enumerate(weights.tolist()) if weight > 0]
     each = -(-config.conversations // config.minibatch)
     steps = config.chapters * each
+    give_back = GiveBack()
     for number in range(done, config.chapters):
         episodes = beginning if number == 0 else book.chapter(number)
         parts = _minibatches(
@@ -328,6 +330,7 @@ def train(
             optimiser.schedule(warmup_then_cosine(step, steps))
             optimiser.step(loss)
             told = {"loss": loss.item(), "decision": losses[kinds == DECIDED].mean().item()}
+            give_back()
             progress(Progress("train", step + 1, steps, told))
         save_checkpoint(
             checkpoint,
