@@ -318,7 +318,7 @@ def train(
     learned = [kind for kind, weight in enumerate(weights.tolist()) if weight > 0]
     each = -(-config.conversations // config.minibatch)
     steps = config.chapters * each
-    give_back = GiveBack()
+    give_back = GiveBack(every=60.0)
     for number in range(done, config.chapters):
         episodes = beginning if number == 0 else book.chapter(number)
         parts = _minibatches(
