@@ -120,8 +120,8 @@ def _samples(samples: Sequence[tuple[Job, Sequence[Episode]]]) -> str:
         return ""
     jobs = "\n".join(_conversations(job, episodes) for job, episodes in samples)
     return (
-        f"<h2>Conversations</h2>\n<p>The first {SHOWN} evaluation customers, the same for everybody;"
-        f" nothing was picked.</p>\n{jobs}"
+        f"<h2>Conversations</h2>\n<p>The first {SHOWN} evaluation customers, the same for"
+        f" everybody; nothing was picked.</p>\n{jobs}"
     )
 
 
