@@ -61,8 +61,7 @@ def page(
         table=_table(scores),
         notes="\n".join(f"<p>{escape(note)}</p>" for note in notes),
         comparisons=_comparisons(families),
-        samples=SHOWN,
-        conversations="\n".join(_conversations(job, episodes) for job, episodes in samples),
+        conversations=_samples(samples),
         machine=escape(
             f"convgym {run['convgym']}, commit {run['commit']['id'][:12]}"
             f"{' with changes' if run['commit']['dirty'] else ''}, Python"
@@ -100,7 +99,8 @@ def _comparisons(families: Sequence[Family]) -> str:
 
 def _family(family: Family) -> str:
     table = _rows(PAIR_HEADINGS, ["seller"] * len(family.pairs), map(pair_cells, family.pairs))
-    title = f"{escape(family.name)}: {len(family.pairs)} comparisons"
+    number = len(family.pairs)
+    title = f"{escape(family.name)}: {number} comparison{'s' * (number != 1)}"
     return f'<details><summary>{title}</summary>\n<div class="wide">\n{table}\n</div>\n</details>'
 
 
@@ -113,6 +113,16 @@ def _rows(headings: Sequence[str], kinds: Sequence[str], rows: Iterable[Sequence
 def _row(kind: str, cells: Sequence[str]) -> str:
     texts = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
     return f'<tr class="{escape(kind)}">{texts}</tr>'
+
+
+def _samples(samples: Sequence[tuple[Job, Sequence[Episode]]]) -> str:
+    if not samples:  # stored runs may have been put away without them
+        return ""
+    jobs = "\n".join(_conversations(job, episodes) for job, episodes in samples)
+    return (
+        f"<h2>Conversations</h2>\n<p>The first {SHOWN} evaluation customers, the same for"
+        f" everybody; nothing was picked.</p>\n{jobs}"
+    )
 
 
 def _conversations(job: Job, episodes: Sequence[Episode]) -> str:

@@ -118,8 +118,8 @@ def kinds(cell: Any) -> list[str]:
     return sorted({kind for output in cell.outputs for kind in output.get("data", {"text": ""})})
 
 
-def test_they_are_small_enough() -> None:
-    assert len(NAMES) >= 4
+def test_there_are_five_in_order_and_small_enough() -> None:
+    assert [name[:3] for name in NAMES] == [f"0{number}_" for number in range(1, 6)]
     assert set(SMALL) <= set(NAMES)
     size = sum(path.stat().st_size for path in PATHS)
     assert size <= MOST_BYTES, f"{size} bytes of notebooks: draw smaller pictures"

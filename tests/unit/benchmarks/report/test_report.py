@@ -240,6 +240,15 @@ def test_the_page_stands_alone_and_escapes_what_people_said(
         assert f"<td>{name}</td>" in text
 
 
+def test_the_page_has_no_heading_over_nothing_and_counts_one_as_one(tmp_path: Path) -> None:
+    frontier = Path(__file__).parents[4] / "benchmarks" / "results" / "frontier"
+    families = [frontier / "expert-iteration", frontier / "iterative-ppo"]
+    without = write_report(*families, output=tmp_path).page.read_text("utf-8")
+    assert "Conversations</h2>" not in without  # none are stored there
+    assert "agents of 2 deployments: 1 comparison<" in without
+    assert re.search(r"all agents: \d+ comparisons<", without)
+
+
 def test_without_matplotlib_there_is_a_page_without_a_picture(
     tmp_path: Path, suite: Suite, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
