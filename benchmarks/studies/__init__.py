@@ -47,6 +47,7 @@ STUDIES: Registry[Study] = Registry(
             "scaling": "how much sooner several processes, or a Ray cluster, have a suite done",
             "speed": "turns a second of the scripted customer and the shopper",
             "temperature": "what colder sampling alone is worth",
+            "wordings": "how much of a hybrid customer its model words, and what fluency refuses",
         }.items()
     },
     _study,

@@ -162,9 +162,14 @@ def opening_prompt(catalog: Catalog, profile: Profile) -> str:
 
 def seller_words(utterance: str) -> str:
     """Return the seller's message as data: marked off, and unable to look like anything else."""
+    return PROMPTS["seller"].format(words=plain_words(utterance))
+
+
+def plain_words(utterance: str) -> str:
+    """Return what a model reads of the seller's words: no structure, and not too many of them."""
     words = clean(plain(strip_reasoning(utterance).text)).split()
     cut = [*words[:MAX_SELLER_WORDS], "..."] if len(words) > MAX_SELLER_WORDS else words
-    return PROMPTS["seller"].format(words=" ".join(cut) or "(nothing)")
+    return " ".join(cut) or "(nothing)"
 
 
 def turn_prompt(
