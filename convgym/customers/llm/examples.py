@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 from convgym.customers.base import Decision
 from convgym.customers.llm.parsing import Said
@@ -84,6 +85,7 @@ EXAMPLES: tuple[Example, ...] = (
 """Other shops; the one is shown that has least to do with the present one."""
 
 
+@lru_cache(maxsize=8)
 def example_for(catalog: Catalog) -> Example:
     """Return the example to show in a shop: the first whose words are none of the shop's."""
     words = set(tokens(catalog.model_dump_json()))
