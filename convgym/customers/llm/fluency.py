@@ -105,8 +105,9 @@ def fluency_by(
         scorer: ``"auto"``, a model as the backend ``"transformers"`` takes it, an object, or None.
         margin: nats a token.
         catalog: the shop.
-        backend: the chat model that words the lines; where it is ``"transformers"``, ``"auto"`` is
-            the same model, else nothing: an endpoint tells no likelihoods of given texts.
+        backend: the chat model that words the lines, which ``"auto"`` is where it is
+            ``"transformers"`` or an object that can score; elsewhere ``"auto"`` is nothing, as
+            endpoints tell no likelihoods of given texts.
         options: of that backend.
 
     Raises:
@@ -114,13 +115,18 @@ def fluency_by(
             missing, or an object that scores nothing.
     """
     check_number("fluency_margin", margin, "a number of nats a token")
-    if isinstance(scorer, str) and scorer == "auto":
-        if backend != "transformers":
-            return None
-        given = {name: options[name] for name in _OF_THE_MODEL if name in options}
-        opened: object = make_backend("transformers", **given)
-    elif scorer is None:
+    opened: object
+    if scorer is None:
         return None
+    if scorer == "auto":
+        if isinstance(backend, str) and backend == "transformers":
+            # Recorded or replayed, it is the same model that judges.
+            given = {name: options[name] for name in _OF_THE_MODEL if name in options}
+            opened = make_backend("transformers", **given)
+        elif isinstance(backend, ScoringBackend):
+            opened = backend
+        else:
+            return None
     elif isinstance(scorer, str | Path):
         if not str(scorer).strip():
             raise ConvgymError("fluency must name a model, or be 'auto' or None, got ''")

@@ -70,8 +70,8 @@ class HybridCustomer(ChatCustomer):
         fluency: the language model by which a wording must be as likely as the template where it
             stands (``convgym.customers.llm.fluency``): ``"smollm2"`` or a folder, as the backend
             ``"transformers"`` takes them, or an object (``convgym.llm.base.ScoringBackend``).
-            ``"auto"`` is the chat model itself where the backend is ``"transformers"``, else none;
-            None measures nothing.
+            ``"auto"`` is the chat model itself where it is ``"transformers"`` or an object that
+            can score, else none; None measures nothing.
         fluency_margin: nats a token by which a wording must be likelier than the template.
         **backend_options: as for ``make_backend``, if the backend is given by name: ``model``,
             ``base_url``, ``record`` and so on.

@@ -223,10 +223,14 @@ def test_a_model_in_this_process_judges_itself_unless_told_otherwise(
     catalog = load_catalog("laptops")
     options = {"model": "folder", "dtype": "float32", "record": "talks.jsonl"}
 
-    def measure(scorer: Any, backend: str) -> Fluency | None:
+    def measure(scorer: Any, backend: Any) -> Fluency | None:
         return fluency.fluency_by(scorer, 0.0, catalog, backend, options)
 
     assert measure("auto", "openai") is measure(None, "transformers") is None
+    assert measure("auto", FakeModel(paraphrase)) is measure(None, Judge()) is None
+    judging = Judge()
+    own = measure("auto", judging)
+    assert own is not None and own.scorer is judging
     assert not asked
     assert measure("auto", "transformers") and measure("smollm2", "openai")
     assert asked == [
