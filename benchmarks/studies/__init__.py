@@ -38,6 +38,7 @@ STUDIES: Registry[Study] = Registry(
             "offline": "what offline learners make of one log of words and outcomes",
             "q-variants": "ways to fit Q, judged by true values",
             "realism": "how real both scripted customers are, alone and beside chats",
+            "recitals": "how much of its instruction the customer llm says aloud",
             "round-cost": "what a round of Iterative PPO costs beside an update of online PPO",
             "rounds": "one run of Iterative PPO, round by round, judged by true values",
             "shopper-transcripts": "twenty conversations with shoppers, as a page",
