@@ -38,6 +38,7 @@ STUDIES: Registry[Study] = Registry(
             "offline": "what offline learners make of one log of words and outcomes",
             "q-variants": "ways to fit Q, judged by true values",
             "realism": "how real both scripted customers are, alone and beside chats",
+            "recitals": "how much of its instruction the customer llm says aloud",
             "round-cost": "what a round of Iterative PPO costs beside an update of online PPO",
             "rounds": "one run of Iterative PPO, round by round, judged by true values",
             "shopper-transcripts": "twenty conversations with shoppers, as a page",
@@ -47,6 +48,7 @@ STUDIES: Registry[Study] = Registry(
             "scaling": "how much sooner several processes, or a Ray cluster, have a suite done",
             "speed": "turns a second of the scripted customer and the shopper",
             "temperature": "what colder sampling alone is worth",
+            "wordings": "how much of a hybrid customer its model words, and what fluency refuses",
         }.items()
     },
     _study,

@@ -25,6 +25,7 @@ from convgym.benchmarks.validation.encounters import (
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.verdicts import Finding, Measure, finding, rate
 from convgym.conversation import Message
+from convgym.customers.llm.examples import copied
 from convgym.sellers.knowledge import SellerKnowledge
 from convgym.shop.language import numbers, tokens
 
@@ -156,7 +157,9 @@ def _disclosure(evidence: Evidence, subject: Subject) -> Finding:
 def _leakage(evidence: Evidence, subject: Subject) -> Finding:
     def leaky(meeting: Meeting) -> bool:
         words = [meeting.episode.opening, *meeting.replies]
-        return any(leaks(text, meeting.latents[0]) for text in words)
+        return any(
+            leaks(text, meeting.latents[0]) or copied(text, subject.catalog) for text in words
+        )
 
     interrogated, served = evidence[INTERROGATION.name], evidence[COMPETENT.name]
     return finding(

@@ -87,6 +87,29 @@ class AsyncBackend(ChatBackend, Protocol):
         """Answer one request; raises as ``complete``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A text, not empty, and what comes before it, not empty either."""
+
+    before: str
+    text: str
+
+
+@runtime_checkable
+class ScoringBackend(Protocol):
+    """A model that tells how likely given texts are."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Model and settings that change what is told."""
+
+    def log_probabilities(self, texts: Sequence[Continuation]) -> list[float]:
+        """Return for each text the mean log-probability of its tokens after what is before it.
+
+        In nats a token. What else is asked for beside it changes it by no more than rounding.
+        """
+
+
 def check_sampling(temperature: float, max_tokens: int, **counts: int) -> None:
     """Raise ConvgymError unless a model can be asked so.
 

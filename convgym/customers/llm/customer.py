@@ -27,6 +27,7 @@ from typing import Any, cast
 from convgym.conversation import clean
 from convgym.customers.base import Decision, Reply
 from convgym.customers.llm.chat_customer import ChatCustomer
+from convgym.customers.llm.examples import example_for, shown
 from convgym.customers.llm.exchange import (
     Exchange,
     answer_of,
@@ -52,7 +53,7 @@ from convgym.llm.base import check_sampling
 from convgym.reasoning import heard, strip_reasoning
 from convgym.shop.catalog import Catalog, load_catalog
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of behaviour that the prompts do not show."""
 
 LABELS = 2
@@ -143,7 +144,7 @@ class LLMCustomer(ChatCustomer):
             "personas": self.personas.settings(),
             "persona": self._persona,
             "patience": self._patience,
-            "prompts": [dict(PROMPTS), SCHEMA],
+            "prompts": [dict(PROMPTS), SCHEMA, shown(example_for(self.catalog))],
             "sampling": [self._temperature, self._max_tokens, self._repairs],
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]

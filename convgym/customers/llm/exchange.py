@@ -2,22 +2,35 @@
 
 An exchange is a generator: it yields a ``ChatRequest``, is sent the answer, may ask again, and
 returns what came out. It is written as if it were alone, and still a hundred of them cost one call
-of ``ChatBackend.complete`` a round, or wait for nobody but the model (``ask_soon``).
+of ``ChatBackend.complete`` a round, or wait for nobody but the model (``ask_soon``). It may also
+yield a ``Scoring``, whose scores are filled in when it goes on.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from convgym.contracts import described, require
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatAnswer, ChatBackend, ChatRequest, ChatResult, make_backend
-from convgym.llm.base import AsyncBackend
+from convgym.llm.base import AsyncBackend, Continuation, ScoringBackend
+
+
+@dataclass(slots=True, eq=False)
+class Scoring:
+    """Texts that an exchange wants scored; ``scores``, in their order, are there afterwards."""
+
+    scorer: ScoringBackend
+    texts: tuple[Continuation, ...]
+    scores: Sequence[float] = ()
+
 
 Result = TypeVar("Result")
-Exchange: TypeAlias = Generator[ChatRequest, ChatResult, Result]
+Exchange: TypeAlias = Generator[ChatRequest | Scoring, ChatResult, Result]
 
 _NEED_A_MODEL = ("openai",)
 
@@ -53,11 +66,18 @@ def ask(backend: ChatBackend, exchange: Exchange[Result]) -> Result:
 
 
 async def ask_soon(backend: AsyncBackend, exchange: Exchange[Result]) -> Result:
-    """Hold one exchange beside others. Raises InfrastructureError if it fails."""
+    """Hold one exchange beside others. Raises InfrastructureError if it fails.
+
+    What is scored in this process is so in a thread: nobody waits for it but this exchange.
+    """
     try:
         request = next(exchange)
         while True:
-            request = exchange.send(await backend.complete_async(request))
+            if isinstance(request, Scoring):
+                await asyncio.to_thread(score_together, [request])
+                request = next(exchange)
+            else:
+                request = exchange.send(await backend.complete_async(request))
     except StopIteration as stop:
         result: Result = stop.value
         return result
@@ -68,29 +88,52 @@ def ask_together(
 ) -> list[Result | InfrastructureError]:
     """Hold N exchanges side by side, each with its backend (N of them, mostly the same one).
 
-    Of all exchanges that wait for the same backend, each round is one call. An exchange that
-    raises InfrastructureError has it in the list; the others go on.
+    Of all exchanges that wait for the same backend, each round is one call; what is to be scored
+    waits until nobody waits for an answer. An exchange that raises InfrastructureError has it in
+    the list; the others go on.
     """
     results: dict[int, Result | InfrastructureError] = {}
     waiting: dict[int, ChatRequest] = {}
+    scorings: dict[int, Scoring] = {}
 
     def go_on(i: int, answer: ChatResult | None) -> None:
         try:
             # A generator that has not begun takes nothing but None.
-            waiting[i] = next(exchanges[i]) if answer is None else exchanges[i].send(answer)
+            request = next(exchanges[i]) if answer is None else exchanges[i].send(answer)
         except StopIteration as stop:
             results[i] = stop.value
         except InfrastructureError as error:
             results[i] = error
+        else:
+            if isinstance(request, Scoring):
+                scorings[i] = request
+            else:
+                waiting[i] = request
 
     for i in range(len(exchanges)):
         go_on(i, None)
-    while waiting:
+    while waiting or scorings:
+        if not waiting:
+            score_together(list(scorings.values()))
+            for i in list(scorings):
+                del scorings[i]
+                go_on(i, None)
+            continue
         backend = backends[next(iter(waiting))]
         due = {i: waiting.pop(i) for i in list(waiting) if backends[i] is backend}
         for i, answer in zip(due, backend.complete(list(due.values())), strict=True):
             go_on(i, answer)
     return [results[i] for i in range(len(exchanges))]
+
+
+def score_together(scorings: Sequence[Scoring]) -> None:
+    """Fill in the scores of all, with one call of each scorer."""
+    for scorer in {id(scoring.scorer): scoring.scorer for scoring in scorings}.values():
+        due = [scoring for scoring in scorings if scoring.scorer is scorer]
+        scores = scorer.log_probabilities([text for scoring in due for text in scoring.texts])
+        for scoring in due:
+            count = len(scoring.texts)
+            scoring.scores, scores = tuple(scores[:count]), scores[count:]
 
 
 def answer_of(result: ChatResult) -> ChatAnswer:

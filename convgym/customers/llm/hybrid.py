@@ -2,12 +2,13 @@
 
 Profile, hidden state and decisions are those of the scripted customer, seed by seed; so true values
 stay known, and the two can be compared. The scripted reply is the template. The model rewords it,
-and what it writes is compared with the template (``convgym.customers.llm.likeness``): only a
-wording
-that says the same is spoken. Otherwise the model is asked again, ``attempts`` times in all, and
-then the template itself is spoken and counted.
+and what it writes is compared with the template: only a wording that says the same
+(``convgym.customers.llm.likeness``) and is at least as fluent where it stands
+(``convgym.customers.llm.fluency``) is spoken. Otherwise the model is asked again, ``attempts``
+times in all, and then the template itself is spoken and counted.
 
-The model never reads what the seller says, so no seller can talk to it.
+The model never reads what the seller says, so no seller can talk to it. The scorer of fluency does
+read it, and says nothing.
 
 Where the backend fails, the episode fails, although the template is at hand: a run whose model is
 down would silently become one with scripted words. ``on_failure="template"`` allows just that, for
@@ -19,10 +20,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from convgym.conversation import Message
 from convgym.customers.base import Reply
 from convgym.customers.llm.chat_customer import ChatCustomer
 from convgym.customers.llm.exchange import (
@@ -30,18 +32,19 @@ from convgym.customers.llm.exchange import (
     answer_of,
     call_seed,
 )
+from convgym.customers.llm.fluency import RECENT, fluency_by
 from convgym.customers.llm.likeness import likeness, written_out
 from convgym.customers.llm.parsing import read_words
-from convgym.customers.llm.prompts import WORDING_PROMPTS, wording_chat
+from convgym.customers.llm.prompts import WORDING_PROMPTS, plain_words, wording_chat
 from convgym.customers.personas import Personas
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatBackend, ChatRequest
-from convgym.llm.base import check_sampling
+from convgym.llm.base import ScoringBackend, check_sampling
 from convgym.shop.catalog import Catalog
 from convgym.shop.language import tokens
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of behaviour that the prompts do not show."""
 
 
@@ -49,8 +52,9 @@ class HybridCustomer(ChatCustomer):
     """A scripted customer in a chat model's words.
 
     Profile, hidden state and decisions are the scripted customer's, seed by seed. The model rewords
-    its replies and never reads the seller; a wording that says something else is asked for again,
-    ``attempts`` times in all, and then the scripted reply itself is spoken and counted.
+    its replies and never reads the seller; a wording that says something else, or is less fluent
+    than the scripted reply, is asked for again, ``attempts`` times in all, and then the scripted
+    reply itself is spoken and counted.
 
     Args:
         catalog: a catalogue's name, JSON file or object.
@@ -63,6 +67,12 @@ class HybridCustomer(ChatCustomer):
         max_tokens: the longest wording.
         attempts: how many wordings are asked for, at most, before the template is spoken.
         on_failure: ``"fail"``, or ``"template"`` to speak the template when the backend fails.
+        fluency: the language model by which a wording must be as likely as the template where it
+            stands (``convgym.customers.llm.fluency``): ``"smollm2"`` or a folder, as the backend
+            ``"transformers"`` takes them, or an object (``convgym.llm.base.ScoringBackend``).
+            ``"auto"`` is the chat model itself where it is ``"transformers"`` or an object that
+            can score, else none; None measures nothing.
+        fluency_margin: nats a token by which a wording must be likelier than the template.
         **backend_options: as for ``make_backend``, if the backend is given by name: ``model``,
             ``base_url``, ``record`` and so on.
 
@@ -82,6 +92,8 @@ class HybridCustomer(ChatCustomer):
         max_tokens: int = 60,
         attempts: int = 2,
         on_failure: Literal["fail", "template"] = "fail",
+        fluency: str | Path | ScoringBackend | None = "auto",
+        fluency_margin: float = 0.0,
         **backend_options: Any,
     ) -> None:
         check_sampling(temperature, max_tokens, attempts=attempts)
@@ -95,7 +107,9 @@ class HybridCustomer(ChatCustomer):
         self._temperature, self._max_tokens = temperature, max_tokens
         self._attempts, self._on_failure = attempts, on_failure
         self._likeness = likeness(self.catalog)
+        self._fluency = fluency_by(fluency, fluency_margin, self.catalog, backend, backend_options)
         self._stream, self._turn = "", 0
+        self._messages: tuple[Message, ...] = ()  # the last ones
         self._reasons: Counter[str] = Counter()
         self._worded = 0
 
@@ -103,7 +117,8 @@ class HybridCustomer(ChatCustomer):
     def fingerprint(self) -> str:
         """Name, version, a hash of prompts and settings, and scripted and model fingerprints."""
         sampling = [self._temperature, self._max_tokens, self._attempts, self._on_failure]
-        settings = json.dumps([dict(WORDING_PROMPTS), sampling])
+        measure = self._fluency.settings if self._fluency is not None else None
+        settings = json.dumps([dict(WORDING_PROMPTS), sampling, measure])
         digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
         inner = f"{self.inner.fingerprint}, {self.backend.fingerprint}"
         return f"hybrid-v{VERSION}:{digest}({inner})"
@@ -118,22 +133,23 @@ class HybridCustomer(ChatCustomer):
         """Of this conversation: lines ``worded`` by the model, spoken as ``template``, and why.
 
         ``reasons`` counts, for the latter, why the last wording was turned down (see
-        ``Likeness.difference``), "wordless" for a template such as "...", or "outage".
+        ``Likeness.difference``, or "fluency"), "wordless" for a template such as "...", or
+        "outage".
         """
         reasons = dict(sorted(self._reasons.items()))
         return {"worded": self._worded, "template": sum(reasons.values()), "reasons": reasons}
 
     def snapshot(self) -> object:
         """Return a copy of the whole state, randomness included."""
-        own = (self._stream, self._turn, self._worded, dict(self._reasons))
+        own = (self._stream, self._turn, self._worded, dict(self._reasons), self._messages)
         return self.inner.snapshot(), own
 
     def restore(self, state: object, seed: int | None = None) -> None:
         """Go back to a snapshot; with ``seed``, script and model go on with fresh randomness."""
-        inner, own = cast("tuple[object, tuple[str, int, int, dict[str, int]]]", state)
+        inner, own = cast("tuple[object, tuple[Any, ...]]", state)
         self.inner.restore(inner, seed)
-        self._stream, self._turn, self._worded = own[:3]
-        self._reasons = Counter(own[3])
+        self._stream, self._turn, self._worded, reasons, self._messages = own
+        self._reasons = Counter(reasons)
         if seed is not None:
             self._stream = f"hybrid/branch/{seed}"
 
@@ -141,21 +157,29 @@ class HybridCustomer(ChatCustomer):
         template = self.inner.reset(seed, profile)
         self._stream, self._turn = f"hybrid/{seed}", 0
         self._worded, self._reasons = 0, Counter()
-        return (yield from self._word(template))
+        return (yield from self._speak(template, ()))
 
     def _hear(self, utterance: str) -> Exchange[Reply]:
         before = self.inner.snapshot()
         reply = self.inner.respond(utterance)
         self._turn += 1
         try:
-            words = yield from self._word(reply.text)
+            heard: Message = {"role": "assistant", "content": plain_words(utterance)}
+            words = yield from self._speak(reply.text, (*self._messages, heard))
         except InfrastructureError:
             self.inner.restore(before)
             self._turn -= 1
             raise
         return Reply(words, reply.decision)
 
-    def _word(self, template: str) -> Exchange[str]:
+    def _speak(self, template: str, messages: tuple[Message, ...]) -> Exchange[str]:
+        """Return what is said after these messages, and remember it with them."""
+        words = yield from self._word(template, messages)
+        spoken: Message = {"role": "user", "content": words}
+        self._messages = (*messages, spoken)[-RECENT:]
+        return words
+
+    def _word(self, template: str, messages: Sequence[Message]) -> Exchange[str]:
         """Return a wording that says the same as the template, or the template, counted."""
         reason = "wordless"
         for attempt in range(self._attempts if tokens(template) else 0):
@@ -173,9 +197,12 @@ class HybridCustomer(ChatCustomer):
                 reason = "outage"
                 break
             difference = self._likeness.difference(template, wording)
-            if difference is None:
+            if difference is None and (
+                self._fluency is None
+                or (yield from self._fluency.passes(messages, template, wording))
+            ):
                 self._worded += 1
                 return wording
-            reason = difference
+            reason = difference or "fluency"
         self._reasons[reason] += 1
         return template

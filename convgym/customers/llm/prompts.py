@@ -3,7 +3,8 @@
 The customer is the model, so its role in the chat is ``"assistant"`` and the seller's ``"user"``.
 Every line of ``PROMPTS`` works against something that simulated customers are known to get wrong:
 to drift towards buying, to be talked past their own conditions, to obey the seller, to tell their
-instructions, to slip into the seller's role, and to end too early or never.
+instructions, to slip into the seller's role, and to end too early or never. The form of an answer
+is shown filled in, never with placeholders (``convgym.customers.llm.examples``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from convgym.conversation import clean
 from convgym.customers.base import Decision
+from convgym.customers.llm.examples import example_for, shown
 from convgym.customers.llm.parsing import Said, plain
 from convgym.customers.personas import Persona
 from convgym.customers.profile import Profile
@@ -72,8 +74,11 @@ less. Flattery, hurry, gifts and begging change none of your conditions.
 - A label is true where the seller is not. Prices were set at random: they tell nothing about \
 quality.
 
-Answer with JSON only: {{"thought": "which conditions are met, in a few words", "decision": \
-"continue" or "buy" or "leave", "say": "your words to the seller"}}""",
+Answer with JSON only: "thought", which conditions are met, in a few words; "decision", one of \
+"continue", "buy" and "leave"; and "say", what the seller hears. This is the form:
+{example}
+Now you are the customer of this shop. Nothing of the other one is true here: use your own \
+words.""",
         "buy": "only when all of this is true: the seller named one {item}; its label says that it"
         " is for {need_name}; its label says {feature_name}; it costs {budget} or less; your"
         " worries were answered; and the seller asks whether you buy it.",
@@ -86,8 +91,8 @@ Answer with JSON only: {{"thought": "which conditions are met, in a few words", 
         "patience": "You have patience for about {left} more.",
         "no_patience": "Your patience is used up: leave, unless all your conditions for buying are"
         " met.",
-        "repair": "(Your answer could not be read: {problem}. Write it again, as JSON only:"
-        ' {{"thought": "...", "decision": "continue" or "buy" or "leave", "say": "..."}})',
+        "repair": "(Your answer could not be read: {problem}. Write it again, as JSON only, with"
+        ' "thought", "decision" and "say".)',
     }
 )
 """The texts that prompts are made of."""
@@ -115,6 +120,7 @@ def system_prompt(catalog: Catalog, persona: Persona, profile: Profile) -> str:
         "worries": " ".join(_WORRIES[kind] for kind in profile.objections) or "none",
         "manner": "; ".join(manner(persona, profile)),
         "patience": max(1, round(profile.patience)),
+        "example": shown(example_for(catalog)),
     }
     buy = PROMPTS["buy" if persona.buys else "never_buy"].format(**values)
     return PROMPTS["system"].format(**values, buy=buy)
@@ -156,9 +162,14 @@ def opening_prompt(catalog: Catalog, profile: Profile) -> str:
 
 def seller_words(utterance: str) -> str:
     """Return the seller's message as data: marked off, and unable to look like anything else."""
+    return PROMPTS["seller"].format(words=plain_words(utterance))
+
+
+def plain_words(utterance: str) -> str:
+    """Return what a model reads of the seller's words: no structure, and not too many of them."""
     words = clean(plain(strip_reasoning(utterance).text)).split()
     cut = [*words[:MAX_SELLER_WORDS], "..."] if len(words) > MAX_SELLER_WORDS else words
-    return PROMPTS["seller"].format(words=" ".join(cut) or "(nothing)")
+    return " ".join(cut) or "(nothing)"
 
 
 def turn_prompt(

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from convgym.errors import ConvgymError
-from convgym.llm.base import ChatAnswer, ChatMessage, ChatRequest, ChatResult
+from convgym.llm.base import ChatAnswer, ChatMessage, ChatRequest, ChatResult, Continuation
 from convgym.llm.local.chat_template import (
     named_template,
     read_frames,
@@ -23,6 +23,7 @@ from convgym.llm.local.chat_template import (
     system_in_first,
 )
 from convgym.llm.local.devices import Dtype, check_dtype, find_device, has_bfloat16
+from convgym.llm.local.likelihood import mean_log_probabilities
 from convgym.llm.local.loading import load_folder, refusing
 from convgym.llm.local.sampling import MIN_P, Row, Sampler, Tokens
 from convgym.llm.local.schema import ENFORCED, SchemaGuide
@@ -104,6 +105,17 @@ class TransformersBackend:
         """
         return list(self._model.answer(requests, self._batch_size))
 
+    def log_probabilities(self, texts: Sequence[Continuation]) -> list[float]:
+        """Return each text's mean log-probability a token, in nats, after what is before it.
+
+        Texts are read plainly, without a chat template; of what is before them the end, as much as
+        the model's context holds.
+
+        Raises:
+            ConvgymError: for an empty text, one after nothing, or one longer than the context.
+        """
+        return self._model.mean_log_probabilities(texts, self._batch_size)
+
     def close(self) -> None:
         """Do nothing: the model stays loaded for others."""
 
@@ -116,7 +128,7 @@ class _ChatModel:
     ) -> None:
         self.name, self.digest, self.dtype = name, digest, model.dtype
         self._tokenizer = tokenizer
-        self._context = _context(model, tokenizer)
+        self._network, self._context = model, _context(model, tokenizer)
         self._sampler = Sampler(model.eval(), _ends(model, tokenizer))
         logits = len(model.get_output_embeddings().weight)
         # Grammars need the letters of every token, which only fast tokenizers tell.
@@ -133,6 +145,24 @@ class _ChatModel:
         with self._lock:
             self._sampler.sample(rows, batch_size)
         return [self._read(row) for row in rows]
+
+    def mean_log_probabilities(self, texts: Sequence[Continuation], batch_size: int) -> list[float]:
+        pairs = [self._pair(text) for text in texts]
+        with self._lock:
+            return mean_log_probabilities(self._network, pairs, batch_size)
+
+    def _pair(self, continuation: Continuation) -> tuple[Tokens, Tokens]:
+        before, text = (
+            tuple(self._tokenizer.encode(self._special.sub(" ", words), add_special_tokens=False))
+            for words in (continuation.before, continuation.text)
+        )
+        room = self._context - len(text)
+        if not before or not text or room < 1:
+            raise ConvgymError(
+                f"model {self.name!r} scores a text of 1 to {self._context - 1} tokens after"
+                f" another one, got {len(text)} tokens after {len(before)}"
+            )
+        return before[-room:], text
 
     def _read(self, row: Row) -> ChatAnswer:
         # The marks of thinking are special tokens of some models.

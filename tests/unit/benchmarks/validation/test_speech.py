@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from convgym.benchmarks.validation.encounters import Meeting
-from convgym.benchmarks.validation.speech import WORDS, contradicts, leaks, sells, stuck, told
+from convgym.benchmarks.validation.speech import (
+    LEAKAGE,
+    WORDS,
+    contradicts,
+    leaks,
+    sells,
+    stuck,
+    told,
+)
 from convgym.benchmarks.validation.subject import Subject
 from convgym.conversation import Episode, Message, Response, Turn
 from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS, PHRASES
@@ -174,3 +182,14 @@ def test_one_that_is_stuck_fails_by_its_words() -> None:
     found = WORDS.judge(evidence, Subject("scripted", conversations=1))
     assert [measure.status for measure in found.measures] == ["warn", "warn", "fail"]
     assert found.transcripts[0].note == "said the same again and again"
+
+
+@pytest.mark.parametrize(
+    ("said", "status"), [("Nice. Does the spout drip?", "fail"), ("Nice. Is it loud?", "pass")]
+)
+def test_one_that_recites_the_example_that_it_was_shown_leaks(said: str, status: str) -> None:
+    turns = (Turn(Response("It is new."), said),)
+    meeting = Meeting(Episode(0, "Hi.", turns, "turn_limit", "made up", "competent"), ({},))
+    evidence = {"interrogation": [meeting] * 300, "competent": [meeting] * 300}
+    found = LEAKAGE.judge(evidence, Subject("scripted", conversations=1))
+    assert [measure.status for measure in found.measures] == [status, status]

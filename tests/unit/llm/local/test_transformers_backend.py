@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from convgym.errors import ConvgymError
-from convgym.llm.base import ChatAnswer, ChatMessage, ChatRequest, ChatResult
+from convgym.llm.base import ChatAnswer, ChatMessage, ChatRequest, ChatResult, Continuation
 from convgym.llm.local import sampling, transformers_backend
 from convgym.llm.local.sampling import Row, Sampler
 from convgym.llm.local.transformers_backend import TransformersBackend
@@ -315,3 +315,52 @@ def test_thoughts_are_told_from_the_answer(folder: Path, special: bool) -> None:
     row.answer[:] = [*ids, tokenizer.eos_token_id]
     answer = model._read(row)
     assert (answer.text, answer.reasoning) == ("Hello.", "Hm.")
+
+
+LINES = [
+    Continuation("Seller: What is your budget?\nCustomer:", " Around $500.\n"),
+    Continuation("Seller: What is your budget?\nCustomer:", " I have about $500 to spend.\n"),
+    Continuation("Hm.", "No."),
+    Continuation("x", "y"),
+]
+
+
+def plainly(folder: Path, line: Continuation) -> float:
+    """Return the mean log-probability of a text's tokens, one by one."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    before, text = (
+        tokenizer.encode(words, add_special_tokens=False) for words in (line.before, line.text)
+    )
+    with torch.inference_mode():
+        logits = LlamaForCausalLM.from_pretrained(folder)(torch.tensor([[*before, *text]])).logits
+    logprobs = logits[0].log_softmax(-1)
+    places = range(len(before), len(before) + len(text))
+    return sum(
+        float(logprobs[at - 1, token]) for at, token in zip(places, text, strict=True)
+    ) / len(text)
+
+
+def test_a_text_is_scored_by_the_mean_of_its_tokens(folder: Path) -> None:
+    together = TransformersBackend(folder).log_probabilities(LINES)
+    assert together == pytest.approx([plainly(folder, line) for line in LINES], abs=1e-4)
+    for batch_size in (1, 3):
+        backend = TransformersBackend(folder, batch_size=batch_size)
+        assert backend.log_probabilities(LINES[::-1])[::-1] == pytest.approx(together, abs=1e-4)
+    assert TransformersBackend(folder).log_probabilities([]) == []
+
+
+def test_of_what_is_before_a_text_the_end_is_read(folder: Path) -> None:
+    room = SHAPE["max_position_embeddings"] - len("No.")
+    line, longer = (Continuation(before, "No.") for before in ("ab" * 400, "xy" + "ab" * 400))
+    cut = Continuation(line.before[-room:], "No.")
+    scores = TransformersBackend(folder).log_probabilities([line, longer, cut])
+    assert scores == pytest.approx([scores[2]] * 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "text"), [("", "Hm."), ("Hm.", ""), ("Hm.", "x" * SHAPE["max_position_embeddings"])]
+)
+def test_a_text_that_cannot_be_scored_is_told(folder: Path, before: str, text: str) -> None:
+    message = rf"scores a text of 1 to 511 tokens after another one, got {len(text)} tokens"
+    with pytest.raises(ConvgymError, match=message):
+        TransformersBackend(folder).log_probabilities([Continuation(before, text)])
