@@ -84,7 +84,8 @@ class Fluency:
         lines = (Continuation(before, f" {line}\n") for line in (template, wording))
         scoring = Scoring(self.scorer, tuple(lines))
         yield scoring
-        return is_fluent(*scoring.scores, self.margin)
+        of_template, of_wording = scoring.scores
+        return is_fluent(of_template, of_wording, self.margin)
 
 
 def is_fluent(template: float, wording: float, margin: float) -> bool:
