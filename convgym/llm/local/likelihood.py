@@ -34,12 +34,11 @@ def mean_log_probabilities(
 def _means(model: PreTrainedModel, pairs: Sequence[tuple[Tokens, Tokens]]) -> list[float]:
     longest = max(len(text) for _, text in pairs)
     width = max(len(before) + len(text) for before, text in pairs)
-    ids = torch.zeros(len(pairs), width, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, (before, text) in enumerate(pairs):  # aligned at the right, where texts end
-        ids[row, width - len(before) - len(text) :] = torch.tensor((*before, *text))
-        mask[row, width - len(before) - len(text) :] = 1
-    ids, mask = ids.to(model.device), mask.to(model.device)
+    # Aligned at the right, where texts end.
+    pads = [width - len(before) - len(text) for before, text in pairs]
+    rows = [[0] * pad + [*before, *text] for pad, (before, text) in zip(pads, pairs, strict=True)]
+    ids = torch.tensor(rows, device=model.device)
+    mask = torch.tensor([[0] * pad + [1] * (width - pad) for pad in pads], device=model.device)
     output = model(
         input_ids=ids,
         attention_mask=mask,
