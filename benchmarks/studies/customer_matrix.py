@@ -84,7 +84,7 @@ class Sizes:
 
     conversations: int = 2048
     """That every agent may hold."""
-    customers: int = 500
+    customers: int = 200
     """Of each kind, who judge."""
     evaluation_seed: int = 1501
     pretraining: int = 8000
