@@ -23,7 +23,7 @@ def test_every_check_is_described() -> None:
 def test_the_overviews_are_those_of_the_stored_runs() -> None:
     assert RUNS
     runs = {folder.name: read(folder)[1] for folder in RUNS}
-    kinds = ("scripted-", "shopper-")
+    kinds = ("scripted-", "shopper-", "imitation-")
     for kind in (*kinds, ""):
         chosen = {
             name.removeprefix(kind): findings
