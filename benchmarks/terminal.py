@@ -10,7 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from convgym.errors import ConvgymError, InfrastructureError, OwnError, is_out_of_memory
+from convgym.errors import (
+    ConvgymError,
+    InfrastructureError,
+    OwnError,
+    is_from_elsewhere,
+    is_out_of_memory,
+    own_place,
+)
 from convgym.installing import install_command
 
 if TYPE_CHECKING:
@@ -97,6 +104,12 @@ def errors_in_one_line() -> Iterator[None]:
     except OSError as error:
         _end_for_disk(error)
         raise
+    except Exception as error:
+        if not is_from_elsewhere(error):
+            raise
+        say("".join(traceback.format_exception(error)), error=True)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        _end(f"your own code raised {reason} ({own_place(error)})", code=1)
 
 
 @contextmanager

@@ -27,7 +27,11 @@ def breaches(thing: object, protocol: type) -> list[str]:
     missing = [name for name in members if not _has(thing, name)]
     wrong = [f"lacks {', '.join(missing)}"] if missing else []
     for name, member in members.items():
-        if name not in missing and inspect.isfunction(member):
+        if name in missing:
+            continue
+        if isinstance(member, property) and inspect.isfunction(getattr(type(thing), name, None)):
+            wrong.append(f"has a method {name}, where a value is read: write @property above it")
+        if inspect.isfunction(member):
             method = getattr(thing, name)
             if not callable(method):
                 wrong.append(f"has {name} = {described(method)}, where a method is needed")

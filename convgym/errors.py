@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 
 class ConvgymError(ValueError):
@@ -71,9 +72,20 @@ def own_place(error: BaseException) -> str:
     """
     frames = list(traceback.walk_tb(error.__traceback__))
     others = [(frame, line) for frame, line in frames if not _is_known(frame.f_globals)]
-    own = [each for each in others if "site-packages" not in each[0].f_code.co_filename]
-    frame, line = (own or others or frames)[-1]
+    frame, line = (_written_here(others) or others or frames)[-1]
     return f"{Path(frame.f_code.co_filename).name}, line {line}, in {frame.f_code.co_name}"
+
+
+def is_from_elsewhere(error: BaseException) -> bool:
+    """Tell whether an error came through code that is neither ours, Python's nor a package's."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return bool(_written_here((f, line) for f, line in frames if not _is_known(f.f_globals)))
+
+
+def _written_here(frames: Iterable[tuple[FrameType, int]]) -> list[tuple[FrameType, int]]:
+    return [
+        (frame, line) for frame, line in frames if "site-packages" not in frame.f_code.co_filename
+    ]
 
 
 def _is_known(scope: Mapping[str, object]) -> bool:

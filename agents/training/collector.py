@@ -138,7 +138,8 @@ class Collector:
     def share(self, rounds: int) -> int:
         """Return the next deployment's conversations where ``rounds`` of them share the budget.
 
-        Their sizes differ by 1 at most, and there are no more rounds than conversations.
+        ``rounds`` is the number of all of them, the same each time. Their sizes differ by 1 at
+        most, there are no more rounds than conversations, and after the last one it is 0.
         """
         rounds = min(check_integer("rounds", rounds, 1), self.budget)
         done = self.usage.deployments + 1
@@ -175,7 +176,8 @@ class Collector:
         if conversations < 1 or self.remaining < 1:
             raise ConvgymError(
                 f"the budget of {self.budget} conversations is spent: {self.remaining} are left, "
-                f"{conversations} were asked for"
+                f"{conversations} were asked for; share(rounds) takes the number of all rounds, the"
+                " same each time, and is 0 after the last"
             )
         alone = isinstance(policy, Policy) or not isinstance(policy, (list, tuple))
         policies = [cast(Policy, policy)] if alone else cast("Sequence[Policy]", policy)

@@ -106,7 +106,7 @@ def _few(scores: Sequence[Score]) -> list[str]:
     if not 0 < held < _LEARNABLE:
         return []
     return [
-        f"Nobody learns from {held:,} conversations: what agents sell here says that all parts"
+        f"Nobody learns from {held:,.0f} conversations: what agents sell here says that all parts"
         " work, and nothing of the agents."
     ]
 

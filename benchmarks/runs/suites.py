@@ -107,7 +107,7 @@ _AGENTS = ("bc", "filtered-bc", "online-ppo", "iterative-ppo")
 
 SMOKE = Suite(
     "smoke",
-    "Every part once, in seconds: a check that all is installed, not a measurement.",
+    "Four agents, in seconds: a check that all is installed, not a measurement.",
     sellers=("silent", "competent"),
     agents=_AGENTS,
     conversations=64,

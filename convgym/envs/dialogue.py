@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -218,7 +219,8 @@ class Dialogue:
             return None
         return ConvgymError(
             f"customer {type(self.customer).__name__} must respond with a Reply that holds a"
-            f" Decision, got {_shown(reply, 'respond')}"
+            f" Decision, got {_shown(reply, 'respond')}{_place(self.customer, 'respond')}, episode"
+            f" seed {self.seed}, turn {self.turn + 1}"
         )
 
     def mark(self) -> Callable[[], None] | None:
@@ -391,11 +393,21 @@ def _shown(given: object, method: str) -> str:
     """Return what a customer gave where something else was expected, with the likely reason."""
     shown = repr(given)[:100]
     if given is None:
-        return f"{shown}: {method} has no return"
+        return f"{shown}: a branch of {method} has no return"
+    if isinstance(given, str) and method == "respond":
+        return f"{shown}: write Reply({shown})"
     if inspect.iscoroutine(given):
         given.close()  # nobody is going to wait for it
         return f"{shown}: write `async def {method}`, or return what the coroutine returns"
     return shown
+
+
+def _place(customer: object, method: str) -> str:
+    """Return where a customer's method is written, if that can be told."""
+    code = getattr(getattr(type(customer), method, None), "__code__", None)
+    if code is None:
+        return ""
+    return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})"
 
 
 def _raise_first(errors: list[Exception]) -> None:

@@ -114,9 +114,15 @@ class NoLatent:
         return None
 
 
+class MethodLatent(NoLatent):
+    def latent(self) -> dict[str, Any]:
+        return {}
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
+        (MethodLatent, "has a method latent, where a value is read: write @property above it"),
         (NoLatent, r"\(NoLatent\) is no customer: it lacks latent"),
         (NoLatent(), "it lacks latent"),
         (3, r"'3' \(int\) is no customer: it lacks fingerprint, latent, reset, respond"),

@@ -192,8 +192,11 @@ async def no_answer() -> Reply:
 @pytest.mark.parametrize(
     ("reply", "hint"),
     [
-        (None, "got None: respond has no return"),
-        ("Hm.", "got 'Hm.'"),
+        (
+            None,
+            r"got None: a branch of respond has no return \(test_dialogue.py, line \d+\), .*seed 0",
+        ),
+        ("Hm.", r"got 'Hm.': write Reply\('Hm.'\) .*, turn 1"),
         (no_answer, "write `async def respond`"),
         (("Hm.", Decision.BUY), "got"),
         (Reply("Hm.", ["buy"]), "got"),  # type: ignore[arg-type]

@@ -42,6 +42,27 @@ def test_both_rates_and_the_difference_are_shown(
         assert out == "" and err.count("\n") == 1 and told in err and "{" not in err
 
 
+def test_what_a_customer_of_ones_own_raises_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "angry_customer.py").write_text(
+        "class Angry:\n"
+        "    fingerprint, latent = 'angry', {}\n"
+        "    def reset(self, seed):\n"
+        "        return 'Hello.'\n"
+        "    def respond(self, utterance):\n"
+        "        return {}[utterance]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main.main(["evaluate", "silent", "--customers", "2", "--customer", "angry_customer:Angry"])
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert end.value.code == 1
+    assert last.startswith("convgym: error: your own code raised KeyError")
+    assert last.endswith("(angry_customer.py, line 6, in respond)")
+
+
 def test_a_report_is_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("silent", "--customers", "2", "--output", str(tmp_path / "rates.csv"))
     out, err = evaluate(capsys, *arguments)
