@@ -181,7 +181,7 @@ def test_what_is_no_reply_is_told() -> None:
         async def respond(self, utterance: str) -> Any:  # type: ignore[override]
             await asyncio.sleep(0)
 
-    with pytest.raises(ConvgymError, match=r"Forgets .* None: respond has no"):
+    with pytest.raises(ConvgymError, match=r"Forgets .* None: a branch of respond has no"):
         hold(Forgets)
 
     class Decorated(Puppet):
