@@ -44,12 +44,16 @@ def hindsight(
         *(f"{_name(worry)} (never spoken of)" for worry in latent["unspoken_objections"]),
     ]
     yield "worries left", ", ".join(worries) or "none"
-    yield (
-        "mood",
-        f"patience for {max(latent['patience_left'], 0):.1f} more turns, trust"
-        f" {latent['trust_now']:.0%}, annoyance {latent['annoyance']:.1f}",
-    )
+    yield "mood", ", ".join(_mood(latent))
     yield "on offer", _offer(latent, catalog)
+
+
+def _mood(latent: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is known of it: of a customer that imitates another, patience alone."""
+    yield f"patience for {max(latent['patience_left'], 0):.1f} more turns"
+    if "trust_now" in latent:
+        yield f"trust {latent['trust_now']:.0%}"
+        yield f"annoyance {latent['annoyance']:.1f}"
 
 
 def reason(episode: Episode, latent: Mapping[str, Any]) -> str:
@@ -79,11 +83,11 @@ def _offer(latent: Mapping[str, Any], catalog: Catalog) -> str:
         "within the budget": product.price <= latent["budget"],
     }
     told = ", ".join(f"{'' if fit else 'not '}{what}" for what, fit in fits.items())
+    offered = f"the {name}, {catalog.currency}{product.price:,} ({told})"
+    if latent.get("utility") is None:
+        return offered
     chance = 1 / (1 + math.exp(-max(min(latent["utility"], 500.0), -500.0)))
-    return (
-        f"the {name}, {catalog.currency}{product.price:,} ({told}); asked for the first"
-        f" time now, it would buy with {chance:.0%}"
-    )
+    return f"{offered}; asked for the first time now, it would buy with {chance:.0%}"
 
 
 def _name(key: str) -> str:

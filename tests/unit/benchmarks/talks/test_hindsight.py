@@ -64,3 +64,10 @@ def test_without_an_offer_and_with_one_that_nobody_takes() -> None:
 def test_the_state_of_another_customer_is_told_as_it_stands() -> None:
     facts = list(hindsight(EPISODE, {"bad_mood": True}, CATALOG))
     assert facts == [("why", "the customer left after 2 turns"), ("bad mood", "True")]
+
+
+def test_of_an_imitation_is_told_what_an_observer_notes() -> None:
+    noted = {name: LATENT[name] for name in LATENT.keys() - {"trust_now", "annoyance", "utility"}}
+    facts = dict(hindsight(EPISODE, noted, CATALOG))
+    assert facts["mood"] == "patience for 0.0 more turns"
+    assert facts["on offer"].endswith("not within the budget)")
