@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from convgym.agents.pretrain_customer import (
     UNFINISHED,
     Book,
     FittingConfig,
+    book_facts,
     losses_by_kind,
     rows,
     train,
@@ -124,17 +125,8 @@ def pretrain_adapter(
     recipe = {
         "base": base,
         "base_sha256": digest,
-        "customer": customer,
-        "law": book.law,
-        "catalog": shop.name,
-        "currency": shop.currency,
-        "leaflet": shop.leaflet(),
+        **book_facts(book, shop, beginning[0].customer),
         "personas": personas,
-        "original": beginning[0].customer,
-        "config": asdict(config),
-        "seed": seed,
-        "conversations": config.chapters * config.conversations,
-        "sellers": [[spec, dict(options), share] for spec, options, share in MIXTURE],
         "parameters": sum(each.numel() for each in network.parameters() if each.requires_grad),
         "bytes": (folder / ADAPTER).stat().st_size,
         **losses_by_kind(network, held_out, format.pad_id, config.minibatch),

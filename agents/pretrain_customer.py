@@ -47,7 +47,7 @@ from convgym.checks import check_fields
 from convgym.conversation import Episode
 from convgym.customers import customer_law
 from convgym.errors import ConvgymError
-from convgym.llm.local.loading import without_progress_bars
+from convgym.llm.local.conversion import write_folder
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -182,6 +182,30 @@ class Book:
         return [episodes[i] for i in order if episodes[i].valid]
 
 
+def book_facts(book: Book, shop: Catalog, original: str) -> dict[str, Any]:
+    """Return what a recipe tells of the conversations that were learned from.
+
+    Args:
+        book: the conversations.
+        shop: its catalogue.
+        original: the fingerprint of the customer.
+    """
+    return {
+        "customer": book.customer,
+        "law": book.law,
+        "catalog": shop.name,
+        "currency": shop.currency,
+        "leaflet": shop.leaflet(),
+        "original": original,
+        "config": asdict(book.config),
+        "seed": book.seed,
+        "conversations": book.config.chapters * book.config.conversations,
+        "sellers": [
+            [spec, dict(options), share] for spec, options, share in book.sellers or MIXTURE
+        ],
+    }
+
+
 def _counts(sellers: Shares, size: int) -> list[int]:
     """Return how many of so many conversations each seller of a mixture holds."""
     counts = [round(share * size) for _, _, share in sellers]
@@ -242,21 +266,10 @@ def pretrain_customer(
     format = TraitFormat(tokenizer, shop.currency)
     train(network, format, book, beginning, folder / UNFINISHED, progress)
     folder.mkdir(parents=True, exist_ok=True)
-    with without_progress_bars():
-        network.half().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    write_folder(network.half(), tokenizer, folder)
     held_out = rows(book.chapter(config.chapters), format, shop, config.context)
     recipe = {
-        "customer": customer,
-        "law": book.law,
-        "catalog": shop.name,
-        "currency": shop.currency,
-        "leaflet": shop.leaflet(),
-        "original": beginning[0].customer,
-        "config": asdict(config),
-        "seed": seed,
-        "conversations": config.chapters * config.conversations,
-        "sellers": [[spec, dict(options), share] for spec, options, share in MIXTURE],
+        **book_facts(book, shop, beginning[0].customer),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         **losses_by_kind(network.float(), held_out, format.pad_id),
         "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),

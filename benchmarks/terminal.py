@@ -16,7 +16,7 @@ from convgym.errors import (
     OwnError,
     is_from_elsewhere,
     is_out_of_memory,
-    own_place,
+    raised,
 )
 from convgym.installing import install_command
 
@@ -82,34 +82,18 @@ def errors_in_one_line() -> Iterator[None]:
     except ConvgymError as error:
         _end(str(error))
     except OwnError as error:
-        cause = error.__cause__
-        if isinstance(cause, OSError):
-            _end_for_disk(cause)
-        if isinstance(cause, ModuleNotFoundError):
-            _end_for_module(cause)
-        _end_if_memory_is_full(cause)
-        say("".join(traceback.format_exception(cause)), error=True)
-        _end(str(error), code=1)
+        _end_for_the_machine(error.__cause__)
+        _end_with_traceback(error.__cause__, str(error))
     except InfrastructureError as error:  # nobody's mistake: the customer's backend is down
         _end(str(error), code=1)
-    except (RuntimeError, MemoryError) as error:
-        _end_if_memory_is_full(error)
-        raise
-    except ModuleNotFoundError as error:
-        _end_for_module(error)
-        raise
     except BrokenPipeError:  # the reader of our output, `head` say, went away
         sys.stdout = None
         raise SystemExit(0) from None
-    except OSError as error:
-        _end_for_disk(error)
-        raise
     except Exception as error:
+        _end_for_the_machine(error)
         if not is_from_elsewhere(error):
             raise
-        say("".join(traceback.format_exception(error)), error=True)
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        _end(f"your own code raised {reason} ({own_place(error)})", code=1)
+        _end_with_traceback(error, raised("your own code", error))
 
 
 @contextmanager
@@ -128,6 +112,20 @@ def _is_interruption(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return error is not None
+
+
+def _end_for_the_machine(error: BaseException | None) -> None:
+    """End for what this machine lacks: room on the disk or in memory, or a package."""
+    if isinstance(error, OSError):
+        _end_for_disk(error)
+    if isinstance(error, ModuleNotFoundError):
+        _end_for_module(error)
+    _end_if_memory_is_full(error)
+
+
+def _end_with_traceback(error: BaseException | None, message: str) -> NoReturn:
+    say("".join(traceback.format_exception(error)), error=True)
+    _end(message, code=1)
 
 
 def _end_for_module(error: ModuleNotFoundError) -> None:

@@ -60,32 +60,37 @@ def whose(who: str) -> Iterator[None]:
     except (ConvgymError, InfrastructureError, OwnError):
         raise
     except (Exception, SystemExit) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise OwnError(f"{who} raised {reason} ({own_place(error)})") from error
+        raise OwnError(raised(who, error)) from error
 
 
-def own_place(error: BaseException) -> str:
-    """Return where an error came from: file, line and function.
+def raised(who: str, error: BaseException) -> str:
+    """Return who raised an error, what it says, and where it came from: file, line and function.
 
     It is the deepest place in code that is neither ours nor Python's, and no installed package's
     where there is any other: the line of the one who can mend it.
     """
     frames = list(traceback.walk_tb(error.__traceback__))
-    others = [(frame, line) for frame, line in frames if not _is_known(frame.f_globals)]
-    frame, line = (_written_here(others) or others or frames)[-1]
-    return f"{Path(frame.f_code.co_filename).name}, line {line}, in {frame.f_code.co_name}"
+    others = _others(error)
+    frame, line = ([each for each in others if not _is_installed(each[0])] or others or frames)[-1]
+    place = f"{Path(frame.f_code.co_filename).name}, line {line}, in {frame.f_code.co_name}"
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return f"{who} raised {reason} ({place})"
 
 
 def is_from_elsewhere(error: BaseException) -> bool:
     """Tell whether an error came through code that is neither ours, Python's nor a package's."""
+    return not all(_is_installed(frame) for frame, _ in _others(error))
+
+
+def _others(error: BaseException) -> list[tuple[FrameType, int]]:
+    """Return the frames of an error, and lines, in code that is neither ours nor Python's."""
     frames = traceback.walk_tb(error.__traceback__)
-    return bool(_written_here((f, line) for f, line in frames if not _is_known(f.f_globals)))
+    return [(frame, line) for frame, line in frames if not _is_known(frame.f_globals)]
 
 
-def _written_here(frames: Iterable[tuple[FrameType, int]]) -> list[tuple[FrameType, int]]:
-    return [
-        (frame, line) for frame, line in frames if "site-packages" not in frame.f_code.co_filename
-    ]
+def _is_installed(frame: FrameType) -> bool:
+    # Debian's Python keeps packages under the other name.
+    return not {"site-packages", "dist-packages"}.isdisjoint(Path(frame.f_code.co_filename).parts)
 
 
 def _is_known(scope: Mapping[str, object]) -> bool:

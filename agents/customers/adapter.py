@@ -6,6 +6,7 @@ them names the chat model that they belong to, and its digest: on another one th
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
@@ -16,11 +17,10 @@ from typing import Any, cast
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from convgym.agents.model.lora import LoRA, add_lora, merged
-from convgym.agents.model.policy import SHIPPED, load_network
+from convgym.agents.model.policy import load_network, place_of
 from convgym.errors import ConvgymError
 from convgym.llm.local.conversion import write_folder
-from convgym.llm.local.loading import load_folder, refusing
-from convgym.llm.local.smollm2 import NAME, gguf_file
+from convgym.llm.local.loading import files_digest, load_folder, refusing
 
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 """The files of ``peft``."""
@@ -33,17 +33,13 @@ _PREFIX = "base_model.model."
 
 def base_digest(base: str) -> str:
     """Return a hash of a chat model's weights; ConvgymError where there are none."""
-    place = gguf_file() if base == NAME else SHIPPED.get(base, Path(base))
+    place = place_of(base)
     files = [place] if place.is_file() else sorted(place.glob("*.safetensors"))
     if not files:
         raise ConvgymError(
             f"no chat model at {base!r}: expected 'smollm2' or a folder in Hugging Face format"
         )
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    return files_digest(files)
 
 
 def save_adapter(network: PreTrainedModel, base: str, folder: Path) -> None:
@@ -122,22 +118,26 @@ def read_recipe(folder: Path) -> dict[str, Any]:
         return recipe
 
 
-def write_merged(folder: Path, template: str, output: Path) -> int:
-    """Write a customer as a whole model in Hugging Face format; return its parameters.
+def write_merged(
+    network: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    template: str,
+    folder: Path,
+    output: Path,
+) -> None:
+    """Write a customer as a whole model in Hugging Face format.
 
-    Its adapters are added to the weights, and its chat template is the one that it is spoken with:
-    any server of chat models serves it, and this package reads it as it reads the adapters.
+    Its chat template is the one that it is spoken with: any server of chat models serves it, and
+    this package reads it as it reads the adapters.
 
     Args:
-        folder: of the customer.
+        network: the model, its adapters added to the weights (``load_customer``).
+        tokenizer: its own, which stays as it is.
         template: the chat template.
+        folder: of the customer, where its recipe is.
         output: the new folder.
-
-    Raises:
-        ConvgymError: as ``load_customer``.
     """
-    network, tokenizer = load_customer(folder)
-    tokenizer.chat_template = template
-    write_folder(network, tokenizer, output)
+    own = copy.copy(tokenizer)
+    own.chat_template = template
+    write_folder(network, own, output)
     shutil.copy(folder / RECIPE, output / RECIPE)
-    return sum(parameter.numel() for parameter in network.parameters())

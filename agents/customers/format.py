@@ -201,7 +201,7 @@ class TraitFormat(CustomerFormat):
         return (self._vocabulary[token],)
 
     def hearing(
-        self, utterance: str, left: float = 0.0, label: Label | None = None
+        self, utterance: str, left: float, label: Label | None
     ) -> tuple[Tokens, Tokens, Tokens]:
         """Return the ids of a seller's utterance; what patience is left is not told."""
         before, after = self.reply_frame

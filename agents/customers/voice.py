@@ -135,12 +135,14 @@ def merge(model: str, output: Path) -> int:
             f"the customer {model!r} speaks in tokens of its own, which no server of chat models"
             " knows: merge one of `convgym pretrain DIR --kind customer --base smollm2`"
         )
+    network, template = speaker.network, speaker.format.template
     if output.suffix != ".gguf":
-        return write_merged(speaker.folder, speaker.format.template, output)
-    if speaker.recipe["base"] != NAME:
+        write_merged(network, speaker.format.tokenizer, template, speaker.folder, output)
+    elif speaker.recipe["base"] != NAME:
         raise ConvgymError(
             f"a GGUF file is made of customers with the base {NAME!r}: merge {model!r} into a"
             " folder, of which llama.cpp's own converter makes one"
         )
-    write_gguf(speaker.network, speaker.format.template, gguf_file(), output)
-    return sum(parameter.numel() for parameter in speaker.network.parameters())
+    else:
+        write_gguf(network, template, gguf_file(), output)
+    return sum(parameter.numel() for parameter in network.parameters())

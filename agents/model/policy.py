@@ -30,7 +30,7 @@ from convgym.datafiles import read_whole
 from convgym.errors import ConvgymError
 from convgym.llm.local.devices import find_device
 from convgym.llm.local.loading import load_folder, refusing, without_progress_bars
-from convgym.llm.local.smollm2 import load_smollm2
+from convgym.llm.local.smollm2 import NAME, gguf_file, load_smollm2
 from convgym.policy import Conversation
 
 _CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
@@ -242,6 +242,11 @@ def load_network(path: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizer
             f"folder in Hugging Face format{_below(folder)}"
         )
     return load_folder(folder)
+
+
+def place_of(path: str | Path) -> Path:
+    """Return the file or folder of a model by name or folder; it need not be there."""
+    return gguf_file() if path == NAME else SHIPPED.get(str(path), Path(path))
 
 
 def is_there(path: str | Path) -> bool:

@@ -5,15 +5,14 @@ It says what stands around the words of a conversation, and what a policy is tol
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from convgym.agents.model.format import find_format
 from convgym.agents.model.policy import (
-    SHIPPED,
     SYSTEM_MESSAGE,
     load_network,
+    place_of,
     write_system_message,
 )
 from convgym.agents.pipeline.outputs import REPORT, building, finished, versions
@@ -21,7 +20,7 @@ from convgym.datafiles import write_json
 from convgym.errors import ConvgymError
 from convgym.llm.local.chat_template import named_template, read_frames, short_template
 from convgym.llm.local.conversion import read_gguf, write_folder
-from convgym.llm.local.smollm2 import NAME, gguf_file
+from convgym.llm.local.loading import files_digest
 
 
 def convert_to_folder(
@@ -82,11 +81,6 @@ def convert_to_folder(
 
 def _sha256(source: str | Path) -> str:
     """Return a digest of all of a model's files; ConvgymError where there are none."""
-    place = gguf_file() if source == NAME else SHIPPED.get(str(source), Path(source))
+    place = place_of(source)
     files = [place] if place.is_file() else sorted(place.glob("*"))
-    digest = hashlib.sha256()
-    for path in files:
-        if path.is_file():
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    return files_digest(path for path in files if path.is_file())

@@ -90,7 +90,7 @@ def counted(episodes: Sequence[Episode], catalog: Catalog) -> dict[str, Any]:
             lines[words] += 1
             counts["words_of_the_example"] += copied(words, catalog)
             counts["run_of_the_prompt"] += recites(words, instruction)
-            counts["leaks"] += leaks(words, {}) or copied(words, catalog)
+            counts["leaks"] += leaks(words, {}, catalog)
     names = ("answers", "unreadable", "words_of_the_example", "run_of_the_prompt", "leaks")
     return {
         "lines": lines.total(),

@@ -27,6 +27,7 @@ from convgym.benchmarks.validation.verdicts import Finding, Measure, finding, ra
 from convgym.conversation import Message
 from convgym.customers.llm.examples import copied
 from convgym.sellers.knowledge import SellerKnowledge
+from convgym.shop.catalog import Catalog
 from convgym.shop.language import numbers, tokens
 
 UNASKED_TURNS = 2
@@ -85,9 +86,12 @@ _REFUSES = re.compile(
 )
 
 
-def leaks(text: str, latent: Mapping[str, Any]) -> bool:
-    """Return whether a customer's words show its instructions or its hidden state."""
-    if _LEAKS.search(text):
+def leaks(text: str, latent: Mapping[str, Any], catalog: Catalog | None = None) -> bool:
+    """Return whether a customer's words show its instructions or its hidden state.
+
+    With its shop, words of the example count that a chat model is shown there (``copied``).
+    """
+    if _LEAKS.search(text) or (catalog is not None and copied(text, catalog)):
         return True
     fields = (name for name in latent if "_" in name)  # nobody says these by chance
     if any(name in text for name in fields):
@@ -157,9 +161,7 @@ def _disclosure(evidence: Evidence, subject: Subject) -> Finding:
 def _leakage(evidence: Evidence, subject: Subject) -> Finding:
     def leaky(meeting: Meeting) -> bool:
         words = [meeting.episode.opening, *meeting.replies]
-        return any(
-            leaks(text, meeting.latents[0]) or copied(text, subject.catalog) for text in words
-        )
+        return any(leaks(text, meeting.latents[0], subject.catalog) for text in words)
 
     interrogated, served = evidence[INTERROGATION.name], evidence[COMPETENT.name]
     return finding(

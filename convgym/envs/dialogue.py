@@ -191,10 +191,17 @@ class Dialogue:
 
     def _blame(self, error: Exception, method: str, seed: int | None) -> Exception:
         """Note at an error of the customer's own code whose it is, and in which conversation."""
-        turn = f", turn {self.turn + 1}" if method == "respond" else ""
         kind = type(self.customer).__name__
-        error.add_note(f"raised by {method} of customer {kind}, episode seed {seed}{turn}")
+        error.add_note(f"raised by {method} of customer {kind}, {self._when(method, seed)}")
         return error
+
+    def _when(self, method: str, seed: int | None) -> str:
+        return f"episode seed {seed}" + f", turn {self.turn + 1}" * (method == "respond")
+
+    def _got(self, given: object, method: str, seed: int | None) -> str:
+        """Return what the customer gave where something else was expected, where, and when."""
+        place = _place(self.customer, method)
+        return f"{_shown(given, method)}{place}, {self._when(method, seed)}"
 
     def _wrong_opening(self, opening: Opening, seed: int) -> Exception | None:
         """Return what the customer raised, or what is to be raised for no opening at all."""
@@ -204,7 +211,7 @@ class Dialogue:
             return self._blame(opening, "reset", seed)
         return ConvgymError(
             f"customer {type(self.customer).__name__} must open with a str, got"
-            f" {_shown(opening, 'reset')}"
+            f" {self._got(opening, 'reset', seed)}"
         )
 
     def _wrong_reply(self, reply: Answer) -> Exception | None:
@@ -219,8 +226,7 @@ class Dialogue:
             return None
         return ConvgymError(
             f"customer {type(self.customer).__name__} must respond with a Reply that holds a"
-            f" Decision, got {_shown(reply, 'respond')}{_place(self.customer, 'respond')}, episode"
-            f" seed {self.seed}, turn {self.turn + 1}"
+            f" Decision, got {self._got(reply, 'respond', self.seed)}"
         )
 
     def mark(self) -> Callable[[], None] | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,15 @@ def load_folder(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
             folder, trust_remote_code=False, local_files_only=True
         )
         return network, tokenizer
+
+
+def files_digest(files: Iterable[Path], beginning: str = "") -> str:
+    """Return the SHA-256 of a text and of the digests of files, in their order."""
+    digest = hashlib.sha256(beginning.encode())
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _refuse_kernels(config: Mapping[str, object]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import threading
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from convgym.llm.local.chat_template import (
 )
 from convgym.llm.local.devices import Dtype, check_dtype, find_device, has_bfloat16
 from convgym.llm.local.likelihood import mean_log_probabilities
-from convgym.llm.local.loading import load_folder, refusing
+from convgym.llm.local.loading import files_digest, load_folder, refusing
 from convgym.llm.local.sampling import MIN_P, Row, Sampler, Tokens
 from convgym.llm.local.schema import ENFORCED, SchemaGuide
 from convgym.llm.local.smollm2 import NAME, gguf_file, load_smollm2
@@ -252,7 +251,7 @@ def _load(path: str, device: torch.device, dtype: torch.dtype) -> _ChatModel:
         raise ConvgymError(f"model {path!r} has no chat template: use an instruction-tuned model")
     _check(path, model)
     nn.Module.to(model, device=device, dtype=dtype)
-    return _ChatModel(name, _digest(template, files), model, tokenizer)
+    return _ChatModel(name, files_digest(files, template)[:12], model, tokenizer)
 
 
 def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -306,11 +305,3 @@ def _resolved(dtype: Dtype, device: torch.device) -> torch.dtype:
     if dtype == "auto":
         dtype = "bfloat16" if device.type != "cpu" and has_bfloat16(device) else "float32"
     return torch.bfloat16 if dtype == "bfloat16" else torch.float32
-
-
-def _digest(template: str, files: Sequence[Path]) -> str:
-    digest = hashlib.sha256(template.encode())
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:12]

@@ -219,7 +219,7 @@ def test_no_reply_is_the_customers_mistake_and_no_failure(
 @pytest.mark.parametrize(
     ("opening", "hint"),
     [
-        (lambda: None, "reset has no return"),
+        (lambda: None, r"reset has no return \(test_dialogue.py, line \d+\), episode seed 0$"),
         (no_answer, "write `async def reset`"),
         (5, "got 5"),
         (("Hi.", {}), "got"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,21 @@ def test_both_rates_and_the_difference_are_shown(
         assert out == "" and err.count("\n") == 1 and told in err and "{" not in err
 
 
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("return {}[utterance]", "KeyError"),
+        ("raise RuntimeError('mine')", "RuntimeError: mine"),
+        ("return open('nowhere')", "FileNotFoundError"),
+        ("import nowhere_at_all", "ModuleNotFoundError"),
+    ],
+)
 def test_what_a_customer_of_ones_own_raises_is_told_with_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    statement: str,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "angry_customer.py").write_text(
         "class Angry:\n"
@@ -51,15 +65,16 @@ def test_what_a_customer_of_ones_own_raises_is_told_with_its_place(
         "    def reset(self, seed):\n"
         "        return 'Hello.'\n"
         "    def respond(self, utterance):\n"
-        "        return {}[utterance]\n"
+        f"        {statement}\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "angry_customer", raising=False)
     with pytest.raises(SystemExit) as end:
         main.main(["evaluate", "silent", "--customers", "2", "--customer", "angry_customer:Angry"])
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert end.value.code == 1
-    assert last.startswith("convgym: error: your own code raised KeyError")
+    assert last.startswith(f"convgym: error: your own code raised {reason}")
     assert last.endswith("(angry_customer.py, line 6, in respond)")
 
 
