@@ -68,9 +68,12 @@ def merge(
     Served, it is the customer llm-fitted; in this process, smollm2-customer with the option model.
     """
     from convgym.agents.customers.voice import merge as write
-    from convgym.datafiles import check_new_folder
+    from convgym.datafiles import check_new_file, check_new_folder
 
-    check_new_folder(folder)
+    if folder.suffix == ".gguf":
+        check_new_file(folder)
+    else:
+        check_new_folder(folder)
     parameters = write(model, folder)
     say(f"{folder}: {model}, {parameters:,} parameters")
     say(

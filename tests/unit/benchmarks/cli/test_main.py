@@ -631,6 +631,19 @@ def test_a_model_that_was_made_is_told_what_to_do_with(
     assert code == 0 and "merged: mine, 4 parameters" in out and "--customer llm-fitted" in out
 
 
+def test_a_merged_model_is_a_folder_or_a_file(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "convgym.agents.customers.voice.merge", lambda _, output: output.write_bytes(b"GGUF")
+    )
+    assert run("models", "merge", "mine", "customer.gguf")[0] == 0
+    assert Path("customer.gguf").read_bytes() == b"GGUF"
+    code, _, error = run("models", "merge", "mine", "customer.gguf")
+    assert code == 2 and "customer.gguf exists and is never overwritten" in error
+
+
 @pytest.mark.parametrize(
     ("options", "name"),
     [
