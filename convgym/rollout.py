@@ -12,6 +12,7 @@ from typing import Any
 
 from convgym.checks import check_integer, check_seed
 from convgym.conversation import Episode, Response, Turn
+from convgym.customers.base import Customer
 from convgym.envs.dialogue import Dialogue
 from convgym.envs.flow import Flow
 from convgym.envs.scenario import Scenario
@@ -122,7 +123,7 @@ def rollout(
         environment: options of ``SalesEnv``, apart from ``render_mode``.
         policy_seed: seed of the policy's own randomness.
         batch_size: how many conversations at once; None is what the policy says in its attribute
-            ``batch_size``, or else 256.
+            ``batch_size``, or else 256, and no more than the customer says in its own.
         progress: told how many conversations are finished after every turn of the batch, as stage
             "conversations".
 
@@ -133,25 +134,34 @@ def rollout(
     check_policy(policy)
     if not callable(progress):
         raise ConvgymError(f"progress must be a function, got {repr(progress)[:60]}")
-    if batch_size is None:
-        batch_size = getattr(policy, "batch_size", _BATCH_SIZE)
-    batch_size = check_integer("batch_size", batch_size, 1)
+    asked = getattr(policy, "batch_size", _BATCH_SIZE) if batch_size is None else batch_size
+    at_once = check_integer("batch_size", asked, 1)
     policy_seed = check_seed(policy_seed, "policy_seed")
     if isinstance(seeds, (str, bytes)) or not isinstance(seeds, Iterable):
         raise ConvgymError(f"seeds must be several episode seeds, got {repr(seeds)[:60]}")
     seeds = [check_seed(seed) for seed in seeds]
     scenario = Scenario.of(environment or {})
-    dialogues = scenario.dialogues(min(batch_size, len(seeds)))
+    dialogues = scenario.dialogues(min(at_once, len(seeds)))
     try:
+        if batch_size is None and dialogues:
+            at_once = _suits(dialogues[0].customer, at_once)
         places = [
             Place(number, dialogue, scenario.reveal_latent)
-            for number, dialogue in enumerate(dialogues)
+            for number, dialogue in enumerate(dialogues[:at_once])
         ]
         return _hold(policy, seeds, places, policy_seed, progress)
     finally:
         for dialogue in dialogues:
             if dialogue.customer is not scenario.customer:  # the caller's own stays open
                 dialogue.close()
+
+
+def _suits(customer: Customer, at_once: int) -> int:
+    """Return how many conversations suit a customer that may say so, at most ``at_once``."""
+    most = getattr(customer, "batch_size", None)
+    if most is None:
+        return at_once
+    return min(at_once, check_integer(f"{type(customer).__name__}.batch_size", most, 1))
 
 
 def _hold(

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from convgym.agents.customers.adapter import (
@@ -24,11 +25,12 @@ from convgym.agents.customers.adapter import (
 from convgym.agents.customers.format import CustomerFormat, TraitFormat, WordsFormat
 from convgym.agents.customers.gguf_file import write_gguf
 from convgym.agents.model.context import usable_context
+from convgym.agents.model.devices import BatchSizes, cache_bytes, frozen_dtype
 from convgym.agents.model.format import Tokens
 from convgym.agents.model.generation import Prompt, ResponseSampler
 from convgym.agents.model.sampling import SamplingConfig
 from convgym.errors import ConvgymError
-from convgym.llm.local.devices import find_device
+from convgym.llm.local.devices import Dtype, check_dtype, find_device
 from convgym.llm.local.loading import refusing
 from convgym.llm.local.smollm2 import NAME, gguf_file
 
@@ -49,18 +51,20 @@ class Voice:
         folder: of the model, in Hugging Face format, with its recipe.
         temperature: of sampling.
         device: where it computes.
+        dtype: how exactly, see ``LearnedCustomer``.
 
     Attributes:
         folder: as given.
         recipe: what the model was made from.
         format: how conversations become tokens.
-        digest: of weights and temperature.
+        digest: of weights and temperature, and of how exactly it computes.
 
     Raises:
         ConvgymError: when there is no such model or device, or it plays no customer.
     """
 
-    def __init__(self, folder: Path, temperature: float, device: str) -> None:
+    def __init__(self, folder: Path, temperature: float, device: str, dtype: Dtype) -> None:
+        check_dtype(dtype)
         weights = [folder / name for name in (ADAPTER, MERGED) if (folder / name).is_file()]
         if not weights or not (folder / RECIPE).is_file():
             words = "--base smollm2" if folder == SHIPPED["smollm2-shopper"] else ""
@@ -73,14 +77,23 @@ class Voice:
         network, tokenizer = load_customer(folder)
         with refusing(f"the recipe {folder / RECIPE} cannot be read"):
             self.format = format_of(self.recipe, tokenizer)
+        place = find_device(device)
+        nn.Module.to(network, device=place, dtype=frozen_dtype(dtype, place))
         self.network: PreTrainedModel = network.eval()
-        self.network.to(find_device(device))
+        self._at_once = BatchSizes.of(place, cache=cache_bytes(network)).generation
         self._room = usable_context(network.config) - LONGEST_REPLY
         self._sampler = ResponseSampler(
             self.network, self.format, SamplingConfig(temperature, LONGEST_REPLY)
         )
-        digest = f"{weights_digest(folder)}/{temperature}"
+        exactly = "/bfloat16" if network.dtype is torch.bfloat16 else ""
+        digest = f"{weights_digest(folder)}/{temperature}{exactly}"
         self.digest = hashlib.sha256(digest.encode()).hexdigest()[:12]
+
+    @property
+    def batch_size(self) -> int:
+        """How many customers memory holds at once."""
+        most = self._sampler.most
+        return self._at_once if most is None else min(self._at_once, most)
 
     def prompt(self, who: Tokens, turns: Sequence[Tokens], heard: Tokens) -> Prompt:
         """Return what is read before a reply: who the customer is, and what was said.
@@ -113,9 +126,11 @@ def format_of(recipe: Mapping[str, Any], tokenizer: Any) -> CustomerFormat:
 
 
 @lru_cache(maxsize=8)
-def voice(model: str, temperature: float = 1.0, device: str = "cpu") -> Voice:
+def voice(
+    model: str, temperature: float = 1.0, device: str = "cpu", dtype: Dtype = "float32"
+) -> Voice:
     """Return the voice of a model by name or folder, one for all customers that speak with it."""
-    return Voice(SHIPPED.get(model, Path(model)), temperature, device)
+    return Voice(SHIPPED.get(model, Path(model)), temperature, device, dtype)
 
 
 def merge(model: str, output: Path) -> int:

@@ -107,7 +107,9 @@ class Batched(Customer, Protocol):
     """A customer whose copies answer together, such as those that speak through one chat model.
 
     Environments and rollouts then ask all conversations at once that are due, which may be in
-    any order and number; answers must not depend on who else is asked.
+    any order and number; answers must not depend on who else is asked. A customer with an attribute
+    ``batch_size`` is asked in rollouts for no more than so many conversations at once, unless the
+    caller says how many: one that a model plays keeps what was read of every conversation.
     """
 
     @classmethod

@@ -77,6 +77,31 @@ def test_the_batch_does_not_matter(puppet: PuppetFactory) -> None:
     assert alone != play(Coin(), seeds, puppet, policy_seed=1)
 
 
+def test_a_customer_says_how_many_suit_it(puppet: PuppetFactory) -> None:
+    def few() -> Any:
+        customer: Any = puppet()
+        customer.batch_size = 3
+        return customer
+
+    seeds = range(20)
+    for asked, most in (({}, 3), ({"batch_size": 8}, 8), ({"batch_size": 2}, 2)):
+        policy = Coin()
+        play(policy, seeds, few, **asked)
+        assert max(map(len, policy.batches)) == most
+    few_at_once = Coin()
+    few_at_once.batch_size = 2  # type: ignore[attr-defined]
+    play(few_at_once, seeds, few)
+    assert max(map(len, few_at_once.batches)) == 2
+
+    def none() -> Any:
+        customer: Any = puppet()
+        customer.batch_size = 0
+        return customer
+
+    with pytest.raises(ConvgymError, match=r"batch_size must be an integer from 1"):
+        play(Coin(), seeds, none)
+
+
 def test_batches_stay_full_and_in_order(puppet: PuppetFactory) -> None:
     policy = Coin()
     play(policy, range(100, 140), puppet, batch_size=8)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from convgym.agents.customers.format import CustomerFormat
 from convgym.agents.customers.learned import LearnedCustomer, LearnedShopper
 from convgym.agents.customers.voice import Voice, voice
+from convgym.agents.model import devices
 from convgym.customers import make_customer
 from convgym.customers.base import Batched, Decision, Reply, Snapshottable
 from convgym.customers.scripted.customer import ScriptedCustomer
@@ -188,3 +190,25 @@ def test_sellers_of_all_kinds_can_talk_to_it(fitted: Path) -> None:
         assert all(episode.valid for episode in episodes)
         assert episodes[0].customer.startswith("learned-v1:")
     assert voice(str(fitted)) is voice(str(fitted))
+
+
+def test_how_exactly_it_computes_is_an_option_and_told(fitted: Path) -> None:
+    exact, rough = LearnedCustomer(model=fitted), LearnedCustomer(model=fitted, dtype="bfloat16")
+    assert voice(str(fitted)).network.dtype is torch.float32
+    assert voice(str(fitted), dtype="bfloat16").network.dtype is torch.bfloat16
+    assert exact.fingerprint != rough.fingerprint
+    assert talk(rough, 3) == talk(LearnedCustomer(model=fitted, dtype="bfloat16"), 3)
+    with pytest.raises(ConvgymError, match="dtype must be one of auto, float32, bfloat16"):
+        LearnedCustomer(model=fitted, dtype="half")  # type: ignore[arg-type]
+
+
+def test_memory_says_how_many_are_met_at_once(
+    fitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert LearnedCustomer(model=fitted).batch_size == 256
+    monkeypatch.setattr(devices, "_CACHES", 2**21)
+    voice.cache_clear()
+    small = LearnedCustomer(model=fitted).batch_size
+    assert 1 <= small < 256
+    assert LearnedCustomer(model=fitted, dtype="bfloat16").batch_size >= 2 * small
+    voice.cache_clear()
