@@ -76,7 +76,7 @@ def evaluate(
 
     Equal seeds meet the same customers, those of convgym bench with this seed.
     """
-    from convgym.benchmarks.runs.single import judge_one, judge_to_file, read_judged
+    from convgym.benchmarks.runs.judged import judge_one, judge_to_file, read_judged
 
     options = environment(customer, catalog, personas, customer_option)
     other = None if against is None else read_judged(against, seed, customers, options)
@@ -105,7 +105,7 @@ def evaluate(
 def _compared(
     report: Mapping[str, Any], other: Mapping[str, Any], against: Path | None
 ) -> dict[str, Any]:
-    from convgym.benchmarks.runs.single import gain_over
+    from convgym.benchmarks.runs.judged import gain_over
 
     told = {"over": str(against), "policy": other["policy"], "conversion": other["conversion"]}
     return {**told, **asdict(gain_over(report, other))}

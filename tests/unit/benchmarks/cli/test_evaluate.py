@@ -33,7 +33,7 @@ def test_both_rates_and_the_difference_are_shown(
     def held(*_: object, **__: object) -> None:
         raise AssertionError("a conversation was held")
 
-    monkeypatch.setattr("convgym.benchmarks.runs.single.rollout", held)
+    monkeypatch.setattr("convgym.benchmarks.runs.judged.rollout", held)
     for given, told in (
         (["--customers", "5"], "the first 6 of seed 0, and here they are the first 5 of seed 0"),
         (["--customers", "6", "--seed", "1"], "give --customers 6 --seed 0"),

@@ -1,4 +1,4 @@
-"""One agent trained by itself: resumed, shown when finished; and one seller judged."""
+"""One agent trained by itself: resumed, and shown when finished."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import pytest
 
 from convgym.agents.training.collector import Collector
 from convgym.benchmarks.runs import single
-from convgym.benchmarks.runs.single import judge_one, train_one
-from convgym.customers.scripted.customer import ScriptedCustomer
-from convgym.errors import ConvgymError, InfrastructureError
+from convgym.benchmarks.runs.single import train_one
+from convgym.errors import ConvgymError
 from convgym.logs import write_log
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds
 from convgym.sellers import make_seller
-from convgym.statistics import wilson_interval
 from tests.unit.benchmarks.conftest import StubAgent, StubConfig, World
 
 
@@ -91,30 +89,3 @@ def test_a_log_that_cannot_be_read_claims_no_folder(agents: World, tmp_path: Pat
     with pytest.raises(ConvgymError, match="reserved for evaluation"):
         train_one("bc", {}, offline, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_seller_is_judged_on_the_customers_of_the_benchmark() -> None:
-    seller = make_seller("competent")
-    report = judge_one(seller, 30, seed=2)
-    episodes = rollout(seller, evaluation_seeds(2, 30), policy_seed=2)
-    sales = sum(episode.converted for episode in episodes)
-    assert 0 < sales < 30 and report["sales"] == sales
-    interval = wilson_interval(sales, 30)
-    assert report["conversion"] == {
-        "value": interval.value,
-        "low": interval.low,
-        "high": interval.high,
-    }
-    assert report["mean_turns"] == sum(len(episode.turns) for episode in episodes) / 30
-    assert report["range"]["name"] == "evaluation" and report["range"]["seed"] == 2
-    assert report["range"]["episode_seeds"] == [2**31, 2**32 - 1]
-
-
-class Down(ScriptedCustomer):
-    def respond(self, text: str) -> Any:
-        raise InfrastructureError("no backend")
-
-
-def test_a_customer_that_always_fails_is_no_result() -> None:
-    with pytest.raises(InfrastructureError, match="the customer failed in all of 3 conversations"):
-        judge_one(make_seller("silent"), 3, environment={"customer": Down})
