@@ -101,6 +101,10 @@ def _is_known(scope: Mapping[str, object]) -> bool:
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConvgymError:
     """Return the error for a name that is not in a registry, with the nearest known name."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return ConvgymError(f"unknown {kind} {name!r}; known: {', '.join(names)}{hint}")
+    return ConvgymError(f"unknown {kind} {name!r}; known: {', '.join(names)}{nearest(name, names)}")
+
+
+def nearest(name: object, names: Iterable[str]) -> str:
+    """Return a hint in brackets at the name that is most like this one; empty if none is."""
+    near = difflib.get_close_matches(str(name), list(names), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

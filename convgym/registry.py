@@ -25,7 +25,7 @@ from functools import partial, reduce
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from convgym.errors import ConvgymError, unknown
+from convgym.errors import ConvgymError, nearest, unknown
 from convgym.installing import install_command
 
 if TYPE_CHECKING:
@@ -198,7 +198,10 @@ class Registry(Generic[T]):
             try:
                 return reduce(getattr, attribute.split("."), cast(object, imported))
             except AttributeError:
-                raise ConvgymError(f"module {module!r} has no {self.kind} {attribute!r}") from None
+                raise ConvgymError(
+                    f"module {module!r} has no {self.kind} {attribute!r}"
+                    f"{nearest(attribute, vars(imported))}"
+                ) from None
         except ConvgymError:
             raise
         except (Exception, SystemExit) as error:  # whatever a foreign module raises

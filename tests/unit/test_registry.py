@@ -118,6 +118,7 @@ def test_what_is_registered_is_summed_up_by_its_docstring() -> None:
         ("def", "SyntaxError: "),
         ("def __getattr__(name): raise KeyError(name)", "KeyError: "),
         ("", "module 'hintbook' has no hint 'hint'"),
+        ("hints = 'x'", "module 'hintbook' has no hint 'hint' (did you mean 'hints'?)"),
         ("hint = 3", "hint 'hintbook:hint' is no text"),
     ],
 )
