@@ -105,7 +105,7 @@ def collect_states(
     *,
     seed: int = 0,
     environment: Mapping[str, Any] | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> list[BranchState]:
     """Hold conversations and return ``n_states`` of the states met, see ``choose_states``.
 
@@ -115,7 +115,7 @@ def collect_states(
         n_states: how many states.
         seed: of the policy's words and of the choice.
         environment: options of ``SalesEnv``.
-        batch_size: conversations at once.
+        batch_size: conversations at once; None is what suits policy and customer (``rollout``).
 
     Raises:
         ConvgymError: for a customer that cannot be copied, or when fewer states were met.

@@ -143,7 +143,7 @@ def hold(
         seeds,
         environment=_environment(subject, encounter),
         policy_seed=subject.seed,
-        batch_size=max(1, min(7, len(seeds) // 2)) if encounter.again else 256,
+        batch_size=max(1, min(7, len(seeds) // 2)) if encounter.again else None,
         progress=progress,
     )
     return [Meeting(episode, tuple(recorder.latents[episode.seed])) for episode in episodes]

@@ -128,6 +128,12 @@ class Profiled:
     def latent(self) -> dict[str, Any]:
         return self.inner.latent
 
+    @property
+    def batch_size(self) -> int | None:
+        """How many conversations suit the customer inside, if it says so."""
+        most: int | None = getattr(self.inner, "batch_size", None)
+        return most
+
     def reset(self, seed: int) -> str:
         """Meet the customer of this seed, with the profile that is fixed for it."""
         return reset_now(self.inner, seed, profile=self._profile(seed))

@@ -157,6 +157,28 @@ def test_customers_of_fixed_profile_answer_together() -> None:
     assert "1001" in str(first) and "1002" in str(second)
 
 
+def test_as_many_answer_together_as_suit_the_customer_inside() -> None:
+    class Few(ScriptedCustomer):
+        batch_size = 3
+
+    subject = Subject(Few, conversations=20)
+    heard: list[int] = []
+
+    class Counting:
+        name = "counting"
+
+        def reset(self, seed: int) -> None: ...
+
+        def act(self, conversations):  # type: ignore[no-untyped-def]
+            heard.append(len(conversations))
+            return make_seller("silent").act(conversations)
+
+    for profile in (None, lambda catalog, seed: {"budget": 1000}):
+        heard.clear()
+        hold(subject, Encounter("counting", lambda catalog, law: Counting(), profile))
+        assert max(heard) == 3
+
+
 def test_a_failure_at_the_start_stays_with_its_customer() -> None:
     class Down(ScriptedCustomer):
         def reset(self, seed: int, profile: object = None) -> str:
