@@ -71,7 +71,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "mobile": Kind({"customer": "scripted", "catalog": "mobile"}),
         "bicycles": Kind({"customer": "scripted", "catalog": "bicycles"}, trains=False),
         "learned": Kind({"customer": "learned"}),
-        "smollm2": Kind({"customer": "smollm2-customer"}, trains=False, most=256),
+        "smollm2": Kind(
+            {"customer": "smollm2-customer", "customer_options": {"dtype": "bfloat16"}},
+            trains=False,
+            most=86,  # with three seeds 258 conversations a cell
+        ),
     }
 )
 """The kinds of customers by name."""

@@ -35,6 +35,7 @@ from convgym.customers import make_customer
 from convgym.customers.base import Reply
 from convgym.datafiles import write_json
 from convgym.errors import unknown
+from convgym.llm.local.devices import Dtype
 from convgym.policy import Policy
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -90,7 +91,9 @@ class OnceMore:
         return reply
 
 
-def make_piece(seller: Policy, customers: int, model: str) -> dict[str, Any]:
+def make_piece(
+    seller: Policy, customers: int, model: str, dtype: Dtype = "float32"
+) -> dict[str, Any]:
     """Have a seller talk to the original, to it once more, and to its imitation; compare."""
     recipe = voice(model).recipe
     original = recipe["customer"]
@@ -100,7 +103,7 @@ def make_piece(seller: Policy, customers: int, model: str) -> dict[str, Any]:
     for who, customer in (
         ("original", original),
         ("again", partial(OnceMore, original)),
-        ("imitation", partial(imitation, model=model)),
+        ("imitation", partial(imitation, model=model, dtype=dtype)),
     ):
         begun = time.process_time()
         held[who] = _held(seller, customers, customer)
@@ -208,6 +211,7 @@ def main(
     model: Annotated[
         str, typer.Option(help="'default', 'smollm2-shopper', or a folder.")
     ] = "default",
+    dtype: Annotated[str, typer.Option(help="How it computes: float32 or bfloat16.")] = "float32",
 ) -> None:
     """Compare the learned customer with its original, print the table and store it."""
     made_with = provenance()  # of the code that runs, whatever is committed meanwhile
@@ -215,13 +219,15 @@ def main(
     for name in chosen:
         if name not in SELLERS:
             raise unknown("seller of the study", name, SELLERS)
-    speaker = voice(model)
+    precision = cast("Dtype", dtype)  # which the voice checks
+    speaker = voice(model, dtype=precision)
     recipe = {name: value for name, value in speaker.recipe.items() if name != "leaflet"}
     study = Study(
         output,
         what="How faithful the learned customer is to its original",
         evaluation={"train_seeds_stream": CUSTOMER_STREAM, "customers": customers},
         policy_seed=POLICY_SEED,
+        dtype=dtype,
         recipe=recipe,
     )
     folder = output.with_suffix(".parts")
@@ -231,7 +237,7 @@ def main(
         if name in chosen and not path.exists():
             spec, options = SELLERS[name]
             seller = make_seller(spec, recipe["catalog"], recipe["law"], **options)
-            piece = {"seller": name, **make_piece(seller, customers, model)}
+            piece = {"seller": name, **make_piece(seller, customers, model, precision)}
             write_json(path, {**made_with, **piece})
             show(*list(table([piece]))[2:])
     missing = [name for name, path in paths.items() if not path.exists()]

@@ -102,7 +102,7 @@ def test_everybody_is_judged_on_the_same_customers(
     matrix = Matrix(tmp_path, Sizes(customers=300, evaluation_seed=8))
     for kind in ("v0", "smollm2"):
         assert matrix.judged(Piece(START, "v0", 0), kind)["customers"] == 0
-    assert asked == [list(evaluation_seeds(8, 300)), list(evaluation_seeds(8, 256))]
+    assert asked == [list(evaluation_seeds(8, 300)), list(evaluation_seeds(8, 86))]
 
 
 def test_what_is_unknown_is_told(tmp_path: Path) -> None:
