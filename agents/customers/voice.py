@@ -82,9 +82,11 @@ class Voice:
         self.network: PreTrainedModel = network.eval()
         self._at_once = BatchSizes.of(place, cache=cache_bytes(network)).generation
         self._room = usable_context(network.config) - LONGEST_REPLY
-        self._sampler = ResponseSampler(
-            self.network, self.format, SamplingConfig(temperature, LONGEST_REPLY)
-        )
+        sampling = SamplingConfig(temperature, LONGEST_REPLY)
+        self._sampler = ResponseSampler(self.network, self.format, sampling)
+        # A sampler remembers the conversations of its last call. Customers come in between two
+        # turns of the others, who would be read anew from the beginning.
+        self._opener = ResponseSampler(self.network, self.format, sampling)
         exactly = "/bfloat16" if network.dtype is torch.bfloat16 else ""
         digest = f"{weights_digest(folder)}/{temperature}{exactly}"
         self.digest = hashlib.sha256(digest.encode()).hexdigest()[:12]
@@ -114,8 +116,15 @@ class Voice:
 
     @torch.inference_mode()
     def reply(self, prompts: Sequence[Prompt], streams: Sequence[Random]) -> list[Tokens]:
-        """Return the ids of a reply to each prompt, drawn from the prompt's own stream."""
-        return [sample.token_ids for sample in self._sampler.sample(prompts, streams)]
+        """Return the ids of a reply to each prompt, drawn from the prompt's own stream.
+
+        Those of one call go on together or come in together.
+        """
+        if any(prompt.history for prompt in prompts):
+            return [sample.token_ids for sample in self._sampler.sample(prompts, streams)]
+        samples = self._opener.sample(prompts, streams)
+        self._opener.forget()
+        return [sample.token_ids for sample in samples]
 
 
 def format_of(recipe: Mapping[str, Any], tokenizer: Any) -> CustomerFormat:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from convgym.agents.customers.format import CustomerFormat
 from convgym.agents.customers.learned import LearnedCustomer, LearnedShopper
 from convgym.agents.customers.voice import Voice, voice
 from convgym.agents.model import devices
+from convgym.agents.model.generation import ResponseSampler
 from convgym.customers import make_customer
 from convgym.customers.base import Batched, Decision, Reply, Snapshottable
 from convgym.customers.scripted.customer import ScriptedCustomer
@@ -190,6 +192,33 @@ def test_sellers_of_all_kinds_can_talk_to_it(fitted: Path) -> None:
         assert all(episode.valid for episode in episodes)
         assert episodes[0].customer.startswith("learned-v1:")
     assert voice(str(fitted)) is voice(str(fitted))
+
+
+def test_who_comes_in_makes_nobody_be_read_again(
+    fitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    plain = ResponseSampler._read
+
+    def counting(self: ResponseSampler, cache: Any, blocks: Any, known: Any) -> Any:
+        counts.append(sum(map(len, blocks)))
+        return plain(self, cache, blocks, known)
+
+    monkeypatch.setattr(ResponseSampler, "_read", counting)
+
+    def read(batch_size: int) -> tuple[int, list[Any]]:
+        counts.clear()
+        voice.cache_clear()
+        environment = {"customer": partial(LearnedCustomer, model=fitted)}
+        episodes = rollout(
+            make_seller("competent"), range(24), environment=environment, batch_size=batch_size
+        )
+        return sum(counts), [episode.messages() for episode in episodes]
+
+    at_once, held = read(24)
+    few, same = read(6)  # as one leaves, the next comes in
+    assert same == held
+    assert few < 1.2 * at_once
 
 
 def test_how_exactly_it_computes_is_an_option_and_told(fitted: Path) -> None:
