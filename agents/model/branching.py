@@ -10,6 +10,7 @@ conversation together with the other branches, as one product of matrices (Hydra
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
@@ -41,7 +42,7 @@ class _Layer(CacheLayerMixin):
 
     def __init__(self, branches: Branches) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._branches = branches
+        self._branches = weakref.proxy(branches)  # no circle, see ``RaggedCache``
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         shape = len(self._branches), key_states.shape[1], self._branches.capacity
@@ -67,7 +68,8 @@ class _Layer(CacheLayerMixin):
         return self.get_seq_length(), 0
 
     def get_seq_length(self) -> int:
-        return self._branches.used
+        used: int = self._branches.used
+        return used
 
     def get_max_length(self) -> int:
         return -1

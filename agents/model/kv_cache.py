@@ -8,6 +8,7 @@ place before any query looks that far, so no holes are kept and the mask is just
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,10 +22,11 @@ class _RaggedLayer(CacheLayerMixin):
 
     def __init__(self, cache: RaggedCache) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._cache = cache
+        # No circle: only the collector of circles would free it, which counts objects, not bytes.
+        self._cache = weakref.proxy(cache)
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        cache = self._cache
+        cache: RaggedCache = self._cache
         self.keys, self.values = (
             states.new_zeros(cache.rows, states.shape[1], cache.capacity, states.shape[3])
             for states in (key_states, value_states)
@@ -48,7 +50,8 @@ class _RaggedLayer(CacheLayerMixin):
         return self._cache.used, 0
 
     def get_seq_length(self) -> int:
-        return self._cache.used
+        used: int = self._cache.used
+        return used
 
     def get_max_length(self) -> int:
         return -1

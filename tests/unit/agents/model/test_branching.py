@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -188,3 +190,18 @@ def test_attention_that_is_not_plain_is_refused(
     monkeypatch.setattr(type(model), "_can_set_attn_implementation", classmethod(lambda cls: False))
     with pytest.raises(ConvgymError, match="does not let its attention be replaced"):
         Branches(model, cache, rows, starts, 9)
+
+
+def test_branches_are_freed_as_soon_as_nobody_holds_them(make_network: MakeNetwork) -> None:
+    model = make_network()
+    hidden, cache = read_rows(model, [random_tokens(random.Random(0), 9)])
+    rows, starts = torch.tensor([0, 0]), torch.tensor([4, 9])
+    gc.disable()
+    try:
+        branches = Branches(model, cache, rows, starts, MAX_NEW_TOKENS)
+        sample(branches, hidden[rows, starts - 1])
+        gone = weakref.ref(branches)
+        del branches
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import random
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -238,3 +240,28 @@ def test_forbidden_tokens_have_probability_zero_and_temperature_divides() -> Non
     expected = torch.tensor([0.5, 1.0, 1.5]).log_softmax(0)
     assert logprobs[0, :3].tolist() == pytest.approx(expected.tolist())
     assert logprobs[0, 3] == -torch.inf
+
+
+def test_caches_are_freed_as_soon_as_they_are_outgrown(
+    make_network: MakeNetwork, format: ConversationFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[generation.RaggedCache]] = []
+    plain = ResponseSampler._new_cache
+
+    def noted(self: ResponseSampler, rows: int, capacity: int) -> generation.RaggedCache:
+        cache = plain(self, rows, capacity)
+        made.append(weakref.ref(cache))
+        return cache
+
+    monkeypatch.setattr(ResponseSampler, "_new_cache", noted)
+    rng = random.Random(0)
+    ours = sampler(make_network(), format)
+    gc.disable()
+    try:
+        for _ in range(3):
+            prompts = [Prompt((), random_block(rng, 20)) for _ in range(8)]
+            ours.sample(prompts, streams(8))
+            assert sum(cache() is not None for cache in made) == 1
+    finally:
+        gc.enable()
+    assert len(made) > 6
