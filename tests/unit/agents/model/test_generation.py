@@ -15,6 +15,7 @@ import torch
 from convgym.agents.model import generation
 from convgym.agents.model.format import ConversationFormat, Tokens
 from convgym.agents.model.generation import Prompt, ResponseSampler
+from convgym.agents.model.kv_cache import RaggedCache
 from convgym.agents.model.sampling import Sample, SamplingConfig, draw, token_logprobs, uniforms
 from convgym.errors import ConvgymError
 
@@ -245,10 +246,10 @@ def test_forbidden_tokens_have_probability_zero_and_temperature_divides() -> Non
 def test_caches_are_freed_as_soon_as_they_are_outgrown(
     make_network: MakeNetwork, format: ConversationFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[weakref.ref[generation.RaggedCache]] = []
+    made: list[weakref.ref[RaggedCache]] = []
     plain = ResponseSampler._new_cache
 
-    def noted(self: ResponseSampler, rows: int, capacity: int) -> generation.RaggedCache:
+    def noted(self: ResponseSampler, rows: int, capacity: int) -> RaggedCache:
         cache = plain(self, rows, capacity)
         made.append(weakref.ref(cache))
         return cache
