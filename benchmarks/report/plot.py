@@ -38,8 +38,16 @@ def learning_curves(scores: Sequence[Score], curves: Sequence[Mapping[str, Any]]
     return drawn(draw)
 
 
-def drawn(*panels: Callable[[Axes], None], size: tuple[float, float] = (9, 5)) -> bytes:
-    """Return a PNG of panels beside each other, each drawn by a function that is given its axes."""
+def drawn(
+    *panels: Callable[[Axes], None], size: tuple[float, float] = (9, 5), columns: int | None = None
+) -> bytes:
+    """Return a PNG of panels, each drawn by a function that is given its axes.
+
+    Args:
+        panels: in the order in which they are read.
+        size: of the whole, in inches.
+        columns: how many panels stand beside each other; None is all of them.
+    """
     from matplotlib import rc_context, rcdefaults, rcParams
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -57,9 +65,11 @@ def drawn(*panels: Callable[[Axes], None], size: tuple[float, float] = (9, 5)) -
             facecolor="white",
         )
         FigureCanvasAgg(figure)
-        for axes, draw in zip(
-            figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
-        ):
+        columns = columns or len(panels)
+        grid = figure.subplots(-(-len(panels) // columns), columns, squeeze=False)
+        for axes in grid.flat[len(panels) :]:
+            axes.remove()
+        for axes, draw in zip(grid.flat, panels, strict=False):
             axes.spines[["top", "right"]].set_visible(False)
             axes.spines[["left", "bottom"]].set_color(GREY)
             axes.tick_params(colors=INK)

@@ -238,6 +238,7 @@ def picture(rates: Sequence[Mapping[str, Any]]) -> bytes:
         axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
         axes.set_yticks(range(len(rows)), rows)
         axes.set_title(f"{agent}: conversion %", color=INK)
+        axes.spines[:].set_visible(False)
         axes.set_xlabel("judged by", color=INK)
         axes.set_ylabel("trained with", color=INK)
         for y, line in enumerate(values):
@@ -246,7 +247,7 @@ def picture(rates: Sequence[Mapping[str, Any]]) -> bytes:
                 axes.text(x, y, f"{value:.0f}", ha="center", va="center", color=shade)
 
     draw = [lambda axes, agent=agent: panel(axes, agent) for agent in agents]
-    return drawn(*draw, size=(4.5 * len(agents), 4.5))
+    return drawn(*draw, size=(12, 4.2 * -(-len(draw) // 2)), columns=2)
 
 
 def _chosen(listed: str, known: Sequence[str], what: str) -> list[str]:

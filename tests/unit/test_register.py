@@ -55,6 +55,8 @@ def told_by(run: str) -> tuple[str, int, int] | None:
             return "evaluation", seed, number
         case {"evaluation_seed": seed, "customers": number}:
             return "evaluation", seed, number
+        case {"sizes": {"evaluation_seed": seed, "customers": number}}:
+            return "evaluation", seed, number
         case {"shops": _, "customers": number, "seed": seed}:
             return "training", seed, number
         case {"settings": {"customers": number, "seeds": {"evaluation_stream": seed}}}:
