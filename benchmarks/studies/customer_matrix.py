@@ -157,6 +157,15 @@ class Matrix:
             write_json(folder / "training.json", {**provenance(), "processor_seconds": seconds})
         return LanguageModelPolicy.from_pretrained(trained, config=PolicyConfig(model=start))
 
+    def training(self, piece: Piece) -> dict[str, Any]:
+        """Return by which code a piece was trained, and in how many seconds of a processor."""
+        told = json.loads((self.folder / piece.name / "training.json").read_text())
+        return {
+            "piece": piece.name,
+            "commit": told["commit"],
+            "processor_seconds": told["processor_seconds"],
+        }
+
     def judged(self, piece: Piece, kind: str) -> dict[str, Any]:
         """Return what customers of a kind bought of a piece's policy, judged now if not yet."""
         path = self.folder / "judged" / f"{piece.name}-{kind}.json"
@@ -292,6 +301,7 @@ def main(
     study.store(
         kinds={name: dict(KINDS[name].environment) for name in judges},
         policy_seed=POLICY_SEED,
+        trainings=[matrix.training(piece) for piece in everything if piece.agent != START],
         cells=rates,
     )
     output.with_suffix(".png").write_bytes(picture(rates))

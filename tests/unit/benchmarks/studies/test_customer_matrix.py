@@ -82,6 +82,8 @@ def test_it_goes_on_where_it_was_stopped(
     found = json.loads(path.read_text())
     told = [(cell["agent"], cell["judged_by"]) for cell in found["cells"]]
     assert told == [(who, kind) for who in (START, "filtered-bc") for kind in ("v0", "v1")]
+    assert [training["piece"] for training in found["trainings"]] == ["filtered-bc-v0-0"]
+    assert found["trainings"][0]["processor_seconds"] > 0
     assert path.with_suffix(".png").stat().st_size > 1000
     assert "| filtered-bc, trained with | v0 | v1 |" in capsys.readouterr().out
     path.unlink()
