@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -48,6 +48,7 @@ from convgym.conversation import Episode
 from convgym.customers import customer_law
 from convgym.errors import ConvgymError
 from convgym.llm.local.conversion import write_folder
+from convgym.policy import Policy
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -176,10 +177,18 @@ class Book:
         sellers = self.sellers or MIXTURE
         for (spec, options, _), count in zip(sellers, _counts(sellers, size), strict=True):
             part = list(islice(seeds, count))
-            seller = make_seller(spec, self.catalog, self.law, **options)
+            seller = _seller(spec, self.catalog, self.law, tuple(options.items()))
             episodes += rollout(seller, part, environment=environment, policy_seed=number)
         order = shuffled(len(episodes), torch.Generator().manual_seed(first))
         return [episodes[i] for i in order if episodes[i].valid]
+
+
+@lru_cache(maxsize=16)
+def _seller(
+    spec: str, catalog: str, law: str | None, options: tuple[tuple[str, Any], ...]
+) -> Policy:
+    """Return a seller; one that is a language model is loaded once for all chapters."""
+    return make_seller(spec, catalog, law, **dict(options))
 
 
 def book_facts(book: Book, shop: Catalog, original: str) -> dict[str, Any]:
