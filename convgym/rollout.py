@@ -12,7 +12,6 @@ from typing import Any
 
 from convgym.checks import check_integer, check_seed
 from convgym.conversation import Episode, Response, Turn
-from convgym.customers.base import Customer
 from convgym.envs.dialogue import Dialogue
 from convgym.envs.flow import Flow
 from convgym.envs.scenario import Scenario
@@ -156,7 +155,7 @@ def rollout(
                 dialogue.close()
 
 
-def _suits(customer: Customer, at_once: int) -> int:
+def _suits(customer: object, at_once: int) -> int:
     """Return how many conversations suit a customer that may say so, at most ``at_once``."""
     most = getattr(customer, "batch_size", None)
     if most is None:
