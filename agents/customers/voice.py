@@ -80,7 +80,7 @@ class Voice:
         place = find_device(device)
         nn.Module.to(network, device=place, dtype=frozen_dtype(dtype, place))
         self.network: PreTrainedModel = network.eval()
-        self._at_once = BatchSizes.of(place, cache=cache_bytes(network)).generation
+        self._suitable = BatchSizes.of(place, cache=cache_bytes(network)).generation
         self._room = usable_context(network.config) - LONGEST_REPLY
         sampling = SamplingConfig(temperature, LONGEST_REPLY)
         self._sampler = ResponseSampler(self.network, self.format, sampling)
@@ -94,8 +94,7 @@ class Voice:
     @property
     def batch_size(self) -> int:
         """How many customers memory holds at once."""
-        most = self._sampler.most
-        return self._at_once if most is None else min(self._at_once, most)
+        return self._sampler.at_most(self._suitable)
 
     def prompt(self, who: Tokens, turns: Sequence[Tokens], heard: Tokens) -> Prompt:
         """Return what is read before a reply: who the customer is, and what was said.

@@ -71,10 +71,10 @@ class ResponseSampler:
         self._at_once, self._give_back = AtOnce(), GiveBack()
         self.forget()
 
-    @property
-    def most(self) -> int | None:
-        """How many responses memory holds at once; None where it held all so far."""
-        return self._at_once.most
+    def at_most(self, wanted: int) -> int:
+        """Return how many responses to sample at once: fewer once memory did not hold so many."""
+        most = self._at_once.most
+        return wanted if most is None else min(wanted, most)
 
     def forget(self) -> None:
         """Drop the cache, as must be done whenever the model's weights change."""

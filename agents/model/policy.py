@@ -134,8 +134,7 @@ class LanguageModelPolicy:
     @property
     def batch_size(self) -> int:
         """Conversations that are held together; fewer once memory did not hold so many."""
-        wanted = self.model.batch_sizes.generation
-        return wanted if self._sampler.most is None else min(wanted, self._sampler.most)
+        return self._sampler.at_most(self.model.batch_sizes.generation)
 
     @property
     def placement(self) -> dict[str, str]:
