@@ -7,7 +7,7 @@ response, whose keys and values are still there, so that only the customer's rep
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -78,8 +78,11 @@ class ResponseSampler:
 
     def forget(self) -> None:
         """Drop the cache, as must be done whenever the model's weights change."""
-        self._cache = self._new_cache(0, 0)
+        self._cache = self._waiting = self._new_cache(0, 0)
+        # By what was read, oldest first: rows of the last call's cache, and of the waiting ones'.
         self._rows: dict[Tokens, int] = {}
+        self._waiting_rows: dict[Tokens, int] = {}
+        self._largest = 0
 
     def _new_cache(self, rows: int, capacity: int) -> RaggedCache:
         return RaggedCache(self._layers, rows, capacity, self._device)
@@ -92,7 +95,9 @@ class ResponseSampler:
         batch; log-probabilities do in their last digits. Where memory runs out, fewer are sampled
         together from then on, which is slower: only the last ones' conversations stay read.
 
-        Prompts that continue a conversation of the last call are read from where it ended.
+        Prompts that continue a conversation of the last call are read from where it ended, and so
+        are those of earlier calls, as many as the largest call since ``forget`` was larger than
+        the last one: with customers who take their time a call is of whoever has answered.
         Among the others, histories that begin one another are read only once, and so are whole
         prompts without a history: many samples after one prompt, prompts at every turn of one
         conversation, or many continuations of one history are cheap. So is a system message that
@@ -135,16 +140,24 @@ class ResponseSampler:
             (tokens + sample.token_ids)[:-1]: row
             for row, (tokens, sample) in enumerate(zip(ids, sampled, strict=True))
         }
+        self._largest = max(self._largest, len(ids))
         return sampled
 
     def _recall(self, prompts: Sequence[Prompt], ids: Sequence[Tokens]) -> list[int]:
         """Make the cache's rows those of the prompts; return how much of each they know."""
         keys = [prompt.history[:-1] for prompt in prompts]
         old = {row: self._rows[key] for row, key in enumerate(keys) if key in self._rows}
-        fresh = [row for row in range(len(ids)) if row not in old]
+        waited = {
+            row: self._waiting_rows[key]
+            for row, key in enumerate(keys)
+            if row not in old and key in self._waiting_rows
+        }
+        fresh = [row for row in range(len(ids)) if row not in old and row not in waited]
         begun = {row: prompts[row].history or ids[row][:-1] for row in fresh}
         cache, new = self._read_together(list(begun.values()))
-        known = [len(keys[row]) if row in old else len(begun[row]) for row in range(len(ids))]
+        known = [len(begun[row]) if row in begun else len(keys[row]) for row in range(len(ids))]
+        waiting = self._waiting
+        self._set_aside(set(keys), room=max(0, self._largest - len(ids)))
         unread = max(len(tokens) - length for tokens, length in zip(ids, known, strict=True))
         needed = max(max(map(len, ids)) + self._max_new_tokens, max(known) + unread)
         # Conversations that keep their place stay where they are; only then can others join.
@@ -153,9 +166,30 @@ class ResponseSampler:
             before, self._cache = self._cache, self._new_cache(len(ids), needed + SLACK)
             if old:
                 self._cache.copy_rows(before, list(old.values()), list(old))
+        if waited:
+            self._cache.copy_rows(waiting, list(waited.values()), list(waited))
         if fresh:
             self._cache.copy_rows(cache, [new[begun[row]] for row in fresh], fresh)
         return known
+
+    def _set_aside(self, called: Collection[Tokens], room: int) -> None:
+        """Have the conversations that a call leaves out wait in a cache of their own.
+
+        Args:
+            called: what has been read of those that it does not leave out.
+            room: for how many; those of the latest calls.
+        """
+        here = {key: row for key, row in self._rows.items() if key not in called}
+        there = {key: row for key, row in self._waiting_rows.items() if key not in called}
+        kept = [*there, *here][-room:] if room else []
+        if kept == list(self._waiting_rows):
+            return
+        cache = self._new_cache(len(kept), max(map(len, kept), default=0))
+        for source, rows in ((self._waiting, there), (self._cache, here)):
+            to = [row for row, key in enumerate(kept) if key in rows]
+            if to:
+                cache.copy_rows(source, [rows[kept[row]] for row in to], to)
+        self._waiting, self._waiting_rows = cache, {key: row for row, key in enumerate(kept)}
 
     def _read_together(self, begun: Sequence[Tokens]) -> tuple[RaggedCache, dict[Tokens, int]]:
         """Read beginnings of prompts; return the cache and the row of each."""

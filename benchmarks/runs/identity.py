@@ -148,7 +148,7 @@ def _difference(earlier: Any, later: Any, name: str = "") -> str | None:
 
 
 def _environment(options: Mapping[str, Any]) -> dict[str, Any]:
-    digests: dict[str, Any] = {"customer": _fingerprint(options)}
+    digests: dict[str, Any] = {"customer": customer_fingerprint(options)}
     for within in (options, options.get("customer_options") or {}):
         for name in _FILES:
             source: Any = within.get(name)
@@ -159,8 +159,8 @@ def _environment(options: Mapping[str, Any]) -> dict[str, Any]:
     return digests
 
 
-def _fingerprint(options: Mapping[str, Any]) -> str:
-    """Return the fingerprint of the customer of these options, who is made for it."""
+def customer_fingerprint(options: Mapping[str, Any]) -> str:
+    """Return the fingerprint of the customer of an environment's options, who is made for it."""
     scenario = Scenario.of(options)
     (dialogue,) = scenario.dialogues(1)
     try:

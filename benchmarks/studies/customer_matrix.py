@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +31,7 @@ from convgym.agents.pretrain import pretrain
 from convgym.agents.training.collector import Collector
 from convgym.benchmarks.provenance import provenance
 from convgym.benchmarks.report.plot import INK, drawn
+from convgym.benchmarks.runs.identity import customer_fingerprint
 from convgym.benchmarks.studies.study import Study, claim_pieces, show
 from convgym.datafiles import write_json
 from convgym.errors import unknown
@@ -167,9 +169,13 @@ class Matrix:
         }
 
     def judged(self, piece: Piece, kind: str) -> dict[str, Any]:
-        """Return what customers of a kind bought of a piece's policy, judged now if not yet."""
+        """Return what customers of a kind bought of a piece's policy, judged now if not yet.
+
+        What another version of these customers said does not count.
+        """
         path = self.folder / "judged" / f"{piece.name}-{kind}.json"
-        if not path.exists():
+        customer = _fingerprint(kind)
+        if not path.exists() or json.loads(path.read_text()).get("customer") != customer:
             judges = KINDS[kind]
             seeds = evaluation_seeds(
                 self.sizes.evaluation_seed, min(self.sizes.customers, judges.most or 10**9)
@@ -182,6 +188,7 @@ class Matrix:
             judgement = {
                 **asdict(piece),
                 "judged_by": kind,
+                "customer": customer,
                 "purchases": sum(episode.converted for episode in valid),
                 "customers": len(valid),
                 "outcomes": "".join(episode.outcome[0] for episode in episodes),
@@ -189,6 +196,12 @@ class Matrix:
             write_json(path, judgement)
         kept: dict[str, Any] = json.loads(path.read_text())
         return kept
+
+
+@lru_cache(maxsize=len(KINDS))
+def _fingerprint(kind: str) -> str:
+    """Return name, version and settings of a kind's customers; some take seconds to load."""
+    return customer_fingerprint(KINDS[kind].environment)
 
 
 def pieces(agents: Sequence[str], train_on: Sequence[str], seeds: Sequence[int]) -> list[Piece]:
@@ -299,7 +312,9 @@ def main(
     everything = pieces(learners, named, range(seeds))
     rates = list(cells([matrix.judged(piece, kind) for piece in everything for kind in judges]))
     study.store(
-        kinds={name: dict(KINDS[name].environment) for name in judges},
+        kinds={
+            name: {**KINDS[name].environment, "fingerprint": _fingerprint(name)} for name in judges
+        },
         policy_seed=POLICY_SEED,
         trainings=[matrix.training(piece) for piece in everything if piece.agent != START],
         cells=rates,

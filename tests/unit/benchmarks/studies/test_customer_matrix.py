@@ -101,10 +101,22 @@ def test_everybody_is_judged_on_the_same_customers(
         return []
 
     monkeypatch.setattr(customer_matrix, "rollout", rollout)
+    monkeypatch.setattr(customer_matrix, "_fingerprint", str)
     matrix = Matrix(tmp_path, Sizes(customers=300, evaluation_seed=8))
     for kind in ("v0", "smollm2"):
         assert matrix.judged(Piece(START, "v0", 0), kind)["customers"] == 0
     assert asked == [list(evaluation_seeds(8, 300)), list(evaluation_seeds(8, 86))]
+
+
+def test_what_another_version_of_the_customers_said_does_not_count(tmp_path: Path) -> None:
+    matrix, piece = Matrix(tmp_path, Sizes(customers=4)), Piece(START, "v0", 0)
+    first = matrix.judged(piece, "v0")
+    assert first["customer"].startswith("scripted-v0")
+    path = tmp_path / "judged" / f"{piece.name}-v0.json"
+    path.write_text(json.dumps({**first, "purchases": 77}))
+    assert matrix.judged(piece, "v0")["purchases"] == 77  # kept
+    path.write_text(json.dumps({**first, "purchases": 77, "customer": "scripted-v-1"}))
+    assert matrix.judged(piece, "v0") == first
 
 
 def test_what_is_unknown_is_told(tmp_path: Path) -> None:
