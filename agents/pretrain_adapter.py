@@ -43,12 +43,12 @@ MIXTURE: tuple[tuple[str, Mapping[str, Any], float], ...] = (
     ("careless", {}, 0.15),
     ("mediocre", {}, 0.16),
     ("habitual", {}, 0.08),
-    ("competent", {}, 0.18),
+    ("competent", {}, 0.19),
     ("oracle", {}, 0.10),
     ("hf:default", {"temperature": 1.0}, 0.09),
     ("hf:default", {"temperature": 0.5}, 0.04),
     ("hf:default", {"temperature": 1.5}, 0.03),
-    ("smollm2", {"temperature": 1.0, "max_tokens": 24}, 0.03),
+    ("smollm2", {"temperature": 1.0, "max_tokens": 24}, 0.02),
 )
 """Sellers whom the original meets, their options, and their shares."""
 
@@ -61,12 +61,13 @@ class AdapterConfig(FittingConfig):
         ConvgymError: for a value that cannot be.
     """
 
-    chapters: int = 24
-    conversations: int = 200
+    chapters: int = 10
+    conversations: int = 800
     minibatch: int = 8
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     seller_weight: float = 0.0
+    decision_weight: float = 12.0
     rank: int = 16
     alpha: float = 32.0
     frozen: Dtype = "auto"

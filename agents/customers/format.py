@@ -129,8 +129,8 @@ class CustomerFormat(ConversationFormat):
             ids.extend(answer)
             kinds.extend([DECIDED, *[SAID_BY_CUSTOMER] * (len(answer) - 1)])
 
+        # Nobody ends a conversation by a greeting, and that, too, has to be learned.
         answered(Reply(episode.opening))
-        kinds[len(beginning)] = CONTEXT  # nobody ends a conversation by a greeting
         product = None
         for number, turn in enumerate(episode.turns):
             product = offered(catalog, turn.response.text, product)
