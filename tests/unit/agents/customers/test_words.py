@@ -75,7 +75,7 @@ def test_a_row_holds_both_sides_and_how_it_ended(
     assert of[SAID_BY_CUSTOMER] == (
         " Hi.<|im_end|> Around $950.<|im_end|> Hm.<|im_end|> Well.<|im_end|>"
     )
-    assert of[DECIDED] == f"gogo{decision}"
+    assert of[DECIDED] == f"gogogo{decision}"
 
 
 def test_the_chat_template_renders_what_is_learned(format: WordsFormat) -> None:
