@@ -90,6 +90,6 @@ FRONTIER = Suite(
         for family in _FAMILIES
         for number in (DEPLOYMENTS[0], DEPLOYMENTS[-1])
     },
-    keep=("*@4-seed0",),
+    keep=("*@4", "*@letter-4"),
     colder=0.25,
 )

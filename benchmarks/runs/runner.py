@@ -119,10 +119,13 @@ def _check_labels(todo: Sequence[Job]) -> None:
 
 def _keep(suite: Suite, todo: Sequence[Job], folder: ResultsFolder) -> None:
     """Keep the policies that the suite names; ConvgymError for one that cannot be kept small."""
+    first: dict[str, Job] = {}
     for job in todo:
+        if job.kind == "agent" and any(fnmatch(job.name, each) for each in suite.keep):
+            first.setdefault(job.name, job)
+    for job in first.values():
         target = folder.path / "policies" / job.label
-        wanted = job.kind == "agent" and any(fnmatch(job.label, each) for each in suite.keep)
-        if wanted and not target.exists():
+        if not target.exists():
             keep_policy(folder.agent_folder(job) / "policy", target)
 
 

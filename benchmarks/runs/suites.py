@@ -39,7 +39,8 @@ class Suite:
     An agent may be there several times with other settings, as variants: ``NAME@LABEL`` is the
     agent ``NAME``, and goes by its whole name everywhere, in ``overrides`` too. ``seeds`` says how
     often single agents are trained, where it is not ``training_seeds`` times. ``keep`` are patterns
-    of labels of jobs (``*@4-seed0``) whose trained policies are kept, see ``runs/policies.py``.
+    of agents' names (``*@4``): the policy of the first training seed is kept of each, see
+    ``runs/policies.py``.
     Policies that are language models are judged once more at ``colder`` times their temperature,
     where it is given: what colder sampling gains, nobody had to learn.
     """

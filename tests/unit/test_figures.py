@@ -17,6 +17,7 @@ three ways:
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections import Counter
@@ -40,6 +41,7 @@ DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs
 
 SETTINGS: list[tuple[str, str, str]] = [
     ("README.md", "3.11", "the oldest Python"),
+    ("README.md", "95 97", "percent of the oracle that were aimed at"),
     ("docs/quickstart.md", "3.11", "the oldest Python"),
     ("docs/agents.md", "0.66 2.1", "millions of parameters of the small and the reading seller"),
     ("docs/agents.md", "30 0.3 1 0.5 0.25", "settings of the reading seller and of a study"),
@@ -60,7 +62,7 @@ SETTINGS: list[tuple[str, str, str]] = [
     ("docs/llm_backends.md", "0.5 0.7 1.0", "defaults, and a setting in an example"),
     ("docs/learned_customer.md", "0.2 1.3 0.25 9.8", "settings of the training and of the studies"),
     ("docs/own_customer.md", "0.2 38 1.2", "six turns of 0.2 seconds, 32 times or once"),
-    ("docs/own_suite.md", "0.5", "a setting in an example"),
+    ("docs/own_suite.md", "0.5 0.8 0.2 0.4", "settings, in an example and of agents"),
     ("docs/realism.md", "0.09 0.40 79", "figures of the papers that are spoken of"),
     ("docs/realism.md", "90 10 5 1.1", "ranges of consistent customers"),
     ("docs/results_folder.md", "5", "the share of failures that makes a row invalid"),
@@ -72,7 +74,9 @@ SETTINGS: list[tuple[str, str, str]] = [
     ("docs/suggested_responses.md", "0.60 0.15 0.10 0.25 0.6 0.1", "defaults of the business"),
     ("docs/validation.md", "5 10 15 20 30 0.8 1 1.3 2 1.5", "limits of the checks"),
     ("docs/validation.md", "3.5", "the customer's own law"),
-    ("docs/log.md", "3e-4", "a learning rate"),
+    ("docs/log.md", "3e-4 0.2", "a learning rate, a penalty"),
+    ("docs/log.md", "1.6", "a goal"),
+    ("docs/log.md", "3.7 0.005 0.09 0.11 0.45", "seen once and not stored, as it says"),
     ("docs/log.md", "80", "a rate that is spoken of in general"),
     (
         "docs/shopper.md",
@@ -123,16 +127,23 @@ def _is(row: Mapping[str, Any], name: str, seed: int) -> bool:
     return bool(row["name"] == name and row["seed"] == seed)
 
 
-def outcomes(run: str, name: str) -> np.ndarray:
-    """Return who bought, (S, N) seeds and customers."""
+def outcomes(run: str, name: str, colder: bool = False) -> np.ndarray:
+    """Return who bought, (S, N) seeds and customers; ``colder``, at the lower temperature."""
     rows = [row for row in read_results(RESULTS / run) if row.job.name == name]
     assert not any(row.excluded for row in rows)
-    return np.array([[letter == "p" for letter in row.outcomes] for row in rows], float)
+    said = [row.colder if colder else row.outcomes for row in rows]
+    return np.array([[letter == "p" for letter in each] for each in said], float)
 
 
-def gap(run: str, name: str, other_run: str, other: str) -> Estimate:
-    """Return how much more the first sells to the customers that both met."""
-    return compare(outcomes(run, name), outcomes(other_run, other)).difference
+def gap(
+    run: str, name: str, other_run: str, other: str, *, cold: tuple[bool, bool] = (False, False)
+) -> Estimate:
+    """Return how much more the first sells to the customers that both met.
+
+    ``cold`` tells which of the two sample at the lower temperature.
+    """
+    first, second = outcomes(run, name, cold[0]), outcomes(other_run, other, cold[1])
+    return compare(first, second).difference
 
 
 def flat(value: Any) -> list[float]:
@@ -268,6 +279,8 @@ def mistakes_in(block: Block, names: dict[str, Any], excused: set[str]) -> Itera
             if left.isidentifier():
                 names[left] = eval(right, names)
                 continue
+            if not any(isinstance(node, ast.Name) for node in ast.walk(ast.parse(right))):
+                yield f"{left} is held by itself: name a stored file, or give a reason in SETTINGS"
             shown, values = NUMBER.findall(left), flat(eval(right, names))
             held.update(shown)
             if len(shown) != len(values) or not all(map(shows, shown, values)):
@@ -322,6 +335,11 @@ def test_a_figure_that_was_changed_is_told(right: str, wrong: str, told: list[st
     found = mistakes(SPEED.replace(right, wrong))
     assert all(any(part in line for line in found) for part in told), found
     assert all(line.startswith("line 1: ") for line in found)
+
+
+def test_a_figure_cannot_hold_itself() -> None:
+    (found,) = mistakes("It is 1.5 times.\n<!--\n1.5 = [1.5]\n-->\n")
+    assert "1.5 is held by itself" in found
 
 
 def test_a_comment_holds_the_paragraph_above_it_alone() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
+from convgym.benchmarks.runs.frontier import FRONTIER
 from convgym.benchmarks.runs.policies import keep_policies, keep_policy
 from convgym.benchmarks.runs.runner import run_suite
 from convgym.benchmarks.runs.suites import Suite, select
@@ -64,8 +66,14 @@ def test_a_suite_names_the_policies_that_it_keeps(
         kept.append(target)
 
     monkeypatch.setattr("convgym.benchmarks.runs.runner.keep_policy", keep)
-    suite = replace(select(suite, agents=["bc@1", "bc@2"]), keep=("*@2-seed[01]", "small*"))
+    suite = replace(select(suite, agents=["bc@1", "bc@2"]), keep=("*@2", "small*"))
     run_suite(suite, tmp_path, parts=world)
-    assert kept == [tmp_path / "policies" / f"bc@2-seed{seed}" for seed in (0, 1)]
-    run_suite(suite, tmp_path, parts=world)
-    assert len(kept) == 2
+    assert kept == [tmp_path / "policies" / "bc@2-seed0"]
+    run_suite(suite, tmp_path / "other", seed=3, parts=world)
+    assert kept[1:] == [tmp_path / "other" / "policies" / "bc@2-seed6"]
+
+
+def test_the_frontier_keeps_a_policy_of_every_family() -> None:
+    families = {name.rstrip("0123456789") for name in FRONTIER.agents}
+    kept = [name for name in FRONTIER.agents if any(fnmatch(name, each) for each in FRONTIER.keep)]
+    assert sorted(kept) == sorted(f"{family}4" for family in families)
