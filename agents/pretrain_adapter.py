@@ -61,7 +61,7 @@ class AdapterConfig(FittingConfig):
         ConvgymError: for a value that cannot be.
     """
 
-    chapters: int = 10
+    chapters: int = 6
     conversations: int = 800
     minibatch: int = 8
     learning_rate: float = 1e-3

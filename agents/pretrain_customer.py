@@ -41,6 +41,7 @@ from convgym.agents.model.memory import GiveBack
 from convgym.agents.model.minibatches import shuffled
 from convgym.agents.model.weights import load_trained_weights, trained_weights
 from convgym.agents.pretrain import build_model, build_tokenizer
+from convgym.agents.training import parallel
 from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from convgym.agents.training.optim import Optimiser, warmup_then_cosine
 from convgym.checks import check_fields
@@ -337,7 +338,6 @@ def train(
         optimiser.load_state(state["optimiser"])
         done = state["chapters"]
     weights = _weights(config, network.device)
-    learned = [kind for kind, weight in enumerate(weights.tolist()) if weight > 0]
     each = -(-config.conversations // config.minibatch)
     steps = config.chapters * each
     give_back = GiveBack(every=60.0)
@@ -347,22 +347,42 @@ def train(
             rows(episodes, format, load_catalog(book.catalog), config.context), config.minibatch
         )
         for step, part in enumerate(parts, start=number * each):
-            losses, kinds = token_losses(network, part, format.pad_id, learned, config.autocast)
-            loss = (weights[kinds] * losses).sum() / weights[kinds].sum()
             optimiser.schedule(warmup_then_cosine(step, steps))
-            optimiser.step(loss)
-            told = {"loss": loss.item(), "decision": losses[kinds == DECIDED].mean().item()}
+            told = _step(network, optimiser, part, format.pad_id, weights, config.autocast)
             give_back()
             progress(Progress("train", step + 1, steps, told))
-        save_checkpoint(
-            checkpoint,
-            {
-                "run": run,
-                "model": trained_weights(network),
-                "optimiser": optimiser.state(),
-                "chapters": number + 1,
-            },
-        )
+        if parallel.number() == 0:
+            save_checkpoint(
+                checkpoint,
+                {
+                    "run": run,
+                    "model": trained_weights(network),
+                    "optimiser": optimiser.state(),
+                    "chapters": number + 1,
+                },
+            )
+
+
+def _step(
+    network: PreTrainedModel,
+    optimiser: Optimiser,
+    part: Sequence[Row],
+    pad_id: int,
+    weights: Tensor,
+    autocast: bool,
+) -> dict[str, float]:
+    """Take a step on a minibatch; return its weighted mean loss, and that of its decisions."""
+    learned = [kind for kind, weight in enumerate(weights.tolist()) if weight > 0]
+    kinds = torch.tensor([kind for row in part for kind in row.kinds[1:]], device=weights.device)
+    weight, decisions = weights[kinds].sum(), (kinds == DECIDED).sum()
+
+    def terms(share: slice) -> list[Tensor]:
+        losses, kinds = token_losses(network, part[share], pad_id, learned, autocast)
+        return [(weights[kinds] * losses).sum() / weight, losses[kinds == DECIDED].sum()]
+
+    loss, decided = optimiser.add_up(len(part), terms)
+    optimiser.update()
+    return {"loss": loss.item(), "decision": (decided / decisions).item()}
 
 
 def _minibatches(read: Sequence[Row], size: int) -> Iterator[list[Row]]:
