@@ -9,14 +9,13 @@ customer says, and when it buys or leaves (Hu et al. 2021, arXiv 2106.09685: ``a
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from convgym.agents.customers.adapter import ADAPTER, RECIPE, base_digest, save_adapter
+from convgym.agents.customers.adapter import ADAPTER, base_digest, save_adapter
 from convgym.agents.customers.format import WordsFormat
 from convgym.agents.model.devices import frozen_dtype
 from convgym.agents.model.lora import LoRA, add_lora
@@ -29,7 +28,9 @@ from convgym.agents.pretrain_customer import (
     losses_by_kind,
     rows,
     train,
+    write_recipe,
 )
+from convgym.agents.training import parallel
 from convgym.checks import check_fields
 from convgym.customers.personas import load_personas
 from convgym.llm.local.devices import Dtype, find_device
@@ -110,6 +111,7 @@ def pretrain_adapter(
             evaluation, or a checkpoint that is damaged or of other settings.
     """
     config = config or AdapterConfig()
+    parallel.join()
     refuse_held_out({"catalog": catalog})
     shop, place = load_catalog(catalog), find_device(device)
     digest = base_digest(base)
@@ -121,19 +123,22 @@ def pretrain_adapter(
     book = Book(customer, catalog, config, seed, MIXTURE)
     beginning = book.chapter(0)
     train(network.eval(), format, book, beginning, folder / UNFINISHED, progress)
-    save_adapter(network, base, folder)
-    held_out = rows(book.chapter(config.chapters), format, shop, config.context)
-    recipe = {
-        "base": base,
-        "base_sha256": digest,
-        **book_facts(book, shop, beginning[0].customer),
-        "personas": personas,
-        "parameters": sum(each.numel() for each in network.parameters() if each.requires_grad),
-        "bytes": (folder / ADAPTER).stat().st_size,
-        **losses_by_kind(network, held_out, format.pad_id, config.minibatch),
-        "weights_sha256": hashlib.sha256((folder / ADAPTER).read_bytes()).hexdigest(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
-    }
-    (folder / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
-    (folder / UNFINISHED).unlink(missing_ok=True)
-    return recipe
+
+    def keep() -> dict[str, Any]:
+        save_adapter(network, base, folder)
+        held_out = rows(book.chapter(config.chapters), format, shop, config.context)
+        recipe = {
+            "base": base,
+            "base_sha256": digest,
+            **book_facts(book, shop, beginning[0].customer),
+            "personas": personas,
+            "parameters": sum(each.numel() for each in network.parameters() if each.requires_grad),
+            "bytes": (folder / ADAPTER).stat().st_size,
+            **losses_by_kind(network, held_out, format.pad_id, config.minibatch),
+            "weights_sha256": hashlib.sha256((folder / ADAPTER).read_bytes()).hexdigest(),
+            "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+        }
+        write_recipe(recipe, folder)
+        return recipe
+
+    return parallel.on_first(keep)

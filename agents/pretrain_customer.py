@@ -267,6 +267,7 @@ def pretrain_customer(
             damaged or of other settings.
     """
     config = config or CustomerConfig()
+    parallel.join()
     refuse_held_out({"catalog": catalog})
     shop = load_catalog(catalog)
     book = Book(customer, catalog, config, seed)
@@ -275,19 +276,29 @@ def pretrain_customer(
     network = build_model(config, tokenizer, seed)
     format = TraitFormat(tokenizer, shop.currency)
     train(network, format, book, beginning, folder / UNFINISHED, progress)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_folder(network.half(), tokenizer, folder)
-    held_out = rows(book.chapter(config.chapters), format, shop, config.context)
-    recipe = {
-        **book_facts(book, shop, beginning[0].customer),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        **losses_by_kind(network.float(), held_out, format.pad_id),
-        "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
-    }
+
+    def keep() -> dict[str, Any]:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_folder(network.half(), tokenizer, folder)
+        held_out = rows(book.chapter(config.chapters), format, shop, config.context)
+        weights = (folder / "model.safetensors").read_bytes()
+        recipe = {
+            **book_facts(book, shop, beginning[0].customer),
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            **losses_by_kind(network.float(), held_out, format.pad_id),
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
+        }
+        write_recipe(recipe, folder)
+        return recipe
+
+    return parallel.on_first(keep)
+
+
+def write_recipe(recipe: Mapping[str, Any], folder: Path) -> None:
+    """Write what a model was made from beside it, which ends its training."""
     (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
     (folder / UNFINISHED).unlink(missing_ok=True)
-    return recipe
 
 
 def rows(
@@ -346,11 +357,11 @@ def train(
         parts = _minibatches(
             rows(episodes, format, load_catalog(book.catalog), config.context), config.minibatch
         )
-        for step, part in enumerate(parts, start=number * each):
-            optimiser.schedule(warmup_then_cosine(step, steps))
-            told = _step(network, optimiser, part, format.pad_id, weights, config.autocast)
+        for number_of_step, part in enumerate(parts, start=number * each):
+            optimiser.schedule(warmup_then_cosine(number_of_step, steps))
+            told = step(network, optimiser, part, format.pad_id, weights, config.autocast)
             give_back()
-            progress(Progress("train", step + 1, steps, told))
+            progress(Progress("train", number_of_step + 1, steps, told))
         if parallel.number() == 0:
             save_checkpoint(
                 checkpoint,
@@ -363,7 +374,7 @@ def train(
             )
 
 
-def _step(
+def step(
     network: PreTrainedModel,
     optimiser: Optimiser,
     part: Sequence[Row],
@@ -371,7 +382,18 @@ def _step(
     weights: Tensor,
     autocast: bool,
 ) -> dict[str, float]:
-    """Take a step on a minibatch; return its weighted mean loss, and that of its decisions."""
+    """Take a step on a minibatch; return its weighted mean loss, and that of its decisions.
+
+    Processes share it (``training.parallel``).
+
+    Args:
+        network: the model.
+        optimiser: of what is trained of it.
+        part: the conversations.
+        pad_id: what rows are padded with.
+        weights: (4,), of each kind of token; those of weight 0 are not computed.
+        autocast: whether products are computed in bfloat16.
+    """
     learned = [kind for kind, weight in enumerate(weights.tolist()) if weight > 0]
     kinds = torch.tensor([kind for row in part for kind in row.kinds[1:]], device=weights.device)
     weight, decisions = weights[kinds].sum(), (kinds == DECIDED).sum()

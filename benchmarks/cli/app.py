@@ -47,7 +47,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-_SHARING = ("improve",)
+_SHARING = ("improve", "pretrain")
 """Commands that processes may share which ``accelerate launch`` started."""
 
 
@@ -62,8 +62,8 @@ def _refuse_launchers(command: str | None) -> None:
     if launched() > 1 and command not in _SHARING:
         raise ConvgymError(
             f"convgym {command} is one process, and accelerate launch or torchrun started several,"
-            " which would all do the same: those share convgym improve alone; convgym bench takes"
-            " --jobs"
+            " which would all do the same: those share convgym improve and pretrain alone; convgym"
+            " bench takes --jobs"
         )
 
 

@@ -114,9 +114,7 @@ def test_the_register_says_what_the_run_says(run: str) -> None:
 
 
 def test_the_ranges_of_most_runs_are_checked() -> None:
-    judged = {
-        line["run"] for line in LINES if line["customers"] != "none" and "stored" not in line
-    }
+    judged = {line["run"] for line in LINES if line["customers"] != "none" and "stored" not in line}
     known = [run for run in judged if told_by(run)]
     assert len(known) > 0.8 * len(judged)
 

@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from convgym.agents.launcher import launched, launched_number
 from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import Catalog, Customer, Seed, environment
-from convgym.benchmarks.terminal import console, say
+from convgym.benchmarks.cli.steps import working
+from convgym.benchmarks.terminal import say
 from convgym.errors import ConvgymError
 from convgym.progress import ProgressCallback
 
@@ -68,9 +70,12 @@ def pretrain(
     trainings of the last two go on where they were interrupted.
     """
     from convgym.agents import pretrain_customer, pretrain_reading
-    from convgym.benchmarks.report.progress import stages
     from convgym.datafiles import check_new_folder
 
+    if launched() > 1 and kind is not Kind.CUSTOMER:
+        raise ConvgymError(
+            f"several processes share --kind customer alone: start --kind {kind} as one process"
+        )
     _refuse_what_it_does_not_take(kind, conversations, seller, customer, catalog, base)
     unfinished = {
         Kind.READING: pretrain_reading.UNFINISHED,
@@ -78,13 +83,15 @@ def pretrain(
     }
     if not (kind in unfinished and (output / unfinished[kind]).exists()):
         check_new_folder(output)
-    with stages(console(error=True)) as progress:
+    with working(output, resumes=kind in unfinished) as progress:
         if kind is Kind.READING:
             recipe = pretrain_reading.pretrain_reading(output, seed=seed, progress=progress)
         elif kind is Kind.CUSTOMER:
             recipe = _customer(output, customer, catalog, base, seed, progress)
         else:
             recipe = _small(output, conversations, seller, seed, customer, catalog, progress)
+    if launched_number():
+        return
     say(f"wrote {recipe['parameters']:,} parameters to {output}; its recipe is in recipe.json")
     if kind is Kind.CUSTOMER:
         name = "smollm2-customer" if base else "learned"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+import math
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,14 +24,17 @@ from convgym.agents.pretrain_customer import (
     losses_by_kind,
     pretrain_customer,
     rows,
+    step,
     token_losses,
 )
+from convgym.agents.training.optim import Optimiser
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
 from convgym.progress import Progress
 from convgym.seeds import train_seeds
 from convgym.shop.catalog import load_catalog
 from tests.unit.agents.learned import SCRIPTED, TINY, tiny_learned_customer
+from tests.unit.agents.training.test_parallel import as_process
 
 
 class Interrupted(Exception):
@@ -135,6 +140,25 @@ def test_the_losses_are_those_of_each_kind(monkeypatch: pytest.MonkeyPatch) -> N
     told = losses_by_kind(speaker.network, read, speaker.format.pad_id, size=2)
     decided = losses[kinds == DECIDED].mean().item()
     assert told["held_out_nats_per_decision"] == pytest.approx(decided, abs=0.01)
+
+
+def test_processes_share_a_minibatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convgym.agents.pretrain_customer.MIXTURE", SCRIPTED)
+    speaker = voice(tiny_learned_customer())
+    network = copy.deepcopy(speaker.network).requires_grad_(True)
+    book = Book("scripted", "laptops", replace(TINY, conversations=20, strange=0.0), 5)
+    part = rows(book.chapter(0)[:5], speaker.format, load_catalog("laptops"), 1024)
+    weights = torch.tensor([0.0, 0.2, 1.0, 4.0])
+    gradients, told = [], []
+    for number, count in ((0, 1), (0, 2), (1, 2)):
+        as_process(monkeypatch, number, count)
+        optimiser = Optimiser(network.parameters(), 0.0, math.inf)
+        told.append(step(network, optimiser, part, speaker.format.pad_id, weights, autocast=False))
+        gradients.append([parameter.grad for parameter in network.parameters()])
+    for whole, first, second in zip(*gradients, strict=True):
+        torch.testing.assert_close(first + second, whole, atol=1e-5, rtol=1e-3)
+    for name in ("loss", "decision"):
+        assert told[1][name] + told[2][name] == pytest.approx(told[0][name], rel=1e-4)
 
 
 def test_the_documentation_tells_the_mixtures() -> None:

@@ -75,7 +75,7 @@ def test_commands_that_are_one_process_are_refused_in_several(
     with pytest.raises(SystemExit) as end:
         main.main(["bench", "smoke"])
     error = capsys.readouterr().err
-    assert end.value.code == 2 and "share convgym improve alone" in error
+    assert end.value.code == 2 and "share convgym improve and pretrain alone" in error
     assert error.count("\n") == 1
 
 
