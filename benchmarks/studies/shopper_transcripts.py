@@ -34,10 +34,10 @@ Under each stands what gives it away: which seller it is, and that the customer 
 """
 GIVEAWAYS = """## What gives them away
 
-Counted by reading, once and not blind: the reader knew who the sellers were, and that no customer is
-a person. A test holds that the words are there, and that no other of the twenty has those of a
-customer's sign; what counts as a sign is judgement. **The customer** gives itself away in all twenty,
-hardly in two (10 and 15, where curt people speak in scraps):
+Counted by reading, once and not blind: the reader knew who the sellers were, and that no customer
+is a person. A test holds that the words are there, and that no other of the twenty has those of a
+customer's sign; what counts as a sign is judgement. **The customer** gives itself away in all
+twenty, hardly in two (10 and 15, where curt people speak in scraps):
 
 {customers}
 
@@ -56,13 +56,13 @@ Where a customer has neither doubts nor questions nothing tells the competent se
 
 What that means:
 
-- Show these customers to nobody as people. They are for training and measuring what a seller *does*:
-  what it asks, shows, answers and remedies decides the sale, by a documented law.
+- Show these customers to nobody as people. They are for training and measuring what a seller
+  *does*: what it asks, shows, answers and remedies decides the sale, by a documented law.
 - Do not judge an agent's wording by them. They do not mind a bare answer, a remedy of one sentence
   or a missing price, and people do.
-- An agent that reads words may learn the stock phrases as signs of what comes next. Try it on others:
-  `wording=` takes a file of your own, and a chat model can word the scripted customer's decisions
-  ([llm_customers.md](llm_customers.md#hybrid-the-script-decides-the-model-words-it)).
+- An agent that reads words may learn the stock phrases as signs of what comes next. Try it on
+  others: `wording=` takes a file of your own, and a chat model can word the scripted customer's
+  decisions ([llm_customers.md](llm_customers.md#hybrid-the-script-decides-the-model-words-it)).
 - A reading is no measurement of realism; [realism.md](realism.md) tells what is measured.
 """
 ENDS = {"purchase": "sold", "walk_away": "walked away", "turn_limit": "the limit of turns"}
