@@ -13,7 +13,7 @@ import convgym.agents
 import convgym.benchmarks
 from convgym.benchmarks.runs.suites import Suite
 from convgym.datafiles import dumps
-from convgym.envs.scenario import Scenario
+from convgym.envs.scenario import customer_fingerprint
 
 _FILES = ("catalog", "personas")
 """Options of the environment that may name a file."""
@@ -157,17 +157,6 @@ def _environment(options: Mapping[str, Any]) -> dict[str, Any]:
             elif hasattr(source, "model_dump_json"):
                 digests[name] = _short(source.model_dump_json().encode())
     return digests
-
-
-def customer_fingerprint(options: Mapping[str, Any]) -> str:
-    """Return the fingerprint of the customer of an environment's options, who is made for it."""
-    scenario = Scenario.of(options)
-    (dialogue,) = scenario.dialogues(1)
-    try:
-        return dialogue.fingerprint
-    finally:
-        if dialogue.customer is not scenario.customer:  # the caller's own stays open
-            dialogue.close()
 
 
 def code_digest() -> str:

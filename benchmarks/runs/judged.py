@@ -17,11 +17,11 @@ import numpy as np
 
 from convgym.agents.pipeline.outputs import finished_report, read_report, versions
 from convgym.agents.protocol import placement
-from convgym.benchmarks.runs.identity import customer_fingerprint
 from convgym.checks import check_integer
 from convgym.comparisons import Comparison, compare
 from convgym.conversation import refuse_if_all_failed
 from convgym.datafiles import check_new_file, write_json
+from convgym.envs.scenario import customer_fingerprint
 from convgym.errors import ConvgymError
 from convgym.policy import Policy
 from convgym.progress import ProgressCallback, no_progress

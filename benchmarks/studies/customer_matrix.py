@@ -31,9 +31,9 @@ from convgym.agents.pretrain import pretrain
 from convgym.agents.training.collector import Collector
 from convgym.benchmarks.provenance import provenance
 from convgym.benchmarks.report.plot import INK, drawn
-from convgym.benchmarks.runs.identity import customer_fingerprint
 from convgym.benchmarks.studies.study import Study, claim_pieces, show
 from convgym.datafiles import write_json
+from convgym.envs.scenario import customer_fingerprint
 from convgym.errors import unknown
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds

@@ -110,3 +110,14 @@ class Scenario:
         if "patience" in options:
             options["patience"] = check_patience(options["patience"])
         return options
+
+
+def customer_fingerprint(options: Mapping[str, Any]) -> str:
+    """Return the fingerprint of the customer of an environment's options, who is made for it."""
+    scenario = Scenario.of(options)
+    (dialogue,) = scenario.dialogues(1)
+    try:
+        return dialogue.fingerprint
+    finally:
+        if dialogue.customer is not scenario.customer:  # the caller's own stays open
+            dialogue.close()
