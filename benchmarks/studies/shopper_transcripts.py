@@ -102,10 +102,10 @@ def section(number: int) -> str:
 
 def giveaways() -> str:
     """Return the section about what gives customers and sellers away, with counts."""
-    found = reading()
+    signs = reading()
     return GIVEAWAYS.format(
-        customers=table(found.customers, CONVERSATIONS),
-        sellers=table(found.sellers, CONVERSATIONS),
+        customers=table(signs.customers, CONVERSATIONS),
+        sellers=table(signs.sellers, CONVERSATIONS),
     )
 
 
