@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from gymnasium.vector import AutoresetMode
@@ -96,22 +97,18 @@ class InFlight:
             at_least: for how many to wait, no more than are in flight.
         """
         with self._put_back_if_lost():
-            while self._somebody_moved(wait=len(self._ready) < at_least):
-                while self._arrived:
+            while True:
+                while self._arrived:  # after an error, some are left from before
                     self._look_at(self._arrived.pop())
                 # Together: some customers answer sooner so.
                 self._meet(dict.fromkeys(sorted(self._ends.keys() - self._meeting)))
+                self._arrived = self._flow.ready(wait=len(self._ready) < at_least)
+                if not self._arrived:
+                    break
         moves = {place: self._ready[place] for place in sorted(self._ready)}
         for place in moves:
             del self._ready[place], self._undo[place]
         return moves
-
-    def _somebody_moved(self, *, wait: bool) -> bool:
-        # After an error there may be some left from before.
-        if not self._arrived and not self._ends.keys() - self._meeting:
-            self._arrived = self._flow.ready(wait=wait)
-            return bool(self._arrived)
-        return True
 
     def _look_at(self, place: int) -> None:
         dialogue = self._dialogues[place]
@@ -147,15 +144,15 @@ class InFlight:
         except BaseException as error:
             self._flow.forget(sent)
             coming = self._flow.places | (self._ends.keys() - self._meeting)
-            lost = self._undo.keys() - {*coming, *self._arrived, *self._ready}
-            for place in sorted(lost):
-                self._meeting.discard(place)
+            lost = sorted(self._undo.keys() - {*coming, *self._arrived, *self._ready})
+            undo = [self._undo.pop(place) for place in lost]
+            self._meeting.difference_update(lost)
+            for place in lost:
                 self._ends.pop(place, None)
-                for put_back in self._undo.pop(place):
-                    put_back()
             if lost and not sent:
-                numbers = ", ".join(map(str, sorted(lost)))
-                error.add_note(f"env_id {numbers}: not in flight any more")
+                error.add_note(f"env_id {', '.join(map(str, lost))}: not in flight any more")
+            for put_back in chain.from_iterable(undo):
+                put_back()
             raise
 
     def stop(self) -> None:
