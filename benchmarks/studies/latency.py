@@ -11,7 +11,9 @@ times are slept one after the other (measured in this run, too, on the same mach
   under way, as Gymnasium's vector environments must (calculated from the same times);
 - ``async``: ``rollout`` with a customer of coroutines;
 - ``threads``: ``rollout`` with a customer that blocks, in ``threaded``;
-- ``chat``: ``rollout`` with the customer ``"llm"`` and a server in a process of its own.
+- ``chat``: ``rollout`` with the customer ``"llm"`` and a server in a process of its own;
+- ``send_recv``: ``SalesVectorEnv`` by ``send`` and ``recv``, with the customer of coroutines; the
+  seller says one thing only.
 
 All conversations have the same number of turns, so nothing of the time is decided by what is said.
 """
@@ -25,7 +27,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from convgym.benchmarks.studies.llm_concurrency import server
 from convgym.benchmarks.studies.study import Study, show
@@ -33,6 +37,7 @@ from convgym.checks import check_number
 from convgym.customers import Reply
 from convgym.customers.llm.exchange import call_seed
 from convgym.customers.threaded import threaded
+from convgym.envs import SalesVectorEnv
 from convgym.errors import ConvgymError
 from convgym.llm.fake_server import drawn_latency
 from convgym.rollout import rollout
@@ -173,6 +178,36 @@ def _hold(case: Case, customer: Any, **customer_options: Any) -> None:
     assert all(len(episode.turns) == case.turns for episode in episodes)
 
 
+def _send_and_receive(case: Case) -> None:
+    envs = SalesVectorEnv(
+        min(case.at_once, case.conversations),
+        customer=lambda: AsyncCustomer(case),
+        max_turns=case.turns,
+        autoreset_mode="Disabled",
+    )
+    waiting = iter(case.seeds)
+    turns = 0
+
+    def begin(env_id: NDArray[np.int_]) -> None:
+        seeds = dict(zip(env_id.tolist(), waiting, strict=False))
+        if seeds:
+            every = range(envs.num_envs)
+            mask = np.isin(every, list(seeds))
+            episode_seeds = [seeds.get(i) for i in every]
+            envs.async_reset(options={"reset_mask": mask, "episode_seed": episode_seeds})
+
+    begin(np.arange(envs.num_envs))
+    while envs.in_flight:
+        *_, terminations, truncations, infos = envs.recv()
+        over, env_id = terminations | truncations, infos["env_id"]
+        turns += sum(infos["turn"][over])
+        going_on = env_id[~over]
+        envs.send(["What do you need?"] * len(going_on), going_on)
+        begin(env_id[over])
+    envs.close()
+    assert turns == case.turns * case.conversations
+
+
 def ways(case: Case, url: str) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield what is measured, by name, the ideal first."""
     yield "ideal", lambda: asyncio.run(_ideal(case))
@@ -180,6 +215,7 @@ def ways(case: Case, url: str) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "threads", lambda: _hold(case, threaded(lambda: BlockingCustomer(case), case.at_once))
     chat = {"model": "any", "base_url": url, "concurrency": case.at_once}
     yield "chat", lambda: _hold(case, "llm", **chat)
+    yield "send_recv", lambda: _send_and_receive(case)
 
 
 def run(case: Case) -> list[Figures]:

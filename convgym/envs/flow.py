@@ -7,7 +7,7 @@ move in step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -33,6 +33,11 @@ class Flow:
     def busy(self) -> bool:
         """Whether a dialogue has moved, or is going to."""
         return bool(self._moved or self._under_way)
+
+    @property
+    def places(self) -> set[int]:
+        """The dialogues that have moved, or are going to."""
+        return {place for place, _ in self._under_way.values()}.union(self._moved)
 
     def reset(self, seeds: Mapping[int, int]) -> None:
         """Reset dialogues, by place, as ``Dialogue.reset`` does."""
@@ -87,6 +92,10 @@ class Flow:
             self._moved.append(place)
         moved, self._moved = sorted(self._moved), []
         return moved
+
+    def forget(self, places: Collection[int]) -> None:
+        """Do not tell of dialogues that have moved already; those under way stay so."""
+        self._moved = [place for place in self._moved if place not in places]
 
     def stop(self) -> None:
         """Wait for nobody any more."""

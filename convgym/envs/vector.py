@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -23,40 +25,36 @@ from convgym.envs.dialogue import (
     reset_together,
     step_together,
 )
+from convgym.envs.in_flight import InFlight
+from convgym.envs.moves import Move, StepResult, Texts, batch, batch_infos, began, heard, stood
 from convgym.envs.scenario import Scenario
 from convgym.envs.spaces import Utterance
 from convgym.errors import ConvgymError, unknown
 
-Texts = tuple[str, ...]
-StepResult = tuple[Texts, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 
+class _Streams:
+    """The random generators of N conversations, each as ``SalesEnv`` would have it."""
 
-def batch_infos(infos: Mapping[int, Mapping[str, Any]], n: int) -> dict[str, Any]:
-    """Return single infos, keyed by place among ``n``, in Gymnasium's convention for vectors.
+    def __init__(self, n: int) -> None:
+        self._made: list[tuple[np.random.Generator, int] | None] = [None] * n
 
-    The same as ``VectorEnv._add_info`` for one after the other, but column by column, which is
-    faster, and without trouble where a value is a number here and None there. Numbers of one kind
-    become a number array, all else an object array, and nested dictionaries are batched likewise;
-    ``_key`` is True where there is a value.
-    """
-    columns: dict[str, dict[int, Any]] = {}
-    for i, info in infos.items():
-        for key, value in info.items():
-            columns.setdefault(key, {})[i] = value
-    batched: dict[str, Any] = {}
-    for key, column in columns.items():
-        kinds = set(map(type, column.values()))
-        if kinds == {dict}:
-            batched[key] = batch_infos(column, n)
-        else:
-            number = kinds in ({bool}, {int}, {float})
-            array = np.zeros(n, dtype=kinds.pop()) if number else np.full(n, None, dtype=object)
-            for i, value in column.items():
-                array[i] = value
-            batched[key] = array
-        batched[f"_{key}"] = mask = np.zeros(n, dtype=np.bool_)
-        mask[list(column)] = True
-    return batched
+    def __getitem__(self, i: int) -> tuple[np.random.Generator, int]:
+        """Return the generator of conversation i and its seed, the operating system's if none."""
+        stream = self._made[i]
+        if stream is None:
+            stream = self._made[i] = seeding.np_random()
+        return stream
+
+    def seed(self, i: int, seed: int) -> None:
+        self._made[i] = seeding.np_random(seed)
+
+    def draw(self, i: int) -> tuple[int, Callable[[], None]]:
+        """Return an episode seed for conversation i, and what takes the draw back."""
+        generator, _ = self[i]
+        state = generator.bit_generator.state
+        return draw_episode_seed(generator), partial(
+            setattr, generator.bit_generator, "state", state
+        )
 
 
 class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[Any]]):
@@ -66,9 +64,11 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
     tuples of N ``str``; ``infos`` follows Gymnasium's convention of one array a key with a mask
     under ``_key``, and speaks of the conversations that moved in this call only.
 
-    By Gymnasium's contract all step together: a step takes as long as the slowest customer in it.
-    Customers that wait for something are asked side by side; ``convgym.rollout.rollout`` does not
-    even wait for the slowest.
+    By Gymnasium's contract all step together: a ``step`` asks customers that wait for something
+    side by side, and takes as long as the slowest of them. Beside it stand ``async_reset``,
+    ``send`` and ``recv``, named as EnvPool names them, by which nobody waits for the slowest; they
+    hold the very same conversations. What is in flight, that is, was sent to and not received
+    since, is received before ``step`` or ``reset`` come into their own again.
 
     A conversation that has ended is dealt with by ``autoreset_mode``:
 
@@ -118,7 +118,10 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._dialogues = self.scenario.dialogues(num_envs)
-        self._streams: list[tuple[np.random.Generator, int] | None] = [None] * num_envs
+        self._streams = _Streams(num_envs)
+        self._flight = InFlight(
+            self._dialogues, self._autoreset, self.scenario.reveal_latent, self._streams.draw
+        )
 
     def reset(
         self,
@@ -136,19 +139,28 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
         Raises:
             ConvgymError: for a mistake in these.
         """
+        self._check_idle("reset")
+        chosen = self._read_reset(seed, options)
+        with all_or_nothing([self._dialogues[i] for i in chosen]):
+            self._start(chosen)
+            reveal = self.scenario.reveal_latent
+            infos = {i: self._dialogues[i].opening_info(reveal) for i in chosen}
+        return self._texts(), batch_infos(infos, self.num_envs)
+
+    def _read_reset(self, seed: Any, options: Any) -> dict[int, int | None]:
+        """Seed generators, and return the episode seeds of those to be reset, None to draw one."""
         given = check_options(options, ["episode_seed", "reset_mask"])
         if isinstance(seed, (int, np.integer)):
             first = check_seed(seed, "a reset's seed")
             seed = range(first, first + self.num_envs)
         seeds = self._one_each("seed", seed)
         episode_seeds = self._one_each("episode_seed", given.get("episode_seed"))
-        chosen = np.flatnonzero(self._mask(given.get("reset_mask"))).tolist()
+        chosen: list[int] = np.flatnonzero(self._mask(given.get("reset_mask"))).tolist()
+        self._check_landed(chosen)
         for i in chosen:
-            if seeds[i] is not None:
-                self._streams[i] = seeding.np_random(seeds[i])
-        with all_or_nothing([self._dialogues[i] for i in chosen]):
-            infos = self._start({i: episode_seeds[i] for i in chosen})
-        return self._texts(), batch_infos(infos, self.num_envs)
+            if (chosen_seed := seeds[i]) is not None:
+                self._streams.seed(i, chosen_seed)
+        return {i: episode_seeds[i] for i in chosen}
 
     def _one_each(self, name: str, values: Any) -> list[int | None]:
         if values is None:
@@ -170,39 +182,26 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
             )
         return array
 
-    def _start(self, episode_seeds: Mapping[int, int | None]) -> dict[int, dict[str, Any]]:
-        """Begin conversations and return their infos; keys are places, None draws a seed."""
-        drawn = [self._stream(i)[0] for i, seed in episode_seeds.items() if seed is None]
-        states = [generator.bit_generator.state for generator in drawn]
-        seeds = [
-            draw_episode_seed(self._stream(i)[0]) if seed is None else seed
-            for i, seed in episode_seeds.items()
-        ]
+    def _start(self, episode_seeds: Mapping[int, int | None]) -> None:
+        """Begin conversations; keys are places, None draws a seed."""
+        drawn = {i: self._streams.draw(i) for i, seed in episode_seeds.items() if seed is None}
+        seeds = [drawn[i][0] if seed is None else seed for i, seed in episode_seeds.items()]
         try:
             reset_together([self._dialogues[i] for i in episode_seeds], seeds)
         except BaseException:
-            for generator, state in zip(drawn, states, strict=True):
-                generator.bit_generator.state = state
+            for _, put_back in drawn.values():
+                put_back()
             raise
-        reveal = self.scenario.reveal_latent
-        return {i: self._dialogues[i].opening_info(reveal) for i in episode_seeds}
-
-    def _stream(self, i: int) -> tuple[np.random.Generator, int]:
-        """Return the generator of conversation i, as ``SalesEnv`` would have it, and its seed."""
-        stream = self._streams[i]
-        if stream is None:
-            stream = self._streams[i] = seeding.np_random()
-        return stream
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """The generators of the N conversations."""
-        return tuple(self._stream(i)[0] for i in range(self.num_envs))
+        return tuple(self._streams[i][0] for i in range(self.num_envs))
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
         """The seeds of these generators."""
-        return tuple(self._stream(i)[1] for i in range(self.num_envs))
+        return tuple(self._streams[i][1] for i in range(self.num_envs))
 
     def step(self, actions: Sequence[str]) -> StepResult:
         """Say ``actions[i]`` in conversation i, for all N.
@@ -213,51 +212,141 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
         either; but of customers that cannot be put back (``convgym.customers.Snapshottable``) those
         that could answer have.
         """
-        self._check(actions)
+        self._check_idle("step")
+        self._check(actions, range(self.num_envs))
         with all_or_nothing(self._dialogues):
             return self._step(actions)
 
     def _step(self, actions: Sequence[str]) -> StepResult:
-        reveal = self.scenario.reveal_latent
-        rewards = np.zeros(self.num_envs)
-        terminations = np.zeros(self.num_envs, dtype=np.bool_)
-        truncations = np.zeros(self.num_envs, dtype=np.bool_)
-        going_on = [i for i, dialogue in enumerate(self._dialogues) if dialogue.outcome is None]
-        ended = [i for i, dialogue in enumerate(self._dialogues) if dialogue.outcome is not None]
-        step_together([self._dialogues[i] for i in going_on], [actions[i] for i in going_on])
-        infos = {i: self._dialogues[i].info(reveal) for i in going_on}
+        reveal, dialogues = self.scenario.reveal_latent, self._dialogues
+        going_on = [i for i, dialogue in enumerate(dialogues) if dialogue.outcome is None]
+        over = [i for i, dialogue in enumerate(dialogues) if dialogue.outcome is not None]
+        step_together([dialogues[i] for i in going_on], [actions[i] for i in going_on])
+        moves: dict[int, Move] = {i: heard(dialogues[i], reveal) for i in going_on}
         if self._autoreset is AutoresetMode.NEXT_STEP:
-            infos |= self._start(dict.fromkeys(ended))
-        for i, dialogue in enumerate(self._dialogues):
-            if dialogue.outcome is not None:
-                terminations[i] = dialogue.terminated
-                truncations[i] = dialogue.truncated
-        for i in going_on:
-            rewards[i] = self._dialogues[i].reward
+            self._start(dict.fromkeys(over))
+            moves |= {i: began(dialogues[i], reveal) for i in over}
+        else:
+            moves |= {i: stood(dialogues[i]) for i in over}
         if self._autoreset is AutoresetMode.SAME_STEP:
-            ended = [i for i in going_on if self._dialogues[i].outcome is not None]
-            ends = {
-                i: {"final_obs": self._dialogues[i].text, "final_info": infos[i]} for i in ended
-            }
-            infos |= {
-                i: {**ends[i], **info} for i, info in self._start(dict.fromkeys(ended)).items()
-            }
-        batch = batch_infos(infos, self.num_envs)
-        return self._texts(), rewards, terminations, truncations, batch
+            ended = [i for i in going_on if dialogues[i].outcome is not None]
+            self._start(dict.fromkeys(ended))
+            moves |= {i: began(dialogues[i], reveal, moves[i]) for i in ended}
+        return batch([moves[i] for i in range(self.num_envs)])
 
-    def _check(self, actions: Sequence[str]) -> None:
+    def _check(self, actions: Sequence[str], places: Sequence[int]) -> None:
         one_by_one = hasattr(actions, "__getitem__") and not isinstance(actions, Mapping)
         count = len(actions) if isinstance(actions, Sized) else None
-        if isinstance(actions, (str, bytes)) or not one_by_one or count != self.num_envs:
+        if isinstance(actions, (str, bytes)) or not one_by_one or count != len(places):
             raise ConvgymError(
-                f"expected {self.num_envs} actions, one str for each conversation;"
+                f"expected {len(places)} actions, one str for each conversation;"
                 f" got {type(actions).__name__}" + ("" if count is None else f" of length {count}")
             )
-        for dialogue, action in zip(self._dialogues, actions, strict=True):
+        for place, action in zip(places, actions, strict=True):
+            dialogue = self._dialogues[place]
             if dialogue.seed is None:
                 raise ResetNeeded("there is no conversation to continue: call reset() first")
             if dialogue.outcome is None:
                 check_utterance(action)
+
+    def async_reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        """Have new customers come in, and do not wait for them: ``recv`` brings their openings.
+
+        Args:
+            seed: as for ``reset``.
+            options: as for ``reset``; ``reset_mask`` leaves all others as they are, those in
+                flight too.
+
+        Raises:
+            ConvgymError: for a mistake in these, or if one of those to be reset is in flight.
+        """
+        self._flight.reset(self._read_reset(seed, options))
+
+    def send(self, actions: Sequence[str], env_id: Iterable[int] | None = None) -> None:
+        """Say ``actions[k]`` in conversation ``env_id[k]``, and do not wait for the customers.
+
+        All of them are in flight then, until ``recv`` brings them back. A conversation that has
+        ended is dealt with as in ``step``. Customers that answer at once do so here.
+
+        Args:
+            actions: M strings.
+            env_id: M different numbers in [0, N), such as ``infos["env_id"]``; None is all N.
+
+        Raises:
+            ConvgymError: if these are something else, or one of the conversations is in flight.
+            gymnasium.error.ResetNeeded: if one of them was never reset.
+
+        In these cases nothing is sent. If the own code of a customer raises that answers at once,
+        of those that do nobody has moved, as in ``step``.
+        """
+        places = self._places(env_id)
+        self._check_landed(places)
+        self._check(actions, places)
+        self._flight.say(dict(zip(places, actions, strict=True)))
+
+    def recv(self, at_least: int = 1) -> StepResult:
+        """Return whatever is ready of what is in flight.
+
+        Observations, rewards, terminations, truncations and infos are as ``step`` gives them, but
+        of the M conversations alone that are ready, ``at_least`` <= M <= N, in order of their
+        numbers, which are in ``infos["env_id"]``, an integer array of shape (M,). After
+        ``async_reset`` rewards are 0, flags False and infos those of ``reset``.
+
+        Args:
+            at_least: for how many to wait; never for more.
+
+        Raises:
+            ConvgymError: if ``at_least`` is no integer from 1 upwards, or more than are in flight.
+
+        If a customer's own code raises, that is raised here, with a note of its ``env_id``: this
+        conversation is where it was before it was sent to (but for customers that cannot be put
+        back), and not in flight any more. All others stay as they are, and are received next.
+        """
+        at_least = check_integer("at_least", at_least, 1)
+        n = len(self.in_flight)
+        if n == 0:
+            raise ConvgymError("nothing is in flight to be received: send() or async_reset() first")
+        if at_least > n:
+            raise ConvgymError(f"recv waits for {at_least}, but only {n} are in flight")
+        moves = self._flight.receive(at_least)
+        return batch([replace(move, info={**move.info, "env_id": i}) for i, move in moves.items()])
+
+    @property
+    def in_flight(self) -> tuple[int, ...]:
+        """The numbers of the conversations that are in flight, in order."""
+        return tuple(self._flight.places)
+
+    def _places(self, env_id: Any) -> list[int]:
+        if env_id is None:
+            return list(range(self.num_envs))
+        if not isinstance(env_id, Iterable):
+            raise ConvgymError(f"env_id must be several integers, got {env_id!r}")
+        places: dict[int, None] = {}
+        for number in env_id:
+            place = check_integer("an env_id", number, 0)
+            if place >= self.num_envs:
+                raise ConvgymError(f"an env_id must be below {self.num_envs}, got {place}")
+            if place in places:
+                raise ConvgymError(f"env_id names {place} twice, but one action at a time is heard")
+            places[place] = None
+        return list(places)
+
+    def _check_idle(self, method: str) -> None:
+        if self.in_flight:
+            raise ConvgymError(
+                f"{method}() is of all conversations, but {_listed(self.in_flight)} in flight:"
+                " recv() first"
+            )
+
+    def _check_landed(self, places: Iterable[int]) -> None:
+        flying = sorted(set(places).intersection(self.in_flight))
+        if flying:
+            raise ConvgymError(f"{_listed(flying)} in flight already: recv() first")
 
     def _texts(self) -> Texts:
         return tuple([dialogue.text for dialogue in self._dialogues])
@@ -272,6 +361,12 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
         return self._texts() if self.render_mode == "ansi" else None
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close the customers that can be closed."""
+        """Close the customers that can be closed; nobody in flight is waited for any more."""
+        self._flight.stop()
         for dialogue in self._dialogues:
             dialogue.close()
+
+
+def _listed(places: Sequence[int]) -> str:
+    shown = ", ".join(map(str, places[:5])) + ", ..." * (len(places) > 5)
+    return f"env_id {shown} {'is' if len(places) == 1 else 'are'}"

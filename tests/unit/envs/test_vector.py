@@ -13,7 +13,7 @@ from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
 from convgym.customers import Customer
 from convgym.envs import SalesEnv, SalesVectorEnv
-from convgym.envs.vector import batch_infos
+from convgym.envs.moves import batch_infos
 from convgym.errors import ConvgymError
 
 PuppetFactory = Callable[[], Customer]

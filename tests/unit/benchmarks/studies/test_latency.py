@@ -34,7 +34,7 @@ def test_every_way_holds_the_conversations_and_is_stored(
     out = capsys.readouterr().out
     facts = json.loads((tmp_path / "new.json").read_text())
     rows = {row["way"]: row for row in facts["figures"]}
-    assert list(rows) == ["ideal", "async", "threads", "chat", "lock_step"]
+    assert list(rows) == ["ideal", "async", "threads", "chat", "send_recv", "lock_step"]
     assert rows["ideal"]["share_of_ideal"] == 1.0
     assert 0.1 < rows["async"]["share_of_ideal"] < 1.1
     assert "ideal:" in out
