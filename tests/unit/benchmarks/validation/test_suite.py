@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from convgym.benchmarks.validation.check import Check
 from convgym.benchmarks.validation.limits import Limits
 from convgym.benchmarks.validation.report import failed
 from convgym.benchmarks.validation.subject import Subject
