@@ -273,8 +273,8 @@ def _status(findings: Sequence[Finding], check: str) -> str:
     return f"**{status}**" if status in ("fail", "invalid") else status
 
 
-def _control(found: Finding, control: Measure) -> str:
-    undecided = control.status != "pass" and found.status == "warn"
+def _control(finding: Finding, control: Measure) -> str:
+    undecided = control.status != "pass" and finding.status == "warn"
     reason = " Undecided, as not to buy says nothing unless it buys from the control."
     return f"Control: {tell(control)}.{reason if undecided else ''}"
 

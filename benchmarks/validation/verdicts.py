@@ -111,18 +111,18 @@ def skipped(check: str, reason: str) -> Finding:
     return Finding(check, "skipped", reason)
 
 
-def controlled(found: Finding, control: Measure) -> Finding:
+def controlled(result: Finding, control: Measure) -> Finding:
     """Return a finding beside its control: who buys from neither has refused nothing.
 
     Unless the control passes, a pass is undecided. What failed has failed: something was bought.
     """
-    if control.status != "pass" and found.status in ("pass", "warn"):
+    if control.status != "pass" and result.status in ("pass", "warn"):
         told = (
             f"that it does not buy says nothing unless it buys from the control ({tell(control)})"
         )
-        summary = f"undecided: {told}; {found.summary}"
-        found = replace(found, status="warn", summary=summary)
-    return replace(found, control=control)
+        summary = f"undecided: {told}; {result.summary}"
+        result = replace(result, status="warn", summary=summary)
+    return replace(result, control=control)
 
 
 def worst(statuses: Iterable[Status]) -> Status:
