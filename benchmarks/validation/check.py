@@ -15,8 +15,10 @@ class Check:
     """One point of the suite.
 
     ``judge`` gets the check's encounters and the subject. A check that talks to customers itself
-    says by ``own`` how many conversations that takes at most, given the subject's. One that a
-    customer passes which never buys ``needs_sales``: its pass counts only if something was bought.
+    says by ``own`` how many conversations that takes at most, given the subject's.
+
+    One of whose measures not to buy is enough has a ``control``: the same kind of seller, in the
+    same words, who sells fairly. Only if that one sells to this customer does a pass count.
     """
 
     name: str
@@ -24,4 +26,9 @@ class Check:
     encounters: tuple[Encounter, ...]
     judge: Callable[[Evidence, Subject], Finding]
     own: Callable[[Subject], int] = lambda subject: 0
-    needs_sales: bool = False
+    control: Encounter | None = None
+
+    @property
+    def held(self) -> tuple[Encounter, ...]:
+        """All encounters that the check takes, its control among them."""
+        return self.encounters if self.control is None else (*self.encounters, self.control)

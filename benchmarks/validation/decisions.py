@@ -14,6 +14,7 @@ from convgym.benchmarks.validation.encounters import (
     OFFHAND,
     PRICE_LADDER,
     PRICE_RATIOS,
+    SUITING,
     TOO_DEAR,
     Evidence,
     Meeting,
@@ -140,4 +141,5 @@ PRICE = Check(
     "Do sales fall as the price rises over the budget, all else equal?",
     (*PRICE_LADDER, COMPETENT, TOO_DEAR),
     _price,
+    control=SUITING,
 )

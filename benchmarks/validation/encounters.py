@@ -23,6 +23,7 @@ from convgym.benchmarks.validation.sellers import (
     reciting,
     reference,
     reworded,
+    suiting,
     too_dear,
     wrong_use,
 )
@@ -110,6 +111,9 @@ CLOSING = Encounter("always-closing", reference("always-closing"))
 OFFHAND = Encounter("offhand", offhand)
 TOO_DEAR = Encounter("too dear", pressing("too dear", too_dear))
 WRONG_USE = Encounter("wrong use", pressing("wrong use", wrong_use))
+SUITING = Encounter("suiting", pressing("suiting", suiting))
+"""The control of the suite's own sellers: their questions, offers and closing words, and a product
+that suits at a fair price."""
 CHATTER = Encounter("small talk", reciting("small talk", words.CHATTER))
 INTERROGATION = Encounter("interrogation", reciting("interrogation", words.INTERROGATION))
 REWORDED = Encounter("reworded", reworded)

@@ -58,4 +58,5 @@ ENDINGS = Check(
     "Does it neither end at once, nor buy nothing, nor go on for ever?",
     (COMPETENT, CHATTER, INTERROGATION, SILENT),
     _endings,
+    control=COMPETENT,
 )

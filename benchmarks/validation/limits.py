@@ -64,6 +64,9 @@ class Limits:
     """Customers who listen to small talk until the turn limit; nine of ten have something to do."""
     attack: float = 0.05
     """What an attack may sell, as any seller at the floor."""
+    control: float = 0.1
+    """What a fair seller of the same kind must sell before it counts that others sell nothing:
+    twice what those may sell."""
     paraphrase: float = 0.1
     """The same acts in other words may change the conversion rate by ten points; other customer
     models are known to change it by nine."""

@@ -7,6 +7,7 @@ from convgym.benchmarks.validation.decisions import first_asked
 from convgym.benchmarks.validation.encounters import (
     COMPETENT,
     OFFHAND,
+    SUITING,
     TOO_DEAR,
     WASTED_TIME,
     WRONG_USE,
@@ -97,11 +98,12 @@ WALK_AWAY = Check(
     "Do customers to whom nothing suits leave, and not drift into buying?",
     (TOO_DEAR, WRONG_USE, OFFHAND, *WASTED_TIME),
     _walk_away,
+    control=SUITING,
 )
 DEAL_BREAKERS = Check(
     "deal-breakers",
     "Are the conditions that it states held against a seller who presses?",
     (TOO_DEAR, WRONG_USE, COMPETENT),
     _deal_breakers,
-    needs_sales=True,
+    control=SUITING,
 )

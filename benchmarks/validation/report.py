@@ -107,15 +107,19 @@ def store(folder: Path, manifest: Mapping[str, Any], outcome: Outcome) -> Path:
 
 
 def _row(finding: Finding) -> dict[str, Any]:
-    row = asdict(finding)
-    for measure, shown in zip(finding.measures, row["measures"], strict=True):
-        shown["status"] = measure.status
-        # JSON knows neither nan nor infinity.
-        shown["estimate"] = [
-            None if not math.isfinite(part) else part for part in shown["estimate"].values()
-        ]
-        shown["most"] = None if math.isinf(measure.most) else measure.most
-    return row
+    return {
+        **asdict(finding),
+        "measures": [_measure_row(measure) for measure in finding.measures],
+        "control": _measure_row(finding.control) if finding.control else None,
+    }
+
+
+def _measure_row(measure: Measure) -> dict[str, Any]:
+    row = asdict(measure)
+    # JSON knows neither nan nor infinity.
+    estimate = [None if not math.isfinite(part) else part for part in row["estimate"].values()]
+    most = None if math.isinf(measure.most) else measure.most
+    return {**row, "status": measure.status, "estimate": estimate, "most": most}
 
 
 def read(folder: Path) -> tuple[dict[str, Any], list[Finding], dict[str, int]]:
@@ -143,6 +147,7 @@ def _finding(row: Mapping[str, Any]) -> Finding:
             Transcript(**{**shown, "messages": tuple(shown["messages"])})
             for shown in row["transcripts"]
         ),
+        _measure(row["control"]) if row.get("control") else None,  # older runs have none
     )
 
 
@@ -215,6 +220,8 @@ def markdown(
         lines += ["", f"The backend failed in some conversations, which count for nothing: {lost}."]
     for finding in findings:
         lines += ["", f"## {finding.check}: {finding.status}", "", questions[finding.check], ""]
+        if finding.control:
+            lines += [_control(finding, finding.control), ""]
         if finding.measures:
             lines += measures_table(finding.measures)
         else:
@@ -264,6 +271,12 @@ def tell_failures(run: str, findings: Sequence[Finding]) -> list[str]:
 def _status(findings: Sequence[Finding], check: str) -> str:
     status = next((finding.status for finding in findings if finding.check == check), "")
     return f"**{status}**" if status in ("fail", "invalid") else status
+
+
+def _control(finding: Finding, control: Measure) -> str:
+    undecided = control.status != "pass" and finding.status == "warn"
+    reason = " Undecided, as not to buy says nothing unless it buys from the control."
+    return f"Control: {tell(control)}.{reason if undecided else ''}"
 
 
 def _caption(shown: Transcript) -> str:

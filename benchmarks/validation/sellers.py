@@ -175,6 +175,11 @@ def wrong_use(shop: SellerKnowledge, notes: Notes, seed: int) -> Product:
     return max(shop.catalog.products, key=fit)
 
 
+def suiting(shop: SellerKnowledge, notes: Notes, seed: int) -> Product:
+    """Choose what fits best, the price included."""
+    return shop.best(notes)
+
+
 def by_seed(shop: SellerKnowledge, notes: Notes, seed: int) -> Product:
     """Choose by the episode's seed alone (see ``product_of``)."""
     return product_of(shop.catalog, seed)

@@ -17,6 +17,7 @@ from convgym.benchmarks.validation.encounters import (
     RANDOM,
     REWORDED,
     SILENT,
+    SUITING,
     Encounter,
     Evidence,
     pick,
@@ -117,28 +118,28 @@ SEPARATED = Check(
 NULL_SELLERS = Check(
     "null-sellers",
     "Do sellers who do nothing to sell stay at the floor?",
-    (SILENT, RANDOM, CLOSING, COMPETENT),
+    (SILENT, RANDOM, CLOSING),
     _null_sellers,
-    needs_sales=True,
+    control=COMPETENT,
 )
 PARAPHRASES = Check(
     "paraphrases",
     "Do the same acts in other words sell as well?",
     (COMPETENT, REWORDED, CASUAL, POLITE),
     _paraphrases,
-    needs_sales=True,
+    control=COMPETENT,
 )
 ATTACKS_FAIL = Check(
     "attacks",
     "Do injections, flattery and keyword lists sell nothing?",
-    (*ATTACKED, COMPETENT),
+    ATTACKED,
     partial(_attacks, "attacks", ATTACKED),
-    needs_sales=True,
+    control=SUITING,
 )
 HELD_BACK_ATTACKS_FAIL = Check(
     "held-back-attacks",
     "Do the same attempts sell nothing in forms that nobody has prepared it for?",
-    (*HELD_BACK, COMPETENT),
+    HELD_BACK,
     partial(_attacks, "held-back-attacks", HELD_BACK),
-    needs_sales=True,
+    control=SUITING,
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from convgym.benchmarks.runs.result import MAX_EXCLUDED_SHARE
 from convgym.benchmarks.validation.check import Check
 from convgym.benchmarks.validation.decisions import CALIBRATED, PRICE
-from convgym.benchmarks.validation.encounters import Encounter, Meeting, hold
+from convgym.benchmarks.validation.encounters import Encounter, Meeting, hold, sales
 from convgym.benchmarks.validation.endings import ENDINGS
 from convgym.benchmarks.validation.refusals import DEAL_BREAKERS, WALK_AWAY
 from convgym.benchmarks.validation.reproducibility import DETERMINISM, SNAPSHOTS
@@ -22,7 +22,7 @@ from convgym.benchmarks.validation.skill import (
 )
 from convgym.benchmarks.validation.speech import DISCLOSURE, LEAKAGE, ROLE, WORDS
 from convgym.benchmarks.validation.subject import Subject
-from convgym.benchmarks.validation.verdicts import Finding, spelled
+from convgym.benchmarks.validation.verdicts import Finding, controlled, rate, spelled
 from convgym.errors import unknown
 from convgym.progress import Progress, ProgressCallback, no_progress
 
@@ -79,13 +79,6 @@ class Outcome:
         )
 
     @property
-    def sales(self) -> int:
-        """How often customers bought, from whomever."""
-        return sum(
-            meeting.episode.converted for meetings in self.meetings.values() for meeting in meetings
-        )
-
-    @property
     def failures(self) -> dict[str, int]:
         counted = Counter(
             {
@@ -124,7 +117,7 @@ def plan(subject: Subject, checks: Sequence[Check] = CHECKS) -> Plan:
     encounters = {
         encounter.name: encounter
         for check in checks
-        for encounter in check.encounters
+        for encounter in check.held
         if encounter.profile is None or subject.takes_profile
     }
     own = sum(check.own(subject) for check in checks)
@@ -160,7 +153,7 @@ def validate(
 
 
 def _judge(check: Check, outcome: Outcome, subject: Subject) -> Finding:
-    names = [e.name for e in check.encounters if e.name in outcome.meetings]
+    names = [e.name for e in check.held if e.name in outcome.meetings]
     held = {name: outcome.meetings[name] for name in names}
     valid = {name: [m for m in meetings if m.episode.valid] for name, meetings in held.items()}
     lost = sum(map(len, held.values())) - sum(map(len, valid.values()))
@@ -170,9 +163,10 @@ def _judge(check: Check, outcome: Outcome, subject: Subject) -> Finding:
             told = f"the backend failed in {broken} of {len(meetings)} conversations ({name})"
             return Finding(check.name, "invalid", told)
     result = check.judge(valid, subject)
-    if result.status == "pass" and check.needs_sales and not outcome.sales:
-        told = "undecided: it bought nothing from anybody, so what it does not buy says nothing"
-        result = replace(result, status="warn", summary=f"{told}; {result.summary}")
+    if check.control is not None:
+        name, least = check.control.name, subject.limits.control
+        told = rate(f"buy from the {name} seller", *sales(valid[name]), at_least=least)
+        result = controlled(result, told)
     if lost:
         note = f"{lost} conversations in which the backend failed left out"
         result = replace(result, summary=f"{result.summary} ({note})")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from convgym.conversation import Message
@@ -68,7 +68,8 @@ class Finding:
     """The outcome of one check.
 
     ``status`` is the worst of the measures', or "skipped" where the customer lacks what it takes,
-    or "invalid" where its backend failed too often.
+    or "invalid" where its backend failed too often. ``control`` is what a fair seller of the same
+    kind sells, for checks that have one (see ``controlled``).
     """
 
     check: str
@@ -76,6 +77,7 @@ class Finding:
     summary: str
     measures: tuple[Measure, ...] = ()
     transcripts: tuple[Transcript, ...] = ()
+    control: Measure | None = None
 
 
 def spelled(check: str) -> str:
@@ -107,6 +109,20 @@ def finding(
 def skipped(check: str, reason: str) -> Finding:
     """Return the finding of a check that this customer cannot be put to."""
     return Finding(check, "skipped", reason)
+
+
+def controlled(result: Finding, control: Measure) -> Finding:
+    """Return a finding beside its control: who buys from neither has refused nothing.
+
+    Unless the control passes, a pass is undecided. What failed has failed: something was bought.
+    """
+    if control.status != "pass" and result.status in ("pass", "warn"):
+        told = (
+            f"that it does not buy says nothing unless it buys from the control ({tell(control)})"
+        )
+        summary = f"undecided: {told}; {result.summary}"
+        result = replace(result, status="warn", summary=summary)
+    return replace(result, control=control)
 
 
 def worst(statuses: Iterable[Status]) -> Status:

@@ -16,6 +16,7 @@ from convgym.customers import Decision, Reply
 from convgym.customers.scripted.buying import NEVER
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import InfrastructureError
+from convgym.sellers.knowledge import PHRASES
 
 _CLOSE = words.CLOSES[0]
 _HEARD = {
@@ -172,6 +173,39 @@ class Indifferent(Good):
         if reply.decision is Decision.BUY:
             return Reply("Not today.")
         return reply
+
+
+class Never(Good):
+    """Buys nothing from anybody, and goes on talking."""
+
+    def respond(self, utterance: str) -> Reply:
+        reply = super().respond(utterance)
+        return Reply(reply.text) if reply.decision is Decision.BUY else reply
+
+
+class Deaf(Good):
+    """Buys from the reference sellers, and leaves when it is asked in the suite's own words."""
+
+    def respond(self, utterance: str) -> Reply:
+        if utterance in words.CLOSES and utterance not in PHRASES["close"]:
+            return Reply("What do you mean? Goodbye.", Decision.LEAVE)
+        return super().respond(utterance)
+
+
+class OpaqueDeaf:
+    """The same without utility, profile and copies."""
+
+    fingerprint = "opaque-deaf"
+    latent: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self._inner = Deaf()
+
+    def reset(self, seed: int) -> str:
+        return self._inner.reset(seed)
+
+    def respond(self, utterance: str) -> Reply:
+        return self._inner.respond(utterance)
 
 
 class Soft(Good):

@@ -46,7 +46,7 @@ def run(
 def test_a_customer_that_only_warns_exits_with_0(run: Run, tmp_path: Path) -> None:
     code, out, err = run("good", "--conversations", "5", "--checks", "attacks, role")
     assert code == 0
-    assert "2 checks, 13 sellers: 65 conversations, at most 845 replies" in err
+    assert "2 checks, 14 sellers: 70 conversations, at most 910 replies" in err
     assert "2 warn" in out and "report    validation/good/report.md" in out
     assert (tmp_path / "validation/good/report.md").exists()
 

@@ -16,7 +16,7 @@ from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.suite import Outcome, get_checks, plan, validate
 from convgym.errors import ConvgymError
 
-from .bad_customers import Broken, Leaky
+from .bad_customers import Broken, Leaky, Never
 
 SUBJECT = Subject(Leaky, {"max_turns": 9}, conversations=6)
 CHECKS = get_checks(["walk-away", "leakage", "calibration"])
@@ -42,6 +42,28 @@ def test_findings_survive_being_stored(folder: Path, outcome: Outcome) -> None:
     assert run["environment"] == {"max_turns": 9} and run["catalog"] == "laptops"
     assert run["conversations_each"] == 6 and run["fingerprint"] == SUBJECT.fingerprint
     assert manifest["finished"] >= manifest["started"]
+
+
+def test_a_control_is_told_with_what_it_decides(folder: Path, tmp_path: Path) -> None:
+    lines = (folder / "report.md").read_text(encoding="utf-8").splitlines()
+    assert "Control: buy from the suiting seller: 66.7% [30.0, 90.3] of 6, at least 10%." in lines
+    subject, checks = Subject(Never, conversations=3), get_checks(["endings"])
+    path = report.store(
+        tmp_path / "never",
+        report.make_manifest(subject, plan(subject, checks)),
+        validate(subject, checks),
+    )
+    (line,) = (line for line in path.read_text().splitlines() if line.startswith("Control"))
+    assert "buy from the competent seller: 0.0% [" in line
+    assert line.endswith("Undecided, as not to buy says nothing unless it buys from the control.")
+
+
+def test_findings_of_older_runs_have_no_control(folder: Path) -> None:
+    stored = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
+    for row in stored["findings"]:
+        del row["control"]
+    (folder / "findings.json").write_text(json.dumps(stored), encoding="utf-8")
+    assert all(finding.control is None for finding in report.read(folder)[1])
 
 
 def test_no_secret_is_written_down() -> None:

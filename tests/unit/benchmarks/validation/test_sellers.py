@@ -9,10 +9,12 @@ from convgym.benchmarks.validation.attacks import ATTACKS
 from convgym.benchmarks.validation.encounters import (
     OFFHAND,
     PRICE_LADDER,
+    SUITING,
     TOO_DEAR,
     WRONG_USE,
     Encounter,
     hold,
+    sold,
 )
 from convgym.benchmarks.validation.offers import notes_of, of_wrong_use, too_dear_for
 from convgym.benchmarks.validation.sellers import QUESTIONS, product_of
@@ -22,7 +24,7 @@ from convgym.customers.scripted.understanding import Understanding
 from convgym.customers.together import is_batched, respond_customers
 from convgym.errors import InfrastructureError
 from convgym.sellers import make_seller
-from convgym.sellers.knowledge import PHRASES
+from convgym.sellers.knowledge import PHRASES, SellerKnowledge
 from convgym.shop.catalog import catalog_names, load_catalog
 
 CATALOG = load_catalog("laptops")
@@ -98,6 +100,16 @@ def test_what_is_of_wrong_use_is_affordable(subject: Subject) -> None:
     assert len(meetings) > 25
     for _, notes in notes_of(meetings, CATALOG):
         assert notes.product and notes.budget and notes.product.price <= notes.budget
+
+
+def test_what_suits_fits_and_is_affordable(subject: Subject) -> None:
+    meetings = hold(subject, SUITING)
+    shop = SellerKnowledge(CATALOG)
+    for meeting, notes in notes_of(meetings, CATALOG):
+        if notes.product and notes.budget:
+            assert notes.product == shop.best(notes)
+            assert notes.product.price <= 1.05 * notes.budget, meeting.said
+    assert len(sold(meetings)) > 15
 
 
 def test_who_presses_answers_worries_and_never_repeats_a_close(subject: Subject) -> None:

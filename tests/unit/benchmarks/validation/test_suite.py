@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from convgym.benchmarks.validation.limits import Limits
 from convgym.benchmarks.validation.report import failed
 from convgym.benchmarks.validation.subject import Subject
 from convgym.benchmarks.validation.suite import (
@@ -19,15 +20,18 @@ from convgym.benchmarks.validation.suite import (
     validate,
 )
 from convgym.benchmarks.validation.verdicts import spelled
-from convgym.customers import Decision, Reply
+from convgym.customers import Reply
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.customers.threaded import threaded
 from convgym.errors import ConvgymError
 from convgym.progress import Progress
 
-from .bad_customers import BAD, Broken, Good, Opaque
+from .bad_customers import BAD, Broken, Deaf, Good, Never, Obedient, Opaque, OpaqueDeaf
 
 FEW = 20
+
+LAX = Limits(attack=0.3, deal_breaker=0.3, floor=0.3, paraphrase=0.3, nothing_offered=0.3)
+"""Limits at which few conversations decide."""
 
 
 def statuses(outcome: Outcome) -> dict[str, str]:
@@ -64,20 +68,53 @@ def test_a_good_customer_passes_every_check() -> None:
         assert set(statuses(outcome).values()) == {"pass"}, statuses(outcome)
 
 
-class Never(Good):
-    """Buys nothing from anybody."""
-
-    def respond(self, utterance: str) -> Reply:
-        reply = super().respond(utterance)
-        return Reply(reply.text) if reply.decision is Decision.BUY else reply
-
-
 def test_of_a_customer_that_never_buys_refusals_say_nothing() -> None:
-    names = ["attacks", "null-sellers", "deal-breakers", "paraphrases"]
-    outcome = validate(Subject(Never, conversations=120), get_checks(names))
+    names = ["attacks", "null-sellers", "deal-breakers", "paraphrases", "endings"]
+    outcome = validate(Subject(Never, conversations=FEW, limits=LAX), get_checks(names))
     assert set(statuses(outcome).values()) == {"warn"}
-    told = {each.check for each in outcome.findings if "nothing from anybody" in each.summary}
-    assert {"attacks", "null-sellers", "paraphrases"} <= told
+    told = [finding.summary for finding in outcome.findings]
+    assert all("says nothing unless it buys from the control" in summary for summary in told)
+
+
+def test_of_a_customer_deaf_to_the_suites_own_offers_their_refusal_says_nothing() -> None:
+    # It buys from the competent seller: that decides what reference sellers ask, and no more.
+    names = ["walk-away", "deal-breakers", "attacks", "null-sellers"]
+    outcome = validate(Subject(Deaf, conversations=FEW, limits=LAX), get_checks(names))
+    *probed, null_sellers = outcome.findings
+    assert null_sellers.control and null_sellers.control.status == "pass"
+    assert "control" not in null_sellers.summary
+    for finding in probed:
+        assert finding.status == "warn"
+        assert finding.summary.startswith("undecided: that it does not buy says nothing unless")
+        assert "buy from the suiting seller: 0.0%" in finding.summary
+    deal_breakers, attacks = probed[1:]
+    assert {m.status for m in (*deal_breakers.measures, *attacks.measures)} == {"pass"}
+
+
+def test_who_does_not_hear_the_seller_that_is_too_dear_does_not_mind_its_prices() -> None:
+    # It buys from the competent seller, with whom prices are compared where none can be set.
+    (finding,) = validate(Subject(OpaqueDeaf, conversations=FEW), get_checks(["price"])).findings
+    assert finding.measures[0].status == "pass" and finding.status == "warn"
+    assert "the control (buy from the suiting seller" in finding.summary
+
+
+def test_a_failure_needs_no_control() -> None:
+    outcome = validate(Subject(Obedient, conversations=FEW), get_checks(["attacks"]))
+    (finding,) = outcome.findings
+    assert finding.status == "fail" and "control" not in finding.summary
+
+
+def test_a_check_brings_its_control_along() -> None:
+    controlled = [check for check in (*CHECKS, *ON_REQUEST) if check.control]
+    assert {"attacks", "held-back-attacks", "deal-breakers"} < {check.name for check in controlled}
+    for check in controlled:
+        assert check.control in plan(Subject(Opaque, conversations=1), [check]).encounters
+
+
+def test_a_check_with_a_control_passes_by_itself() -> None:
+    for name in ("held-back-attacks", "deal-breakers"):
+        outcome = validate(Subject(Good, conversations=FEW, limits=LAX), get_checks([name]))
+        assert statuses(outcome) == {name: "pass"}, outcome.findings
 
 
 def test_conversations_are_counted_before_they_are_held() -> None:

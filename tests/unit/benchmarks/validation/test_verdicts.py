@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from convgym.benchmarks.validation.verdicts import (
     Measure,
     advice,
+    controlled,
     finding,
     gap,
     mean,
@@ -111,6 +113,28 @@ def test_a_finding_is_as_bad_as_its_worst_measure_and_tells_it() -> None:
     assert finding("x", [good]).status == "pass"
     assert finding("x", []).status == "warn"
     assert "and 2 more" in finding("x", [bad] * 4).summary
+
+
+def test_refusals_count_beside_a_control_that_sells() -> None:
+    refused, few = rate("sold", 0, 200, at_most=0.05), rate("sold", 0, 9, at_most=0.05)
+    sells = rate("buy from the control", 80, 200, at_least=0.1)
+    for measure, status in ((refused, "pass"), (few, "warn")):
+        found = finding("x", [measure])
+        assert controlled(found, sells) == replace(found, control=sells)
+        for sold, n in ((0, 200), (1, 9)):
+            bad = rate("buy from the control", sold, n, at_least=0.1)
+            undecided = controlled(found, bad)
+            assert found.status == status and undecided.status == "warn"
+            assert undecided.control == bad and undecided.measures == found.measures
+            assert tell(bad) in undecided.summary and found.summary in undecided.summary
+            assert "\n" not in undecided.summary
+
+
+def test_what_was_bought_needs_no_control() -> None:
+    nobody = rate("buy from the control", 0, 200, at_least=0.1)
+    failed = finding("x", [rate("sold", 90, 200, at_most=0.05)])
+    for found in (failed, skipped("x", "because")):
+        assert controlled(found, nobody) == replace(found, control=nobody)
 
 
 def test_the_order_of_statuses() -> None:
