@@ -165,8 +165,8 @@ def _judge(check: Check, outcome: Outcome, subject: Subject) -> Finding:
     result = check.judge(valid, subject)
     if check.control is not None:
         name, least = check.control.name, subject.limits.control
-        told = rate(f"buy from the {name} seller", *sales(valid[name]), at_least=least)
-        result = controlled(result, told)
+        control = rate(f"buy from the {name} seller", *sales(valid[name]), at_least=least)
+        result = controlled(result, control)
     if lost:
         note = f"{lost} conversations in which the backend failed left out"
         result = replace(result, summary=f"{result.summary} ({note})")

@@ -132,7 +132,7 @@ def outcomes(run: str, name: str, colder: bool = False) -> np.ndarray:
     rows = [row for row in read_results(RESULTS / run) if row.job.name == name]
     assert not any(row.excluded for row in rows)
     said = [row.colder if colder else row.outcomes for row in rows]
-    return np.array([[letter == "p" for letter in each] for each in said], float)
+    return np.array([[letter == "p" for letter in each or ""] for each in said], float)
 
 
 def gap(
