@@ -84,8 +84,8 @@ class Voice:
         self._room = usable_context(network.config) - LONGEST_REPLY
         sampling = SamplingConfig(temperature, LONGEST_REPLY)
         self._sampler = ResponseSampler(self.network, self.format, sampling)
-        # A sampler remembers the conversations of its last call. Customers come in between two
-        # turns of the others, who would be read anew from the beginning.
+        # Customers come in between two turns of the others: in a sampler of their own they neither
+        # push these out of their places in the cache nor have them copied aside and back.
         self._opener = ResponseSampler(self.network, self.format, sampling)
         exactly = "/bfloat16" if network.dtype is torch.bfloat16 else ""
         digest = f"{weights_digest(folder)}/{temperature}{exactly}"

@@ -175,27 +175,28 @@ class Matrix:
         """
         path = self.folder / "judged" / f"{piece.name}-{kind}.json"
         customer = _fingerprint(kind)
-        if not path.exists() or json.loads(path.read_text()).get("customer") != customer:
-            judges = KINDS[kind]
-            seeds = evaluation_seeds(
-                self.sizes.evaluation_seed, min(self.sizes.customers, judges.most or 10**9)
-            )
-            episodes = rollout(
-                self.policy(piece), seeds, environment=judges.environment, policy_seed=POLICY_SEED
-            )
-            valid = [episode for episode in episodes if episode.valid]
-            path.parent.mkdir(exist_ok=True)
-            judgement = {
-                **asdict(piece),
-                "judged_by": kind,
-                "customer": customer,
-                "purchases": sum(episode.converted for episode in valid),
-                "customers": len(valid),
-                "outcomes": "".join(episode.outcome[0] for episode in episodes),
-            }
-            write_json(path, judgement)
-        kept: dict[str, Any] = json.loads(path.read_text())
-        return kept
+        kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        if kept.get("customer") == customer:
+            return kept
+        judges = KINDS[kind]
+        seeds = evaluation_seeds(
+            self.sizes.evaluation_seed, min(self.sizes.customers, judges.most or 10**9)
+        )
+        episodes = rollout(
+            self.policy(piece), seeds, environment=judges.environment, policy_seed=POLICY_SEED
+        )
+        valid = [episode for episode in episodes if episode.valid]
+        path.parent.mkdir(exist_ok=True)
+        judgement = {
+            **asdict(piece),
+            "judged_by": kind,
+            "customer": customer,
+            "purchases": sum(episode.converted for episode in valid),
+            "customers": len(valid),
+            "outcomes": "".join(episode.outcome[0] for episode in episodes),
+        }
+        write_json(path, judgement)
+        return judgement
 
 
 @lru_cache(maxsize=len(KINDS))

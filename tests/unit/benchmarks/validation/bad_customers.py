@@ -192,22 +192,6 @@ class Deaf(Good):
         return super().respond(utterance)
 
 
-class OpaqueDeaf:
-    """The same without utility, profile and copies."""
-
-    fingerprint = "opaque-deaf"
-    latent: dict[str, Any] = {}  # noqa: RUF012
-
-    def __init__(self) -> None:
-        self._inner = Deaf()
-
-    def reset(self, seed: int) -> str:
-        return self._inner.reset(seed)
-
-    def respond(self, utterance: str) -> Reply:
-        return self._inner.respond(utterance)
-
-
 class Soft(Good):
     """Buys from a seller who says nothing."""
 
@@ -254,15 +238,23 @@ class Opaque:
 
     fingerprint = "opaque"
     latent: dict[str, Any] = {}  # noqa: RUF012
+    behind: type[Good] = Good
 
     def __init__(self) -> None:
-        self._inner = Good()
+        self._inner = self.behind()
 
     def reset(self, seed: int) -> str:
         return self._inner.reset(seed)
 
     def respond(self, utterance: str) -> Reply:
         return self._inner.respond(utterance)
+
+
+class OpaqueDeaf(Opaque):
+    """The same of who is deaf to the suite's own words."""
+
+    fingerprint = "opaque-deaf"
+    behind = Deaf
 
 
 BAD: dict[type, set[str]] = {
