@@ -28,6 +28,7 @@ STUDIES: Registry[Study] = Registry(
             "customer-matrix": "who trained with which customers sells to which others",
             "comparison-coverage": "how often intervals of paired differences cover the truth",
             "deaf-search": "the best script of a seller that never listens, for each shop",
+            "familiar-customers": "how many evaluation customers want what a training one wanted",
             "fixed-scripts": "the best script that never listens to a shopper, for each shop",
             "frontier-tuning": "settings of every agent of the frontier, as many of each",
             "gate": "how often the gate of Iterative PPO passes bad steps and stops good ones",
