@@ -119,7 +119,9 @@ def rollout(
     Args:
         policy: the seller.
         seeds: episode seeds, see ``convgym.seeds``.
-        environment: options of ``SalesEnv``, apart from ``render_mode``.
+        environment: options of ``SalesEnv``, apart from ``render_mode`` and any other ``reward``
+            than purchases: what was paid is in the metadata, where the customer's ``record`` says
+            it.
         policy_seed: seed of the policy's own randomness.
         batch_size: how many conversations at once; None is what the policy says in its attribute
             ``batch_size``, or else 256, and no more than the customer says in its own.
@@ -140,6 +142,12 @@ def rollout(
         raise ConvgymError(f"seeds must be several episode seeds, got {repr(seeds)[:60]}")
     seeds = [check_seed(seed) for seed in seeds]
     scenario = Scenario.of(environment or {})
+    if scenario.reward != "purchase":
+        raise ConvgymError(
+            "an episode of a rollout is worth 1 for a purchase and else 0, so that its environment"
+            f" must have reward='purchase', got {scenario.reward!r}: what was paid is in"
+            " episode.metadata, as price and margin"
+        )
     dialogues = scenario.dialogues(min(at_once, len(seeds)))
     try:
         if batch_size is None and dialogues:

@@ -205,7 +205,9 @@ class Dialogue:
 
     def _wrong_opening(self, opening: Opening, seed: int) -> Exception | None:
         """Return what the customer raised, or what is to be raised for no opening at all."""
-        if isinstance(opening, (str, InfrastructureError)):
+        if isinstance(opening, str):
+            return self._no_such_reward()
+        if isinstance(opening, InfrastructureError):
             return None
         if isinstance(opening, Exception):
             return self._blame(opening, "reset", seed)
@@ -213,6 +215,24 @@ class Dialogue:
             f"customer {type(self.customer).__name__} must open with a str, got"
             f" {self._got(opening, 'reset', seed)}"
         )
+
+    def _no_such_reward(self) -> Exception | None:
+        """Return what is to be raised if the customer will not say what a purchase is worth."""
+        if self.rewards == "purchase" or self._entry in self._paid:
+            return None
+        return ConvgymError(
+            f"reward={self.rewards!r} needs a customer whose record holds the {self._entry} that it"
+            f" paid, as the shopper's does; {type(self.customer).__name__}'s does not"
+        )
+
+    @property
+    def _entry(self) -> str:
+        return {"revenue": "price"}.get(self.rewards, self.rewards)
+
+    @property
+    def _paid(self) -> Mapping[str, Any]:
+        record = getattr(self.customer, "record", {})
+        return record if isinstance(record, Mapping) else {}
 
     def _wrong_reply(self, reply: Answer) -> Exception | None:
         """Return what the customer raised, or what is to be raised for no reply at all."""
@@ -313,13 +333,12 @@ class Dialogue:
             return 0.0
         if self.rewards == "purchase":
             return 1.0
-        paid = getattr(self.customer, "record", {})
-        name = {"revenue": "price"}.get(self.rewards, self.rewards)
-        worth = paid.get(name) if isinstance(paid, Mapping) else None
+        worth = self._paid.get(self._entry)
         if not isinstance(worth, int | float):
             raise ConvgymError(
-                f"reward={self.rewards!r} needs a customer whose record holds the {name} that it"
-                f" paid, as the shopper's does; {type(self.customer).__name__}'s does not"
+                f"reward={self.rewards!r} needs the {self._entry} as a number in the record of a"
+                f" customer that has bought, got {repr(worth)[:60]} from"
+                f" {type(self.customer).__name__}"
             )
         return float(worth)
 
