@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -242,6 +244,28 @@ def test_threaded_customers_are_what_they_were() -> None:
     env.step("Goodbye.")
     copied.restore(state)
     assert copied.latent == own.unwrapped._dialogue.customer.latent  # type: ignore[attr-defined]
+
+
+class Copied(Puppet):
+    """Says how it is copied; its wrapper is no copy of it."""
+
+    def __deepcopy__(self, memo: Any) -> Copied:
+        return Copied()
+
+
+def test_threads_are_no_part_of_a_copy() -> None:
+    from convgym.customers.threaded import ThreadedCustomer, threaded
+
+    factory = threaded(Copied, 2)
+    customers: Any = [factory(), factory()]
+    submit(customers[0].reset(1)).result(5)
+    twins = copy.deepcopy(customers)
+    assert [type(twin) for twin in twins] == [ThreadedCustomer] * 2
+    assert [submit(twin.reset(2)).result(5) for twin in twins] == ["hello from 2"] * 2
+    assert twins[0]._threads.pool is twins[1]._threads.pool
+    assert twins[0]._threads.pool is not customers[0]._threads.pool
+    again = pickle.loads(pickle.dumps(threaded("scripted", 3)))
+    assert again.__name__ == "threaded(ScriptedCustomer, 3)"
 
 
 class Forgetful(Puppet):
