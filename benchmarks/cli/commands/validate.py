@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from convgym.benchmarks.cli.options import (
     Seed,
     environment,
     findable,
-    names,
+    named,
     own_settings,
 )
 from convgym.benchmarks.terminal import console
@@ -24,7 +24,10 @@ from convgym.errors import ConvgymError, whose
 
 LimitOptions = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=SHARE", help="Another limit, such as attack=0.1; repeatable."),
+    typer.Option(
+        metavar="NAME=SHARE",
+        help="Another limit, such as deal-breaker=0.1; repeatable. A wrong name shows all.",
+    ),
 ]
 Reference = Annotated[
     Path | None,
@@ -96,6 +99,10 @@ def validate(
                 "--realism has no checks to choose, show or limit: drop --checks, --show and"
                 " --limit"
             )
+        if original_option and original is None:
+            raise ConvgymError(
+                "--original-option goes with --original: give it, or drop the option"
+            )
         raise SystemExit(
             _measure(
                 customer,
@@ -115,14 +122,21 @@ def validate(
     from convgym.benchmarks.validation.run import run
     from convgym.benchmarks.validation.subject import Subject
 
+    chosen = None if checks is None else named(checks)
     options = environment(None, catalog, personas, customer_option)
-    limits = Limits.of(own_settings(limit))
+    limits = Limits.of(_limits(limit or ()))
     subject = Subject(customer, options, conversations=conversations, seed=seed, limits=limits)
     folder = output or Path("validation") / customer.replace(":", ".")
     with whose(f"customer {customer!r}"):
-        findings = run(subject, folder, names(checks), console(), console(error=True), show=show)
+        findings = run(subject, folder, chosen, console(), console(error=True), show=show)
     if failed(findings):
         raise SystemExit(1)
+
+
+def _limits(items: Sequence[str]) -> dict[str, Any]:
+    """Return limits by name, which may be spelled as elsewhere, with hyphens."""
+    split = (item.partition("=") for item in items)
+    return own_settings("".join([name.replace("-", "_"), *rest]) for name, *rest in split)
 
 
 def _measure(
