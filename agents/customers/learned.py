@@ -27,6 +27,7 @@ from convgym.customers.base import Reply
 from convgym.customers.label import offered, read_label
 from convgym.customers.noted import observed
 from convgym.customers.personas import Personas
+from convgym.customers.snapshots import Snapshot, opened
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm.local.devices import Dtype
 from convgym.reasoning import heard
@@ -195,15 +196,24 @@ class LearnedCustomer:
         """Do ``respond`` for each, those of one model in one pass."""
         return [*cls._answer(customers, utterances)]
 
+    @property
+    def _owner(self) -> str:
+        """Whose snapshots these are."""
+        return f"learned {self._key[0]}"
+
     def snapshot(self) -> object:
         """Return a copy of the whole state, randomness included."""
         talk = self.talk
         randomness = talk.rng.getstate()
-        return talk.profile, talk.who, talk.turns, talk.messages, talk.product, randomness
+        state = talk.profile, talk.who, talk.turns, talk.messages, talk.product, randomness
+        return Snapshot(self._owner, state)
 
     def restore(self, state: object, seed: int | None = None) -> None:
-        """Go back to a snapshot; with ``seed``, go on with fresh randomness."""
-        profile, who, turns, messages, product, randomness = cast("tuple[Any, ...]", state)
+        """Go back to a snapshot; with ``seed``, go on with fresh randomness.
+
+        Raises ConvgymError for what is no snapshot of such a customer.
+        """
+        profile, who, turns, messages, product, randomness = opened(state, self._owner)
         rng = random.Random(None if seed is None else f"learned/branch/{seed}")
         if seed is None:
             rng.setstate(randomness)
