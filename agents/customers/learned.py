@@ -82,6 +82,8 @@ class LearnedCustomer:
     """By which law the customers buy that it imitates."""
     shipped: ClassVar[str] = "default"
     """The model that is meant by ``"default"``."""
+    fitted_by: ClassVar[str] = ""
+    """Options of ``convgym pretrain DIR --kind customer`` by which such a model is made."""
 
     def __init__(
         self,
@@ -115,12 +117,19 @@ class LearnedCustomer:
         if self.catalog.leaflet() != recipe["leaflet"]:
             raise ConvgymError(
                 f"the model {str(model)!r} knows the shop {recipe['catalog']!r} by heart, and not"
-                f" {self.catalog.name!r}: fit another with"
-                " `convgym pretrain DIR --kind customer --catalog ...`"
+                f" {self.catalog.name!r}: {self._advice}"
             )
         for name in self.personas.personas:
             self._voice.format.profile({"persona": name})  # raises for one that is unknown
         self._talk: Talk | None = None
+
+    @property
+    def _advice(self) -> str:
+        """What to do for another shop."""
+        if self.catalog.held_out:
+            return "that is reserved for evaluation, and no customer is fitted to it"
+        command = " ".join(filter(None, ("convgym pretrain DIR --kind customer", self.fitted_by)))
+        return f"fit another with `{command} --catalog ...`"
 
     @property
     def _voice(self) -> Voice:
@@ -274,6 +283,7 @@ class LearnedShopper(LearnedCustomer):
     """
 
     law: ClassVar[str | None] = LAW
+    fitted_by: ClassVar[str] = "--customer shopper"
 
 
 class SmolLM2Customer(LearnedShopper):
@@ -285,6 +295,7 @@ class SmolLM2Customer(LearnedShopper):
     """
 
     shipped: ClassVar[str] = "smollm2-shopper"
+    fitted_by: ClassVar[str] = "--base smollm2"
 
 
 def _say(customers: Sequence[LearnedCustomer], blocks: Sequence[Tokens]) -> list[Tokens]:
