@@ -33,7 +33,7 @@ def test_a_foreign_snapshot_is_refused_and_nothing_has_changed(name: str) -> Non
         foreign.append(stranger.snapshot())
     for state in foreign:
         for seed in (None, 3):
-            with pytest.raises(ConvgymError, match="expected a snapshot of '.*', got .*: restore"):
+            with pytest.raises(ConvgymError, match=r"expected a snapshot of '.*', got .*: restore"):
                 customer.restore(state, seed)
     assert customer.latent == before
     twin = MAKERS[name]()
