@@ -68,9 +68,9 @@ class Voice:
         weights = [folder / name for name in (ADAPTER, MERGED) if (folder / name).is_file()]
         if not weights or not (folder / RECIPE).is_file():
             raise ConvgymError(
-                f"no learned customer at {str(folder)!r}: give the folder of one; `convgym pretrain"
-                " DIR --kind customer` makes one for the customer learned, with --base smollm2 one"
-                " for smollm2-customer"
+                f"no learned customer at {str(folder)!r}: give the folder of one;"
+                " `convgym pretrain DIR --kind customer` makes one for the customer learned, with"
+                " --base smollm2 one for smollm2-customer"
             )
         self.folder, self.recipe = folder, read_recipe(folder)
         network, tokenizer = load_customer(folder)

@@ -94,15 +94,7 @@ def validate(
     beside people's log or the customer that it imitates; exit code 1 if it contradicts itself.
     """
     if realism:
-        if checks is not None or show or limit:
-            raise ConvgymError(
-                "--realism has no checks to choose, show or limit: drop --checks, --show and"
-                " --limit"
-            )
-        if original_option and original is None:
-            raise ConvgymError(
-                "--original-option goes with --original: give it, or drop the option"
-            )
+        _refuse_what_realism_does_not_take(checks, show, limit, original, original_option)
         raise SystemExit(
             _measure(
                 customer,
@@ -131,6 +123,22 @@ def validate(
         findings = run(subject, folder, chosen, console(), console(error=True), show=show)
     if failed(findings):
         raise SystemExit(1)
+
+
+def _refuse_what_realism_does_not_take(
+    checks: str | None,
+    show: bool,
+    limit: Sequence[str] | None,
+    original: str | None,
+    original_option: Sequence[str] | None,
+) -> None:
+    """Raise ConvgymError for options that the measuring of realism does not look at."""
+    if checks is not None or show or limit:
+        raise ConvgymError(
+            "--realism has no checks to choose, show or limit: drop --checks, --show and --limit"
+        )
+    if original_option and original is None:
+        raise ConvgymError("--original-option goes with --original: give it, or drop the option")
 
 
 def _limits(items: Sequence[str]) -> dict[str, Any]:
