@@ -24,6 +24,7 @@ from convgym.agents.pretrain_customer import (
     UNFINISHED,
     Book,
     FittingConfig,
+    announce,
     book_facts,
     losses_by_kind,
     rows,
@@ -121,6 +122,7 @@ def pretrain_adapter(
     add_lora(network, LoRA(config.rank, config.alpha), frozen_dtype(config.frozen, place))
     network.to(place)  # type: ignore[arg-type]  # wrapped untyped
     book = Book(customer, catalog, config, seed, MIXTURE)
+    announce(book, folder / UNFINISHED, progress)
     beginning = book.chapter(0)
     train(network.eval(), format, book, beginning, folder / UNFINISHED, progress)
 

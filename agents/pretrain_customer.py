@@ -271,6 +271,7 @@ def pretrain_customer(
     refuse_held_out({"catalog": catalog})
     shop = load_catalog(catalog)
     book = Book(customer, catalog, config, seed)
+    announce(book, folder / UNFINISHED, progress)
     beginning = book.chapter(0)
     tokenizer = build_customer_tokenizer(beginning, config.vocabulary, shop.currency)
     network = build_model(config, tokenizer, seed)
@@ -307,6 +308,18 @@ def rows(
     """Return conversations in a shop as rows of tokens; those that outgrow the context are cut."""
     read = [format.row(episode, episode.metadata["profile"], catalog) for episode in episodes]
     return [Row(row.ids[:context], row.kinds[:context]) for row in read]
+
+
+def announce(book: Book, checkpoint: Path, progress: ProgressCallback) -> None:
+    """Tell at once from which chapter a training begins or goes on, and how many are left.
+
+    What was learned of a chapter that was interrupted is not kept: it is learned from anew.
+    """
+    done = load_checkpoint(checkpoint)["chapters"] if checkpoint.exists() else 0
+    chapters = book.config.chapters
+    how = "goes on with" if checkpoint.exists() else "begins with"
+    stage = f"{how} chapter {done + 1} of {chapters}" if done < chapters else "writes the customer"
+    progress(Progress(stage, 0, max(1, chapters - done)))
 
 
 def train(

@@ -10,6 +10,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -109,10 +110,19 @@ def check_new_file(path: Path, *, make_folder: bool = False) -> None:
 
 
 def check_new_folder(path: Path) -> None:
-    """Raise ConvgymError unless ``path`` can become a new folder, or is an empty one."""
+    """Raise ConvgymError unless ``path`` can become a new folder, or is an empty one.
+
+    It is made by whoever writes: a mistake that is told afterwards leaves no folder behind.
+    """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConvgymError(f"{path} exists and is never overwritten; give another folder")
-    _check_folder(path, path, make=True)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        _check_folder(path, path, make=True)
+    finally:
+        for folder in missing:
+            with suppress(OSError):  # never made, or somebody's by now
+                folder.rmdir()
 
 
 def _check_folder(folder: Path, wanted: Path, *, make: bool) -> None:

@@ -29,7 +29,7 @@ class Place:
     def __init__(self, number: int, dialogue: Dialogue, reveal_latent: bool) -> None:
         self.number, self.dialogue = number, dialogue
         self.reveal_latent = reveal_latent
-        kind, fingerprint = type(dialogue.customer).__name__, dialogue.fingerprint
+        kind, fingerprint = dialogue.kind, dialogue.fingerprint
         if not isinstance(fingerprint, str):
             raise ConvgymError(
                 f"customer {kind}'s fingerprint must be a str, got {repr(fingerprint)[:60]}"
@@ -68,8 +68,7 @@ class Place:
         record = getattr(dialogue.customer, "record", {})
         if not isinstance(record, Mapping):
             raise ConvgymError(
-                f"customer {type(dialogue.customer).__name__}'s record must be data by name, got"
-                f" {repr(record)[:60]}"
+                f"customer {dialogue.kind}'s record must be data by name, got {repr(record)[:60]}"
             )
         metadata = dict(record)
         if dialogue.failure is not None:
@@ -119,7 +118,9 @@ def rollout(
     Args:
         policy: the seller.
         seeds: episode seeds, see ``convgym.seeds``.
-        environment: options of ``SalesEnv``, apart from ``render_mode``.
+        environment: options of ``SalesEnv``, apart from ``render_mode`` and any other ``reward``
+            than purchases: what was paid is in the metadata, where the customer's ``record`` says
+            it.
         policy_seed: seed of the policy's own randomness.
         batch_size: how many conversations at once; None is what the policy says in its attribute
             ``batch_size``, or else 256, and no more than the customer says in its own.
@@ -140,10 +141,16 @@ def rollout(
         raise ConvgymError(f"seeds must be several episode seeds, got {repr(seeds)[:60]}")
     seeds = [check_seed(seed) for seed in seeds]
     scenario = Scenario.of(environment or {})
+    if scenario.reward != "purchase":
+        raise ConvgymError(
+            "an episode of a rollout is worth 1 for a purchase and else 0, so that its environment"
+            f" must have reward='purchase', got {scenario.reward!r}: what was paid is in"
+            " episode.metadata, as price and margin"
+        )
     dialogues = scenario.dialogues(min(at_once, len(seeds)))
     try:
         if batch_size is None and dialogues:
-            at_once = _suits(dialogues[0].customer, at_once)
+            at_once = _suits(dialogues[0], at_once)
         places = [
             Place(number, dialogue, scenario.reveal_latent)
             for number, dialogue in enumerate(dialogues[:at_once])
@@ -155,12 +162,12 @@ def rollout(
                 dialogue.close()
 
 
-def _suits(customer: object, at_once: int) -> int:
+def _suits(dialogue: Dialogue, at_once: int) -> int:
     """Return how many conversations suit a customer that may say so, at most ``at_once``."""
-    most = getattr(customer, "batch_size", None)
+    most = getattr(dialogue.customer, "batch_size", None)
     if most is None:
         return at_once
-    return min(at_once, check_integer(f"{type(customer).__name__}.batch_size", most, 1))
+    return min(at_once, check_integer(f"{dialogue.kind}.batch_size", most, 1))
 
 
 def _hold(

@@ -97,7 +97,7 @@ class ExpertIteration(LanguageModelAgent):
             }
             run.rows.append({"conversations": collector.usage.conversations, **metrics})
             run.save({"model": model.weights(), "generator": generator.get_state()})
-            progress(Progress(f"round {k + 1}: done", k + 1, rounds, metrics))
+            progress(Progress(f"round {k + 1} of {rounds}", 1, 1, metrics))
         idle = [str(k + 1) for k, row in enumerate(run.rows) if not row["imitated"]]
         return run.report(notes=(_idle(idle, rounds),) if idle else ())
 

@@ -204,7 +204,7 @@ class IterativePPO(LanguageModelAgent):
                     "generator": generator.get_state(),
                 }
             )
-            progress(Progress(f"round {k + 1}: done", k + 1, rounds, metrics))
+            progress(Progress(f"round {k + 1} of {rounds}", 1, 1, metrics))
         return run.report()
 
     def _earlier_logs(self, collector: Collector) -> list[list[TokenisedEpisode]]:

@@ -269,6 +269,6 @@ def _on_label(label: Label) -> Iterator[str]:
 def unfamiliar(field: str, value: str) -> ConvgymError:
     """Return the error for a trait that was not met in training."""
     return ConvgymError(
-        f"the learned customer was fitted to others: it knows no {field} {value!r}; fit"
-        " one with `convgym pretrain DIR --kind customer`"
+        f"the learned customer was fitted to those of personas='default', and knows no {field}"
+        f" {value!r}: leave out what brings it in"
     )

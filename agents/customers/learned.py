@@ -27,6 +27,7 @@ from convgym.customers.base import Reply
 from convgym.customers.label import offered, read_label
 from convgym.customers.noted import observed
 from convgym.customers.personas import Personas
+from convgym.customers.snapshots import Snapshot, opened
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm.local.devices import Dtype
 from convgym.reasoning import heard
@@ -81,6 +82,8 @@ class LearnedCustomer:
     """By which law the customers buy that it imitates."""
     shipped: ClassVar[str] = "default"
     """The model that is meant by ``"default"``."""
+    fitted_by: ClassVar[str] = ""
+    """Options of ``convgym pretrain DIR --kind customer`` by which such a model is made."""
 
     def __init__(
         self,
@@ -114,12 +117,19 @@ class LearnedCustomer:
         if self.catalog.leaflet() != recipe["leaflet"]:
             raise ConvgymError(
                 f"the model {str(model)!r} knows the shop {recipe['catalog']!r} by heart, and not"
-                f" {self.catalog.name!r}: fit another with"
-                " `convgym pretrain DIR --kind customer --catalog ...`"
+                f" {self.catalog.name!r}: {self._advice}"
             )
         for name in self.personas.personas:
             self._voice.format.profile({"persona": name})  # raises for one that is unknown
         self._talk: Talk | None = None
+
+    @property
+    def _advice(self) -> str:
+        """What to do for another shop."""
+        if self.catalog.held_out:
+            return "that is reserved for evaluation, and no customer is fitted to it"
+        command = " ".join(filter(None, ("convgym pretrain DIR --kind customer", self.fitted_by)))
+        return f"fit another with `{command} --catalog ...`"
 
     @property
     def _voice(self) -> Voice:
@@ -195,15 +205,24 @@ class LearnedCustomer:
         """Do ``respond`` for each, those of one model in one pass."""
         return [*cls._answer(customers, utterances)]
 
+    @property
+    def _owner(self) -> str:
+        """Whose snapshots these are."""
+        return f"learned {self._key[0]}"
+
     def snapshot(self) -> object:
         """Return a copy of the whole state, randomness included."""
         talk = self.talk
         randomness = talk.rng.getstate()
-        return talk.profile, talk.who, talk.turns, talk.messages, talk.product, randomness
+        state = talk.profile, talk.who, talk.turns, talk.messages, talk.product, randomness
+        return Snapshot(self._owner, state)
 
     def restore(self, state: object, seed: int | None = None) -> None:
-        """Go back to a snapshot; with ``seed``, go on with fresh randomness."""
-        profile, who, turns, messages, product, randomness = cast("tuple[Any, ...]", state)
+        """Go back to a snapshot; with ``seed``, go on with fresh randomness.
+
+        Raises ConvgymError for what is no snapshot of such a customer.
+        """
+        profile, who, turns, messages, product, randomness = opened(state, self._owner)
         rng = random.Random(None if seed is None else f"learned/branch/{seed}")
         if seed is None:
             rng.setstate(randomness)
@@ -264,6 +283,7 @@ class LearnedShopper(LearnedCustomer):
     """
 
     law: ClassVar[str | None] = LAW
+    fitted_by: ClassVar[str] = "--customer shopper"
 
 
 class SmolLM2Customer(LearnedShopper):
@@ -275,6 +295,7 @@ class SmolLM2Customer(LearnedShopper):
     """
 
     shipped: ClassVar[str] = "smollm2-shopper"
+    fitted_by: ClassVar[str] = "--base smollm2"
 
 
 def _say(customers: Sequence[LearnedCustomer], blocks: Sequence[Tokens]) -> list[Tokens]:

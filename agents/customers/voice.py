@@ -67,11 +67,10 @@ class Voice:
         check_dtype(dtype)
         weights = [folder / name for name in (ADAPTER, MERGED) if (folder / name).is_file()]
         if not weights or not (folder / RECIPE).is_file():
-            words = "--base smollm2" if folder == SHIPPED["smollm2-shopper"] else ""
             raise ConvgymError(
-                f"no learned customer at {str(folder)!r}: make one with"
-                f" `{f'convgym pretrain DIR --kind customer {words}'.strip()}`, and name its folder"
-                " as the option model"
+                f"no learned customer at {str(folder)!r}: give the folder of one;"
+                " `convgym pretrain DIR --kind customer` makes one for the customer learned, with"
+                " --base smollm2 one for smollm2-customer"
             )
         self.folder, self.recipe = folder, read_recipe(folder)
         network, tokenizer = load_customer(folder)

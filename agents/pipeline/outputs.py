@@ -30,7 +30,6 @@ def finished(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None
         return finished_report(folder / REPORT, identity, folder)
     if not folder.is_dir() or any(folder.iterdir()):
         check_new_folder(folder)
-        folder.rmdir()  # it was only tried
     return None
 
 

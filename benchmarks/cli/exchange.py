@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convgym.benchmarks.cli.options import findable
+from convgym.benchmarks.cli.options import findable, named
 from convgym.benchmarks.terminal import say
 from convgym.errors import ConvgymError
 
@@ -192,7 +192,7 @@ def prompts(
 
 
 def _roles(given: str | None) -> tuple[str, ...]:
-    return tuple(role.strip() for role in (given or "").split(",") if role.strip())
+    return () if given is None else tuple(named(given))
 
 
 def _values(items: list[str]) -> dict[str, str]:

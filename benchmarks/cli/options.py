@@ -117,11 +117,22 @@ Personas = Annotated[str | None, typer.Option(help="Personas: default, difficult
 
 
 def names(option: str | None) -> list[str] | None:
-    """Return the names of a list ``a,b``; none for ``none``, and None where it is not given."""
+    """Return the names of a list ``a,b``; none for ``none``, and None where it is not given.
+
+    Raises ConvgymError for a list without a name in it.
+    """
     if option is None:
         return None
-    given = [name for part in option.split(",") if (name := part.strip())]
+    given = named(option)
     return [] if given == ["none"] else [name for name in given if findable(name)]
+
+
+def named(option: str) -> list[str]:
+    """Return the names of a list ``a,b``; ConvgymError for one without a name in it."""
+    given = [name for part in option.split(",") if (name := part.strip())]
+    if not given:
+        raise ConvgymError(f"expected names as a,b, got {option!r}: name one, or drop the option")
+    return given
 
 
 def environment(

@@ -169,7 +169,7 @@ def stages(console: Console) -> Iterator[ProgressCallback]:
         now, line = time.monotonic(), ""
         if news.stage not in tasks:
             tasks[news.stage] = bars.add_task(news.stage, total=news.total)
-            line = f"{news.stage}: {news.total:,} to do"
+            line = f"{news.stage}: {_first(news)}"
         elif now - said_at >= _STAGE_EVERY:
             line = f"{news.stage}: {news.done:,}/{news.total:,}{_told(news.metrics)}"
         if line and not console.is_terminal:
@@ -180,6 +180,15 @@ def stages(console: Console) -> Iterator[ProgressCallback]:
     bars.disable = not console.is_terminal
     with bars:
         yield report
+
+
+def _first(news: Stage) -> str:
+    """Return what is said of a stage at its first news, which may come after its first step."""
+    if 0 < news.total <= news.done:
+        return f"done{_told(news.metrics)}"
+    if news.done > 1:
+        return f"goes on at {news.done:,}/{news.total:,}"
+    return f"{news.total:,} to do"
 
 
 def _told(metrics: Mapping[str, object]) -> str:

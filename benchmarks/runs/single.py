@@ -82,6 +82,7 @@ def _begin(folder: Path, made_from: Mapping[str, Any]) -> None:
     """Claim a new folder for a run; ConvgymError for one of another run, or of something else."""
     if not (folder / _BEGUN).is_file():
         check_new_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / _BEGUN, made_from)
     begun, wanted = read_report(folder / _BEGUN), json.loads(dumps(made_from))
     if begun != wanted:

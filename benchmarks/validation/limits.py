@@ -7,16 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from convgym.benchmarks.validation.verdicts import spelled
 from convgym.checks import check_number
 from convgym.errors import ConvgymError, unknown
+
+_SHARE = (0.0, 1.0, "a share in [0, 1]")
+_RANGES = {
+    "order": (-1.0, 1.0, "a difference of shares in [-1, 1]"),
+    "shorter": (0.0, math.inf, "a number of turns from 0 upwards"),
+}
+"""What a limit can be that is no share: the least, the most, and in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Limits of the checks, shares of conversations but for ``shorter``.
+    """Limits of the checks, shares of conversations but for ``shorter`` and ``order``.
 
     Raises:
-        ConvgymError: for what is no finite number, or a share outside [-1, 1].
+        ConvgymError: for what is no finite number, a share outside [0, 1], turns below 0, or an
+            ``order`` outside [-1, 1].
     """
 
     calibration: float = 0.1
@@ -83,23 +92,20 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = check_number(f"limit {field.name}", getattr(self, field.name))
-            share = field.name != "shorter"
-            if not math.isfinite(value) or (share and not -1 <= value <= 1):
-                raise ConvgymError(
-                    f"limit {field.name} must be {'a share' if share else 'a number of turns'},"
-                    f" got {value!r}"
-                )
+            name = spelled(field.name)
+            value = check_number(f"limit {name}", getattr(self, field.name))
+            least, most, what = _RANGES.get(field.name, _SHARE)
+            if not (math.isfinite(value) and least <= value <= most):
+                raise ConvgymError(f"limit {name} must be {what}, got {value!r}")
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Limits:
         """Return limits of which some are given by name; ConvgymError names an unknown one."""
-        known = [field.name for field in fields(cls)]
-        named = {name.replace("-", "_"): value for name, value in given.items()}
-        for name in named:
-            if name not in known:
+        known = {spelled(field.name): field.name for field in fields(cls)}
+        for name in given:
+            if spelled(name) not in known:
                 raise unknown("limit", name, known)
-        return cls(**named)
+        return cls(**{known[spelled(name)]: value for name, value in given.items()})
 
     @property
     def changed(self) -> dict[str, float]:

@@ -84,7 +84,7 @@ def make_manifest(subject: Subject, planned: Plan) -> dict[str, Any]:
 
 
 def check_output(folder: Path) -> None:
-    """Raise ConvgymError unless a validation can be stored here; its folder is made."""
+    """Raise ConvgymError unless a validation can be stored here."""
     check_new_folder(folder)
 
 
@@ -213,7 +213,7 @@ def markdown(
         f" {run['convgym']}, commit {run['commit']['id'][:12]}{changed}, {manifest['started']}.",
     ]
     if limits := run.get("limits"):
-        told = ", ".join(f"{name} {limit:g}" for name, limit in limits.items())
+        told = ", ".join(f"{spelled(name)} {limit:g}" for name, limit in limits.items())
         lines += ["", f"Limits that are not the usual ones: {told}."]
     if failures:
         lost = ", ".join(f"{count} with {name}" for name, count in failures.items())

@@ -57,8 +57,9 @@ def run(
 
     Raises ConvgymError for an unknown check or a folder that is taken, before any conversation.
     """
+    asked = get_checks(checks)
     report.check_output(folder)
-    planned = plan(subject, get_checks(checks))
+    planned = plan(subject, asked)
     err.print(
         f"{len(planned.checks)} checks, {len(planned.encounters)} sellers:"
         f" {planned.conversations:,} conversations, at most {planned.replies:,} replies of the"

@@ -10,6 +10,7 @@ from typing import Any, cast
 from convgym.checks import check_integer
 from convgym.conversation import Episode, Outcome
 from convgym.customers.base import Decision, Reply
+from convgym.customers.snapshots import Snapshot, opened
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.logs import read_log
 from convgym.reasoning import heard
@@ -109,11 +110,14 @@ class ReplayCustomer:
 
     def snapshot(self) -> object:
         """Return where the replay is."""
-        return self._episode, self._turn, tuple(self._departures)
+        return Snapshot("replay", (self._episode, self._turn, tuple(self._departures)))
 
     def restore(self, state: object, seed: int | None = None) -> None:
-        """Go back to a snapshot; nothing is random, so ``seed`` changes nothing."""
-        kept = cast("tuple[Episode | None, int, tuple[int, ...]]", state)
+        """Go back to a snapshot; nothing is random, so ``seed`` changes nothing.
+
+        Raises ConvgymError for what is no snapshot of such a customer.
+        """
+        kept = opened(state, "replay")
         self._episode, self._turn, self._departures = kept[0], kept[1], list(kept[2])
 
 

@@ -32,7 +32,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, TypeVar
 
 from convgym.checks import check_number
 from convgym.conversation import Message, clean, show_sent
@@ -46,6 +46,7 @@ from convgym.customers.concurrently import (
     respond_now,
     respond_soon,
 )
+from convgym.customers.snapshots import Snapshot, opened
 from convgym.customers.together import Answer, Opening, reset_customers, respond_customers
 from convgym.errors import ConvgymError, InfrastructureError, unknown
 from convgym.policy import Conversation, Policy
@@ -271,11 +272,14 @@ class SnapshottableSuggestedResponse(SuggestedResponse):
     def snapshot(self) -> object:
         """Return a copy of the whole state, of customer and business."""
         own = (self._rng.getstate(), tuple(self._messages), tuple(self._suggestions))
-        return self.inner.snapshot(), own
+        return Snapshot("suggested", (self.inner.snapshot(), own))
 
     def restore(self, state: object, seed: int | None = None) -> None:
-        """Go back to a snapshot; with ``seed``, go on with fresh randomness."""
-        inner, (randomness, messages, suggestions) = cast("tuple[object, tuple[Any, ...]]", state)
+        """Go back to a snapshot; with ``seed``, go on with fresh randomness.
+
+        Raises ConvgymError for what is no snapshot of such a customer.
+        """
+        inner, (randomness, messages, suggestions) = opened(state, "suggested")
         self.inner.restore(inner, seed)
         self._messages, self._suggestions = list(messages), list(suggestions)
         if seed is None:

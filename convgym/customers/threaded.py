@@ -19,14 +19,34 @@ from convgym.errors import ConvgymError
 T = TypeVar("T")
 
 
+class Threads:
+    """``n`` threads, begun when they are first needed; copies begin their own."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self._pools: dict[int, ThreadPoolExecutor] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Threads, (self.n,)
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """Those of this process: threads do not fork."""
+        process = os.getpid()
+        if process not in self._pools:
+            self._pools[process] = ThreadPoolExecutor(self.n, thread_name_prefix="convgym-customer")
+        return self._pools[process]
+
+
 class ThreadedCustomer:
     """A customer that is asked in another thread, and as it was otherwise."""
 
-    def __init__(self, inner: Customer, pool: ThreadPoolExecutor) -> None:
-        self.inner, self._pool = inner, pool
+    def __init__(self, inner: Customer, threads: Threads) -> None:
+        self.inner, self._threads = inner, threads
 
     def __getattr__(self, name: str) -> Any:
-        if name == "inner":  # a copy under way
+        # Before it has one, a copy is under way, which is not the inner customer's business.
+        if name == "inner" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.inner, name)
 
@@ -52,7 +72,7 @@ class ThreadedCustomer:
         return await self._run(partial(self.inner.respond, utterance))
 
     async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        return await asyncio.get_running_loop().run_in_executor(self._threads.pool, work)
 
     def close(self) -> None:
         """Close the inner customer if it can be closed."""
@@ -73,13 +93,34 @@ class SnapshottableThreadedCustomer(ThreadedCustomer):
         self.inner.restore(state, seed)
 
 
+class _Factory:
+    """Makes customers that are asked in the same threads."""
+
+    def __init__(self, customer: CustomerFactory, n: int) -> None:
+        self._customer, self._threads = customer, Threads(n)
+        self.__name__ = f"threaded({getattr(customer, '__name__', repr(customer))}, {n})"
+        self.law = getattr(customer, "law", None)
+
+    def __call__(self, **options: Any) -> Customer:
+        inner = make_customer(self._customer, **options)
+        if is_concurrent(inner):
+            raise ConvgymError(
+                f"customer {type(inner).__name__} needs no threads, it is asked without waiting"
+                " as it is: leave out threaded"
+            )
+        copied = is_snapshottable(inner)
+        kind = SnapshottableThreadedCustomer if copied else ThreadedCustomer
+        return cast("Customer", kind(inner, self._threads))
+
+
 def threaded(customer: CustomerSpec, n: int) -> CustomerFactory:
     """Return a factory of the same customers, up to ``n`` of whom answer at once.
 
     For customers whose ``respond`` waits for something in the ordinary way, such as a server that
     is asked by a blocking client: conversations go on while others are answered. Each customer is
     asked by one thread at a time; what customers share must bear several. Pure Python that computes
-    gains nothing, as threads take turns at that.
+    gains nothing, as threads take turns at that. Factory and customers can be pickled and copied
+    where the customers themselves can; threads of their own begin in the copy.
 
     Args:
         customer: as for ``make_customer``, but not a customer object: it holds one conversation.
@@ -95,22 +136,4 @@ def threaded(customer: CustomerSpec, n: int) -> CustomerFactory:
         raise ConvgymError(
             f"threaded needs a customer's class, factory or name, got {described(customer)}"
         )
-    pools: dict[int, ThreadPoolExecutor] = {}
-
-    def make(**options: Any) -> Customer:
-        inner = make_customer(factory, **options)
-        if is_concurrent(inner):
-            raise ConvgymError(
-                f"customer {type(inner).__name__} needs no threads, it is asked without waiting"
-                " as it is: leave out threaded"
-            )
-        process = os.getpid()  # threads do not fork
-        if process not in pools:
-            pools[process] = ThreadPoolExecutor(n, thread_name_prefix="convgym-customer")
-        copied = is_snapshottable(inner)
-        kind = SnapshottableThreadedCustomer if copied else ThreadedCustomer
-        return cast("Customer", kind(inner, pools[process]))
-
-    make.__name__ = f"threaded({getattr(factory, '__name__', repr(factory))}, {n})"
-    make.law = getattr(factory, "law", None)  # type: ignore[attr-defined]
-    return make
+    return _Factory(factory, n)

@@ -19,6 +19,7 @@ from convgym.checks import check_seed
 from convgym.conversation import Message, Outcome, Response, clean, render
 from convgym.customers.base import Customer, Decision, Reply, Snapshottable, is_snapshottable
 from convgym.customers.concurrently import close_now, is_concurrent, reset_now, respond_now
+from convgym.customers.innermost import innermost, kind_of, kind_that_raises
 from convgym.customers.together import (
     Answer,
     Opening,
@@ -191,7 +192,7 @@ class Dialogue:
 
     def _blame(self, error: Exception, method: str, seed: int | None) -> Exception:
         """Note at an error of the customer's own code whose it is, and in which conversation."""
-        kind = type(self.customer).__name__
+        kind = kind_that_raises(self.customer)
         error.add_note(f"raised by {method} of customer {kind}, {self._when(method, seed)}")
         return error
 
@@ -200,19 +201,38 @@ class Dialogue:
 
     def _got(self, given: object, method: str, seed: int | None) -> str:
         """Return what the customer gave where something else was expected, where, and when."""
-        place = _place(self.customer, method)
+        place = _place(innermost(self.customer), method)
         return f"{_shown(given, method)}{place}, {self._when(method, seed)}"
 
     def _wrong_opening(self, opening: Opening, seed: int) -> Exception | None:
         """Return what the customer raised, or what is to be raised for no opening at all."""
-        if isinstance(opening, (str, InfrastructureError)):
+        if isinstance(opening, str):
+            return self._no_such_reward()
+        if isinstance(opening, InfrastructureError):
             return None
         if isinstance(opening, Exception):
             return self._blame(opening, "reset", seed)
         return ConvgymError(
-            f"customer {type(self.customer).__name__} must open with a str, got"
-            f" {self._got(opening, 'reset', seed)}"
+            f"customer {self.kind} must open with a str, got {self._got(opening, 'reset', seed)}"
         )
+
+    def _no_such_reward(self) -> Exception | None:
+        """Return what is to be raised if the customer will not say what a purchase is worth."""
+        if self.rewards == "purchase" or self._entry in self._paid:
+            return None
+        return ConvgymError(
+            f"reward={self.rewards!r} needs a customer whose record holds the {self._entry} that it"
+            f" paid, as the shopper's does; {self.kind}'s does not"
+        )
+
+    @property
+    def _entry(self) -> str:
+        return {"revenue": "price"}.get(self.rewards, self.rewards)
+
+    @property
+    def _paid(self) -> Mapping[str, Any]:
+        record = getattr(self.customer, "record", {})
+        return record if isinstance(record, Mapping) else {}
 
     def _wrong_reply(self, reply: Answer) -> Exception | None:
         """Return what the customer raised, or what is to be raised for no reply at all."""
@@ -225,7 +245,7 @@ class Dialogue:
         if whole and isinstance(reply.decision, str) and reply.decision in _ENDINGS:
             return None
         return ConvgymError(
-            f"customer {type(self.customer).__name__} must respond with a Reply that holds a"
+            f"customer {self.kind} must respond with a Reply that holds a"
             f" Decision, got {self._got(reply, 'respond', self.seed)}"
         )
 
@@ -287,6 +307,11 @@ class Dialogue:
         return clean(noise.noisy(clean(text), self.noise, rng))
 
     @property
+    def kind(self) -> str:
+        """The name of the customer's class, for messages to its author."""
+        return kind_of(self.customer)
+
+    @property
     def fingerprint(self) -> str:
         """The customer's, and how noisily it is heard if it is."""
         fingerprint = self.customer.fingerprint
@@ -313,13 +338,12 @@ class Dialogue:
             return 0.0
         if self.rewards == "purchase":
             return 1.0
-        paid = getattr(self.customer, "record", {})
-        name = {"revenue": "price"}.get(self.rewards, self.rewards)
-        worth = paid.get(name) if isinstance(paid, Mapping) else None
+        worth = self._paid.get(self._entry)
         if not isinstance(worth, int | float):
             raise ConvgymError(
-                f"reward={self.rewards!r} needs a customer whose record holds the {name} that it"
-                f" paid, as the shopper's does; {type(self.customer).__name__}'s does not"
+                f"reward={self.rewards!r} needs the {self._entry} as a number in the record of a"
+                f" customer that has bought, got {repr(worth)[:60]} from"
+                f" {self.kind}"
             )
         return float(worth)
 

@@ -51,12 +51,16 @@ class InFlight:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel as long as nobody is in flight; ConvgymError otherwise."""
+        self.check_landed()
+        return InFlight, (self._dialogues, self._autoreset, self._reveal, self._draw)
+
+    def check_landed(self) -> None:
+        """Raise ConvgymError, for who wants a copy, if anybody is in flight."""
         if self._undo:
             raise ConvgymError(
                 f"an environment with {len(self._undo)} conversations in flight cannot be copied:"
                 " recv() them first"
             )
-        return InFlight, (self._dialogues, self._autoreset, self._reveal, self._draw)
 
     @property
     def places(self) -> list[int]:

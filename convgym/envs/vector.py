@@ -137,7 +137,7 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
                 array of shape (N,) that picks the conversations to reset.
 
         Raises:
-            ConvgymError: for a mistake in these.
+            ConvgymError: for a mistake in these, with anything in flight, and after ``close``.
         """
         self._check_idle("reset")
         chosen = self._read_reset(seed, options)
@@ -207,10 +207,10 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
         """Say ``actions[i]`` in conversation i, for all N.
 
         Returns observations, rewards, terminations and truncations, each of length N, and infos.
-        Raises ConvgymError if ``actions`` is not N strings, and gymnasium.error.ResetNeeded before
-        the first reset; nobody has moved then. If a customer's own code raises, nobody has moved
-        either; but of customers that cannot be put back (``convgym.customers.Snapshottable``) those
-        that could answer have.
+        Raises ConvgymError if ``actions`` is not N strings, with anything in flight and after
+        ``close``, and gymnasium.error.ResetNeeded before the first reset; nobody has moved then. If
+        a customer's own code raises, nobody has moved either; but of customers that cannot be put
+        back (``convgym.customers.Snapshottable``) those that could answer have.
         """
         self._check_idle("step")
         self._check(actions, range(self.num_envs))
@@ -263,8 +263,10 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
                 flight too.
 
         Raises:
-            ConvgymError: for a mistake in these, or if one of those to be reset is in flight.
+            ConvgymError: for a mistake in these, if one of those to be reset is in flight, and
+                after ``close``.
         """
+        self._check_open()
         self._flight.reset(self._read_reset(seed, options))
 
     def send(self, actions: Sequence[str], env_id: Iterable[int] | None = None) -> None:
@@ -278,12 +280,14 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
             env_id: M different numbers in [0, N), such as ``infos["env_id"]``; None is all N.
 
         Raises:
-            ConvgymError: if these are something else, or one of the conversations is in flight.
+            ConvgymError: if these are something else, if one of the conversations is in flight,
+                and after ``close``.
             gymnasium.error.ResetNeeded: if one of them was never reset.
 
         In these cases nothing is sent. If the own code of a customer raises that answers at once,
         of those that do nobody has moved, as in ``step``.
         """
+        self._check_open()
         places = self._places(env_id)
         self._check_landed(places)
         self._check(actions, places)
@@ -301,12 +305,14 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
             at_least: for how many to wait; never for more.
 
         Raises:
-            ConvgymError: if ``at_least`` is no integer from 1 upwards, or more than are in flight.
+            ConvgymError: if ``at_least`` is no integer from 1 upwards, or more than are in flight,
+                and after ``close``.
 
         If a customer's own code raises, that is raised here, with a note of its ``env_id``: this
         conversation is where it was before it was sent to (but for customers that cannot be put
         back), and not in flight any more. All others stay as they are, and are received next.
         """
+        self._check_open()
         at_least = check_integer("at_least", at_least, 1)
         n = len(self.in_flight)
         if n == 0:
@@ -336,7 +342,12 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
             places[place] = None
         return list(places)
 
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ConvgymError("the environment is closed, and its customers with it: make another")
+
     def _check_idle(self, method: str) -> None:
+        self._check_open()
         if self.in_flight:
             raise ConvgymError(
                 f"{method}() is of all conversations, but {_listed(self.in_flight)} in flight:"
@@ -359,6 +370,11 @@ class SalesVectorEnv(gymnasium.vector.VectorEnv[Texts, Sequence[str], NDArray[An
     def render(self) -> Texts | None:
         """Return the N conversations as text in mode ``"ansi"``."""
         return self._texts() if self.render_mode == "ansi" else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel as long as nobody is in flight: a customer that is being asked has no state."""
+        self._flight.check_landed()
+        return self.__dict__
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the customers that can be closed; nobody in flight is waited for any more."""

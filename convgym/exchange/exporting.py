@@ -56,13 +56,14 @@ def export_log(
         raise ConvgymError(f"there is no whole conversation to write to {path}")
     if chosen.is_folder:
         check_new_folder(path)
-        path.rmdir()  # it is there and empty now, and comes back whole
+        if path.exists():
+            path.rmdir()  # it is empty, and comes back whole
     else:
         check_new_file(path)
     folder = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     part = folder / path.name  # the same name: formats go by it
     try:
-        folder.mkdir()
+        folder.mkdir(parents=chosen.is_folder)
         chosen.write(conversations(kept), part)
         settle(part, path)
     except OSError as error:

@@ -11,6 +11,7 @@ from convgym.errors import ConvgymError
 from convgym.policy import Policy
 from convgym.registry import Entry, Registry
 from convgym.shop.catalog import Catalog
+from convgym.shop.terms import LAW
 
 SellerFactory: TypeAlias = Callable[..., Policy]
 """A class of sellers, or anything else that returns one when it is called with its options."""
@@ -125,14 +126,19 @@ def make_seller(
             no ``catalog`` sells what it sells.
         law: by which its customers buy (``convgym.customers.customer_law``): ``"v1"`` makes of
             ``"competent"`` ``"competent-v1"``, as of every seller that has such a form. Language
-            models are told of the shop's terms.
+            models are told of the shop's terms. None is the law of ``Sales-v0``.
         **options: of the factory: ``phrases`` for all that follow rules, ``epsilon`` for
             ``"mediocre"``, ``prompt``, ``temperature`` and ``max_tokens`` for language models.
 
     Raises:
-        ConvgymError: for an unknown name, a module that cannot be imported, an option that the
-            factory does not take or a value that cannot be, and if what it makes is no seller.
+        ConvgymError: for an unknown name or law, a module that cannot be imported, an option that
+            the factory does not take or a value that cannot be, and if what it makes is no seller.
     """
+    if law is not None and law != LAW:
+        raise ConvgymError(
+            f"the law by which customers buy must be {LAW!r}, or None for those of Sales-v0, got"
+            f" {repr(law)[:60]}"
+        )
     if law is not None and f"{spec}-{law}" in SELLERS.shipped:
         spec = f"{spec}-{law}"
     factory = SELLERS.resolve(spec)

@@ -7,6 +7,7 @@ import pytest
 
 import convgym
 from convgym.customers.personas import load_personas
+from convgym.datafiles import check_new_folder
 from convgym.errors import ConvgymError
 from convgym.shop.catalog import load_catalog
 
@@ -47,3 +48,15 @@ def test_numbers_that_json_does_not_have(tmp_path: Path, number: str) -> None:
     path.write_text(f"{text[:start]} {number}{text[end:]}", encoding="utf-8")
     with pytest.raises(ConvgymError, match=r"population\.json is not valid at personas\..*\.share"):
         load_personas(path)
+
+
+def test_a_folder_that_is_only_tried_is_not_left_behind(tmp_path: Path) -> None:
+    check_new_folder(tmp_path / "deep" / "new")
+    assert not (tmp_path / "deep").exists()
+    (tmp_path / "empty").mkdir()
+    check_new_folder(tmp_path / "empty" / "new")
+    check_new_folder(tmp_path / "empty")
+    assert (tmp_path / "empty").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ConvgymError, match="cannot write to"):
+        check_new_folder(tmp_path / "file" / "new")

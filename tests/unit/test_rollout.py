@@ -345,3 +345,11 @@ def test_what_a_policy_raises_is_its_own() -> None:
 
     with pytest.raises(ZeroDivisionError, match="mine"):
         rollout(Mistaken(act=broken), [1])
+
+
+@pytest.mark.parametrize("reward", ["revenue", "margin"])
+def test_episodes_are_worth_a_purchase_and_no_money(reward: str) -> None:
+    environment = {"customer": "shopper", "reward": reward}
+    with pytest.raises(ConvgymError, match=f"reward='purchase', got '{reward}'.*metadata"):
+        rollout(make_seller("silent"), [1], environment=environment)
+    assert rollout(make_seller("silent"), [1], environment={"reward": "purchase"})[0].reward == 0

@@ -80,3 +80,8 @@ def merge(
         "serve it, and talk to it: convgym chat --customer llm-fitted --customer-option"
         " base_url=http://localhost:8080/v1 --customer-option model=NAME"
     )
+    if folder.suffix != ".gguf":
+        say(
+            "or talk to it in this process: convgym chat --customer smollm2-customer"
+            f" --customer-option model={folder}"
+        )

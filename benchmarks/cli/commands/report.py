@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from convgym.benchmarks.cli.examples import examples
+from convgym.benchmarks.cli.options import named
 from convgym.benchmarks.terminal import say, show_table
 from convgym.installing import install_command
 
@@ -48,7 +49,7 @@ def show_report(
     """Write picture and page of results folders, and print their tables."""
     from convgym.benchmarks.report.write import pairs_table, table, write_report
 
-    wanted = None if rows is None else [name.strip() for name in rows.split(",")]
+    wanted = None if rows is None else named(rows)
     written = write_report(*folders, output=output, mixed=mixed, rows=wanted)
     show_table(table(written.scores))
     for family in written.families[:1]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from convgym.benchmarks.cli.options import (
     Seed,
     environment,
     findable,
-    names,
+    named,
     own_settings,
 )
 from convgym.benchmarks.terminal import console
@@ -24,7 +24,10 @@ from convgym.errors import ConvgymError, whose
 
 LimitOptions = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=SHARE", help="Another limit, such as attack=0.1; repeatable."),
+    typer.Option(
+        metavar="NAME=SHARE",
+        help="Another limit, such as deal-breaker=0.1; repeatable. A wrong name shows all.",
+    ),
 ]
 Reference = Annotated[
     Path | None,
@@ -91,11 +94,7 @@ def validate(
     beside people's log or the customer that it imitates; exit code 1 if it contradicts itself.
     """
     if realism:
-        if checks is not None or show or limit:
-            raise ConvgymError(
-                "--realism has no checks to choose, show or limit: drop --checks, --show and"
-                " --limit"
-            )
+        _refuse_what_realism_does_not_take(checks, show, limit, original, original_option)
         raise SystemExit(
             _measure(
                 customer,
@@ -115,14 +114,37 @@ def validate(
     from convgym.benchmarks.validation.run import run
     from convgym.benchmarks.validation.subject import Subject
 
+    chosen = None if checks is None else named(checks)
     options = environment(None, catalog, personas, customer_option)
-    limits = Limits.of(own_settings(limit))
+    limits = Limits.of(_limits(limit or ()))
     subject = Subject(customer, options, conversations=conversations, seed=seed, limits=limits)
     folder = output or Path("validation") / customer.replace(":", ".")
     with whose(f"customer {customer!r}"):
-        findings = run(subject, folder, names(checks), console(), console(error=True), show=show)
+        findings = run(subject, folder, chosen, console(), console(error=True), show=show)
     if failed(findings):
         raise SystemExit(1)
+
+
+def _refuse_what_realism_does_not_take(
+    checks: str | None,
+    show: bool,
+    limit: Sequence[str] | None,
+    original: str | None,
+    original_option: Sequence[str] | None,
+) -> None:
+    """Raise ConvgymError for options that the measuring of realism does not look at."""
+    if checks is not None or show or limit:
+        raise ConvgymError(
+            "--realism has no checks to choose, show or limit: drop --checks, --show and --limit"
+        )
+    if original_option and original is None:
+        raise ConvgymError("--original-option goes with --original: give it, or drop the option")
+
+
+def _limits(items: Sequence[str]) -> dict[str, Any]:
+    """Return limits by name, which may be spelled as elsewhere, with hyphens."""
+    split = (item.partition("=") for item in items)
+    return own_settings("".join([name.replace("-", "_"), *rest]) for name, *rest in split)
 
 
 def _measure(

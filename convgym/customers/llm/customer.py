@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from convgym.conversation import clean
 from convgym.customers.base import Decision, Reply
@@ -47,6 +47,7 @@ from convgym.customers.llm.prompts import (
 )
 from convgym.customers.personas import Personas, load_personas
 from convgym.customers.profile import Profile, check_profile, draw_profile
+from convgym.customers.snapshots import Snapshot, opened
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatAnswer, ChatBackend, ChatRequest
 from convgym.llm.base import check_sampling
@@ -186,13 +187,21 @@ class LLMCustomer(ChatCustomer):
             record["reasoning"] = list(self._talk.reasoning)
         return record
 
+    @property
+    def _owner(self) -> str:
+        """Whose snapshots these are."""
+        return f"llm {self.catalog.name}"
+
     def snapshot(self) -> object:
         """Return a copy of the whole state."""
-        return self.talk, dict(self._counts)
+        return Snapshot(self._owner, (self.talk, dict(self._counts)))
 
     def restore(self, state: object, seed: int | None = None) -> None:
-        """Go back to a snapshot; with ``seed``, the model goes on with fresh randomness."""
-        talk, counts = cast("tuple[Talk, dict[str, int]]", state)
+        """Go back to a snapshot; with ``seed``, the model goes on with fresh randomness.
+
+        Raises ConvgymError for what is no snapshot of such a customer.
+        """
+        talk, counts = opened(state, self._owner)
         self._talk = talk if seed is None else replace(talk, stream=f"llm/branch/{seed}")
         self._counts = Counter(counts)
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from convgym.conversation import Message
 from convgym.customers.base import Reply
@@ -23,6 +23,7 @@ from convgym.customers.llm.parsing import UnreadableAnswer
 from convgym.customers.noted import observed
 from convgym.customers.personas import Personas
 from convgym.customers.shopper.customer import ShopperCustomer
+from convgym.customers.snapshots import Snapshot, opened
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatBackend, ChatRequest
 from convgym.llm.base import ChatMessage, check_sampling
@@ -120,13 +121,21 @@ class FittedCustomer(ChatCustomer):
         talk, personas = self._talk, self._original.personas
         return observed(talk.profile, talk.messages, talk.turn, self.catalog, personas, self.law)
 
+    @property
+    def _owner(self) -> str:
+        """Whose snapshots these are."""
+        return f"llm-fitted {self.catalog.name}"
+
     def snapshot(self) -> object:
         """Return a copy of the whole state."""
-        return self.talk
+        return Snapshot(self._owner, self.talk)
 
     def restore(self, state: object, seed: int | None = None) -> None:
-        """Go back to a snapshot; with ``seed``, the model goes on with fresh randomness."""
-        talk = cast("Talk", state)
+        """Go back to a snapshot; with ``seed``, the model goes on with fresh randomness.
+
+        Raises ConvgymError for what is no snapshot of such a customer.
+        """
+        talk: Talk = opened(state, self._owner)
         self._talk = talk if seed is None else replace(talk, stream=f"fitted/branch/{seed}")
 
     def _open(self, seed: int, profile: Mapping[str, Any] | None = None) -> Exchange[str]:

@@ -22,7 +22,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from convgym.conversation import Message
 from convgym.customers.base import Reply
@@ -38,6 +38,7 @@ from convgym.customers.llm.parsing import read_words
 from convgym.customers.llm.prompts import WORDING_PROMPTS, plain_words, wording_chat
 from convgym.customers.personas import Personas
 from convgym.customers.scripted.customer import ScriptedCustomer
+from convgym.customers.snapshots import Snapshot, opened
 from convgym.errors import ConvgymError, InfrastructureError
 from convgym.llm import ChatBackend, ChatRequest
 from convgym.llm.base import ScoringBackend, check_sampling
@@ -142,11 +143,14 @@ class HybridCustomer(ChatCustomer):
     def snapshot(self) -> object:
         """Return a copy of the whole state, randomness included."""
         own = (self._stream, self._turn, self._worded, dict(self._reasons), self._messages)
-        return self.inner.snapshot(), own
+        return Snapshot("hybrid", (self.inner.snapshot(), own))
 
     def restore(self, state: object, seed: int | None = None) -> None:
-        """Go back to a snapshot; with ``seed``, script and model go on with fresh randomness."""
-        inner, own = cast("tuple[object, tuple[Any, ...]]", state)
+        """Go back to a snapshot; with ``seed``, script and model go on with fresh randomness.
+
+        Raises ConvgymError for what is no snapshot of such a customer.
+        """
+        inner, own = opened(state, "hybrid")
         self.inner.restore(inner, seed)
         self._stream, self._turn, self._worded, reasons, self._messages = own
         self._reasons = Counter(reasons)

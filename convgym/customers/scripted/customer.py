@@ -36,7 +36,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from convgym.checks import check_patience
 from convgym.customers.base import Decision, Reply
@@ -66,6 +66,7 @@ from convgym.customers.scripted.buying import (
 )
 from convgym.customers.scripted.understanding import MAX_WORDS, Meaning, understanding
 from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS, PHRASES
+from convgym.customers.snapshots import Snapshot, opened
 from convgym.errors import ConvgymError
 from convgym.reasoning import heard
 from convgym.shop.catalog import Catalog, Product, load_catalog
@@ -73,9 +74,6 @@ from convgym.shop.language import TOPICS
 
 VERSION = 0
 """Raised with every change of behaviour, together with the environment's ``-vN``."""
-
-
-Snapshot = tuple[Profile, "State", tuple[Any, ...]]
 
 
 MAX_ACTS = 3
@@ -239,13 +237,22 @@ class ScriptedCustomer:
             return self._say("opening_need", need=self._tell("need"))
         return self._say("opening")
 
+    @property
+    def _owner(self) -> str:
+        """Whose snapshots these are."""
+        return f"scripted {self.catalog.name}"
+
     def snapshot(self) -> object:
         """Return a copy of the whole state, randomness included."""
-        return self.profile, self.state.copy(), self._rng.getstate()
+        state = self.profile, self.state.copy(), self._rng.getstate()
+        return Snapshot(self._owner, state)
 
     def restore(self, state: object, seed: int | None = None) -> None:
-        """Go back to a snapshot; with ``seed``, go on with fresh randomness."""
-        self._profile, kept, randomness = cast("Snapshot", state)
+        """Go back to a snapshot; with ``seed``, go on with fresh randomness.
+
+        Raises ConvgymError for what is no snapshot of such a customer.
+        """
+        self._profile, kept, randomness = opened(state, self._owner)
         self._state = kept.copy()
         if seed is None:
             self._rng.setstate(randomness)

@@ -46,7 +46,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from convgym.checks import check_flag, check_patience
 from convgym.customers.base import Reply
@@ -56,6 +56,7 @@ from convgym.customers.shopper.encounter import Encounter, Setting
 from convgym.customers.shopper.law import State, Weights
 from convgym.customers.shopper.profile import Shopper, check_shopper, draw_shopper
 from convgym.customers.shopper.voice import voice
+from convgym.customers.snapshots import Snapshot, opened
 from convgym.errors import ConvgymError
 from convgym.reasoning import heard as read_aloud
 from convgym.shop.catalog import Catalog, load_catalog
@@ -68,7 +69,6 @@ VERSION = 1
 PATIENCE = 1.0
 """Turns that the shopper bears beyond its persona's patience: there is more to talk about."""
 
-Snapshot = tuple[Shopper, State, tuple[Any, ...]]
 
 _briefing = lru_cache(maxsize=8)(briefing)
 
@@ -227,13 +227,22 @@ class ShopperCustomer:
         self._present = self._encounter(drawn, state, rng)
         return self._present.open()
 
+    @property
+    def _owner(self) -> str:
+        """Whose snapshots these are."""
+        return f"shopper {self.catalog.name}"
+
     def snapshot(self) -> object:
         """Return a copy of the whole state, randomness included."""
-        return self.profile, self.state.copy(), self._met.rng.getstate()
+        state = self.profile, self.state.copy(), self._met.rng.getstate()
+        return Snapshot(self._owner, state)
 
     def restore(self, state: object, seed: int | None = None) -> None:
-        """Go back to a snapshot; with ``seed``, go on with fresh randomness."""
-        profile, kept, randomness = cast(Snapshot, state)
+        """Go back to a snapshot; with ``seed``, go on with fresh randomness.
+
+        Raises ConvgymError for what is no snapshot of such a customer.
+        """
+        profile, kept, randomness = opened(state, self._owner)
         rng = random.Random(seed)
         if seed is None:
             rng.setstate(randomness)

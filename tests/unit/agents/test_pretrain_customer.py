@@ -47,6 +47,8 @@ def test_a_training_that_was_interrupted_ends_as_it_would_have(
     monkeypatch.setattr("convgym.agents.pretrain_customer.MIXTURE", SCRIPTED)
     news: list[Progress] = []
     whole = pretrain_customer(tmp_path / "whole", config=TINY, progress=news.append)
+    begins, *news = news
+    assert (begins.stage, begins.done, begins.total) == ("begins with chapter 1 of 2", 0, 2)
     assert [each.done for each in news] == list(range(1, 21))
     assert news[-1].metrics["loss"] < news[0].metrics["loss"] - 0.5
     weights = (tmp_path / "whole" / "model.safetensors").read_bytes()
@@ -61,11 +63,11 @@ def test_a_training_that_was_interrupted_ends_as_it_would_have(
         pretrain_customer(tmp_path / "parts", config=TINY, progress=interrupt)
     with pytest.raises(ConvgymError, match="other settings"):
         pretrain_customer(tmp_path / "parts", seed=1, config=TINY)
-    steps: list[int] = []
-    parts = pretrain_customer(
-        tmp_path / "parts", config=TINY, progress=lambda news: steps.append(news.done)
-    )
-    assert steps == list(range(11, 21))
+    resumed: list[Progress] = []
+    parts = pretrain_customer(tmp_path / "parts", config=TINY, progress=resumed.append)
+    goes_on, *steps = resumed
+    assert (goes_on.stage, goes_on.done, goes_on.total) == ("goes on with chapter 2 of 2", 0, 1)
+    assert [each.done for each in steps] == list(range(11, 21))
     # Rounding hangs on where tensors lie in memory: the last digits are not the same.
     losses = [name for name in whole if name.startswith("held_out_nats")]
     assert len(losses) == 3

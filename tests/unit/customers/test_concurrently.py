@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from gymnasium.utils.env_checker import data_equivalence
 from convgym.conversation import Response
 from convgym.customers import AsyncCustomer, Reply, make_customer
 from convgym.customers.concurrently import is_async, is_concurrent, submit
-from convgym.customers.suggested import suggested
+from convgym.customers.suggested import Business, suggested
 from convgym.envs import SalesEnv, SalesVectorEnv
 from convgym.errors import ConvgymError, OwnError
 from convgym.policy import Conversation
@@ -242,6 +244,58 @@ def test_threaded_customers_are_what_they_were() -> None:
     env.step("Goodbye.")
     copied.restore(state)
     assert copied.latent == own.unwrapped._dialogue.customer.latent  # type: ignore[attr-defined]
+
+
+class Copied(Puppet):
+    """Says how it is copied; its wrapper is no copy of it."""
+
+    def __deepcopy__(self, memo: Any) -> Copied:
+        return Copied()
+
+
+def test_threads_are_no_part_of_a_copy() -> None:
+    from convgym.customers.threaded import ThreadedCustomer, threaded
+
+    factory = threaded(Copied, 2)
+    customers: Any = [factory(), factory()]
+    submit(customers[0].reset(1)).result(5)
+    twins = copy.deepcopy(customers)
+    assert [type(twin) for twin in twins] == [ThreadedCustomer] * 2
+    assert [submit(twin.reset(2)).result(5) for twin in twins] == ["hello from 2"] * 2
+    assert twins[0]._threads.pool is twins[1]._threads.pool
+    assert twins[0]._threads.pool is not customers[0]._threads.pool
+    again = pickle.loads(pickle.dumps(threaded("scripted", 3)))
+    assert again.__name__ == "threaded(ScriptedCustomer, 3)"
+
+
+class Forgetful(Puppet):
+    """Has a branch without a return, and one that raises."""
+
+    def respond(self, utterance: str) -> Any:
+        if utterance == "raise":
+            raise KeyError("mine")
+
+
+@pytest.mark.parametrize("inside", ["threads", "business", "both"])
+def test_who_stands_inside_is_told_of_mistakes(inside: str) -> None:
+    from convgym.customers.threaded import threaded
+
+    threads = threaded(Forgetful, 1)
+    business = Business(verbatim=1.0, edited=0.0, influenced=0.0, ignored=0.0)
+    spec = {
+        "threads": threads,
+        "business": lambda: suggested(Forgetful, business),
+        "both": lambda: suggested(threads, business),
+    }[inside]
+    env = SalesEnv(customer=spec)
+    env.reset(seed=1)
+    where = rf"\(test_concurrently.py, line {Forgetful.respond.__code__.co_firstlineno}\)"
+    with pytest.raises(ConvgymError, match=f"customer Forgetful must .* no return {where}"):
+        env.step("hi")
+    with pytest.raises(KeyError, match="mine") as caught:
+        env.step("raise")
+    raised_by = "Forgetful" if inside == "threads" else "SuggestedResponse"  # has words of its own
+    assert f"respond of customer {raised_by}, episode seed 1" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize(

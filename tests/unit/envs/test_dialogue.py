@@ -9,7 +9,12 @@ from gymnasium.error import ResetNeeded
 
 from convgym.conversation import MAX_UTTERANCE_CHARS, render
 from convgym.customers import Customer, Decision, Reply
-from convgym.envs.dialogue import Dialogue, draw_episode_seed, step_together
+from convgym.envs.dialogue import (
+    Dialogue,
+    draw_episode_seed,
+    reset_together,
+    step_together,
+)
 from convgym.errors import ConvgymError
 from convgym.seeds import EVALUATION_BASE
 
@@ -228,3 +233,32 @@ def test_no_reply_is_the_customers_mistake_and_no_failure(
 def test_no_opening_is_the_customers_mistake(opening: Any, hint: str) -> None:
     with pytest.raises(ConvgymError, match=f"customer Odd must open with a str, .*{hint}"):
         Dialogue(Odd(opening=opening), max_turns=3).reset(0)
+
+
+@pytest.mark.parametrize("reward", ["revenue", "margin"])
+@pytest.mark.parametrize("together", [False, True])
+def test_a_customer_that_keeps_no_books_is_refused_at_the_start(
+    puppet: Callable[[], Customer], reward: str, together: bool
+) -> None:
+    dialogue = Dialogue(puppet(), 3, rewards=reward)
+    with pytest.raises(ConvgymError, match=f"reward='{reward}' needs a customer whose record"):
+        reset_together([dialogue], [1]) if together else dialogue.reset(1)
+    dialogue.rewards = "purchase"
+    dialogue.reset(1)
+
+
+@pytest.mark.parametrize(("price", "worth"), [(12, 12.0), (None, None), ("12", None)])
+def test_a_purchase_is_worth_what_the_record_says(
+    puppet: Callable[[], Customer], price: object, worth: float | None
+) -> None:
+    customer: Any = puppet()
+    customer.record = {"price": price}
+    dialogue = Dialogue(customer, 3, rewards="revenue")
+    dialogue.reset(1)
+    assert dialogue.reward == 0
+    dialogue.step("buy")
+    if worth is None:
+        with pytest.raises(ConvgymError, match=f"needs the price as a number.*got {price!r}"):
+            _ = dialogue.reward
+    else:
+        assert dialogue.reward == worth

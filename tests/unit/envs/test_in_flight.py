@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cloudpickle  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
@@ -385,13 +386,33 @@ def test_closing_waits_for_nobody_and_keeps_nothing() -> None:
     envs.close()
     assert not envs.in_flight
     assert [customer().closed for customer in customers] == [1, 1]
-    with pytest.raises(ConvgymError, match="nothing is in flight"):
+    with pytest.raises(ConvgymError, match="the environment is closed"):
         envs.recv()
     del envs
     for _ in range(3):  # the event loop lets go of what was cancelled
         submit(asyncio.sleep(0)).result(PATIENCE)
     gc.collect()
     assert [customer() for customer in customers] == [None, None]
+
+
+@pytest.mark.parametrize("customer", [Puppet, Drowsy, threaded(Puppet, 2)])
+@pytest.mark.parametrize("in_flight", [False, True])
+def test_what_is_closed_is_closed_to_all(customer: Any, in_flight: bool) -> None:
+    envs = SalesVectorEnv(2, customer=customer)
+    envs.reset(seed=1)
+    if in_flight:
+        envs.send(["hi", "hi"])
+    envs.close()
+    calls: list[Callable[[], object]] = [
+        lambda: envs.reset(seed=1),
+        lambda: envs.step(["hi", "hi"]),
+        lambda: envs.async_reset(seed=1),
+        lambda: envs.send(["hi", "hi"]),
+        envs.recv,
+    ]
+    for call in calls:
+        with pytest.raises(ConvgymError, match=r"the environment is closed.*make another"):
+            call()
 
 
 def test_closing_waits_for_no_thread() -> None:
@@ -410,11 +431,45 @@ def test_closing_waits_for_no_thread() -> None:
     go_on.set()
 
 
+class Locked(Puppet):
+    """Cannot be copied while it is being asked."""
+
+    def respond(self, utterance: str) -> Reply:
+        self.lock = threading.Lock()
+        assert LET_GO.wait(PATIENCE)
+        del self.lock
+        return super().respond(utterance)
+
+
+LET_GO = threading.Event()
+
+
+def test_customers_that_are_being_asked_are_no_matter_of_a_copy() -> None:
+    envs = SalesVectorEnv(1, customer=threaded(Locked, 1))
+    envs.reset()
+    envs.send(["hi"])
+    for carry in (copy.deepcopy, pickle.dumps, cloudpickle.dumps):
+        with pytest.raises(ConvgymError, match="1 conversations in flight cannot be copied"):
+            carry(envs)
+    LET_GO.set()
+    envs.recv()
+    copy.deepcopy(envs).close()
+
+
 @pytest.mark.parametrize(
-    "carry", [lambda envs: pickle.loads(pickle.dumps(envs)), copy.deepcopy], ids=["pickle", "copy"]
+    "carry",
+    [
+        lambda envs: pickle.loads(pickle.dumps(envs)),
+        lambda envs: cloudpickle.loads(cloudpickle.dumps(envs)),
+        copy.deepcopy,
+    ],
+    ids=["pickle", "cloudpickle", "copy"],
 )
-def test_copies_are_made_when_nobody_is_in_flight(carry: Callable[[Any], SalesVectorEnv]) -> None:
-    envs = SalesVectorEnv(2, customer=Puppet)
+@pytest.mark.parametrize("customer", [Puppet, threaded(Puppet, 2)], ids=["plain", "threads"])
+def test_copies_are_made_when_nobody_is_in_flight(
+    customer: Any, carry: Callable[[Any], SalesVectorEnv]
+) -> None:
+    envs = SalesVectorEnv(2, customer=customer)
     envs.async_reset(seed=1)
     with pytest.raises(ConvgymError, match="2 conversations in flight cannot be copied"):
         carry(envs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,3 +106,10 @@ def test_mistakes(make: Callable[[], Policy], told: str) -> None:
     with pytest.raises(ConvgymError, match=told) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("law", ["v2", "banana", "v0", "", 3])
+@pytest.mark.parametrize("seller", ["competent", "silent", "competent-v1"])
+def test_a_law_is_known(seller: str, law: Any) -> None:
+    with pytest.raises(ConvgymError, match=f"must be 'v1', or None for .*, got {law!r}"):
+        make_seller(seller, law=law)

@@ -115,15 +115,19 @@ def test_damaged_adapters_are_told(tmp_path: Path) -> None:
 def test_who_has_no_adapters_is_told_how_to_make_them(tmp_path: Path) -> None:
     if SHIPPED["smollm2-shopper"].exists():
         pytest.skip("they are here")
-    with pytest.raises(ConvgymError, match="--kind customer --base smollm2`, and name its folder"):
+    with pytest.raises(ConvgymError, match="with --base smollm2 one for smollm2-customer"):
         make_customer("smollm2-customer")
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"catalog": "insurance"}, "knows the shop 'laptops' by heart"),
-        ({"personas": "difficult"}, "it knows no persona"),
+        (
+            {"catalog": "insurance"},
+            "knows the shop 'laptops' by heart.*customer --base smollm2 --c",
+        ),
+        ({"catalog": "bicycles"}, "'bicycles': that is reserved for evaluation, and no customer"),
+        ({"personas": "difficult"}, "personas='default', and knows no persona .*: leave out"),
     ],
 )
 def test_what_it_was_not_fitted_to_is_refused(options: dict[str, Any], told: str) -> None:

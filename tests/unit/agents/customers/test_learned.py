@@ -154,7 +154,7 @@ def test_a_talk_may_outgrow_the_context(customer: LearnedCustomer) -> None:
     ("options", "told"),
     [
         ({"catalog": "insurance"}, "knows the shop 'laptops' by heart, and not 'insurance'"),
-        ({"personas": "difficult"}, "it knows no persona 'rambler'"),
+        ({"personas": "difficult"}, "knows no persona 'rambler'"),
         ({"persona": "grumpy"}, "unknown persona"),
         ({"patience": -1}, "patience"),
         ({"temperature": 0}, "temperature"),

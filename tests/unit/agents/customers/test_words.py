@@ -114,5 +114,5 @@ def test_a_reply_is_read_as_it_is_written(format: WordsFormat) -> None:
 
 
 def test_those_that_it_was_not_fitted_to_are_refused(format: WordsFormat) -> None:
-    with pytest.raises(ConvgymError, match="it knows no persona 'rambler'; fit one with"):
+    with pytest.raises(ConvgymError, match="knows no persona 'rambler': leave out"):
         format.profile({**a_profile(), "persona": "rambler"})

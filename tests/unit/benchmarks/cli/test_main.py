@@ -145,7 +145,7 @@ def test_a_bench_of_other_settings_is_refused_with_the_way_out(run: Run) -> None
         ("pretrain out --kind customer --catalog bicycles", "reserved for evaluation"),
         ("pretrain out --kind customer --base nowhere", "no chat model at 'nowhere'"),
         ("pretrain out --base smollm2", "sellers are trained from scratch: drop --base"),
-        ("models merge nowhere out", "no learned customer at 'nowhere'"),
+        ("models merge nowhere out", "'nowhere': give the folder of one; `convgym pretrain"),
         ("study speed file/out.json", "cannot write to file/out.json"),
     ],
 )
@@ -629,6 +629,7 @@ def test_a_model_that_was_made_is_told_what_to_do_with(
     monkeypatch.setattr("convgym.agents.customers.voice.merge", lambda *_: 4)
     code, out, _ = run("models", "merge", "mine", "merged")
     assert code == 0 and "merged: mine, 4 parameters" in out and "--customer llm-fitted" in out
+    assert "--customer smollm2-customer --customer-option model=merged" in out
 
 
 def test_a_merged_model_is_a_folder_or_a_file(

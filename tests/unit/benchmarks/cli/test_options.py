@@ -10,6 +10,7 @@ import pytest
 
 from convgym.benchmarks.cli.options import (
     findable,
+    named,
     names,
     own_settings,
     read_options,
@@ -163,3 +164,11 @@ def test_own_settings_nest_by_their_dots() -> None:
 def test_mistakes_in_own_settings(given: list[str], message: str) -> None:
     with pytest.raises(ConvgymError, match=message):
         own_settings(given)
+
+
+@pytest.mark.parametrize("given", ["", " ", ",", " , "])
+def test_a_list_without_a_name_is_a_mistake(given: str) -> None:
+    for read in (names, named):
+        with pytest.raises(ConvgymError, match=f"expected names as a,b, got {given!r}"):
+            read(given)
+    assert names("none") == [] and named("none") == ["none"]

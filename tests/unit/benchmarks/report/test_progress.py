@@ -147,3 +147,16 @@ def test_a_stage_of_one_piece_of_work_says_now_and_then_how_far_it_is(
         "train: 4/1,200 (loss 0.512)",
         "train: 7/1,200 (loss 0.512)",
     ]
+
+
+def test_a_stage_that_is_done_or_half_done_at_its_first_news_is_not_all_to_do() -> None:
+    console, file = plain()
+    with stages(console) as report:
+        report(Stage("round 1 of 8", 1, 1, {"conversion": 0.25}))
+        report(Stage("train", 600, 1200))
+        report(Stage("nothing", 0, 0))
+    assert file.getvalue().splitlines() == [
+        "round 1 of 8: done (conversion 0.25)",
+        "train: goes on at 600/1,200",
+        "nothing: 0 to do",
+    ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from convgym.benchmarks.cli import main
+from convgym.benchmarks.validation.limits import Limits
 from convgym.customers import CUSTOMERS, Reply, register_customer
 from convgym.registry import Registry
 
@@ -91,6 +93,10 @@ def test_a_customer_that_fails_exits_with_1_and_shows_why(run: Run) -> None:
         (["good", "--checks", "prices"], "unknown check 'prices'"),
         (["good", "--catalog", "nope"], "unknown catalog 'nope'"),
         (["good", "--output", "."], "never overwritten"),
+        (["good", "--output", ".", "--checks", "prices"], "unknown check 'prices'"),
+        (["good", "--checks", ""], "expected names as a,b, got ''"),
+        (["good", "--checks", "none"], "unknown check 'none'"),
+        (["good", "--realism", "--original-option", "persona=student"], "goes with --original"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_with_2(
@@ -99,6 +105,7 @@ def test_mistakes_are_one_line_and_exit_with_2(
     (tmp_path / "kept").touch()
     code, out, err = run(*arguments)
     assert (code, out) == (2, "") and told in err and err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_the_bad_example_fails(tmp_path: Path) -> None:
@@ -131,6 +138,19 @@ def test_limits_are_options(run: Run, tmp_path: Path) -> None:
     assert code == 0
     report = (tmp_path / "out" / "report.md").read_text()
     assert "at most 90%" in report and "Limits that are not the usual ones: attack 0.9." in report
-    for wrong, told in (("atack=0.1", "did you mean 'attack'"), ("attack=2", "must be a share")):
+    for wrong, told in (
+        ("atack=0.1", "did you mean 'attack'"),
+        ("deal_braker=0.1", "did you mean 'deal-breaker'"),
+        ("attack=2", "must be a share in [0, 1]"),
+        ("attack=-1", "limit attack must be a share in [0, 1], got -1"),
+        ("deal-breaker=-0.01", "limit deal-breaker must be a share in [0, 1], got -0.01"),
+        ("order=-2", "limit order must be a difference of shares in [-1, 1], got -2"),
+        ("shorter=-1", "limit shorter must be a number of turns from 0 upwards, got -1"),
+    ):
         code, _, err = run("good", "--limit", wrong)
-        assert code == 2 and told in err
+        assert code == 2 and told in err and err.count("\n") == 1
+    code, _, err = run("good", "--limit", "x=0.1")
+    for field in fields(Limits):
+        assert field.name.replace("_", "-") in err and (
+            "_" not in field.name or field.name not in err
+        )
