@@ -20,11 +20,11 @@ _CPU = torch.device("cpu")
 """Where a network is begun; it is moved afterwards."""
 _FAST = (0.45, 0.3, 0.15, 0.1)
 """Shares of a head's fastest turning dimensions in what looks back by a number of tokens."""
-_SHARPNESS = 10.0
+_SHARPNESS = 14.0
 """Norm of the biases by which a head looks back."""
-_LIKENESS = 2.0
+_LIKENESS = 3.0
 """Scale of the queries and keys by which a head looks for like words."""
-_NOTED, _BROUGHT = 1.5, 6.0
+_NOTED, _BROUGHT = 1.5, 12.0
 """How much what a head notes, and what it brings, weighs beside a word."""
 _LOOK_BACK = (1, 2)
 """How many tokens the first layer's heads look back."""
@@ -53,6 +53,10 @@ def begin_by_copying(network: PreTrainedModel) -> None:
     axes = torch.linalg.qr(torch.randn(width, width, device=_CPU))[0].T
     noted = len(_LOOK_BACK) * size
     words = axes[noted:]
+    # Words that weigh 1 give logits far enough apart for what is copied to be said.
+    body.get_input_embeddings().weight *= float(
+        1.0 / body.get_input_embeddings().weight.norm(dim=1).mean()
+    )
     # What a head writes weighs as much as a word does.
     scale = float(body.get_input_embeddings().weight.norm(dim=1).mean()) / math.sqrt(size)
     turning = config.rope_parameters["rope_theta"] ** (
@@ -61,17 +65,31 @@ def begin_by_copying(network: PreTrainedModel) -> None:
     slow = torch.ones(size // 2, device=_CPU)
     slow[: len(_FAST) + 1] = 0.0
     slow = torch.cat([slow, slow])[:, None]
-    layers[0].mlp.down_proj.weight *= 0.2  # noise, as yet
+    for layer in layers:  # noise, as yet
+        layer.mlp.down_proj.weight *= 0.2
+        layer.self_attn.o_proj.weight *= 0.2
+    slots = [axes[head * size : (head + 1) * size] for head in range(len(_LOOK_BACK))]
+    view = _view(words, size)
     for head, distance in enumerate(_LOOK_BACK):
         part = slice(head * size, (head + 1) * size)
-        view, slot = _view(words, size), axes[part]
         first.q_proj.bias[part], first.k_proj.bias[part] = _looking_back(turning, distance)
         first.q_proj.weight[part] *= 0.1
         first.k_proj.weight[part] *= 0.1
         first.v_proj.weight[part] = view
-        first.o_proj.weight[:, part] = _NOTED * scale * slot.T
-        second.q_proj.weight[part] = _LIKENESS * slow * view
-        second.k_proj.weight[part] = _LIKENESS * slow * slot
+        first.o_proj.weight[:, part] = _NOTED * scale * slots[head].T
+    # One head looks for what came behind the present word; another for what came behind the
+    # present word and the one before it, half of its dimensions for each.
+    part = slice(0, size)
+    second.q_proj.weight[part] = _LIKENESS * slow * view
+    second.k_proj.weight[part] = _LIKENESS * slow * slots[0]
+    part = slice(size, 2 * size)
+    even = (torch.arange(size) % 2 == 0)[:, None]
+    query = torch.where(even, view, 0.4 * slots[0])
+    key = torch.where(even, slots[0], slots[1])
+    second.q_proj.weight[part] = _LIKENESS * slow * query
+    second.k_proj.weight[part] = _LIKENESS * slow * key
+    for head in range(2):
+        part = slice(head * size, (head + 1) * size)
         brought = _view(words, size)
         second.v_proj.weight[part] = brought
         second.o_proj.weight[:, part] = _BROUGHT * scale * brought.T

@@ -156,10 +156,11 @@ class Catalog(Frozen):
         """Return the shop for a small model that is to read it: short, and made to be looked up in.
 
         First every word that customers may say, followed by the need or feature that it gives
-        away; then what there is for every need with every feature, in the words of a seller that
-        recommends it (``convgym.sellers.habitual``)::
+        away; then what there is for every need with every feature, the cheaper first, in the words
+        of a seller that reads it (``convgym.sellers.habitual``). What is looked up stands right
+        behind what it is looked up by::
 
-            gaming gaming, game gaming, ... gaming with battery: $700 Aero. ...
+            gaming gaming, game gaming, ... gaming battery $700 Aero. gaming battery $1500 Onyx.
         """
         topics = [*self.needs.items(), *self.features.items()]
         words = ", ".join(f"{word} {name}" for name, topic in topics for word in topic.words)
@@ -167,15 +168,15 @@ class Catalog(Frozen):
             f"{offer(self, product, need, feature)}."
             for need in self.needs
             for feature in self.features
-            for product in self.products
+            for product in sorted(self.products, key=lambda product: product.price)
             if need in product.needs and feature in product.features
         )
         return f"{words}. {offers}"
 
 
 def offer(catalog: Catalog, product: Product, need: str, feature: str) -> str:
-    """Return a product as leaflets and sellers that know them name it."""
-    return f"{need} with {feature}: {catalog.money(product.price)} {product.name}"
+    """Return a product as leaflets and sellers that read them name it."""
+    return f"{need} {feature} {catalog.money(product.price)} {product.name}"
 
 
 def _words(name: str) -> list[str]:
