@@ -21,7 +21,8 @@ from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS
 from convgym.customers.scripted.wording import PHRASES as CUSTOMER_PHRASES
 from convgym.sellers.knowledge import PHRASES as SELLER_PHRASES
 from convgym.shop.catalog import catalog_names, load_catalog
-from convgym.shop.generator import WORDS
+from convgym.shop.generator import WORDS, random_catalog
+from convgym.shop.language import lexicon
 
 SHIPPED = Path(__file__).parent / "checkpoints" / "reading-seller" / "tokenizer.json"
 SIZE = 12_000
@@ -119,7 +120,10 @@ def shop_words() -> Sequence[str]:
             taken |= set(topic.words)
     whole = {w[1:] for w in build_reading_tokenizer().get_vocab() if _WORD.fullmatch(w)}
     spelt = {f"{word}{ending}" for word in WORDS for ending in ("s", "ing", "er")} - whole
-    return sorted((whole | set(WORDS) | spelt) - taken)
+    free = (whole | set(WORDS) | spelt) - taken
+    # Words that mean something to customers whatever shop they are in, as "buying" does.
+    ears = [lexicon(random_catalog(seed)) for seed in range(2)]
+    return sorted(word for word in free if not all(ear.concepts(word) for ear in ears))
 
 
 _COMMON = frozenset(
