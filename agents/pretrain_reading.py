@@ -72,11 +72,11 @@ class ReadingConfig:
     rope_theta: float = 1e8
     """So large that most of a head's dimensions turn too slowly to tell positions: they compare
     words, however far apart."""
-    drills: int = 500
+    drills: int = 450
     """Steps of drills, before the others."""
-    drill_batch: int = 24
+    drill_batch: int = 16
     """Shops in a drill."""
-    steps: int = 600
+    steps: int = 900
     """Of conversations, each in a shop of its own."""
     conversations: int = 16
     """In each shop."""

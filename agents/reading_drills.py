@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,7 +76,8 @@ def drill(tokenizer: Any, words: Sequence[str], level: int, n: int, rng: random.
         n: how many.
         rng: everything random comes from it.
     """
-    whole = [word for word in words if _one_token(tokenizer, word)]
+    vocabulary = tokenizer.get_vocab()
+    whole = [word for word in words if f"Ġ{word}" in vocabulary]
     rows = []
     for _ in range(n):
         here = level if rng.random() < 0.8 else rng.randint(0, level)
@@ -89,14 +90,6 @@ def drill(tokenizer: Any, words: Sequence[str], level: int, n: int, rng: random.
         ids[i, : len(row)] = torch.tensor(row)
         asked[i, : len(row)] = torch.tensor(practised)
     return Drill(ids, asked)
-
-
-def _one_token(tokenizer: Any, word: str) -> bool:
-    return f"Ġ{word}" in _vocabulary(tokenizer)
-
-
-def _vocabulary(tokenizer: Any) -> dict[str, int]:
-    return cast("dict[str, int]", tokenizer.get_vocab())
 
 
 def _row(
