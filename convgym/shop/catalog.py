@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -162,16 +162,35 @@ class Catalog(Frozen):
 
             gaming gaming, game gaming, ... gaming battery $700 Aero. gaming battery $1500 Onyx.
         """
+        offers = [
+            offer(self, product, need, feature)
+            for need, feature, product in self._meetings(sorted(self.products, key=_price))
+        ]
+        return f"{self._meanings()}. {'. '.join(offers)}."
+
+    def inventory(self) -> str:
+        """Return all that who knows the shop by heart knows of it: the same text, the same shop."""
+        offers = [
+            f"{need} with {feature}: {self.money(product.price)} {product.name}"
+            for need, feature, product in self._meetings(self.products)
+        ]
+        return f"{self._meanings()}. {'. '.join(offers)}."
+
+    def _meanings(self) -> str:
         topics = [*self.needs.items(), *self.features.items()]
-        words = ", ".join(f"{word} {name}" for name, topic in topics for word in topic.words)
-        offers = " ".join(
-            f"{offer(self, product, need, feature)}."
-            for need in self.needs
-            for feature in self.features
-            for product in sorted(self.products, key=lambda product: product.price)
-            if need in product.needs and feature in product.features
-        )
-        return f"{words}. {offers}"
+        return ", ".join(f"{word} {name}" for name, topic in topics for word in topic.words)
+
+    def _meetings(self, products: Iterable[Product]) -> Iterator[tuple[str, str, Product]]:
+        """Yield every need with every feature, and each product that meets both."""
+        for need in self.needs:
+            for feature in self.features:
+                for product in products:
+                    if need in product.needs and feature in product.features:
+                        yield need, feature, product
+
+
+def _price(product: Product) -> int | float:
+    return product.price
 
 
 def offer(catalog: Catalog, product: Product, need: str, feature: str) -> str:

@@ -107,8 +107,8 @@ def test_the_tokenizer_spells_any_name_and_knows_words_and_prices() -> None:
     # A word is the same wherever it stands: it is to be found again.
     assert tokenizer.encode("Esports.")[:-1] == tokenizer.encode("like esports.")[1:-1]
     numbers = numbers_of(tokenizer)
-    assert numbers[tokenizer.convert_tokens_to_ids("Ġ$1450")] == 1450
-    assert tokenizer.convert_tokens_to_ids("Ġgaming") not in numbers
+    assert numbers[tokenizer.get_vocab()["Ġ$1450"]] == 1450
+    assert tokenizer.get_vocab()["Ġgaming"] not in numbers
 
 
 def test_a_vocabulary_is_cut_to_its_lower_case_part() -> None:
