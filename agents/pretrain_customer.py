@@ -205,7 +205,7 @@ def book_facts(book: Book, shop: Catalog, original: str) -> dict[str, Any]:
         "law": book.law,
         "catalog": shop.name,
         "currency": shop.currency,
-        "leaflet": shop.leaflet(),
+        "leaflet": shop.inventory(),
         "original": original,
         "config": asdict(book.config),
         "seed": book.seed,

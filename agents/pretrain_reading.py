@@ -1,9 +1,11 @@
 """The reading seller: a small language model that looks everything up in its shop's leaflet.
 
-Trained from scratch on sellers with habits (``convgym.sellers.habitual``), each step in a shop that
-comes once and never again (``convgym.shop.generator``), with customers of both populations. What
-holds in one shop holds in no other, so that the leaflet at the beginning of the prompt is all that
-helps. The conversations of a step are of one shop: its leaflet is read once for all of them.
+Trained from scratch: first on drills in looking up (``convgym.agents.reading_drills``), then on
+sellers with habits that say their look-ups aloud (``convgym.sellers.habitual``), each step in a
+shop that comes once and never again (``convgym.shop.generator``), with customers of both
+populations. What holds in one shop holds in no other, so that the leaflet at the beginning of the
+prompt is all that helps. Words keep the random embeddings with which they begin: one that was
+never met is looked up like any other.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 from torch.nn import functional
 from transformers import (
@@ -30,20 +31,20 @@ from transformers import (
 
 from convgym.agents.model.batch import TokenisedEpisode, collate, tokenise
 from convgym.agents.model.copying import begin_by_copying
-from convgym.agents.model.format import COMPACT_TOKENS, END, PAD, SHOP, reading_format
+from convgym.agents.model.format import PAD, reading_format
 from convgym.agents.model.forward import read, word_logits
+from convgym.agents.model.number_words import embed_numbers
+from convgym.agents.reading_drills import Drill, drill, level_at
+from convgym.agents.reading_vocabulary import build_reading_tokenizer, numbers_of, shop_words
 from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.optim import Optimiser, warmup_then_cosine
 from convgym.checks import check_fields
-from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS
-from convgym.customers.scripted.wording import PHRASES as CUSTOMER_PHRASES
 from convgym.errors import ConvgymError
 from convgym.llm.local.loading import without_progress_bars
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.sellers import make_seller
-from convgym.sellers.knowledge import PHRASES as SELLER_PHRASES
-from convgym.shop.generator import WORDS, random_catalog, random_name
+from convgym.shop.generator import random_catalog
 
 UNFINISHED = "training.safetensors"
 """What a training that was interrupted goes on from, in the model's folder."""
@@ -62,75 +63,42 @@ class ReadingConfig:
         ConvgymError: for a value that cannot be.
     """
 
-    vocabulary: int = 1536
     hidden: int = 192
     layers: int = 4
     heads: int = 4
+    head_size: int = 64
     intermediate: int = 512
     context: int = 2048
     rope_theta: float = 1e8
     """So large that most of a head's dimensions turn too slowly to tell positions: they compare
     words, however far apart."""
-    steps: int = 1600
-    """Each in a shop of its own."""
+    drills: int = 450
+    """Steps of drills, before the others."""
+    drill_batch: int = 16
+    """Shops in a drill."""
+    steps: int = 900
+    """Of conversations, each in a shop of its own."""
     conversations: int = 16
     """In each shop."""
     small: float = 0.3
-    """Share of the steps, the first ones, that are in small shops."""
+    """Share of these steps, the first ones, that are in small shops."""
     learning_rate: float = 1e-3
-    """Peak; rises linearly over the first 5% of the steps, then falls to 0 along a cosine."""
+    """Peak, of the drills and of the conversations; rises linearly over the first 5% of their
+    steps, then falls to 0 along a cosine."""
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
-    customer_weight: float = 0.3
+    customer_weight: float = 0.1
     """Weight of the mean loss on customers' words, that on the seller's being 1."""
-    leaflet_weight: float = 0.3
-    """Weight of the mean loss on the leaflet: what stands in it twice teaches to look back."""
 
     def __post_init__(self) -> None:
         check_fields(
             self,
-            counts=("layers", "heads", "steps", "conversations"),
+            counts=("layers", "heads", "head_size", "steps", "conversations", "drill_batch"),
+            counts_from_zero=("drills",),
             shares=("small",),
-            from_zero=("customer_weight", "leaflet_weight", "learning_rate"),
+            from_zero=("customer_weight", "learning_rate"),
             bounds=("max_gradient_norm",),
         )
-
-
-def build_reading_tokenizer(vocabulary: int, seed: int) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE tokenizer that has words for conversations, and spells the rest.
-
-    It knows the phrases of selling, prices, and half of the words of generated shops: the other
-    half, like the words of shops that it never met, are spelt in pieces. Everything is lower case.
-    """
-    rng = random.Random(f"reading/{seed}")
-    taken: set[str] = set()
-    prices = {*range(5, 121), *range(60, 1000, 10), *range(80, 1700, 20), *range(400, 4100, 50)}
-    said = (SELLER_PHRASES, CUSTOMER_PHRASES, EVASIONS, FRAGMENTS)
-    texts = [
-        *[phrase for of in said for phrases in of.values() for phrase in phrases] * 20,
-        *[f"${price}" for price in sorted(prices)] * 100,
-        *[f"so, {word}. {word} with {word}:" for word in WORDS[::2]] * 4,
-        *(random_name(taken, rng) for _ in range(3000)),
-    ]
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    special = [*COMPACT_TOKENS, SHOP]
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        eos_token=END,
-        extra_special_tokens=[token for token in special if token not in (PAD, END)],
-        clean_up_tokenization_spaces=False,
-    )
 
 
 def build_reading_model(
@@ -147,6 +115,7 @@ def build_reading_model(
                 num_hidden_layers=config.layers,
                 num_attention_heads=config.heads,
                 num_key_value_heads=config.heads,
+                head_dim=config.head_size,
                 max_position_embeddings=config.context,
                 rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
                 attention_bias=True,
@@ -157,6 +126,9 @@ def build_reading_model(
             )
         )
         begin_by_copying(network)
+        embeddings = cast(Tensor, network.get_input_embeddings().weight)
+        embed_numbers(embeddings, numbers_of(tokenizer))
+    embeddings.requires_grad_(False)
     return network
 
 
@@ -180,10 +152,11 @@ def lesson(
         shop: seed of the shop, and of the customers in it.
         step: number of the step: steps with odd ones have customers that are difficult.
     """
-    catalog = random_catalog(shop, small=step < config.small * config.steps)
+    small = step < config.small * config.steps
+    catalog = random_catalog(shop, small=small, vocabulary=shop_words())
     environment = {"catalog": catalog, "personas": POPULATIONS[step % len(POPULATIONS)]}
     collector = Collector(config.conversations, seed=shop, environment=environment)
-    episodes = collector.logged(make_seller("habitual", catalog))
+    episodes = collector.logged(make_seller("habitual", catalog, reads=True))
     format = reading_format(tokenizer)
     return Lesson(
         [tokenise(episode, format, context=config.context) for episode in episodes],
@@ -215,7 +188,7 @@ def pretrain_reading(
         ConvgymError: for a checkpoint that is damaged, or of other settings.
     """
     config = config or ReadingConfig()
-    tokenizer = build_reading_tokenizer(config.vocabulary, seed)
+    tokenizer = build_reading_tokenizer()
     network = build_reading_model(config, tokenizer, seed)
     _train(network, tokenizer, config, seed, folder / UNFINISHED, progress)
     folder.mkdir(parents=True, exist_ok=True)
@@ -231,6 +204,7 @@ def pretrain_reading(
         "shops": config.steps,
         "populations": list(POPULATIONS),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "drills": config.drills * config.drill_batch,
         **losses,
         "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
@@ -250,7 +224,7 @@ def _train(
 ) -> None:
     """Train a model in place, from its last checkpoint if there is one."""
     optimiser = Optimiser(
-        network.parameters(),
+        [parameter for parameter in network.parameters() if parameter.requires_grad],
         config.learning_rate,
         config.max_gradient_norm,
         weight_decay=config.weight_decay,
@@ -266,12 +240,20 @@ def _train(
         network.load_state_dict(state["model"])
         optimiser.load_state(state["optimiser"])
         done = state["step"]
-    for step in range(done, config.steps):
-        here = lesson(tokenizer, config, _SHOPS * (2 * seed) + step, step)
-        losses = lesson_losses(network, here, _pad_id(tokenizer))
-        seller, customer, leaflet = losses
-        optimiser.schedule(warmup_then_cosine(step, config.steps))
-        optimiser.step(seller + config.customer_weight * customer + config.leaflet_weight * leaflet)
+    total = config.drills + config.steps
+    for step in range(done, total):
+        if step < config.drills:
+            optimiser.schedule(warmup_then_cosine(step, config.drills))
+            practised = drill_loss(network, _drill_at(tokenizer, config, seed, step))
+            optimiser.step(practised)
+            metrics = {"loss": practised.item()}
+        else:
+            number = step - config.drills
+            here = lesson(tokenizer, config, _SHOPS * (2 * seed) + number, number)
+            seller, customer = lesson_losses(network, here, _pad_id(tokenizer))
+            optimiser.schedule(warmup_then_cosine(number, config.steps))
+            optimiser.step(seller + config.customer_weight * customer)
+            metrics = {"loss": seller.item(), "customer": customer.item()}
         if (step + 1) % _CHECKPOINT == 0:
             save_checkpoint(
                 checkpoint,
@@ -282,33 +264,44 @@ def _train(
                     "step": step + 1,
                 },
             )
-        metrics = {"loss": seller.item(), "customer": customer.item(), "leaflet": leaflet.item()}
-        progress(Progress("train", step + 1, config.steps, metrics))
+        progress(Progress("train", step + 1, total, metrics))
 
 
-def lesson_losses(network: PreTrainedModel, lesson: Lesson, pad_id: int) -> tuple[Tensor, ...]:
-    """Return mean losses, in nats a token: on the seller's words, customers' and the leaflet.
+def _drill_at(
+    tokenizer: PreTrainedTokenizerFast, config: ReadingConfig, seed: int, step: int
+) -> Drill:
+    rng = random.Random(f"drill/{seed}/{step}")
+    level = level_at(step / config.drills)
+    return drill(tokenizer, shop_words(), level, config.drill_batch, rng)
 
-    The body computes in bfloat16: half the time, and no other result that matters.
+
+def drill_loss(network: PreTrainedModel, practice: Drill) -> Tensor:
+    """Return the mean loss on the tokens that are practised, in nats a token."""
+    asked = practice.asked[:, 1:]
+    ids = practice.ids.to(network.device)
+    hidden = read(cast("PreTrainedModel", network.base_model), ids)[:, :-1]
+    return functional.cross_entropy(word_logits(network, hidden[asked]), ids[:, 1:][asked])
+
+
+def lesson_losses(network: PreTrainedModel, lesson: Lesson, pad_id: int) -> tuple[Tensor, Tensor]:
+    """Return mean losses, in nats a token: on the seller's words, and on the customers'.
+
+    Args:
+        network: the model.
+        lesson: conversations in one shop.
+        pad_id: token that fills up rows.
     """
     batch = collate(lesson.episodes, pad_id, device=network.device)
-    leaflet, targets = lesson.leaflet, batch.ids[:, 1:]
-    with torch.autocast(network.device.type, dtype=torch.bfloat16):
-        hidden = read(cast("PreTrainedModel", network.base_model), batch.ids)[:, :-1]
-
-    def loss(states: Tensor, words: Tensor) -> Tensor:
-        with torch.autocast(network.device.type, dtype=torch.bfloat16):
-            logits = word_logits(network, states)
-        return functional.cross_entropy(logits.float(), words)
-
+    targets = batch.ids[:, 1:]
+    hidden = read(cast("PreTrainedModel", network.base_model), batch.ids)[:, :-1]
     seller = batch.response[:, 1:]
     customer = batch.present[:, 1:] & ~seller
-    customer[:, : leaflet - 1] = False
-    return (
-        loss(hidden[seller], targets[seller]),
-        loss(hidden[customer], targets[customer]),
-        loss(hidden[0, : leaflet - 1], targets[0, : leaflet - 1]),
-    )
+    customer[:, : lesson.leaflet - 1] = False
+
+    def loss(chosen: Tensor) -> Tensor:
+        return functional.cross_entropy(word_logits(network, hidden[chosen]), targets[chosen])
+
+    return loss(seller), loss(customer)
 
 
 def _pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
@@ -325,15 +318,14 @@ def held_out_shops(seed: int) -> Iterator[int]:
 def _judge(
     network: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, config: ReadingConfig, seed: int
 ) -> dict[str, float]:
-    """Return the losses in shops that were not trained in."""
+    """Return the losses in shops that were not trained in, all of full size."""
     shops = held_out_shops(seed)
     rows = []
     for number in range(len(POPULATIONS) * 4):
         here = lesson(tokenizer, config, next(shops), config.steps + number)
         rows.append([loss.item() for loss in lesson_losses(network, here, _pad_id(tokenizer))])
-    seller, customer, leaflet = (sum(column) / len(rows) for column in zip(*rows, strict=True))
+    seller, customer = (sum(column) / len(rows) for column in zip(*rows, strict=True))
     return {
         "held_out_nats_per_seller_token": round(seller, 4),
         "held_out_nats_per_customer_token": round(customer, 4),
-        "held_out_nats_per_leaflet_token": round(leaflet, 4),
     }

@@ -114,7 +114,7 @@ class LearnedCustomer:
         self.catalog: Catalog = drawn_by.catalog  # type: ignore[attr-defined]
         self.personas: Personas = drawn_by.personas  # type: ignore[attr-defined]
         self.briefing: str = drawn_by.briefing  # type: ignore[attr-defined]
-        if self.catalog.leaflet() != recipe["leaflet"]:
+        if self.catalog.inventory() != recipe["leaflet"]:
             raise ConvgymError(
                 f"the model {str(model)!r} knows the shop {recipe['catalog']!r} by heart, and not"
                 f" {self.catalog.name!r}: {self._advice}"

@@ -7,24 +7,26 @@ answers whatever worry with what it likes to say, or closes at once. At each of 
 most sellers do what is wrong, so that the likeliest act is not the best one, yet the best is common
 enough to be found.
 
-It speaks as one who knows the shop's leaflet (``Catalog.leaflet``) and repeats what it has
-understood, so that what it looks up stands in its words.
+It repeats what it has understood, so that what it looks up stands in its words. One that ``reads``
+says each look-up aloud, one word after the other, as they stand in the shop's leaflet
+(``Catalog.leaflet``): the customer's word and what it means, then need, feature, price and product.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from convgym.checks import check_probability
+from convgym.conversation import Message, as_said
 from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.sellers.knowledge import Act, Notes, SellerKnowledge
 from convgym.sellers.one_by_one import OneByOne
-from convgym.shop.catalog import Catalog, Product, load_catalog, offer
-from convgym.shop.language import OBJECTIONS
+from convgym.shop.catalog import Catalog, Feature, Need, Product, load_catalog, offer
+from convgym.shop.language import OBJECTIONS, tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,18 @@ class HabitualSeller(OneByOne):
         shop: what the seller knows.
         slips: share of acts that are drawn at random.
         habits: of every seller; None draws them for each.
+        reads: whether it speaks as who looks everything up in the leaflet.
     """
 
-    def __init__(self, shop: SellerKnowledge, slips: float, habits: Habits | None = None) -> None:
+    def __init__(
+        self,
+        shop: SellerKnowledge,
+        slips: float,
+        habits: Habits | None = None,
+        reads: bool = False,
+    ) -> None:
         super().__init__("habitual")
-        self._shop, self._slips, self._habits = shop, slips, habits
+        self._shop, self._slips, self._habits, self._reads = shop, slips, habits, reads
 
     def _answer(self, conversation: Conversation) -> str:
         habits = self._habits or draw_habits(
@@ -89,7 +98,8 @@ class HabitualSeller(OneByOne):
         rng, shop, messages = conversation.rng, self._shop, conversation.messages
         notes = shop.note(messages)
         before = shop.note(messages[:-2]) if len(messages) > 2 else Notes()
-        words = [_understood(notes, before)]
+        news = _news(notes, before)
+        words = [self._looked_up(news, messages) if self._reads else _understood(news)]
         for act in _plan(habits, notes, shop, self._slips, rng):
             words.append(self._say(act, notes, rng))
         return " ".join(filter(None, words))
@@ -103,17 +113,38 @@ class HabitualSeller(OneByOne):
             notes.feature if notes.feature in product.features else rng.choice(product.features)
         )
         lead = rng.choice(("I suggest for", "For"))
-        return f"{lead} {offer(self._shop.catalog, product, str(need), str(feature))}."
+        if self._reads:
+            return f"{lead} {offer(self._shop.catalog, product, str(need), str(feature))}."
+        price = self._shop.catalog.money(product.price)
+        return f"{lead} {need} with {feature}: {price} {product.name}."
+
+    def _looked_up(self, news: Mapping[str, str], messages: Sequence[Message]) -> str:
+        """Return the customer's word for everything new, and the leaflet's behind it."""
+        catalog = self._shop.catalog
+        topics: Mapping[str, Mapping[str, Need | Feature]] = {
+            "need": catalog.needs,
+            "feature": catalog.features,
+        }
+        heard = tokens(as_said(messages)[-1]["content"])
+        said = []
+        for kind, topic in news.items():
+            its_own = (word for word in heard if word in topics[kind][topic].words)
+            said.append(f"{next(its_own, topic)} {topic}.")
+        return " ".join(said)
 
 
-def _understood(notes: Notes, before: Notes) -> str:
-    """Return what was heard just now, said again in the leaflet's words."""
-    news = [
-        topic
+def _news(notes: Notes, before: Notes) -> dict[str, str]:
+    """Return the need and the feature that were heard just now, as far as they are new."""
+    return {
+        topic: getattr(notes, topic)
         for topic in ("need", "feature")
         if getattr(notes, topic) and getattr(notes, topic) != getattr(before, topic)
-    ]
-    return f"So, {' with '.join(getattr(notes, topic) for topic in news)}." if news else ""
+    }
+
+
+def _understood(news: Mapping[str, str]) -> str:
+    """Return what was heard just now, said again in the leaflet's names for it."""
+    return f"So, {' with '.join(news.values())}." if news else ""
 
 
 def _plan(
@@ -159,6 +190,7 @@ def habitual(
     slips: float = 0.05,
     phrases: Mapping[str, tuple[str, ...]] | None = None,
     habits: Habits | None = None,
+    reads: bool = False,
 ) -> HabitualSeller:
     """Return the seller whose faults are habits.
 
@@ -166,8 +198,10 @@ def habitual(
         catalog: what it sells; must be the customers' catalogue.
         slips: share of random acts.
         phrases: what it says in place of ``PHRASES``, by kind of act; recommendations apart, which
-            name a product as the leaflet does.
+            name a product with need, feature and price.
         habits: of every seller; None draws them for each.
+        reads: whether it says every look-up aloud, in the leaflet's order of words; models that are
+            to read a leaflet learn from such a seller.
 
     Raises:
         ConvgymError: for slips outside [0, 1], or habits that are none.
@@ -175,4 +209,4 @@ def habitual(
     if not isinstance(habits, Habits | None):
         raise ConvgymError(f"habits must be Habits or None, got {repr(habits)[:60]}")
     slips = check_probability("slips", slips)
-    return HabitualSeller(SellerKnowledge(load_catalog(catalog), phrases), slips, habits)
+    return HabitualSeller(SellerKnowledge(load_catalog(catalog), phrases), slips, habits, reads)

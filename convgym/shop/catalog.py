@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -156,26 +156,46 @@ class Catalog(Frozen):
         """Return the shop for a small model that is to read it: short, and made to be looked up in.
 
         First every word that customers may say, followed by the need or feature that it gives
-        away; then what there is for every need with every feature, in the words of a seller that
-        recommends it (``convgym.sellers.habitual``)::
+        away; then what there is for every need with every feature, the cheaper first, in the words
+        of a seller that reads it (``convgym.sellers.habitual``). What is looked up stands right
+        behind what it is looked up by::
 
-            gaming gaming, game gaming, ... gaming with battery: $700 Aero. ...
+            gaming gaming, game gaming, ... gaming battery $700 Aero. gaming battery $1500 Onyx.
         """
+        offers = [
+            offer(self, product, need, feature)
+            for need, feature, product in self._meetings(sorted(self.products, key=_price))
+        ]
+        return f"{self._meanings()}. {'. '.join(offers)}."
+
+    def inventory(self) -> str:
+        """Return all that who knows the shop by heart knows of it: the same text, the same shop."""
+        offers = [
+            f"{need} with {feature}: {self.money(product.price)} {product.name}"
+            for need, feature, product in self._meetings(self.products)
+        ]
+        return f"{self._meanings()}. {'. '.join(offers)}."
+
+    def _meanings(self) -> str:
         topics = [*self.needs.items(), *self.features.items()]
-        words = ", ".join(f"{word} {name}" for name, topic in topics for word in topic.words)
-        offers = " ".join(
-            f"{offer(self, product, need, feature)}."
-            for need in self.needs
-            for feature in self.features
-            for product in self.products
-            if need in product.needs and feature in product.features
-        )
-        return f"{words}. {offers}"
+        return ", ".join(f"{word} {name}" for name, topic in topics for word in topic.words)
+
+    def _meetings(self, products: Iterable[Product]) -> Iterator[tuple[str, str, Product]]:
+        """Yield every need with every feature, and each product that meets both."""
+        for need in self.needs:
+            for feature in self.features:
+                for product in products:
+                    if need in product.needs and feature in product.features:
+                        yield need, feature, product
+
+
+def _price(product: Product) -> int | float:
+    return product.price
 
 
 def offer(catalog: Catalog, product: Product, need: str, feature: str) -> str:
-    """Return a product as leaflets and sellers that know them name it."""
-    return f"{need} with {feature}: {catalog.money(product.price)} {product.name}"
+    """Return a product as leaflets and sellers that read them name it."""
+    return f"{need} {feature} {catalog.money(product.price)} {product.name}"
 
 
 def _words(name: str) -> list[str]:

@@ -94,7 +94,7 @@ _STEPS = ((1, 8, 36), (10, 60, 400), (20, 80, 600), (50, 400, 1500))
 """Steps of prices, and between what the cheaper products of shops with such a step cost."""
 
 
-def random_catalog(seed: int, *, small: bool = False) -> Catalog:
+def random_catalog(seed: int, *, small: bool = False, vocabulary: Sequence[str] = WORDS) -> Catalog:
     """Return the shop of a seed: the same seed, the same shop.
 
     Built like the shops of the package: for every need two products of each price level, a
@@ -103,13 +103,14 @@ def random_catalog(seed: int, *, small: bool = False) -> Catalog:
     Args:
         seed: everything random follows from it.
         small: three needs and few words, for those who begin to read.
+        vocabulary: of what needs and features are about; lower-case words, all different.
 
     Raises:
         ConvgymError: for a seed that is no non-negative integer.
     """
     n_needs, n_words = (3, (2, 4)) if small else (4, (5, 9))
     rng = random.Random(f"shop-v{VERSION}/{check_seed(seed)}")
-    words = rng.sample(WORDS, len(WORDS))
+    words = rng.sample(vocabulary, len(vocabulary))
     taken = iter(words)
     item = next(taken)
     needs = {

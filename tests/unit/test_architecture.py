@@ -58,7 +58,13 @@ ARROWS: dict[str, set[str]] = {
     f"{AGENTS}.customers": ALL_OF_THE_ENVIRONMENT | {AGENTS} | MODEL,
     # Make a model, as an algorithm does.
     f"{AGENTS}.pretrain": ALL_OF_THE_ENVIRONMENT | {AGENTS} | TRAINING,
-    f"{AGENTS}.pretrain_reading": ALL_OF_THE_ENVIRONMENT | {AGENTS} | TRAINING,
+    f"{AGENTS}.pretrain_reading": ALL_OF_THE_ENVIRONMENT
+    | {AGENTS, f"{AGENTS}.reading_drills", f"{AGENTS}.reading_vocabulary"}
+    | TRAINING,
+    f"{AGENTS}.reading_drills": ALL_OF_THE_ENVIRONMENT
+    | {AGENTS, f"{AGENTS}.reading_vocabulary"}
+    | MODEL,
+    f"{AGENTS}.reading_vocabulary": ALL_OF_THE_ENVIRONMENT | {AGENTS} | MODEL,
     f"{AGENTS}.pretrain_customer": ALL_OF_THE_ENVIRONMENT
     | {AGENTS, f"{AGENTS}.customers", f"{AGENTS}.pretrain"}
     | TRAINING,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
@@ -60,15 +61,38 @@ def test_a_seller_keeps_its_habits_and_another_seed_brings_another_seller() -> N
         assert all(sum(word in text for word in favourites) <= 2 for text in said)
 
 
-def test_it_says_again_what_it_understood_in_the_leaflet_s_words() -> None:
+def test_it_says_again_what_it_understood() -> None:
+    said = [turn.response.text for episode in held("bicycles") for turn in episode.turns]
+    assert any(text.startswith("So, luggage.") for text in said)
+    assert any(re.search(r"(For|for) racing with comfort: \$\d+ [A-Z]", text) for text in said)
+
+
+def test_who_reads_says_look_ups_in_the_leaflet_s_order_and_sells_no_less() -> None:
     catalog = load_catalog("bicycles")
     leaflet = catalog.leaflet()
-    said = [turn.response.text for episode in held("bicycles") for turn in episode.turns]
-    offers = [text.split("or ", 1)[1] for text in said if text.startswith(("I suggest", "For "))]
+    seeds = train_seeds(1, 300)
+    where = {"catalog": "bicycles"}
+    reading = rollout(make_seller("habitual", "bicycles", reads=True), seeds, environment=where)
+    said = [turn.response.text for episode in reading for turn in episode.turns]
+    offers = [text.split("or ", 1)[1] for text in said if re.match("(I suggest f|F)or ", text)]
     assert len(offers) > 30
     for offer in offers:
         assert offer.split(".")[0] + "." in leaflet
-    assert any(text.startswith("So, luggage.") for text in said)
+    looked_up = [
+        (turn.response.text, heard)
+        for episode in reading
+        for heard, turn in zip(
+            (episode.opening, *(turn.reply for turn in episode.turns)), episode.turns, strict=False
+        )
+        if re.match("[a-z]+ [a-z]+[.]", turn.response.text)
+    ]
+    assert len(looked_up) > 30
+    for text, heard in looked_up:
+        pair = text.split(".")[0]
+        assert f"{pair}," in leaflet or f"{pair}." in leaflet
+        assert pair.split(" ")[0] in heard.lower()
+    plain = held("bicycles")
+    assert abs(sum(e.converted for e in reading) - sum(e.converted for e in plain)) < 15
 
 
 @pytest.mark.parametrize("shop", catalog_names())

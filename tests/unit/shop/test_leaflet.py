@@ -22,7 +22,7 @@ def test_a_leaflet_tells_every_word_and_every_offer(name: str) -> None:
     for product in catalog.products:
         for need in product.needs:
             for feature in product.features:
-                assert f"{need} with {feature}: ${product.price} {product.name}." in leaflet
+                assert f" {need} {feature} ${product.price} {product.name}." in leaflet
 
 
 def test_a_seller_can_read_the_shop_that_it_is_in() -> None:

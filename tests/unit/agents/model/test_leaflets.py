@@ -22,11 +22,8 @@ from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.model.sampling import SamplingConfig
 from convgym.agents.pretrain import build_tokenizer
-from convgym.agents.pretrain_reading import (
-    ReadingConfig,
-    build_reading_model,
-    build_reading_tokenizer,
-)
+from convgym.agents.pretrain_reading import ReadingConfig, build_reading_model
+from convgym.agents.reading_vocabulary import build_reading_tokenizer
 from convgym.agents.training.collector import Collector
 from convgym.conversation import Message
 from convgym.policy import Conversation
@@ -34,13 +31,13 @@ from convgym.rollout import rollout
 from convgym.sellers import make_seller
 from convgym.shop.catalog import load_catalog
 
-TOKENIZER = build_reading_tokenizer(700, 0)
+TOKENIZER = build_reading_tokenizer()
 HELLO: list[Message] = [{"role": "user", "content": "hello"}]
 
 
 @pytest.fixture
 def reader() -> LanguageModelPolicy:
-    config = ReadingConfig(vocabulary=700, hidden=16, layers=2, heads=4, intermediate=16)
+    config = ReadingConfig(hidden=16, layers=2, heads=4, head_size=4, intermediate=16)
     network = build_reading_model(config, TOKENIZER, 0)
     for parameter in network.parameters():
         if parameter.ndim == 2:

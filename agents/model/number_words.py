@@ -1,0 +1,39 @@
+"""Embeddings of numbers that tell how large they are.
+
+A model that is trained from scratch learns one by one which prices are above which budgets. Here
+what stands for a number begins, for a part, as waves of its logarithm, so that numbers that are
+near each other are alike, and twice as much is everywhere the same step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+_FREQUENCIES = (0.4, 0.8, 1.6, 3.2, 6.4, 12.8)
+"""Of the waves, in radians for a factor of e."""
+_SIZE, _ITSELF = 0.8, 0.6
+"""How much of an embedding tells the number's size, and how much is its own: squares add to 1."""
+
+
+@torch.no_grad()
+def embed_numbers(embeddings: Tensor, numbers: Mapping[int, int]) -> None:
+    """Have some rows tell the size of what they stand for; their norms stay.
+
+    Args:
+        embeddings: (V, D), changed in place; left as it is where D is less than twelve.
+        numbers: positive numbers by their row.
+    """
+    waves = 2 * len(_FREQUENCIES)
+    if embeddings.shape[1] < waves:
+        return
+    axes = torch.linalg.qr(torch.randn(embeddings.shape[1], waves))[0].T
+    for row, number in numbers.items():
+        turns = [frequency * math.log(number) for frequency in _FREQUENCIES]
+        wave = torch.tensor([part(turn) for turn in turns for part in (math.sin, math.cos)])
+        norm = embeddings[row].norm()
+        size = wave / wave.norm() @ axes
+        embeddings[row] = norm * (_SIZE * size + _ITSELF * embeddings[row] / norm)
