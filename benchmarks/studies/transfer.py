@@ -3,11 +3,11 @@
     convgym study transfer FILE
 
 Judges scripted sellers, untrained language models and agents trained in one shop: at home, in the
-shop that is held out, with customers that are difficult, and with words that are noisy. Language
-models are judged at several temperatures, since a start whose faults are noise sells well when it
-says what is likeliest, and one whose faults are habits does not. Besides, it counts in how many
-customers a script ends alike in two shops: shops are one game in other words. All customers are of
-the evaluation range, the same everywhere. FILE is written after every row.
+shop that is held out and the two others, with customers that are difficult, and with words that are
+noisy. Language models are judged at several temperatures, since a start whose faults are noise
+sells well when it says what is likeliest, and one whose faults are habits does not. Besides, it
+counts in how many customers a script ends alike in two shops: shops are one game in other words.
+All customers are of the evaluation range, the same everywhere. FILE is written after every row.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.training.collector import Collector
 from convgym.benchmarks.studies.study import Study, show
 from convgym.conversation import Episode
+from convgym.errors import ConvgymError
 from convgym.policy import Policy
 from convgym.rollout import rollout
 from convgym.seeds import evaluation_seeds
@@ -42,6 +43,8 @@ HOME: Mapping[str, Any] = {"catalog": "laptops"}
 PLACES: Mapping[str, Mapping[str, Any]] = {
     "home": HOME,
     "held-out shop": {"catalog": "bicycles"},
+    "insurance": {"catalog": "insurance"},
+    "mobile": {"catalog": "mobile"},
     "difficult customers": {**HOME, "personas": "difficult"},
     "noisy words": {**HOME, "noise": NOISE},
 }
@@ -173,6 +176,12 @@ def main(
     conversations: Annotated[int, typer.Option(min=1, help="Budget of a training.")] = 2048,
     customers: Annotated[int, typer.Option(min=1, help="For every row.")] = CUSTOMERS,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    temperatures: Annotated[
+        str, typer.Option(help="Of the language models, with commas between.")
+    ] = ",".join(map(str, TEMPERATURES)),
+    sellers: Annotated[
+        str, typer.Option(help="Scripted sellers, with commas between; or none.")
+    ] = ",".join(SCRIPTS),
 ) -> None:
     """Measure what sellers keep of their skill where they were not trained."""
     measure(
@@ -182,7 +191,16 @@ def main(
         conversations=conversations,
         customers=customers,
         seed=seed,
+        temperatures=[_temperature(each) for each in _names(temperatures)],
+        sellers=_names(sellers),
     )
+
+
+def _temperature(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConvgymError(f"temperatures must be numbers, got {text!r}") from None
 
 
 def _names(listed: str) -> list[str]:

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from convgym.benchmarks.studies.transfer import PLACES, agreement, measure, row, scripted
+from convgym.benchmarks.studies.transfer import (
+    PLACES,
+    agreement,
+    main,
+    measure,
+    row,
+    scripted,
+)
 from convgym.conversation import Episode
+from convgym.errors import ConvgymError
 from convgym.seeds import evaluation_seeds
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -70,3 +78,13 @@ def test_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert {found["temperature"] for found in written["models"]} == {0.5}
     assert {"time", "commit", "versions"} <= set(written)
     assert "silent" in capsys.readouterr().out
+
+
+def test_the_command_takes_sellers_and_temperatures(tmp_path: Path) -> None:
+    path = tmp_path / "transfer.json"
+    main(path, agents="none", customers=1, sellers="none", temperatures="0.5,2")
+    written = json.loads(path.read_text())
+    assert (written["scripts"], written["one_game"]) == ([], [])
+    assert {found["temperature"] for found in written["models"]} == {0.5, 2.0}
+    with pytest.raises(ConvgymError, match="numbers, got 'cold'"):
+        main(tmp_path / "other.json", temperatures="cold")
