@@ -277,8 +277,7 @@ def _drill_at(
 
 def drill_loss(network: PreTrainedModel, practice: Drill) -> Tensor:
     """Return the mean loss on the tokens that are practised, in nats a token."""
-    asked = practice.asked[:, 1:]
-    ids = practice.ids.to(network.device)
+    ids, asked = practice.ids.to(network.device), practice.asked[:, 1:].to(network.device)
     hidden = read(cast("PreTrainedModel", network.base_model), ids)[:, :-1]
     return functional.cross_entropy(word_logits(network, hidden[asked]), ids[:, 1:][asked])
 

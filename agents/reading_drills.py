@@ -20,6 +20,8 @@ from convgym.agents.model.format import CUSTOMER, END, PAD, SELLER, SHOP
 from convgym.agents.reading_vocabulary import PRICES
 from convgym.shop.generator import random_name
 
+_CPU = torch.device("cpu")
+"""Where drills are made; the loss moves them."""
 LEVELS: Sequence[tuple[int, int]] = ((2, 1), (2, 2), (3, 2), (3, 3), (4, 4), (4, 5), (4, 7))
 """Needs, features as many, and words for each of them, from the first level to the last."""
 _CUSTOMERS = 4
@@ -84,11 +86,11 @@ def drill(tokenizer: Any, words: Sequence[str], level: int, n: int, rng: random.
         rows.append(_row(tokenizer, words if here >= 3 else whole, whole, here, rng))
     length = max(len(ids) for ids, _ in rows)
     pad = tokenizer.convert_tokens_to_ids(PAD)
-    ids = torch.full((n, length), pad)
-    asked = torch.zeros((n, length), dtype=torch.bool)
+    ids = torch.full((n, length), pad, device=_CPU)
+    asked = torch.zeros((n, length), dtype=torch.bool, device=_CPU)
     for i, (row, practised) in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        asked[i, : len(row)] = torch.tensor(practised)
+        ids[i, : len(row)] = torch.tensor(row, device=_CPU)
+        asked[i, : len(row)] = torch.tensor(practised, device=_CPU)
     return Drill(ids, asked)
 
 

@@ -82,7 +82,7 @@ def begin_by_copying(network: PreTrainedModel) -> None:
         first.v_proj.weight[part] = view
         first.o_proj.weight[:, part] = _NOTED * scale * slots[head].T
     # Half of the second one's dimensions compare present words, the others those before them.
-    even = (torch.arange(size) % 2 == 0)[:, None]
+    even = (torch.arange(size, device=_CPU) % 2 == 0)[:, None]
     looked_for = (
         (view, slots[0]),
         (torch.where(even, view, _EARLIER * slots[0]), torch.where(even, slots[0], slots[1])),

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+_CPU = torch.device("cpu")
+"""Where a network is begun; it is moved afterwards."""
 _FREQUENCIES = (0.4, 0.8, 1.6, 3.2, 6.4, 12.8)
 """Of the waves, in radians for a factor of e."""
 _SIZE, _ITSELF = 0.8, 0.6
@@ -30,10 +32,11 @@ def embed_numbers(embeddings: Tensor, numbers: Mapping[int, int]) -> None:
     waves = 2 * len(_FREQUENCIES)
     if embeddings.shape[1] < waves:
         return
-    axes = torch.linalg.qr(torch.randn(embeddings.shape[1], waves))[0].T
+    axes = torch.linalg.qr(torch.randn(embeddings.shape[1], waves, device=_CPU))[0].T
     for row, number in numbers.items():
         turns = [frequency * math.log(number) for frequency in _FREQUENCIES]
-        wave = torch.tensor([part(turn) for turn in turns for part in (math.sin, math.cos)])
+        parts = [part(turn) for turn in turns for part in (math.sin, math.cos)]
+        wave = torch.tensor(parts, device=_CPU)
         norm = embeddings[row].norm()
         size = wave / wave.norm() @ axes
         embeddings[row] = norm * (_SIZE * size + _ITSELF * embeddings[row] / norm)

@@ -61,14 +61,14 @@ _FAMILIES: Mapping[str, Callable[[int], Mapping[str, Any]]] = {
     "iterative-ppo@": _iterative,
     "iterative-ppo@letter-": _letter,
     "iterative-grpo@": _iterative_grpo,
-    "expert-iteration@": partial(_tuned, imitation={"epochs": 4}),
-    "online-ppo@": partial(_tuned, epochs=2),
+    "expert-iteration@": partial(_tuned, imitation={"epochs": 4, "minibatch": 16}),
+    "online-ppo@": partial(_tuned, epochs=3),
     "turn-level-ppo@": partial(_tuned, epochs=2),
     "trajectory-grpo@": partial(_tuned, epochs=2),
     "trajectory-rloo@": partial(_tuned, epochs=6, clip=0.2),
 }
 """What comes before the number in a variant's name, and its settings beside ``rounds``: the best of
-four with four deployments (``convgym study frontier-tuning``)."""
+eight with four deployments (``convgym study frontier-tuning``)."""
 
 _VARIANTS = {
     f"{family}{number}": {"rounds": number, **settings(number)}
