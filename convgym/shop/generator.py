@@ -127,7 +127,8 @@ def random_catalog(seed: int, *, small: bool = False, vocabulary: Sequence[str] 
         for topic in _topics(4, n_words, taken, rng)
     }
     step, low, high = rng.choice(_STEPS)
-    products = _products(list(needs), list(features), (step, low, high), rng)
+    meanings = {word for topic in (*needs.values(), *features.values()) for word in topic.words}
+    products = _products(list(needs), list(features), (step, low, high), meanings | {item}, rng)
     rng.shuffle(products)
     return Catalog(
         name=f"random-{seed}",
@@ -157,11 +158,11 @@ def _products(
     needs: Sequence[str],
     features: Sequence[str],
     prices: tuple[int, int, int],
+    meanings: set[str],
     rng: random.Random,
 ) -> list[Product]:
     step, low, high = prices
-    names: set[str] = set()
-    products = []
+    names, products = set(meanings), []
     for need in needs:
         base = rng.uniform(low, high)
         shuffled = rng.sample(features, len(features))

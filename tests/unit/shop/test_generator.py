@@ -8,7 +8,7 @@ from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.sellers import make_seller
 from convgym.shop.catalog import catalog_names, load_catalog
-from convgym.shop.generator import WORDS, random_catalog
+from convgym.shop.generator import _SYLLABLES, WORDS, random_catalog
 from convgym.shop.language import lexicon, tokens
 
 
@@ -18,6 +18,15 @@ def test_a_seed_is_a_shop() -> None:
     assert random_catalog(3).name == "random-3"
     with pytest.raises(ConvgymError, match="seed"):
         random_catalog(-1)
+
+
+def test_no_product_is_named_like_what_is_wished_for() -> None:
+    short = [syllable + last for syllable in _SYLLABLES for last in "nrlsmt"]
+    for seed in range(40):  # whose words would be names, too
+        catalog = random_catalog(seed, vocabulary=short)
+        topics = (*catalog.needs.values(), *catalog.features.values())
+        words = {word for topic in topics for word in topic.words}
+        assert words.isdisjoint(product.name.lower() for product in catalog.products)
 
 
 @pytest.mark.parametrize("seed", range(20))
