@@ -113,7 +113,8 @@ def test_small_budgets_are_spent_in_full(
     assert all(math.isfinite(value) for row in report.rows for value in row.values())
     assert all(point.episodes > 0 for point in report.curve)
     assert all(parameter.isfinite().all() for parameter in agent.model.network.parameters())
-    assert (told[-1].done, told[-1].total) == (deployments, deployments)
+    assert told[-1].stage == f"round {deployments} of {deployments}"
+    assert told[-1].done == told[-1].total
 
 
 @pytest.mark.parametrize("conversations", [1, 2, 7])
