@@ -31,11 +31,12 @@ from transformers import (
 
 from convgym.agents.model.batch import TokenisedEpisode, collate, tokenise
 from convgym.agents.model.copying import begin_by_copying
-from convgym.agents.model.format import PAD, reading_format
+from convgym.agents.model.format import PAD
 from convgym.agents.model.forward import read, word_logits
 from convgym.agents.model.number_words import embed_numbers
-from convgym.agents.reading_drills import Drill, drill, level_at
-from convgym.agents.reading_vocabulary import build_reading_tokenizer, numbers_of, shop_words
+from convgym.agents.model.reading import ReadingFormat
+from convgym.agents.reading_drills import drill
+from convgym.agents.reading_vocabulary import build_reading_tokenizer, numbers_of
 from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.optim import Optimiser, warmup_then_cosine
@@ -72,19 +73,20 @@ class ReadingConfig:
     rope_theta: float = 1e8
     """So large that most of a head's dimensions turn too slowly to tell positions: they compare
     words, however far apart."""
-    drills: int = 450
-    """Steps of drills, before the others."""
-    drill_batch: int = 16
-    """Shops in a drill."""
-    steps: int = 900
-    """Of conversations, each in a shop of its own."""
-    conversations: int = 16
-    """In each shop."""
-    small: float = 0.3
-    """Share of these steps, the first ones, that are in small shops."""
+    practice: int = 600
+    """Steps of drills alone, before the others."""
+    practised: int = 6
+    """Drills in each of these steps."""
+    steps: int = 2400
+    """Of conversations and drills."""
+    conversations: int = 8
+    """In each of these steps."""
+    drills: int = 3
+    """Beside them."""
+    small: int = 300
+    """Steps, the first ones, that are in small shops."""
     learning_rate: float = 1e-3
-    """Peak, of the drills and of the conversations; rises linearly over the first 5% of their
-    steps, then falls to 0 along a cosine."""
+    """Peak; rises linearly over the first 5% of the steps, then falls to 0 along a cosine."""
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
     customer_weight: float = 0.1
@@ -93,9 +95,8 @@ class ReadingConfig:
     def __post_init__(self) -> None:
         check_fields(
             self,
-            counts=("layers", "heads", "head_size", "steps", "conversations", "drill_batch"),
-            counts_from_zero=("drills",),
-            shares=("small",),
+            counts=("layers", "heads", "head_size", "steps", "conversations", "practised"),
+            counts_from_zero=("practice", "drills", "small"),
             from_zero=("customer_weight", "learning_rate"),
             bounds=("max_gradient_norm",),
         )
@@ -134,34 +135,39 @@ def build_reading_model(
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """The conversations of one step, and where (in tokens) their common leaflet ends."""
+    """What was said in one shop, and where (in tokens) the leaflet ends that all of it begins with.
+
+    Drills stand before conversations.
+    """
 
     episodes: list[TokenisedEpisode]
     leaflet: int
-    sales: int
 
 
 def lesson(
     tokenizer: PreTrainedTokenizerFast, config: ReadingConfig, shop: int, step: int
 ) -> Lesson:
-    """Hold the conversations of a step.
+    """Hold the drills and the conversations of a step, in a shop of its own.
 
     Args:
         tokenizer: of the model.
         config: settings of the training.
-        shop: seed of the shop, and of the customers in it.
+        shop: seed of the shop, and of all that is said in it.
         step: number of the step: steps with odd ones have customers that are difficult.
     """
-    small = step < config.small * config.steps
-    catalog = random_catalog(shop, small=small, vocabulary=shop_words())
-    environment = {"catalog": catalog, "personas": POPULATIONS[step % len(POPULATIONS)]}
-    collector = Collector(config.conversations, seed=shop, environment=environment)
-    episodes = collector.logged(make_seller("habitual", catalog, reads=True))
-    format = reading_format(tokenizer)
+    catalog = random_catalog(shop, small=step < config.small)
+    rng = random.Random(f"drills/{shop}")
+    practising = step < config.practice
+    drills = config.practised if practising else config.drills
+    episodes = [drill(catalog, rng) for _ in range(drills)]
+    if not practising:
+        environment = {"catalog": catalog, "personas": POPULATIONS[step % len(POPULATIONS)]}
+        collector = Collector(config.conversations, seed=shop, environment=environment)
+        episodes += collector.logged(make_seller("habitual", catalog, reads=True))
+    format = ReadingFormat(tokenizer)
     return Lesson(
         [tokenise(episode, format, context=config.context) for episode in episodes],
         format.about(catalog.leaflet()).overhead - 1,  # but for the seller's mark
-        sum(episode.converted for episode in episodes),
     )
 
 
@@ -201,10 +207,10 @@ def pretrain_reading(
         "seed": seed,
         "behaviour_policy": "habitual",
         "conversations": config.steps * config.conversations,
-        "shops": config.steps,
+        "drills": config.practice * config.practised + config.steps * config.drills,
+        "shops": config.practice + config.steps,
         "populations": list(POPULATIONS),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "drills": config.drills * config.drill_batch,
         **losses,
         "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
@@ -240,20 +246,13 @@ def _train(
         network.load_state_dict(state["model"])
         optimiser.load_state(state["optimiser"])
         done = state["step"]
-    total = config.drills + config.steps
+    total = config.practice + config.steps
     for step in range(done, total):
-        if step < config.drills:
-            optimiser.schedule(warmup_then_cosine(step, config.drills))
-            practised = drill_loss(network, _drill_at(tokenizer, config, seed, step))
-            optimiser.step(practised)
-            metrics = {"loss": practised.item()}
-        else:
-            number = step - config.drills
-            here = lesson(tokenizer, config, _SHOPS * (2 * seed) + number, number)
-            seller, customer = lesson_losses(network, here, _pad_id(tokenizer))
-            optimiser.schedule(warmup_then_cosine(number, config.steps))
-            optimiser.step(seller + config.customer_weight * customer)
-            metrics = {"loss": seller.item(), "customer": customer.item()}
+        here = lesson(tokenizer, config, _SHOPS * (2 * seed) + step, step)
+        seller, customer = lesson_losses(network, here, _pad_id(tokenizer))
+        optimiser.schedule(warmup_then_cosine(step, total))
+        optimiser.step(seller + config.customer_weight * customer)
+        metrics = {"loss": seller.item(), "customer": customer.item()}
         if (step + 1) % _CHECKPOINT == 0:
             save_checkpoint(
                 checkpoint,
@@ -265,21 +264,6 @@ def _train(
                 },
             )
         progress(Progress("train", step + 1, total, metrics))
-
-
-def _drill_at(
-    tokenizer: PreTrainedTokenizerFast, config: ReadingConfig, seed: int, step: int
-) -> Drill:
-    rng = random.Random(f"drill/{seed}/{step}")
-    level = level_at(step / config.drills)
-    return drill(tokenizer, shop_words(), level, config.drill_batch, rng)
-
-
-def drill_loss(network: PreTrainedModel, practice: Drill) -> Tensor:
-    """Return the mean loss on the tokens that are practised, in nats a token."""
-    ids, asked = practice.ids.to(network.device), practice.asked[:, 1:].to(network.device)
-    hidden = read(cast("PreTrainedModel", network.base_model), ids)[:, :-1]
-    return functional.cross_entropy(word_logits(network, hidden[asked]), ids[:, 1:][asked])
 
 
 def lesson_losses(network: PreTrainedModel, lesson: Lesson, pad_id: int) -> tuple[Tensor, Tensor]:
@@ -321,7 +305,7 @@ def _judge(
     shops = held_out_shops(seed)
     rows = []
     for number in range(len(POPULATIONS) * 4):
-        here = lesson(tokenizer, config, next(shops), config.steps + number)
+        here = lesson(tokenizer, config, next(shops), config.practice + config.steps + number)
         rows.append([loss.item() for loss in lesson_losses(network, here, _pad_id(tokenizer))])
     seller, customer = (sum(column) / len(rows) for column in zip(*rows, strict=True))
     return {

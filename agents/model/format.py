@@ -17,18 +17,13 @@ from typing import Any
 
 from convgym.conversation import Message, Response
 from convgym.errors import ConvgymError
-from convgym.llm.local.chat_template import named_template, read_frames
+from convgym.llm.local.chat_template import read_frames
 from convgym.reasoning import heard, strip_reasoning
 
 CUSTOMER, SELLER, END, PAD = "<|customer|>", "<|seller|>", "<|end|>", "<|pad|>"
 COMPACT_TOKENS = (PAD, END, CUSTOMER, SELLER)
-SHOP = "<|shop|>"
-"""What a leaflet begins with, in models that read one (``ConversationFormat.about``)."""
 
 Tokens = tuple[int, ...]
-
-_SHOPS = 64
-"""Shops whose formats are remembered."""
 
 
 class ConversationFormat:
@@ -44,11 +39,10 @@ class ConversationFormat:
         end: the token that ends a response.
         system_message: part of the opening frame; None for formats that have none.
         around: white space before and after the seller's words, part of the response.
-        leaflet: what the model reads of the shop before all else; None for formats that have no
-            place for it.
 
     Attributes:
-        leaflet: as given.
+        leaflet: what the model reads of the shop before all else; None for models that read none
+            (``convgym.agents.model.reading``).
         system_message: as given.
         end_id: the token that ends a response.
         pad_id: the padding token.
@@ -67,12 +61,11 @@ class ConversationFormat:
         end: str,
         system_message: str | None = None,
         around: tuple[str, str] = ("", ""),
-        leaflet: str | None = None,
     ) -> None:
-        self.tokenizer = tokenizer
+        self._spell_with(tokenizer)
+        self.leaflet: str | None = None
         self.system_message = system_message
         self._around = around
-        self._vocabulary: dict[str, int] = tokenizer.get_vocab()
         if end not in self._vocabulary:
             raise ConvgymError(f"the model's tokenizer has no token {end!r}, which ends a response")
         self.end_id: int = self._vocabulary[end]
@@ -81,38 +74,30 @@ class ConversationFormat:
         # A response may hold no special token but the one that ends it.
         self.forbidden_ids: Tokens = tuple(sorted(self._specials - {self.end_id}))
         self._sayable = set(self._vocabulary.values()) - set(self.forbidden_ids)
-        self._special_text = re.compile(
-            "|".join(re.escape(str(token)) for token in tokenizer.added_tokens_decoder.values())
-            or "(?!)"
-        )
         self._opening_frame, self.reply_frame = (
             (self._encode(before), self._encode(after))
             for before, after in (opening_frame, reply_frame)
         )
-        self.leaflet = leaflet
-        self._shops: dict[str, ConversationFormat] = {}
+
+    def _spell_with(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self._vocabulary: dict[str, int] = tokenizer.get_vocab()
+        self._special_text = re.compile(
+            "|".join(re.escape(str(token)) for token in tokenizer.added_tokens_decoder.values())
+            or "(?!)"
+        )
         # Customers and sellers repeat themselves: most utterances are encoded once.
         self._utterance: Callable[[str], Tokens] = lru_cache(maxsize=2**16)(
             lambda text: self._encode(self._special_text.sub(" ", text))
         )
 
     def about(self, leaflet: str) -> ConversationFormat:
-        """Return this format for another shop.
+        """Return this format for the shop that a leaflet is of: itself, for models that read none.
 
-        It is the same where the model reads no leaflets, or there is none.
+        Args:
+            leaflet: empty where there is none.
         """
-        if self.leaflet is None or leaflet in ("", self.leaflet):
-            return self
-        if leaflet not in self._shops:
-            format = copy.copy(self)
-            format.leaflet = leaflet
-            (first, *_, last), after = self._opening_frame
-            words = self._encode(self._special_text.sub(" ", leaflet))
-            format._opening_frame = (first, *words, last), after
-            if len(self._shops) >= _SHOPS:
-                self._shops.clear()
-            self._shops[leaflet] = format
-        return self._shops[leaflet]
+        return self
 
     def within(self, logits: int) -> ConversationFormat:
         """Return this format for a model of so many logits, often not as many as there are tokens.
@@ -138,7 +123,6 @@ class ConversationFormat:
         if forbidden == set(self.forbidden_ids) and self.pad_id < logits:
             return self
         format = copy.copy(self)
-        format._shops = {}
         format.forbidden_ids = tuple(sorted(forbidden))
         format._sayable = {token for token in self._sayable if token < logits} - forbidden
         format.pad_id = self.pad_id if self.pad_id < logits else self.end_id
@@ -222,16 +206,6 @@ def compact_format(tokenizer: Any) -> ConversationFormat:
     return ConversationFormat(tokenizer, frame, frame, END)
 
 
-def reading_format(tokenizer: Any) -> ConversationFormat:
-    """Return the compact format with the shop's leaflet at its beginning.
-
-    ``<|shop|> leaflet <|customer|> words <|seller|> words <|end|> <|customer|> words ...``
-    """
-    frame = (CUSTOMER, SELLER)
-    opening = (SHOP + CUSTOMER, SELLER)
-    return ConversationFormat(tokenizer, opening, frame, END, leaflet="")
-
-
 def chat_format(tokenizer: Any, system_message: str) -> ConversationFormat:
     """Return the format of a chat model, read off its own chat template.
 
@@ -251,20 +225,4 @@ def chat_format(tokenizer: Any, system_message: str) -> ConversationFormat:
         before = ""
     return ConversationFormat(
         tokenizer, frames.opening, frames.reply, frames.end, system_message, (before, after)
-    )
-
-
-def find_format(tokenizer: Any, system_message: str) -> ConversationFormat:
-    """Return the format that suits a tokenizer: reading, compact, or the chat template's.
-
-    Raises:
-        ConvgymError: when it has neither this package's special tokens nor a chat template.
-    """
-    if set(COMPACT_TOKENS) <= (vocabulary := set(tokenizer.get_vocab())):
-        return reading_format(tokenizer) if SHOP in vocabulary else compact_format(tokenizer)
-    if named_template(tokenizer):
-        return chat_format(tokenizer, system_message)
-    raise ConvgymError(
-        "the model's tokenizer has neither a chat template nor the tokens "
-        f"{' '.join(COMPACT_TOKENS)}: use an instruction-tuned model, or `convgym pretrain`"
     )

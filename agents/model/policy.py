@@ -19,7 +19,8 @@ from convgym.agents.model.devices import (
     frozen_dtype,
     set_precision,
 )
-from convgym.agents.model.format import Tokens, chat_format, find_format
+from convgym.agents.model.find_format import find_format
+from convgym.agents.model.format import Tokens, chat_format
 from convgym.agents.model.generation import Prompt, ResponseSampler
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.lora import add_lora, merged
@@ -184,7 +185,7 @@ class LanguageModelPolicy:
         samples = self._sampler.sample(prompts, streams)
         responses = []
         for conversation, prompt, sample in zip(conversations, prompts, samples, strict=True):
-            text = self.model.format.decode(sample.token_ids)
+            text = self.model.format.about(conversation.leaflet).decode(sample.token_ids)
             said = (*_contents(conversation.messages), text)
             key = (conversation.leaflet, conversation.seed, said)
             self._spoken[key] = prompt.ids + sample.token_ids

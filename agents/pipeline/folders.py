@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from convgym.agents.model.format import find_format
+from convgym.agents.model.find_format import find_format
 from convgym.agents.model.policy import (
     SYSTEM_MESSAGE,
     load_network,

@@ -155,18 +155,18 @@ class Catalog(Frozen):
     def leaflet(self) -> str:
         """Return the shop for a small model that is to read it: short, and made to be looked up in.
 
-        First every word that customers may say, followed by the need or feature that it gives
-        away; then what there is for every need with every feature, the cheaper first, in the words
-        of a seller that reads it (``convgym.sellers.habitual``). What is looked up stands right
-        behind what it is looked up by::
+        First what it sells, and every word that customers may say, followed by the need or feature
+        that it gives away; then what there is for every need with every feature, the cheaper first,
+        in the words of a seller that reads it (``convgym.sellers.habitual``). What is looked up
+        stands right behind what it is looked up by::
 
-            gaming gaming, game gaming, ... gaming battery $700 Aero. gaming battery $1500 Onyx.
+            laptop, gaming gaming, game gaming, ... gaming battery $700 Aero. ...
         """
         offers = [
             offer(self, product, need, feature)
             for need, feature, product in self._meetings(sorted(self.products, key=_price))
         ]
-        return f"{self._meanings()}. {'. '.join(offers)}."
+        return f"{self.item}, {self._meanings()}. {'. '.join(offers)}."
 
     def inventory(self) -> str:
         """Return all that who knows the shop by heart knows of it: the same text, the same shop."""

@@ -73,7 +73,7 @@ ta te ti to tra va ve vi vo wa we wi za ze zi zo
 """.split()
 _LAST = "n r l s t m x nd rt ss th ck ne sh ll rn".split()
 
-_NEED = (
+NEED_FRAMES: tuple[str, ...] = (
     "{0}",
     "the {0} and the {1}",
     "my {0}",
@@ -82,7 +82,8 @@ _NEED = (
     "a lot of {0}",
     "{0}, at home mostly",
 )
-_FEATURE = (
+"""How customers word a need, with one or two of its words."""
+FEATURE_FRAMES: tuple[str, ...] = (
     "a good {0}",
     "it has to be about {0}",
     "the {0}, like on the {1}",
@@ -90,11 +91,12 @@ _FEATURE = (
     "the {0} should last",
     "{0}, since I had none before",
 )
+"""How they word a feature."""
 _STEPS = ((1, 8, 36), (10, 60, 400), (20, 80, 600), (50, 400, 1500))
 """Steps of prices, and between what the cheaper products of shops with such a step cost."""
 
 
-def random_catalog(seed: int, *, small: bool = False, vocabulary: Sequence[str] = WORDS) -> Catalog:
+def random_catalog(seed: int, *, small: bool = False) -> Catalog:
     """Return the shop of a seed: the same seed, the same shop.
 
     Built like the shops of the package: for every need two products of each price level, a
@@ -103,23 +105,22 @@ def random_catalog(seed: int, *, small: bool = False, vocabulary: Sequence[str] 
     Args:
         seed: everything random follows from it.
         small: three needs and few words, for those who begin to read.
-        vocabulary: of what needs and features are about; lower-case words, all different.
 
     Raises:
         ConvgymError: for a seed that is no non-negative integer.
     """
     n_needs, n_words = (3, (2, 4)) if small else (4, (5, 9))
     rng = random.Random(f"shop-v{VERSION}/{check_seed(seed)}")
-    words = rng.sample(vocabulary, len(vocabulary))
+    words = rng.sample(WORDS, len(WORDS))
     taken = iter(words)
     item = next(taken)
     needs = {
-        topic[0]: Need(phrases=_phrases(_NEED, topic, 3, rng), words=tuple(topic))
+        topic[0]: Need(phrases=_phrases(NEED_FRAMES, topic, 3, rng), words=tuple(topic))
         for topic in _topics(n_needs, n_words, taken, rng)
     }
     features = {
         topic[0]: Feature(
-            phrases=_phrases(_FEATURE, topic, 2, rng),
+            phrases=_phrases(FEATURE_FRAMES, topic, 2, rng),
             words=tuple(topic),
             claim=f"has the {topic[0]}",
             question=f"the {topic[0]}",

@@ -22,7 +22,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from convgym.agents.model.format import find_format
+from convgym.agents.model.find_format import find_format
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.model.sampling import SamplingConfig

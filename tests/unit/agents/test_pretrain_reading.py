@@ -10,32 +10,27 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.copying import begin_by_copying
 from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.model.reading import PLACES, UNKNOWN, ReadingFormat, in_shop
 from convgym.agents.pretrain_reading import (
     UNFINISHED,
     ReadingConfig,
     build_reading_model,
-    drill_loss,
     lesson,
     lesson_losses,
     pretrain_reading,
 )
-from convgym.agents.reading_drills import LEVELS, drill, level_at
-from convgym.agents.reading_vocabulary import (
-    SIZE,
-    build_reading_tokenizer,
-    cut_vocabulary,
-    numbers_of,
-    shop_words,
-)
+from convgym.agents.reading_drills import CUSTOMERS, drill
+from convgym.agents.reading_vocabulary import build_reading_tokenizer, numbers_of
 from convgym.errors import ConvgymError
 from convgym.progress import Progress
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
+from convgym.sellers import make_seller
 from convgym.shop.catalog import catalog_names, load_catalog
 from convgym.shop.generator import random_catalog
 
@@ -45,10 +40,12 @@ TINY = ReadingConfig(
     heads=4,
     head_size=4,
     intermediate=16,
-    drills=2,
-    drill_batch=2,
+    practice=2,
+    practised=2,
     steps=2,
     conversations=2,
+    drills=1,
+    small=3,
 )
 
 
@@ -91,44 +88,59 @@ def test_what_was_trained_reads_the_shop_that_it_is_in(tmp_path: Path) -> None:
         episodes = rollout(policy, train_seeds(0, 3), environment={"catalog": shop})
         said[shop] = [episode.turns[0].response.text for episode in episodes]
         (row, *_) = policy.model.tokenise(episodes)
-        read = policy.model.format.tokenizer.decode(row.ids)
         leaflet = episodes[0].leaflet.lower()
+        read = policy.model.format.about(episodes[0].leaflet).tokenizer.decode(row.ids)
         assert leaflet[-60:] in read
     assert said["laptops"] != said["bicycles"]
 
 
-def test_the_tokenizer_spells_any_name_and_knows_words_and_prices() -> None:
+def test_words_of_a_shop_take_places_and_others_are_unknown() -> None:
     tokenizer = build_reading_tokenizer()
-    assert len(tokenizer) == SIZE
-    ids = tokenizer.encode("For gaming weight $1450 Xylophonist, or 650.", add_special_tokens=False)
-    assert str(tokenizer.decode(ids)).strip() == "for gaming weight $1450 xylophonist, or 650."
-    pieces = [tokenizer.decode([token]) for token in ids]
-    assert {" gaming", " weight", " $1450", " 650"} <= set(pieces)
+    text = "For gaming weight $1450 Xylophonist-2, or 650: it's a thrill."
+
+    def spelt(shop: PreTrainedTokenizerFast) -> str:
+        return str(shop.decode(shop.encode(text, add_special_tokens=False))).strip()
+
+    assert spelt(tokenizer) == "for gaming weight $1450 …- …, or 650: it' … a …."
+    here = in_shop(tokenizer, "laptop, gaming gaming. gaming weight $1450 Xylophonist-2.")
+    assert spelt(here) == "for gaming weight $1450 xylophonist-2, or 650: it' … a …."
+    assert len(here) == len(tokenizer)
+    gaming = tokenizer.convert_tokens_to_ids("Ġgaming")  # known, but here it takes a place
+    assert gaming not in here.encode("gaming") != tokenizer.encode("gaming")
     # A word is the same wherever it stands: it is to be found again.
-    assert tokenizer.encode("Esports.")[:-1] == tokenizer.encode("like esports.")[1:-1]
+    (word,) = here.encode("Gaming", add_special_tokens=False)
+    assert word in here.encode("good for gaming?", add_special_tokens=False)
     numbers = numbers_of(tokenizer)
     assert numbers[tokenizer.get_vocab()["Ġ$1450"]] == 1450
-    assert tokenizer.get_vocab()["Ġgaming"] not in numbers
+    assert tokenizer.get_vocab()["Ġthe"] not in numbers
 
 
-def test_a_vocabulary_is_cut_to_its_lower_case_part() -> None:
-    merges = ["o n", "Ġ on", "O n", "Ġ On", "i on", "Ġon ion", "x y"]
-    tokenizer = cut_vocabulary(merges, 10**6)
-    assert tokenizer.encode("An onion").tokens == ["Ġ", "a", "n", "Ġonion"]
-    assert "On" not in tokenizer.get_vocab()
-    assert tokenizer.encode("xy").tokens == ["Ġ", "xy"]
-
-
-def test_random_shops_are_about_nothing_that_the_shops_of_the_package_are_about() -> None:
-    words = set(shop_words())
+def test_what_customers_and_sellers_say_in_every_shop_is_known() -> None:
+    tokenizer = build_reading_tokenizer()
+    unknown = tokenizer.convert_tokens_to_ids(UNKNOWN)
     for name in catalog_names():
         catalog = load_catalog(name)
-        for topic in (*catalog.needs.values(), *catalog.features.values()):
-            assert words.isdisjoint(topic.words)
-    assert words.isdisjoint({"buying", "budget", "recommend", "the", "for"})
+        shop = in_shop(tokenizer, catalog.leaflet())
+        assert unknown not in shop.encode(catalog.leaflet())
+        policy = make_seller("habitual", catalog, reads=True)
+        for episode in rollout(policy, train_seeds(0, 20), environment={"catalog": name}):
+            for turn in episode.turns:
+                assert unknown not in shop.encode(turn.response.text)
+
+
+def test_a_shop_with_more_words_than_places_has_unknown_ones() -> None:
     tokenizer = build_reading_tokenizer()
-    spelt = sum(len(tokenizer.encode(word)) > 1 for word in words) / len(words)
-    assert 0.15 < spelt < 0.4
+    words = [f"w{'a' * n}" for n in range(1, PLACES + 11)]
+    ids = in_shop(tokenizer, " ".join(words)).encode(" ".join(words), add_special_tokens=False)
+    assert ids.count(tokenizer.convert_tokens_to_ids(UNKNOWN)) == 10
+    assert len(set(ids)) == PLACES + 1
+
+
+def test_no_place_has_a_meaning_of_its_own() -> None:
+    tokenizer = build_reading_tokenizer()
+    shops = (f"gaming gaming, game gaming, shop {number}." for number in range(20))
+    taken = {in_shop(tokenizer, shop).convert_tokens_to_ids("Ġgaming") for shop in shops}
+    assert len(taken) > 15
 
 
 def test_numbers_near_each_other_are_alike() -> None:
@@ -141,62 +153,49 @@ def test_numbers_near_each_other_are_alike() -> None:
         return float(torch.cosine_similarity(first, second, dim=0))
 
     assert likeness("$700", "$720") > 0.5 > likeness("$700", "$1500")
-    assert likeness("$700", "700") > 0.5 > abs(likeness("$700", "gaming"))
+    assert likeness("$700", "700") > 0.5 > abs(likeness("$700", "the"))
     assert rows.norm(dim=1).mean().item() == pytest.approx(1.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("level", range(len(LEVELS)))
-def test_drills_ask_for_what_stands_in_their_leaflets(level: int) -> None:
+@pytest.mark.parametrize("small", [True, False])
+def test_drills_ask_for_what_stands_in_their_leaflets(small: bool) -> None:
+    catalog = random_catalog(3, small=small)
+    episode = drill(catalog, random.Random(0))
+    assert episode == drill(catalog, random.Random(0)) != drill(catalog, random.Random(1))
+    assert len(episode.turns) == 2 * CUSTOMERS
+    messages = episode.messages()
+    for heard, said in zip(messages[::2], messages[1::2], strict=False):
+        looked_up, _, offer = said["content"].partition(". For ")
+        assert f" {looked_up.strip('.')}" in episode.leaflet
+        assert looked_up.split()[0] in heard["content"]
+        if offer:
+            assert f" {offer}" in episode.leaflet
+            assert offer.split()[1] == looked_up.split()[1]
+            need, feature, *_ = offer.split()
+            prices = [
+                p.price for p in catalog.products if {need} <= {*p.needs} and feature in p.features
+            ]
+            assert f" ${min(prices)} " in offer
+
+
+def test_practice_is_drills_and_then_comes_selling() -> None:
     tokenizer = build_reading_tokenizer()
-    practice = drill(tokenizer, shop_words(), level, 3, random.Random(level))
-    again = drill(tokenizer, shop_words(), level, 3, random.Random(level))
-    assert torch.equal(practice.ids, again.ids)
-    assert torch.equal(practice.asked, again.asked)
-    for ids, asked in zip(practice.ids.tolist(), practice.asked.tolist(), strict=True):
-        text = str(tokenizer.decode(ids))
-        leaflet = text[: text.index("<|customer|>")]
-        turns = [turn.split("<|seller|>") for turn in text.split("<|customer|>")[1:]]
-        assert len(turns) == 8
-        for heard, said in turns:
-            looked_up, _, offer = said.strip().partition(".")
-            assert f" {looked_up}" in leaflet
-            assert looked_up.split(" ")[0] in heard
-            if "for" in offer:
-                assert offer.split(" for ")[1].split(".")[0] in leaflet
-        practised = tokenizer.decode(torch.tensor(ids)[torch.tensor(asked)])
-        assert "<|" not in practised
-        assert "." not in practised
-
-
-def test_shops_grow_in_the_first_third_of_the_drills() -> None:
-    levels = [level_at(step / 300) for step in range(300)]
-    assert levels == sorted(levels)
-    assert (levels[0], levels[100], levels[-1]) == (0, len(LEVELS) - 1, len(LEVELS) - 1)
-
-
-def test_the_loss_of_a_drill_is_that_of_what_is_practised() -> None:
-    tokenizer = build_reading_tokenizer()
-    network = build_reading_model(TINY, tokenizer, 0)
-    practice = drill(tokenizer, shop_words(), 1, 2, random.Random(0))
-    losses = []
-    with torch.inference_mode():
-        for ids, asked in zip(practice.ids, practice.asked, strict=True):
-            logits = network(ids[None]).logits[0].log_softmax(-1)
-            losses += [-logits[t - 1, ids[t]].item() for t in range(1, len(ids)) if asked[t]]
-        assert drill_loss(network, practice).item() == pytest.approx(
-            sum(losses) / len(losses), rel=1e-4
-        )
+    practice, selling = lesson(tokenizer, TINY, 5, 1), lesson(tokenizer, TINY, 5, 2)
+    assert (len(practice.episodes), len(selling.episodes)) == (2, 3)
+    assert selling.episodes[0] == practice.episodes[0]
+    assert len(lesson(tokenizer, TINY, 5, 3).episodes[0].ids) > len(practice.episodes[0].ids)
 
 
 def test_lessons_come_from_shops_of_their_own() -> None:
     tokenizer = build_reading_tokenizer()
-    here = lesson(tokenizer, TINY, 5, 0)
-    again = lesson(tokenizer, TINY, 5, 0)
-    assert here == again != lesson(tokenizer, TINY, 6, 0)
+    here = lesson(tokenizer, TINY, 5, 2)
+    again = lesson(tokenizer, TINY, 5, 2)
+    assert here == again != lesson(tokenizer, TINY, 6, 2)
     start = here.episodes[0].ids[: here.leaflet]
     assert all(episode.ids[: here.leaflet] == start for episode in here.episodes)
-    catalog = random_catalog(5, small=True, vocabulary=shop_words())
-    assert catalog.products[0].name.lower() in tokenizer.decode(list(start))
+    catalog = random_catalog(5, small=True)
+    shop = ReadingFormat(tokenizer).about(catalog.leaflet()).tokenizer
+    assert catalog.products[0].name.lower() in shop.decode(list(start))
     customer, seller = (tokenizer.convert_tokens_to_ids(f"<|{x}|>") for x in ("customer", "seller"))
     assert start[-1] == customer
     assert seller not in start
@@ -205,7 +204,7 @@ def test_lessons_come_from_shops_of_their_own() -> None:
 def test_the_losses_are_those_of_the_words() -> None:
     tokenizer = build_reading_tokenizer()
     network = build_reading_model(TINY, tokenizer, 0)
-    here = lesson(tokenizer, TINY, 5, 0)
+    here = lesson(tokenizer, TINY, 5, 2)
     seller, customer = lesson_losses(network, here, tokenizer.pad_token_id)
     sums = {"seller": [0.0, 0], "customer": [0.0, 0]}
     for episode in here.episodes:
@@ -225,8 +224,7 @@ def test_it_begins_by_looking_up() -> None:
     tokenizer = build_reading_tokenizer()
     network = build_reading_model(ReadingConfig(), tokenizer, 0)
     generator = torch.Generator().manual_seed(0)
-    vocabulary = tokenizer.get_vocab()
-    words = torch.tensor([vocabulary[f"Ġ{w}"] for w in shop_words() if f"Ġ{w}" in vocabulary])
+    words = torch.arange(len(tokenizer) - PLACES, len(tokenizer))
 
     def right(network: PreTrainedModel, pairs: bool) -> float:
         hits = 0

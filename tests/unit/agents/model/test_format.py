@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AddedToken, PreTrainedTokenizerFast
 
+from convgym.agents.model.find_format import find_format
 from convgym.agents.model.format import (
     COMPACT_TOKENS,
     CUSTOMER,
@@ -18,7 +19,6 @@ from convgym.agents.model.format import (
     SELLER,
     chat_format,
     compact_format,
-    find_format,
 )
 from convgym.agents.pretrain import build_tokenizer
 from convgym.conversation import Message, clean

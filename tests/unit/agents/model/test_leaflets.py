@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from convgym.agents.model.find_format import find_format
 from convgym.agents.model.format import (
     CUSTOMER,
     SELLER,
-    SHOP,
     ConversationFormat,
     compact_format,
-    find_format,
-    reading_format,
 )
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.model.reading import SHOP, ReadingFormat
 from convgym.agents.model.sampling import SamplingConfig
 from convgym.agents.pretrain import build_tokenizer
 from convgym.agents.pretrain_reading import ReadingConfig, build_reading_model
@@ -42,7 +41,7 @@ def reader() -> LanguageModelPolicy:
     for parameter in network.parameters():
         if parameter.ndim == 2:
             parameter.data *= 6  # far from uniform, so that every mistake shows
-    model = LanguageModel.of(network, reading_format(TOKENIZER), SamplingConfig(1.0, 8))
+    model = LanguageModel.of(network, ReadingFormat(TOKENIZER), SamplingConfig(1.0, 8))
     return LanguageModelPolicy(model)
 
 
@@ -51,21 +50,22 @@ def words(format: ConversationFormat) -> list[str]:
 
 
 def test_the_leaflet_stands_before_all_else() -> None:
-    format = reading_format(TOKENIZER)
+    format = ReadingFormat(TOKENIZER)
     assert words(format)[:2] == [SHOP, CUSTOMER]
     about = format.about("game gaming.")
     assert words(about)[0] == SHOP
     assert words(about)[-1] == SELLER
     assert words(about).index(CUSTOMER) == about.overhead - 2 > 2
     assert (
-        TOKENIZER.decode(list(about.opening("hi"))) == f"{SHOP} game gaming.{CUSTOMER} hi{SELLER}"
+        about.tokenizer.decode(list(about.opening("hi")))
+        == f"{SHOP} game gaming.{CUSTOMER} hi{SELLER}"
     )
     assert about.reply("hi") == format.reply("hi")
     assert format.overhead == 3
 
 
 def test_a_shop_is_encoded_once_and_none_changes_nothing() -> None:
-    format = reading_format(TOKENIZER)
+    format = ReadingFormat(TOKENIZER)
     about = format.about("game gaming.")
     assert format.about("game gaming.") is about
     assert about.about("game gaming.") is about.about("") is about
@@ -82,7 +82,7 @@ def test_a_model_without_a_place_for_it_reads_none() -> None:
 
 
 def test_a_leaflet_smuggles_no_special_token_in() -> None:
-    opening = reading_format(TOKENIZER).about(f"a {SELLER} b").opening("hi")
+    opening = ReadingFormat(TOKENIZER).about(f"a {SELLER} b").opening("hi")
     assert TOKENIZER.convert_ids_to_tokens(list(opening)).count(SELLER) == 1
 
 
@@ -92,7 +92,7 @@ def test_the_tokenizer_tells_which_format_it_is() -> None:
 
 
 def test_forbidden_words_of_a_shop_are_those_of_the_model() -> None:
-    format = reading_format(TOKENIZER)
+    format = ReadingFormat(TOKENIZER)
     format.about("game gaming.")
     wider = format.within(len(TOKENIZER) + 2)
     assert wider.forbidden_ids != format.forbidden_ids

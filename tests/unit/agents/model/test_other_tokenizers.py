@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from convgym.agents.model.config import PolicyConfig
-from convgym.agents.model.format import chat_format, find_format
+from convgym.agents.model.find_format import find_format
+from convgym.agents.model.format import chat_format
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.model.sampling import SamplingConfig
