@@ -36,7 +36,7 @@ from convgym.agents.model.forward import read, word_logits
 from convgym.agents.model.number_words import embed_numbers
 from convgym.agents.model.reading import ReadingFormat
 from convgym.agents.reading_drills import drill
-from convgym.agents.reading_vocabulary import build_reading_tokenizer, numbers_of
+from convgym.agents.reading_vocabulary import build_reading_tokenizer, fillers, numbers_of
 from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.optim import Optimiser, warmup_then_cosine
@@ -45,7 +45,7 @@ from convgym.errors import ConvgymError
 from convgym.llm.local.loading import without_progress_bars
 from convgym.progress import Progress, ProgressCallback, no_progress
 from convgym.sellers import make_seller
-from convgym.shop.generator import random_catalog
+from convgym.shop.generator import random_catalog, talkative
 
 UNFINISHED = "training.safetensors"
 """What a training that was interrupted goes on from, in the model's folder."""
@@ -155,11 +155,11 @@ def lesson(
         shop: seed of the shop, and of all that is said in it.
         step: number of the step: steps with odd ones have customers that are difficult.
     """
-    catalog = random_catalog(shop, small=step < config.small)
-    rng = random.Random(f"drills/{shop}")
+    rng = random.Random(f"lesson/{shop}")
+    catalog = talkative(random_catalog(shop, small=step < config.small), fillers(), rng)
     practising = step < config.practice
     drills = config.practised if practising else config.drills
-    episodes = [drill(catalog, rng) for _ in range(drills)]
+    episodes = [drill(catalog, fillers(), rng) for _ in range(drills)]
     if not practising:
         environment = {"catalog": catalog, "personas": POPULATIONS[step % len(POPULATIONS)]}
         collector = Collector(config.conversations, seed=shop, environment=environment)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -14,12 +16,15 @@ from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS
 from convgym.customers.scripted.wording import PHRASES as CUSTOMER_PHRASES
 from convgym.sellers.knowledge import PHRASES as SELLER_PHRASES
 from convgym.shop.catalog import catalog_names, load_catalog
+from convgym.shop.generator import WORDS, random_catalog
+from convgym.shop.language import lexicon
 
 PRICES = frozenset(
     {*range(5, 121), *range(60, 1000, 10), *range(80, 1700, 20), *range(400, 4100, 50)}
 )
 _SPACE = "Ġ"
 """How a byte-level vocabulary writes the space that a word begins with."""
+_ELLIPSIS = "…"
 _NUMBER = re.compile(r"Ġ\$?([1-9][0-9]*)")
 
 
@@ -60,25 +65,39 @@ def numbers_of(tokenizer: Any) -> dict[int, int]:
     }
 
 
+@cache
+def fillers() -> Sequence[str]:
+    """Return words that tell customers and sellers nothing; an ellipsis is any unknown one.
+
+    Random shops are about none of them.
+    """
+    ear = lexicon(random_catalog(0))
+    known = _said_everywhere() - set(WORDS)
+    return [*sorted(word for word in known if not ear.concepts(word)), *[_ELLIPSIS] * 200]
+
+
 def _said_everywhere() -> set[str]:
     """Return what customers and sellers say in any shop, and what they say in the package's.
 
-    The latter for whoever sells there in words of his own. What gives a need or feature away is
-    among them, and no help: in its shop it takes a place.
+    The latter for whoever sells there in words of his own; without what gives a need or feature
+    away, which is to be looked up.
     """
-    texts: list[str] = []
+    phrases, here, meanings = [], [], set[str]()
     for said in (SELLER_PHRASES, CUSTOMER_PHRASES, EVASIONS, FRAGMENTS):
-        texts += (phrase for phrases in said.values() for phrase in phrases)
+        phrases += [phrase for of in said.values() for phrase in of]
     for catalog in map(load_catalog, catalog_names()):
         for topic in (*catalog.needs.values(), *catalog.features.values()):
-            texts += (*topic.phrases, getattr(topic, "claim", ""), getattr(topic, "question", ""))
+            here += [*topic.phrases, getattr(topic, "claim", ""), getattr(topic, "question", "")]
+            meanings |= set(topic.words)
         wording = catalog.wording
-        texts += wording.openings
-        for questions in wording.questions.values():
-            texts += questions
+        here += [*wording.openings, *(line for of in wording.questions.values() for line in of)]
         for objection in wording.objections.values():
-            texts += (*objection.phrases, *objection.answers)
-    return {*re.findall("[a-z]+", " ".join(texts).lower()), *_COMMON}
+            here += [*objection.phrases, *objection.answers]
+    return _words(phrases) | _words(here) - meanings | _COMMON
+
+
+def _words(texts: Sequence[str]) -> set[str]:
+    return set(re.findall("[a-z]+", " ".join(texts).lower()))
 
 
 _COMMON = frozenset(

@@ -25,7 +25,7 @@ from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.sellers.knowledge import Act, Notes, SellerKnowledge
 from convgym.sellers.one_by_one import OneByOne
-from convgym.shop.catalog import Catalog, Feature, Need, Product, load_catalog, offer
+from convgym.shop.catalog import Catalog, Feature, Need, Product, load_catalog
 from convgym.shop.language import OBJECTIONS, tokens
 
 
@@ -108,15 +108,21 @@ class HabitualSeller(OneByOne):
         product = act.product
         if product is None:
             return self._shop.say((act,), rng)
-        need = notes.need if notes.need in product.needs else rng.choice(product.needs)
+        catalog = self._shop.catalog
+        needs, features = product.needs, product.features
+        # Who reads names what comes first in the leaflet, where nothing better is known.
+        need = notes.need if notes.need in needs else needs[0] if self._reads else rng.choice(needs)
         feature = (
-            notes.feature if notes.feature in product.features else rng.choice(product.features)
+            notes.feature
+            if notes.feature in features
+            else features[0]
+            if self._reads
+            else rng.choice(features)
         )
         lead = rng.choice(("I suggest for", "For"))
         if self._reads:
-            return f"{lead} {offer(self._shop.catalog, product, str(need), str(feature))}."
-        price = self._shop.catalog.money(product.price)
-        return f"{lead} {need} with {feature}: {price} {product.name}."
+            return f"{lead} {catalog.offer(product, str(need), str(feature))}."
+        return f"{lead} {need} with {feature}: {catalog.money(product.price)} {product.name}."
 
     def _looked_up(self, news: Mapping[str, str], messages: Sequence[Message]) -> str:
         """Return the customer's word for everything new, and the leaflet's behind it."""
@@ -209,4 +215,26 @@ def habitual(
     if not isinstance(habits, Habits | None):
         raise ConvgymError(f"habits must be Habits or None, got {repr(habits)[:60]}")
     slips = check_probability("slips", slips)
-    return HabitualSeller(SellerKnowledge(load_catalog(catalog), phrases), slips, habits, reads)
+    shop = load_catalog(catalog)
+    if reads:
+        shop = _as_read(shop)
+    return HabitualSeller(SellerKnowledge(shop, phrases), slips, habits, reads)
+
+
+def _as_read(catalog: Catalog) -> Catalog:
+    """Return a shop in its leaflet's order: of what suits equally, who reads takes the first."""
+    needs, features = list(catalog.needs), list(catalog.features)
+
+    def ordered(product: Product) -> Product:
+        return product.model_copy(
+            update={
+                "needs": tuple(sorted(product.needs, key=needs.index)),
+                "features": tuple(sorted(product.features, key=features.index)),
+            }
+        )
+
+    def place(product: Product) -> tuple[int, int, float]:
+        return needs.index(product.needs[0]), features.index(product.features[0]), product.price
+
+    products = sorted(map(ordered, catalog.products), key=place)
+    return catalog.model_copy(update={"products": tuple(products)})

@@ -162,11 +162,18 @@ class Catalog(Frozen):
 
             laptop, gaming gaming, game gaming, ... gaming battery $700 Aero. ...
         """
-        offers = [
-            offer(self, product, need, feature)
+        return f"{self.item}, {self._meanings()}. {'. '.join(self.offers())}."
+
+    def offers(self) -> list[str]:
+        """Return the leaflet's offers, in its order: ``"gaming battery $700 Aero"``."""
+        return [
+            self.offer(product, need, feature)
             for need, feature, product in self._meetings(sorted(self.products, key=_price))
         ]
-        return f"{self.item}, {self._meanings()}. {'. '.join(offers)}."
+
+    def offer(self, product: Product, need: str, feature: str) -> str:
+        """Return a product as leaflets, and sellers that read them, name it."""
+        return f"{need} {feature} {self.money(product.price)} {product.name}"
 
     def inventory(self) -> str:
         """Return all that who knows the shop by heart knows of it: the same text, the same shop."""
@@ -191,11 +198,6 @@ class Catalog(Frozen):
 
 def _price(product: Product) -> int | float:
     return product.price
-
-
-def offer(catalog: Catalog, product: Product, need: str, feature: str) -> str:
-    """Return a product as leaflets and sellers that read them name it."""
-    return f"{need} {feature} {catalog.money(product.price)} {product.name}"
 
 
 def _words(name: str) -> list[str]:

@@ -7,11 +7,13 @@ thousands of such shops holds in none by itself, only by looking it up (``Catalo
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from convgym.checks import check_seed
 from convgym.shop.catalog import Catalog, Feature, Need, Product
 
+T = TypeVar("T", bound=Need)
 VERSION = 0
 """Raised with every change of what a seed makes."""
 
@@ -152,7 +154,48 @@ def _topics(
 def _phrases(
     frames: Sequence[str], words: Sequence[str], n: int, rng: random.Random
 ) -> tuple[str, ...]:
-    return tuple(frame.format(*rng.sample(words, 2)) for frame in rng.sample(frames, n))
+    return tuple(wish(frame, words, rng) for frame in rng.sample(frames, n))
+
+
+def wish(frame: str, words: Sequence[str], rng: random.Random) -> str:
+    """Return how a customer words a wish.
+
+    Args:
+        frame: one of ``NEED_FRAMES`` or ``FEATURE_FRAMES``.
+        words: two or more that give the need or feature away, of which one or two are said.
+        rng: everything random comes from it.
+    """
+    return frame.format(*rng.sample(words, 2))
+
+
+def mix(said: str, fillers: Sequence[str], rng: random.Random) -> str:
+    """Return what was said with up to three fillers anywhere in it."""
+    words = said.split(" ")
+    for _ in range(rng.randint(0, 3)):
+        words.insert(rng.randint(0, len(words)), rng.choice(fillers))
+    return " ".join(words)
+
+
+def talkative(catalog: Catalog, fillers: Sequence[str], rng: random.Random) -> Catalog:
+    """Return a shop in which fillers are mixed into how customers word their wishes.
+
+    Args:
+        catalog: of the shop.
+        fillers: words that give nothing away.
+        rng: everything random comes from it.
+    """
+
+    def mixed(topics: Mapping[str, T]) -> dict[str, T]:
+        return {
+            name: topic.model_copy(
+                update={"phrases": tuple(mix(said, fillers, rng) for said in topic.phrases)}
+            )
+            for name, topic in topics.items()
+        }
+
+    return catalog.model_copy(
+        update={"needs": mixed(catalog.needs), "features": mixed(catalog.features)}
+    )
 
 
 def _products(

@@ -25,14 +25,15 @@ from convgym.agents.pretrain_reading import (
     pretrain_reading,
 )
 from convgym.agents.reading_drills import CUSTOMERS, drill
-from convgym.agents.reading_vocabulary import build_reading_tokenizer, numbers_of
+from convgym.agents.reading_vocabulary import build_reading_tokenizer, fillers, numbers_of
 from convgym.errors import ConvgymError
 from convgym.progress import Progress
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.sellers import make_seller
 from convgym.shop.catalog import catalog_names, load_catalog
-from convgym.shop.generator import random_catalog
+from convgym.shop.generator import WORDS, random_catalog
+from convgym.shop.language import lexicon
 
 TINY = ReadingConfig(
     hidden=16,
@@ -101,12 +102,12 @@ def test_words_of_a_shop_take_places_and_others_are_unknown() -> None:
     def spelt(shop: PreTrainedTokenizerFast) -> str:
         return str(shop.decode(shop.encode(text, add_special_tokens=False))).strip()
 
-    assert spelt(tokenizer) == "for gaming weight $1450 …- …, or 650: it' … a …."
+    assert spelt(tokenizer) == "for … … $1450 …- …, or 650: it' … a …."
     here = in_shop(tokenizer, "laptop, gaming gaming. gaming weight $1450 Xylophonist-2.")
     assert spelt(here) == "for gaming weight $1450 xylophonist-2, or 650: it' … a …."
     assert len(here) == len(tokenizer)
-    gaming = tokenizer.convert_tokens_to_ids("Ġgaming")  # known, but here it takes a place
-    assert gaming not in here.encode("gaming") != tokenizer.encode("gaming")
+    (known,) = tokenizer.encode("home", add_special_tokens=False)  # in its shop it takes a place
+    assert known not in in_shop(tokenizer, "insurance, home home.").encode("my home")
     # A word is the same wherever it stands: it is to be found again.
     (word,) = here.encode("Gaming", add_special_tokens=False)
     assert word in here.encode("good for gaming?", add_special_tokens=False)
@@ -160,22 +161,31 @@ def test_numbers_near_each_other_are_alike() -> None:
 @pytest.mark.parametrize("small", [True, False])
 def test_drills_ask_for_what_stands_in_their_leaflets(small: bool) -> None:
     catalog = random_catalog(3, small=small)
-    episode = drill(catalog, random.Random(0))
-    assert episode == drill(catalog, random.Random(0)) != drill(catalog, random.Random(1))
-    assert len(episode.turns) == 2 * CUSTOMERS
+    episode = drill(catalog, fillers(), random.Random(0))
+    again, other = (drill(catalog, fillers(), random.Random(seed)) for seed in (0, 1))
+    assert episode == again != other
     messages = episode.messages()
+    offers, wished = 0, []
     for heard, said in zip(messages[::2], messages[1::2], strict=False):
-        looked_up, _, offer = said["content"].partition(". For ")
-        assert f" {looked_up.strip('.')}" in episode.leaflet
-        assert looked_up.split()[0] in heard["content"]
-        if offer:
-            assert f" {offer}" in episode.leaflet
-            assert offer.split()[1] == looked_up.split()[1]
-            need, feature, *_ = offer.split()
-            prices = [
-                p.price for p in catalog.products if {need} <= {*p.needs} and feature in p.features
-            ]
-            assert f" ${min(prices)} " in offer
+        looked_up, _, offer = said["content"].partition(" For ")
+        word, topic = looked_up.strip(".").split()
+        assert f" {word} {topic}" in episode.leaflet
+        assert word in heard["content"]
+        wished.append(topic)
+        if offer:  # the first in the leaflet that is for what was wished
+            offers += 1
+            suits = [line for line in catalog.offers() if {*wished} <= {*line.split()[:2]}]
+            assert offer == f"{suits[0]}."
+            wished = []
+    assert offers == CUSTOMERS
+
+
+def test_fillers_tell_nothing() -> None:
+    ear = lexicon(random_catalog(1))
+    assert {"large", "…"} <= set(fillers())
+    for word in set(fillers()) - {"…"}:
+        assert not ear.concepts(word)
+    assert set(fillers()).isdisjoint(WORDS)
 
 
 def test_practice_is_drills_and_then_comes_selling() -> None:

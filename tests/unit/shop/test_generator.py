@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.sellers import make_seller
 from convgym.shop.catalog import catalog_names, load_catalog
-from convgym.shop.generator import _SYLLABLES, WORDS, random_catalog
+from convgym.shop.generator import _SYLLABLES, WORDS, random_catalog, talkative
 from convgym.shop.language import lexicon, tokens
 
 
@@ -74,3 +76,18 @@ def test_shops_are_as_hard_as_those_of_the_package() -> None:
 
     home = rate("laptops")
     assert all(abs(rate(random_catalog(seed)) - home) < 0.08 for seed in range(3))
+
+
+def test_talkative_customers_are_understood_as_before() -> None:
+    catalog = random_catalog(3)
+    shop = talkative(catalog, ["…", "large"], random.Random(0))
+    assert shop == talkative(catalog, ["…", "large"], random.Random(0)) != catalog
+    assert shop.products == catalog.products
+    ear, mixed = lexicon(catalog), lexicon(shop)
+    for before, after in zip(catalog.needs.values(), shop.needs.values(), strict=True):
+        for said, longer in zip(before.phrases, after.phrases, strict=True):
+            kept = [word for word in longer.split() if word not in ("…", "large")]
+            assert kept == said.split()
+            assert len(longer.split()) - len(kept) <= 3
+            heard = [ear.concepts(word) for word in tokens(said)]
+            assert set().union(*heard) == set().union(*(mixed.concepts(w) for w in tokens(longer)))
