@@ -89,5 +89,4 @@ def test_talkative_customers_are_understood_as_before() -> None:
             kept = [word for word in longer.split() if word not in ("…", "large")]
             assert kept == said.split()
             assert len(longer.split()) - len(kept) <= 3
-            heard = [ear.concepts(word) for word in tokens(said)]
-            assert set().union(*heard) == set().union(*(mixed.concepts(w) for w in tokens(longer)))
+            assert [ear.concepts(word) for word in kept] == [mixed.concepts(word) for word in kept]
