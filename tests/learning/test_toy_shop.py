@@ -165,6 +165,46 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def clone(babbler: Path, log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a model that has imitated the log, and sells to 1 customer in 4."""
+    settings = {"model": str(babbler), "max_new_tokens": 4}
+    agent = make_agent("bc", policy=settings, learning_rate=3e-3, epochs=4)
+    agent.train(Collector(512, seed=0, log=log))
+    folder = tmp_path_factory.mktemp("clone")
+    agent.save(folder)
+    return folder
+
+
+GENTLE: dict[str, dict[str, Any]] = {
+    "iterative-ppo": {"fresh_steps": 4},
+    "iterative-grpo": {"steps": 4, "learning_rate": 5e-4},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GENTLE)
+def test_improvement_by_q_climbs_to_the_optimum_by_itself(clone: Path, name: str) -> None:
+    """Without imitating what sold, round by round; steps are small, so that it keeps exploring.
+
+    With larger ones it is right about customers who ask in one order, says the same wrong thing to
+    all others, and learns no more: it stays near a half.
+    """
+    agent = make_agent(
+        name,
+        policy={"model": str(clone), "max_new_tokens": 4},
+        rounds=8,
+        imitation={"epochs": 0},
+        q_function={"learning_rate": 3e-3, "first_steps": 300},
+        improvement=GENTLE[name],
+    )
+    assert conversion(agent) < 0.35
+    report = agent.train(Collector(4096, seed=0, environment={"customer": ToyCustomer}))
+    sold = [round.conversion for round in report.curve]
+    assert sold[-1] > 2 * sold[0]
+    assert conversion(agent) > 0.8
+
+
 STEPS = {"learning_rate": 3e-3, "minibatch": 8, "epochs": 4}
 OFFLINE: dict[str, dict[str, Any]] = {
     "awr": {
