@@ -33,10 +33,15 @@ from convgym.agents.model.batch import TokenisedEpisode, collate, tokenise
 from convgym.agents.model.copying import begin_by_copying
 from convgym.agents.model.format import PAD
 from convgym.agents.model.forward import read, word_logits
-from convgym.agents.model.number_words import embed_numbers
-from convgym.agents.model.reading import ReadingFormat
+from convgym.agents.model.reading import ReadingFormat, free_places
+from convgym.agents.model.word_embeddings import embed_as_one_kind, embed_numbers
 from convgym.agents.reading_drills import drill
-from convgym.agents.reading_vocabulary import build_reading_tokenizer, fillers, numbers_of
+from convgym.agents.reading_vocabulary import (
+    build_reading_tokenizer,
+    fillers,
+    known_words,
+    numbers_of,
+)
 from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.optim import Optimiser, warmup_then_cosine
@@ -129,6 +134,7 @@ def build_reading_model(
         begin_by_copying(network)
         embeddings = cast(Tensor, network.get_input_embeddings().weight)
         embed_numbers(embeddings, numbers_of(tokenizer))
+        embed_as_one_kind(embeddings, free_places(tokenizer))
     embeddings.requires_grad_(False)
     return network
 
@@ -159,7 +165,7 @@ def lesson(
     catalog = talkative(random_catalog(shop, small=step < config.small), fillers(), rng)
     practising = step < config.practice
     drills = config.practised if practising else config.drills
-    episodes = [drill(catalog, fillers(), rng) for _ in range(drills)]
+    episodes = [drill(catalog, known_words(), rng) for _ in range(drills)]
     if not practising:
         environment = {"catalog": catalog, "personas": POPULATIONS[step % len(POPULATIONS)]}
         collector = Collector(config.conversations, seed=shop, environment=environment)

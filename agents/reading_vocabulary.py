@@ -66,14 +66,16 @@ def numbers_of(tokenizer: Any) -> dict[int, int]:
 
 
 @cache
-def fillers() -> Sequence[str]:
-    """Return words that tell customers and sellers nothing; an ellipsis is any unknown one.
+def known_words() -> Sequence[str]:
+    """Return words that random shops are about none of; an ellipsis is any unknown one."""
+    return [*sorted(_said_everywhere() - set(WORDS)), *[_ELLIPSIS] * 200]
 
-    Random shops are about none of them.
-    """
+
+@cache
+def fillers() -> Sequence[str]:
+    """Return those that tell customers and sellers nothing."""
     ear = lexicon(random_catalog(0))
-    known = _said_everywhere() - set(WORDS)
-    return [*sorted(word for word in known if not ear.concepts(word)), *[_ELLIPSIS] * 200]
+    return [word for word in known_words() if word == _ELLIPSIS or not ear.concepts(word)]
 
 
 def _said_everywhere() -> set[str]:

@@ -121,6 +121,12 @@ def wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     )
 
 
+def free_places(tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """Return the tokens of the places that no word has taken."""
+    vocabulary = tokenizer.get_vocab()
+    return sorted(token for name, token in vocabulary.items() if name.startswith(_PLACE))
+
+
 def place(number: int) -> str:
     """Return the name of a place that no word has taken."""
     return f"{_PLACE}{number}"

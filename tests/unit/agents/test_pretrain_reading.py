@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.copying import begin_by_copying
 from convgym.agents.model.policy import LanguageModelPolicy
-from convgym.agents.model.reading import PLACES, UNKNOWN, ReadingFormat, in_shop
+from convgym.agents.model.reading import PLACES, UNKNOWN, ReadingFormat, free_places, in_shop
 from convgym.agents.pretrain_reading import (
     UNFINISHED,
     ReadingConfig,
@@ -25,7 +25,12 @@ from convgym.agents.pretrain_reading import (
     pretrain_reading,
 )
 from convgym.agents.reading_drills import CUSTOMERS, drill
-from convgym.agents.reading_vocabulary import build_reading_tokenizer, fillers, numbers_of
+from convgym.agents.reading_vocabulary import (
+    build_reading_tokenizer,
+    fillers,
+    known_words,
+    numbers_of,
+)
 from convgym.errors import ConvgymError
 from convgym.progress import Progress
 from convgym.rollout import rollout
@@ -33,7 +38,7 @@ from convgym.seeds import train_seeds
 from convgym.sellers import make_seller
 from convgym.shop.catalog import catalog_names, load_catalog
 from convgym.shop.generator import WORDS, random_catalog
-from convgym.shop.language import lexicon
+from convgym.shop.language import lexicon, tokens
 
 TINY = ReadingConfig(
     hidden=16,
@@ -158,20 +163,33 @@ def test_numbers_near_each_other_are_alike() -> None:
     assert rows.norm(dim=1).mean().item() == pytest.approx(1.0, abs=1e-3)
 
 
+def test_words_of_the_shop_are_of_one_kind_and_yet_different() -> None:
+    tokenizer = build_reading_tokenizer()
+    network: Any = build_reading_model(ReadingConfig(), tokenizer, 0)
+    rows = torch.nn.functional.normalize(network.get_input_embeddings().weight, dim=1)
+    places = rows[free_places(tokenizer)]
+    others = rows[: len(rows) - PLACES]
+    kind = places.mean(0)
+    assert (places @ kind).min() > 0.15 > (others @ kind).max()
+    among = places @ places.T - 2 * torch.eye(PLACES)
+    assert among.max() < 0.7
+
+
 @pytest.mark.parametrize("small", [True, False])
 def test_drills_ask_for_what_stands_in_their_leaflets(small: bool) -> None:
     catalog = random_catalog(3, small=small)
-    episode = drill(catalog, fillers(), random.Random(0))
-    again, other = (drill(catalog, fillers(), random.Random(seed)) for seed in (0, 1))
+    episode = drill(catalog, known_words(), random.Random(0))
+    again, other = (drill(catalog, known_words(), random.Random(seed)) for seed in (0, 1))
     assert episode == again != other
     messages = episode.messages()
     offers, wished = 0, []
     for heard, said in zip(messages[::2], messages[1::2], strict=False):
         looked_up, _, offer = said["content"].partition(" For ")
-        word, topic = looked_up.strip(".").split()
-        assert f" {word} {topic}" in episode.leaflet
-        assert word in heard["content"]
-        wished.append(topic)
+        for note in looked_up.strip(".").split(". "):
+            word, topic = note.split()
+            assert f" {word} {topic}" in episode.leaflet
+            assert word in tokens(heard["content"])
+            wished.append(topic)
         if offer:  # the first in the leaflet that is for what was wished
             offers += 1
             suits = [line for line in catalog.offers() if {*wished} <= {*line.split()[:2]}]
@@ -185,7 +203,9 @@ def test_fillers_tell_nothing() -> None:
     assert {"large", "…"} <= set(fillers())
     for word in set(fillers()) - {"…"}:
         assert not ear.concepts(word)
-    assert set(fillers()).isdisjoint(WORDS)
+    assert set(fillers()) < set(known_words())
+    assert set(known_words()).isdisjoint(WORDS)
+    assert {"work", "a", "is"} <= set(known_words())
 
 
 def test_practice_is_drills_and_then_comes_selling() -> None:
