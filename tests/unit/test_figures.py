@@ -43,8 +43,8 @@ SETTINGS: list[tuple[str, str, str]] = [
     ("README.md", "3.11", "the oldest Python"),
     ("README.md", "95 97", "percent of the oracle that were aimed at"),
     ("docs/quickstart.md", "3.11", "the oldest Python"),
-    ("docs/agents.md", "0.66 4.3", "millions of parameters of the small and the reading seller"),
-    ("docs/agents.md", "30 1 0.5 0.25", "settings of the reading seller and of a study"),
+    ("docs/agents.md", "0.66 2.2", "millions of parameters of the small and the reading seller"),
+    ("docs/agents.md", "1 0.5 0.25", "settings of a study"),
     (
         "docs/agents.md",
         "1e-3 0.1 3",
