@@ -28,8 +28,9 @@ from transformers import (
 )
 
 from convgym.agents.model.batch import TokenisedEpisode, collate, tokenise
-from convgym.agents.model.format import COMPACT_TOKENS, END, PAD, compact_format
+from convgym.agents.model.format import COMPACT_TOKENS, compact_format
 from convgym.agents.model.minibatches import shuffled
+from convgym.agents.model.own_tokenizer import wrapped
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.optim import Optimiser, warmup_then_cosine
 from convgym.conversation import Episode
@@ -84,13 +85,7 @@ def build_tokenizer(
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        eos_token=END,
-        extra_special_tokens=[token for token in special if token not in (PAD, END)],
-        clean_up_tokenization_spaces=False,
-    )
+    return wrapped(tokenizer, special)
 
 
 class Shape(Protocol):

@@ -10,8 +10,8 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from convgym.agents.model.format import COMPACT_TOKENS
-from convgym.agents.model.reading import PLACES, SHOP, UNKNOWN, place, wrapped
+from convgym.agents.model.own_tokenizer import wrapped
+from convgym.agents.model.reading import PLACES, SPECIAL, UNKNOWN, place
 from convgym.customers.scripted.wording import EVASIONS, FRAGMENTS
 from convgym.customers.scripted.wording import PHRASES as CUSTOMER_PHRASES
 from convgym.sellers.knowledge import PHRASES as SELLER_PHRASES
@@ -35,8 +35,7 @@ def build_reading_tokenizer() -> PreTrainedTokenizerFast:
     with or without the currency sign.
     """
     names = [
-        *COMPACT_TOKENS,
-        SHOP,
+        *SPECIAL,
         UNKNOWN,
         *".,:;!?'\"$%-()",
         *(f"{_SPACE}{word}" for word in sorted(_said_everywhere())),
@@ -53,7 +52,7 @@ def build_reading_tokenizer() -> PreTrainedTokenizerFast:
         [letters, pre_tokenizers.Split(words, "isolated")]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    return wrapped(tokenizer)
+    return wrapped(tokenizer, SPECIAL)
 
 
 def numbers_of(tokenizer: Any) -> dict[int, int]:

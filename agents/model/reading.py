@@ -21,13 +21,14 @@ from convgym.agents.model.format import (
     COMPACT_TOKENS,
     CUSTOMER,
     END,
-    PAD,
     SELLER,
     ConversationFormat,
 )
+from convgym.agents.model.own_tokenizer import wrapped
 
 SHOP = "<|shop|>"
 """What a leaflet begins with."""
+SPECIAL = (*COMPACT_TOKENS, SHOP)
 UNKNOWN = "ĠâĢ¦"
 """What stands for words that neither the vocabulary nor the leaflet has: an ellipsis."""
 PLACES = 256
@@ -46,7 +47,7 @@ class ReadingFormat(ConversationFormat):
     ``<|shop|> leaflet <|customer|> words <|seller|> words <|end|> <|customer|> words ...``
 
     Args:
-        tokenizer: one token a word, with places for a shop's own (``wrapped``).
+        tokenizer: one token a word, with places for a shop's own.
 
     Attributes:
         leaflet: what it reads of the shop before all else; empty for no shop.
@@ -106,19 +107,7 @@ def in_shop(tokenizer: PreTrainedTokenizerFast, leaflet: str) -> PreTrainedToken
         if word in vocabulary:  # its token stands for nothing here
             vocabulary[name] = vocabulary[word]
         vocabulary[word] = taken
-    return wrapped(Tokenizer.from_str(json.dumps(spec)))
-
-
-def wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
-    """Return a tokenizer of words as the Hugging Face tokenizer of a model that reads."""
-    special = [*COMPACT_TOKENS, SHOP]
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        eos_token=END,
-        extra_special_tokens=[token for token in special if token not in (PAD, END)],
-        clean_up_tokenization_spaces=False,
-    )
+    return wrapped(Tokenizer.from_str(json.dumps(spec)), SPECIAL)
 
 
 def free_places(tokenizer: PreTrainedTokenizerFast) -> list[int]:

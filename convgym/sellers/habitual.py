@@ -109,20 +109,21 @@ class HabitualSeller(OneByOne):
         if product is None:
             return self._shop.say((act,), rng)
         catalog = self._shop.catalog
-        needs, features = product.needs, product.features
-        # Who reads names what comes first in the leaflet, where nothing better is known.
-        need = notes.need if notes.need in needs else needs[0] if self._reads else rng.choice(needs)
-        feature = (
-            notes.feature
-            if notes.feature in features
-            else features[0]
-            if self._reads
-            else rng.choice(features)
-        )
+        need = self._named(notes.need, product.needs, rng)
+        feature = self._named(notes.feature, product.features, rng)
         lead = rng.choice(("I suggest for", "For"))
         if self._reads:
-            return f"{lead} {catalog.offer(product, str(need), str(feature))}."
+            return f"{lead} {catalog.offer(product, need, feature)}."
         return f"{lead} {need} with {feature}: {catalog.money(product.price)} {product.name}."
+
+    def _named(self, noted: str | None, suits: Sequence[str], rng: random.Random) -> str:
+        """Return what was noted of the customer, or else something that the product suits.
+
+        Who reads names what comes first in the leaflet.
+        """
+        if noted is not None and noted in suits:
+            return noted
+        return suits[0] if self._reads else rng.choice(suits)
 
     def _looked_up(self, news: Mapping[str, str], messages: Sequence[Message]) -> str:
         """Return the customer's word for everything new, and the leaflet's behind it."""

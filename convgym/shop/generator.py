@@ -13,7 +13,7 @@ from typing import TypeVar
 from convgym.checks import check_seed
 from convgym.shop.catalog import Catalog, Feature, Need, Product
 
-T = TypeVar("T", bound=Need)
+_Topic = TypeVar("_Topic", bound=Need)
 VERSION = 0
 """Raised with every change of what a seed makes."""
 
@@ -185,7 +185,7 @@ def talkative(catalog: Catalog, fillers: Sequence[str], rng: random.Random) -> C
         rng: everything random comes from it.
     """
 
-    def mixed(topics: Mapping[str, T]) -> dict[str, T]:
+    def mixed(topics: Mapping[str, _Topic]) -> dict[str, _Topic]:
         return {
             name: topic.model_copy(
                 update={"phrases": tuple(mix(said, fillers, rng) for said in topic.phrases)}
