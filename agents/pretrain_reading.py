@@ -82,7 +82,7 @@ class ReadingConfig:
     """Steps of drills alone, before the others."""
     practised: int = 6
     """Drills in each of these steps."""
-    steps: int = 2400
+    steps: int = 4200
     """Of conversations and drills."""
     conversations: int = 8
     """In each of these steps."""

@@ -3,9 +3,9 @@
 A conversation has two or three look-ups among sixty words, and a model that learns from
 conversations alone learns their commonplaces first. In a drill nearly every word that counts is
 looked up: customers come one after the other, each says a need, a feature or both, together or one
-after the other, and the seller says the customer's word, what the leaflet has for it, and the first
-offer there that suits. Half of the time the word that counts stands anywhere among others, so that
-it is known by the leaflet and not by how people talk.
+after the other, and the seller says the customer's word, what the leaflet has for it, and the
+cheapest or the dearest offer there that suits. Half of the time the word that counts stands
+anywhere among others, so that it is known by the leaflet and not by how people talk.
 """
 
 from __future__ import annotations
@@ -39,24 +39,25 @@ def drill(catalog: Catalog, words: Sequence[str], rng: random.Random) -> Episode
         words: what else customers may say; the shop is about none of them.
         rng: everything random comes from it.
     """
-    offers = catalog.offers()
     heard, said = [], []
     for _ in range(CUSTOMERS):
-        wished = []
+        wished: dict[str, str] = {}
         for turn in rng.choice(_WISHES):
             wishes, notes = [], []
-            for kind in turn:
+            for kind in rng.sample(turn, len(turn)):
                 topics = catalog.needs if kind == "need" else catalog.features
                 topic = rng.choice(list(topics))
                 known_by = topics[topic].words
                 wishes.append(_wish(kind, known_by, words, rng))
                 word = next(word for word in tokens(wishes[-1]) if word in known_by)
                 notes.append(f"{word} {topic}.")
-                wished.append(topic)
+                wished[kind] = topic
             heard.append(" ".join(wishes))
             said.append(" ".join(notes))
-        first = next(offer for offer in offers if set(wished) <= {*offer.split()[:2]})
-        said[-1] += f" For {first}."
+        need = wished.get("need", next(iter(catalog.needs)))
+        feature = wished.get("feature", next(iter(catalog.features)))
+        offered = sorted(catalog.meeting(need, feature), key=lambda product: product.price)
+        said[-1] += f" {catalog.read_out(rng.choice((offered[0], offered[-1])), need, feature)}"
     opening, *replies = heard
     turns = (Turn(Response(text), reply) for text, reply in zip(said, [*replies, ""], strict=True))
     return Episode(0, opening, tuple(turns), "purchase", "", "drill", leaflet=catalog.leaflet())

@@ -18,8 +18,8 @@ _CPU = torch.device("cpu")
 """Where a network is begun; it is moved afterwards."""
 _FREQUENCIES = (0.4, 0.8, 1.6, 3.2, 6.4, 12.8)
 """Of the waves, in radians for a factor of e."""
-_SIZE, _ITSELF = 0.8, 0.6
-"""How much of an embedding tells the number's size, and how much is its own: squares add to 1."""
+_SIZE = 0.4
+"""How much of an embedding tells the number's size; the rest is its own, and squares add to 1."""
 
 _COMMON = 0.5
 """How much of the embedding of a shop's own word all of them have in common, likewise."""
@@ -43,7 +43,7 @@ def embed_numbers(embeddings: Tensor, numbers: Mapping[int, int]) -> None:
         wave = torch.tensor(parts, device=_CPU)
         norm = embeddings[row].norm()
         size = wave / wave.norm() @ axes
-        embeddings[row] = norm * (_SIZE * size + _ITSELF * embeddings[row] / norm)
+        embeddings[row] = norm * (_SIZE * size + math.sqrt(1 - _SIZE**2) * embeddings[row] / norm)
 
 
 @torch.no_grad()

@@ -9,7 +9,10 @@ enough to be found.
 
 It repeats what it has understood, so that what it looks up stands in its words. One that ``reads``
 says each look-up aloud, one word after the other, as they stand in the shop's leaflet
-(``Catalog.leaflet``): the customer's word and what it means, then need, feature, price and product.
+(``Catalog.leaflet``): the customer's words and what they mean, then need, feature, price and
+product. It chooses only between two offers, the cheapest and the dearest of what the leaflet has
+for a need with a feature, and its first words say which of them follows, so that no choice is left
+where it looks up.
 """
 
 from __future__ import annotations
@@ -100,7 +103,8 @@ class HabitualSeller(OneByOne):
         before = shop.note(messages[:-2]) if len(messages) > 2 else Notes()
         news = _news(notes, before)
         words = [self._looked_up(news, messages) if self._reads else _understood(news)]
-        for act in _plan(habits, notes, shop, self._slips, rng):
+        wanted = (_first_or_last if self._reads else _wanted)(habits, notes, shop)
+        for act in _plan(habits, notes, shop, wanted, self._slips, rng):
             words.append(self._say(act, notes, rng))
         return " ".join(filter(None, words))
 
@@ -111,9 +115,9 @@ class HabitualSeller(OneByOne):
         catalog = self._shop.catalog
         need = self._named(notes.need, product.needs, rng)
         feature = self._named(notes.feature, product.features, rng)
-        lead = rng.choice(("I suggest for", "For"))
         if self._reads:
-            return f"{lead} {catalog.offer(product, need, feature)}."
+            return catalog.read_out(product, need, feature)
+        lead = rng.choice(("I suggest for", "For"))
         return f"{lead} {need} with {feature}: {catalog.money(product.price)} {product.name}."
 
     def _named(self, noted: str | None, suits: Sequence[str], rng: random.Random) -> str:
@@ -126,7 +130,7 @@ class HabitualSeller(OneByOne):
         return suits[0] if self._reads else rng.choice(suits)
 
     def _looked_up(self, news: Mapping[str, str], messages: Sequence[Message]) -> str:
-        """Return the customer's word for everything new, and the leaflet's behind it."""
+        """Return the customer's words for all that is new, in their order, the leaflet's behind."""
         catalog = self._shop.catalog
         topics: Mapping[str, Mapping[str, Need | Feature]] = {
             "need": catalog.needs,
@@ -135,9 +139,13 @@ class HabitualSeller(OneByOne):
         heard = tokens(as_said(messages)[-1]["content"])
         said = []
         for kind, topic in news.items():
-            its_own = (word for word in heard if word in topics[kind][topic].words)
-            said.append(f"{next(its_own, topic)} {topic}.")
-        return " ".join(said)
+            its_own = (
+                place for place, word in enumerate(heard) if word in topics[kind][topic].words
+            )
+            place = next(its_own, len(heard))
+            word = heard[place] if place < len(heard) else topic
+            said.append((place, f"{word} {topic}."))
+        return " ".join(note for _, note in sorted(said))
 
 
 def _news(notes: Notes, before: Notes) -> dict[str, str]:
@@ -155,14 +163,18 @@ def _understood(news: Mapping[str, str]) -> str:
 
 
 def _plan(
-    habits: Habits, notes: Notes, shop: SellerKnowledge, slips: float, rng: random.Random
+    habits: Habits,
+    notes: Notes,
+    shop: SellerKnowledge,
+    wanted: Product,
+    slips: float,
+    rng: random.Random,
 ) -> tuple[Act, ...]:
     if rng.random() < slips:
         return _slip(shop, rng)
     topics = [topic for topic in habits.asks if topic in notes.unknown_topics()]
     if notes.product is None and topics:
         return (Act(f"ask_{topics[0]}"),)
-    wanted = _wanted(habits, notes, shop)
     if notes.product is None or (notes.refused and not habits.stubborn and wanted != notes.product):
         close = (Act("close"),) if habits.hasty else ()
         return (Act("recommend", wanted), *close)
@@ -183,6 +195,20 @@ def _wanted(habits: Habits, notes: Notes, shop: SellerKnowledge) -> Product:
             product.price,
         ),
     )
+
+
+def _first_or_last(habits: Habits, notes: Notes, shop: SellerKnowledge) -> Product:
+    """Return what a seller with these habits recommends that reads its leaflet.
+
+    Of the offers for what was noted, or else for what comes first in the leaflet.
+    """
+    catalog = shop.catalog
+    need = notes.need or next(iter(catalog.needs))
+    offered = catalog.meeting(need, notes.feature or next(iter(catalog.features)))
+    if not offered:
+        return shop.best(notes)
+    which = max if habits.dearer and not notes.refused else min
+    return which(offered, key=lambda product: product.price)
 
 
 def _slip(shop: SellerKnowledge, rng: random.Random) -> tuple[Act, ...]:
@@ -223,7 +249,7 @@ def habitual(
 
 
 def _as_read(catalog: Catalog) -> Catalog:
-    """Return a shop in its leaflet's order: of what suits equally, who reads takes the first."""
+    """Return a shop whose products suit needs and features in the leaflet's order."""
     needs, features = list(catalog.needs), list(catalog.features)
 
     def ordered(product: Product) -> Product:
@@ -234,8 +260,4 @@ def _as_read(catalog: Catalog) -> Catalog:
             }
         )
 
-    def place(product: Product) -> tuple[int, int, float]:
-        return needs.index(product.needs[0]), features.index(product.features[0]), product.price
-
-    products = sorted(map(ordered, catalog.products), key=place)
-    return catalog.model_copy(update={"products": tuple(products)})
+    return catalog.model_copy(update={"products": tuple(map(ordered, catalog.products))})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -168,18 +168,31 @@ class Catalog(Frozen):
         """Return the leaflet's offers, in its order: ``"gaming battery $700 Aero"``."""
         return [
             self.offer(product, need, feature)
-            for need, feature, product in self._meetings(sorted(self.products, key=_price))
+            for need in self.needs
+            for feature in self.features
+            for product in sorted(self.meeting(need, feature), key=_price)
         ]
 
     def offer(self, product: Product, need: str, feature: str) -> str:
         """Return a product as leaflets, and sellers that read them, name it."""
         return f"{need} {feature} {self.money(product.price)} {product.name}"
 
+    def read_out(self, product: Product, need: str, feature: str) -> str:
+        """Return how a seller that reads its leaflet recommends a product for a need and a feature.
+
+        The first words tell what follows: whether it is the cheapest that there is for both.
+        """
+        cheapest = min(map(_price, self.meeting(need, feature)))
+        lead = "For" if product.price <= cheapest else "I suggest for"
+        return f"{lead} {self.offer(product, need, feature)}."
+
     def inventory(self) -> str:
         """Return all that who knows the shop by heart knows of it: the same text, the same shop."""
         offers = [
             f"{need} with {feature}: {self.money(product.price)} {product.name}"
-            for need, feature, product in self._meetings(self.products)
+            for need in self.needs
+            for feature in self.features
+            for product in self.meeting(need, feature)
         ]
         return f"{self._meanings()}. {'. '.join(offers)}."
 
@@ -187,13 +200,13 @@ class Catalog(Frozen):
         topics = [*self.needs.items(), *self.features.items()]
         return ", ".join(f"{word} {name}" for name, topic in topics for word in topic.words)
 
-    def _meetings(self, products: Iterable[Product]) -> Iterator[tuple[str, str, Product]]:
-        """Yield every need with every feature, and each product that meets both."""
-        for need in self.needs:
-            for feature in self.features:
-                for product in products:
-                    if need in product.needs and feature in product.features:
-                        yield need, feature, product
+    def meeting(self, need: str, feature: str) -> list[Product]:
+        """Return the products that suit both a need and a feature."""
+        return [
+            product
+            for product in self.products
+            if need in product.needs and feature in product.features
+        ]
 
 
 def _price(product: Product) -> int | float:

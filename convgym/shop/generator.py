@@ -221,9 +221,12 @@ def _products(
 
 
 def random_name(taken: set[str], rng: random.Random) -> str:
-    """Return a name of one to three syllables and a last sound, and add it to ``taken``."""
+    """Return a name of two or three syllables and a last sound, and add it to ``taken``.
+
+    One syllable may be a word that everybody says, such as "for".
+    """
     while True:
-        name = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(0, 2)))
+        name = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(1, 2)))
         name = (name + rng.choice(_SYLLABLES) + rng.choice(_LAST)).capitalize()
         if name.lower() not in taken and name.lower() not in WORDS:
             taken.add(name.lower())

@@ -9,6 +9,7 @@ import pytest
 from convgym.errors import ConvgymError
 from convgym.rollout import rollout
 from convgym.sellers import make_seller
+from convgym.sellers.knowledge import PHRASES
 from convgym.shop.catalog import catalog_names, load_catalog
 from convgym.shop.generator import _SYLLABLES, WORDS, random_catalog, talkative
 from convgym.shop.language import lexicon, tokens
@@ -23,13 +24,21 @@ def test_a_seed_is_a_shop() -> None:
 
 
 def test_no_product_is_named_like_what_is_wished_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    short = [syllable + last for syllable in _SYLLABLES for last in "nrlsmt"]
+    short = [first + then + last for first in _SYLLABLES for then in _SYLLABLES for last in "nrls"]
     monkeypatch.setattr("convgym.shop.generator.WORDS", short)
     for seed in range(40):  # whose words would be names, too
         catalog = random_catalog(seed)
         topics = (*catalog.needs.values(), *catalog.features.values())
         words = {word for topic in topics for word in topic.words}
         assert words.isdisjoint(product.name.lower() for product in catalog.products)
+
+
+def test_no_product_is_named_like_what_everybody_says() -> None:
+    # A shop of seed 10,000,001 sold a "For" once.
+    said = {word for phrases in PHRASES.values() for line in phrases for word in tokens(line)}
+    assert "for" in said
+    for seed in (*range(200), 10_000_001):
+        assert said.isdisjoint(product.name.lower() for product in random_catalog(seed).products)
 
 
 @pytest.mark.parametrize("seed", range(20))
