@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,15 @@ def test_numbers_near_each_other_are_alike() -> None:
         first, second = (rows[tokenizer.convert_tokens_to_ids(f"Ġ{word}")] for word in (a, b))
         return float(torch.cosine_similarity(first, second, dim=0))
 
-    assert likeness("$700", "$720") > 0.5 > likeness("$700", "$1500")
-    assert likeness("$700", "700") > 0.5 > abs(likeness("$700", "the"))
+    def mean(pairs: list[tuple[str, str]]) -> float:
+        return sum(likeness(a, b) for a, b in pairs) / len(pairs)
+
+    prices = range(300, 900, 20)
+    near = mean([(f"${price}", f"${price + 20}") for price in prices])
+    far = mean([(f"${price}", f"${4 * price}") for price in prices if price % 50 == 0])
+    other = mean([(f"${price}", "the") for price in prices])
+    assert near > 0.1 > abs(far) + abs(other)
+    assert mean([(f"${price}", f"{price}") for price in prices]) > 0.1
     assert rows.norm(dim=1).mean().item() == pytest.approx(1.0, abs=1e-3)
 
 
@@ -182,20 +190,27 @@ def test_drills_ask_for_what_stands_in_their_leaflets(small: bool) -> None:
     again, other = (drill(catalog, known_words(), random.Random(seed)) for seed in (0, 1))
     assert episode == again != other
     messages = episode.messages()
-    offers, wished = 0, []
+    leads, wished = [], []
     for heard, said in zip(messages[::2], messages[1::2], strict=False):
-        looked_up, _, offer = said["content"].partition(" For ")
+        looked_up, lead, offer = re.split(" (For|I suggest for) |$", said["content"])[:3]
+        said_first = []
         for note in looked_up.strip(".").split(". "):
             word, topic = note.split()
             assert f" {word} {topic}" in episode.leaflet
-            assert word in tokens(heard["content"])
+            said_first.append(tokens(heard["content"]).index(word))
             wished.append(topic)
-        if offer:  # the first in the leaflet that is for what was wished
-            offers += 1
-            suits = [line for line in catalog.offers() if {*wished} <= {*line.split()[:2]}]
-            assert offer == f"{suits[0]}."
+        assert said_first == sorted(said_first)
+        if lead:  # the first or last in the leaflet of what is for that
+            leads.append(lead)
+            pairs = [line for line in catalog.offers() if {*wished} <= {*line.split()[:2]}]
+            suits = [line for line in pairs if line.split()[:2] == pairs[0].split()[:2]]
+            assert offer == f"{suits[0 if lead == 'For' else -1]}."
             wished = []
-    assert offers == CUSTOMERS
+    assert len(leads) == CUSTOMERS
+    drills = [drill(catalog, known_words(), random.Random(seed)) for seed in range(5)]
+    said_in_all = " ".join(message["content"] for each in drills for message in each.messages())
+    assert " For " in said_in_all
+    assert " I suggest for " in said_in_all
 
 
 def test_fillers_tell_nothing() -> None:

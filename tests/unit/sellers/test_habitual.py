@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from convgym.conversation import Episode
+from convgym.conversation import Episode, Message
 from convgym.errors import ConvgymError
+from convgym.policy import Conversation
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.sellers import REFERENCE_SELLERS, make_seller
@@ -93,6 +94,39 @@ def test_who_reads_says_look_ups_in_the_leaflet_s_order_and_sells_no_less() -> N
         assert pair.split(" ")[0] in heard.lower()
     plain = held("bicycles")
     assert abs(sum(e.converted for e in reading) - sum(e.converted for e in plain)) < 15
+
+
+def test_who_reads_says_first_whether_the_cheapest_or_the_dearest_offer_follows() -> None:
+    leaflet = load_catalog("laptops").leaflet()
+    episodes = rollout(make_seller("habitual", slips=0.0, reads=True), train_seeds(2, 200))
+    offers = [
+        (lead, pair, int(price))
+        for episode in episodes
+        for turn in episode.turns
+        for lead, pair, price in re.findall(
+            r"(I suggest for|For) ([a-z]+ [a-z]+) \$(\d+)", turn.response.text
+        )
+    ]
+    assert {lead for lead, _, _ in offers} == {"For", "I suggest for"}
+    for lead, pair, price in offers:
+        prices = [int(number) for number in re.findall(rf"{pair} \$(\d+)", leaflet)]
+        assert len(prices) == 2
+        assert price == (min(prices) if lead == "For" else max(prices))
+
+
+@pytest.mark.parametrize("first", ["I care about low weight.", "It is for playing games."])
+def test_who_reads_says_the_customer_s_words_in_their_order(first: str) -> None:
+    both = {
+        "I care about low weight.": "weight weight.",
+        "It is for playing games.": "playing gaming.",
+    }
+    then = next(text for text in both if text != first)
+    habits = Habits((), False, None, False, False)
+    seller = make_seller("habitual", habits=habits, slips=0.0, reads=True)
+    heard: list[Message] = [{"role": "user", "content": f"{first} {then}"}]
+    conversation = Conversation(0, heard, random.Random(0))
+    (response,) = seller.act([conversation])
+    assert response.text.startswith(f"{both[first]} {both[then]} For gaming weight $")
 
 
 @pytest.mark.parametrize("shop", catalog_names())
