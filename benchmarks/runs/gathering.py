@@ -7,7 +7,7 @@ one comparison as long as everybody was judged on the same customers, and made b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from convgym.benchmarks.runs.suites import Job
 from convgym.errors import ConvgymError
 
 _KINDS = ("seller", "start", "agent")
+Runs = Mapping[Path, tuple[dict[str, Any], list[Result]]]
+"""Manifests and rows of runs, by their folders."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ def gather(paths: Sequence[Path], *, mixed: bool = False) -> Gathered:
             otherwise; naming all that differs.
     """
     folders = list(dict.fromkeys(folder for path in paths for folder in _folders(path)))
-    runs = {folder: read_run(folder) for folder in folders}
+    runs: Runs = {folder: read_run(folder) for folder in folders}
     notes = _compare({folder: manifest["run"] for folder, (manifest, _) in runs.items()}, mixed)
+    runs, left_out = _with_seconds_that_compare(runs)
+    notes += left_out
     rows: dict[Job, tuple[Path, Result]] = {}
     for folder, (_, results) in runs.items():
         for result in results:
@@ -77,6 +81,30 @@ def gather(paths: Sequence[Path], *, mixed: bool = False) -> Gathered:
         list(dict.fromkeys(missing)),
         notes,
     )
+
+
+def _with_seconds_that_compare(runs: Runs) -> tuple[Runs, list[str]]:
+    """Leave out processor seconds of runs on accelerators, where others had none; say so."""
+    accelerators = {
+        folder: next(filter(None, (start["machine"].get("accelerator") for start in starts)), None)
+        for folder, starts in (
+            (folder, manifest["starts"]) for folder, (manifest, _) in runs.items()
+        )
+    }
+    if all(accelerators.values()):
+        return runs, []
+    kept = {
+        folder: (manifest, [replace(row, cpu_seconds=None) for row in rows])
+        if accelerators[folder]
+        else (manifest, rows)
+        for folder, (manifest, rows) in runs.items()
+    }
+    told = [
+        f"{folder} was computed on {name}: its processor seconds are left out, others had none."
+        for folder, name in accelerators.items()
+        if name
+    ]
+    return kept, told
 
 
 def _folders(path: Path) -> list[Path]:

@@ -155,3 +155,25 @@ def test_sellers_alone_need_no_budget_in_common(parts: Path, suite: Suite, world
 def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConvgymError, match="holds no results"):
         gather([tmp_path])
+
+
+def test_processor_seconds_beside_an_accelerator_are_left_out(parts: Path) -> None:
+    def on(folder: str, accelerator: str | None) -> None:
+        path = parts / folder / "manifest.json"
+        manifest = json.loads(path.read_text())
+        for start in manifest["starts"]:
+            start["machine"]["accelerator"] = accelerator
+        path.write_text(json.dumps(manifest))
+
+    def seconds() -> dict[str, bool]:
+        rows = gather([parts]).results
+        return {row.job.name: row.cpu_seconds is not None for row in rows if row.conversations}
+
+    assert seconds() == {"bc": True, "online-ppo": True}
+    on("online-ppo", "some GPU")
+    assert seconds() == {"bc": True, "online-ppo": False}
+    (note,) = gather([parts]).notes
+    assert "online-ppo was computed on some GPU" in note
+    on("bc", "some GPU")
+    assert seconds() == {"bc": True, "online-ppo": True}
+    assert not gather([parts]).notes
