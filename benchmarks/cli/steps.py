@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from convgym.policy import Policy
     from convgym.progress import ProgressCallback
 
-_NAMED_MODELS = ("default", "smollm2")
+_NAMED_MODELS = ("default", "reading-seller", "smollm2")
+"""Names of ``convgym.agents.model.policy``, which loads torch."""
 
 
 @contextmanager

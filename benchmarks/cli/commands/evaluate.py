@@ -47,7 +47,7 @@ def evaluate(
     policy: Annotated[
         str,
         typer.Argument(
-            help="The folder of a policy, default, smollm2, or a seller by name.",
+            help="The folder of a policy, default, reading-seller, smollm2, or a seller by name.",
             callback=findable,
         ),
     ],

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from convgym.agents.model.policy import DEFAULT_MODEL
+from convgym.agents.model.policy import DEFAULT_MODEL, SHIPPED
 from convgym.benchmarks.cli.steps import is_model, numbers, show, speaker
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("default", True),
+        *((name, True) for name in SHIPPED),
         ("smollm2", True),
         ("there", True),
         ("runs/not-yet", True),
