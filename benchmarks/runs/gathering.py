@@ -85,12 +85,7 @@ def gather(paths: Sequence[Path], *, mixed: bool = False) -> Gathered:
 
 def _with_seconds_that_compare(runs: Runs) -> tuple[Runs, list[str]]:
     """Leave out processor seconds of runs on accelerators, where others had none; say so."""
-    accelerators = {
-        folder: next(filter(None, (start["machine"].get("accelerator") for start in starts)), None)
-        for folder, starts in (
-            (folder, manifest["starts"]) for folder, (manifest, _) in runs.items()
-        )
-    }
+    accelerators = {folder: _accelerator(manifest) for folder, (manifest, _) in runs.items()}
     if all(accelerators.values()):
         return runs, []
     kept = {
@@ -105,6 +100,12 @@ def _with_seconds_that_compare(runs: Runs) -> tuple[Runs, list[str]]:
         if name
     ]
     return kept, told
+
+
+def _accelerator(manifest: Mapping[str, Any]) -> str | None:
+    """Return on what accelerator a run was computed, at any of its starts."""
+    names = (start["machine"].get("accelerator") for start in manifest["starts"])
+    return next(filter(None, names), None)
 
 
 def _folders(path: Path) -> list[Path]:

@@ -18,7 +18,7 @@ where it looks up.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,8 +103,8 @@ class HabitualSeller(OneByOne):
         before = shop.note(messages[:-2]) if len(messages) > 2 else Notes()
         news = _news(notes, before)
         words = [self._looked_up(news, messages) if self._reads else _understood(news)]
-        wanted = (_first_or_last if self._reads else _wanted)(habits, notes, shop)
-        for act in _plan(habits, notes, shop, wanted, self._slips, rng):
+        choose = _first_or_last if self._reads else _wanted
+        for act in _plan(habits, notes, shop, choose, self._slips, rng):
             words.append(self._say(act, notes, rng))
         return " ".join(filter(None, words))
 
@@ -166,7 +166,7 @@ def _plan(
     habits: Habits,
     notes: Notes,
     shop: SellerKnowledge,
-    wanted: Product,
+    choose: Callable[[Habits, Notes, SellerKnowledge], Product],
     slips: float,
     rng: random.Random,
 ) -> tuple[Act, ...]:
@@ -175,6 +175,7 @@ def _plan(
     topics = [topic for topic in habits.asks if topic in notes.unknown_topics()]
     if notes.product is None and topics:
         return (Act(f"ask_{topics[0]}"),)
+    wanted = choose(habits, notes, shop)
     if notes.product is None or (notes.refused and not habits.stubborn and wanted != notes.product):
         close = (Act("close"),) if habits.hasty else ()
         return (Act("recommend", wanted), *close)
