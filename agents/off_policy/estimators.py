@@ -117,9 +117,10 @@ def fitted_gain(new_values: Array, deployed_values: Array) -> float:
 
 
 def opening_gain(new_values: Array, deployed_values: Array) -> float:
-    """Return the same at the first state alone: fitted Q evaluation, were Q the new policy's.
+    """Return the same at the first state alone: a new first response, and old ones after it.
 
-    It is the deployed one's, so this is the gain of a new first response and old ones after it.
+    With the new policy's own Q in the place of the deployed one's it would be fitted Q evaluation
+    (``fitted_evaluation``).
     """
     return float((new_values[:, 0] - deployed_values[:, 0]).mean())
 
@@ -207,6 +208,15 @@ GAINS: Mapping[str, Callable[[Evidence], float]] = MappingProxyType(
         "first order, fitted Q": lambda e: fitted_gain(e.new_values, e.deployed_values),
         "first order, doubly robust": lambda e: first_order_doubly_robust(
             ratio_changes(e), e.returns, e.q, e.new_values - e.deployed_values, e.present
+        ),
+        "fitted Q evaluation": _gain_of(lambda e: float(e.evaluated_values[:, 0].mean())),
+        "doubly robust, evaluated Q": _gain_of(
+            lambda e: doubly_robust(e.log_ratios, e.rewards, e.evaluated_q, e.evaluated_values)
+        ),
+        "weighted doubly robust, evaluated Q": _gain_of(
+            lambda e: weighted_doubly_robust(
+                e.log_ratios, e.rewards, e.evaluated_q, e.evaluated_values
+            )
         ),
         "fitted Q at openings": lambda e: opening_gain(e.new_values, e.deployed_values),
     }

@@ -45,6 +45,10 @@ class Evidence:
     """Mean fitted Q(s, a) of fresh responses of pi'."""
     deployed_values: Array
     """Mean fitted Q(s, a) of fresh responses of pi."""
+    evaluated_q: Array
+    """Q(s, a) of what was said, by a Q that was fitted for pi' (``fitted_evaluation``)."""
+    evaluated_values: Array
+    """The same Q's mean of fresh responses of pi'."""
 
     def __len__(self) -> int:
         return len(self.present)
@@ -129,6 +133,7 @@ def evidence(
     said: Sequence[Array],
     new: Sequence[Array],
     deployed: Sequence[Array],
+    evaluated: Opinions,
 ) -> Evidence:
     """Put together what the other functions of this module found of some conversations."""
     ends = [[0.0] * (episode.n_turns - 1) + [episode.outcome] for episode in episodes]
@@ -142,6 +147,8 @@ def evidence(
         q=padded(said),
         new_values=padded(new),
         deployed_values=padded(deployed),
+        evaluated_q=padded(evaluated.said),
+        evaluated_values=padded(evaluated.fresh),
     )
 
 

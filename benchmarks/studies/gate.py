@@ -28,12 +28,14 @@ from convgym.agents.algorithms.iterative_ppo import IterativePPOConfig
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.off_policy.evidence import (
+    Opinions,
     evidence,
     fresh_values,
     log_ratios,
     said_values,
 )
-from convgym.agents.values.fitted import fit_q
+from convgym.agents.off_policy.fitted_evaluation import FittedEvaluation
+from convgym.agents.values.fitted import FittedQ, fit_q
 from convgym.agents.values.q_function import QEnsemble
 from convgym.benchmarks.provenance import provenance
 from convgym.benchmarks.studies.gate_rounds import RUNS, stored_rounds
@@ -120,6 +122,7 @@ def run_piece(piece: Piece, starts: Starts, made_with: Mapping[str, Any]) -> dic
             judged,
             ratios=log_ratios(new, log),
             new=told(new, generator=torch.Generator().manual_seed(piece.seed)),
+            evaluated=by_own_q(new, fitted, torch.Generator().manual_seed(piece.seed)),
             **known,
         )
         after = np.array(outcomes(LanguageModelPolicy(new), starts.customers))
@@ -149,6 +152,17 @@ def run_piece(piece: Piece, starts: Starts, made_with: Mapping[str, Any]) -> dic
         "processor_seconds": round(time.process_time() - begun, 1),
         "steps": rows,
     }
+
+
+def by_own_q(new: LanguageModel, fitted: FittedQ, generator: torch.Generator) -> Opinions:
+    """Return what a Q that is fitted for a new policy says of what was held out."""
+    held_out, log = fitted.log[: fitted.held_out], fitted.log[fitted.held_out :]
+    ensemble = FittedEvaluation().evaluate(fitted.ensemble, new, log, generator)
+    score = partial(ensemble.score, generator=generator)
+    return Opinions(
+        said_values(score, held_out),
+        fresh_values(new, score, held_out, samples=SAMPLES, generator=generator),
+    )
 
 
 def main(

@@ -1,8 +1,9 @@
 """Steps of a policy, good and bad, on which the gate is measured: ``convgym study gate``.
 
 A step is a deployed policy, a log of it, and a new policy. Several are made from one log, which is
-one piece of the study: improvement steps, looked at on the way; steps without a KL penalty, which
-over-optimise the fitted Q; cloning of what sold, and of what did not; and noise on the weights.
+one piece of the study: the agent's own step; improvement steps without imitation, looked at on the
+way; steps without a KL penalty, which over-optimise the fitted Q; cloning of what sold, and of what
+did not; and noise on the weights.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import Literal
 
 import torch
 
+from convgym.agents.algorithms.iterative_ppo import IterativePPOConfig
 from convgym.agents.improvement.problem import SingleTurnProblem
 from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.minibatches import shuffled
+from convgym.agents.off_policy.step import improve
 from convgym.agents.training.optim import Optimiser
 from convgym.agents.values.fitted import FittedQ
 from convgym.agents.values.fitting import corrected_advantages
@@ -123,7 +126,19 @@ def cloned(
     return new
 
 
-Move = Improve | Clone | Noise
+@dataclass(frozen=True, slots=True)
+class Default:
+    """The step of Iterative PPO as it is by default: imitation of what sold, then improvement."""
+
+    def make(
+        self, model: LanguageModel, fitted: FittedQ, generator: torch.Generator
+    ) -> Iterator[tuple[str, LanguageModel]]:
+        """Yield one new policy with its name."""
+        new, _ = improve(model, fitted, IterativePPOConfig(), generator)
+        yield "the agent's step", new
+
+
+Move = Default | Improve | Clone | Noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +159,7 @@ STARTS: dict[str, str | None] = {"start": None, "cloned": "start", "cloned-twice
 """Deployed policies, and from which one each is made, by cloning what sold."""
 
 _IMPROVE = Improve("improve", PENALISED, (3, 8))
-_EVERY = (_IMPROVE, Clone(True), Clone(False), Noise(0.1), Noise(0.3))
+_EVERY = (Default(), _IMPROVE, Clone(True), Clone(False), Noise(0.1), Noise(0.3))
 _PLAIN = (
     Improve("improve by a plain Q", PENALISED, (8,)),
     Improve("no KL penalty, plain Q", UNPENALISED, (8, 24)),
@@ -159,7 +174,7 @@ PIECES = (
         "start",
         1024,
         11,
-        (Improve("improve", LONGER, (4, 12)), *_EVERY[1:]),
+        (Default(), Improve("improve", LONGER, (4, 12)), *_EVERY[2:]),
     ),
     Piece(
         "start-512-optimised",
@@ -167,7 +182,7 @@ PIECES = (
         "start",
         512,
         12,
-        (Improve("no KL penalty", FASTER, (4, 8, 16, 32, 64)),),
+        (Improve("no KL penalty", FASTER, (1, 2, 4, 8, 64)),),
     ),
     Piece("cloned-1024", "judging", "cloned", 1024, 21, _EVERY),
     Piece("start-512-plain", "judging", "start", 512, 13, _PLAIN, PLAIN_Q),
@@ -190,7 +205,7 @@ PIECES = (
         "cloned-twice",
         512,
         31,
-        (_IMPROVE, Clone(True), Clone(False, 4), Noise(0.2)),
+        (Default(), _IMPROVE, Clone(True), Clone(False, 4), Noise(0.2)),
     ),
     Piece("start-256-plain", "tuning", "start", 256, 14, _PLAIN, PLAIN_Q),
     Piece("cloned-256-plain", "judging", "cloned", 256, 24, _PLAIN, PLAIN_Q),
@@ -200,7 +215,7 @@ PIECES = (
         "start",
         2048,
         15,
-        (Improve("improve", PENALISED, (4, 8)), Clone(True), Clone(False)),
+        (Default(), Improve("improve", PENALISED, (4, 8)), Clone(True), Clone(False)),
     ),
     Piece(
         "cloned-2048",
@@ -208,6 +223,6 @@ PIECES = (
         "cloned",
         2048,
         25,
-        (Improve("improve", PENALISED, (4, 8)), Clone(True), Clone(False)),
+        (Default(), Improve("improve", PENALISED, (4, 8)), Clone(True), Clone(False)),
     ),
 )

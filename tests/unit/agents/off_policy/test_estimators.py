@@ -135,6 +135,8 @@ def two_turns(n: int, seed: int) -> tuple[Evidence, float, float]:
         q=q_new,
         new_values=v_new,
         deployed_values=v_old,
+        evaluated_q=q_new,
+        evaluated_values=v_new,
     )
     return replace(found, q=q_old, new_values=of_new), old**2, new**2
 
@@ -148,6 +150,9 @@ def two_turns(n: int, seed: int) -> tuple[Evidence, float, float]:
         "weighted per decision",
         "doubly robust",
         "weighted doubly robust",
+        "doubly robust, evaluated Q",
+        "weighted doubly robust, evaluated Q",
+        "fitted Q evaluation",
     ],
 )
 def test_value_estimates_find_the_true_gain(name: str) -> None:
@@ -204,13 +209,18 @@ def test_the_deployed_policy_itself_gains_nothing(seed: int) -> None:
         deployed_values=found.new_values,
         q=0 * found.q,
         new_values=found.new_values,
+        evaluated_q=0 * found.q,
+    )
+    on_q = (
+        *("doubly robust", "weighted doubly robust", "doubly robust, evaluated Q"),
+        *("weighted doubly robust, evaluated Q", "fitted Q evaluation"),
     )
     for name, gain in e.GAINS.items():
-        if name not in ("doubly robust", "weighted doubly robust"):
+        if name not in on_q:
             assert gain(same) == pytest.approx(0, abs=1e-12), name
-    # These two do not stand on the log's mean, but on Q: nothing is gained if Q is V everywhere.
-    flat = replace(same, new_values=0 * found.q)
-    for name in ("doubly robust", "weighted doubly robust"):
+    # These do not stand on the log's mean, but on Q: nothing is gained if Q is V everywhere.
+    flat = replace(same, new_values=0 * found.q, evaluated_values=0 * found.q)
+    for name in on_q[:-1]:
         assert e.GAINS[name](flat) == pytest.approx(0, abs=1e-12), name
 
 

@@ -11,6 +11,7 @@ import torch
 from convgym.agents.model.format import ConversationFormat, Tokens
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.off_policy.evidence import (
+    Opinions,
     evidence,
     fresh_values,
     log_ratios,
@@ -82,11 +83,14 @@ def test_all_is_put_together_and_some_is_taken(format: ConversationFormat) -> No
         said=rows,
         new=rows,
         deployed=rows,
+        evaluated=Opinions(said=rows, fresh=[2 * row for row in rows]),
     )
     assert found.present.tolist() == [[1, 0], [1, 1]]
     assert found.rewards.tolist() == [[1, 0], [0, 1]]
     assert found.values.tolist() == [[0.1, 0], [0.3, 0.4]]
     assert found.q.tolist() == [[1, 0], [2, 3]]
+    assert found.evaluated_q.tolist() == [[1, 0], [2, 3]]
+    assert found.evaluated_values.tolist() == [[2, 0], [4, 6]]
     taken = found.take([1, 1, 0])
     assert len(taken) == 3
     assert taken.log_ratios.tolist() == [[2, 3], [2, 3], [1, 0]]
