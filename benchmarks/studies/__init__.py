@@ -25,6 +25,7 @@ STUDIES: Registry[Study] = Registry(
     {
         name: Entry(f"{__name__}.{name.replace('-', '_')}:main", summary)
         for name, summary in {
+            "ablations": "what might carry Iterative PPO further, one by one",
             "customer-matrix": "who trained with which customers sells to which others",
             "comparison-coverage": "how often intervals of paired differences cover the truth",
             "deaf-search": "the best script of a seller that never listens, for each shop",

@@ -1,0 +1,277 @@
+"""What might carry Iterative PPO further, one by one: variants of its rounds, five seeds of each.
+
+    convgym study ablations FILE.json [--agent iterative-grpo@4] [--only VARIANT]
+
+Every variant trains as the suite ``frontier`` has it with four deployments, at half of its budget,
+with the same training seeds. All are judged on the same customers of the training range, and
+compared on them with the agent as it is. A finished training is kept in FILE.parts, so that the
+study goes on where it was stopped, and several processes can make different variants; FILE is
+written when all are there, or, asked by ``--as-is``, of those that are.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import numpy as np
+import torch
+import typer
+
+from convgym.agents import make_agent
+from convgym.agents.algorithms.iterative_ppo import IterativePPO
+from convgym.agents.improvement.problem import (
+    Improvement,
+    PolicyWatch,
+    SingleTurnProblem,
+    watch_nothing,
+)
+from convgym.agents.model.format import Tokens
+from convgym.agents.model.language_model import LanguageModel
+from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.model.sampling import CommonNumbers
+from convgym.agents.training.collector import Collector
+from convgym.benchmarks.provenance import provenance
+from convgym.benchmarks.runs.frontier import FRONTIER
+from convgym.benchmarks.runs.suites import agent_of
+from convgym.benchmarks.studies.imagination import Deeper, ensemble_of
+from convgym.benchmarks.studies.study import Study, claim_pieces, show
+from convgym.comparisons import compare, holm
+from convgym.conversation import Episode
+from convgym.datafiles import write_json
+from convgym.errors import ConvgymError, unknown
+from convgym.policy import Policy
+from convgym.progress import ProgressCallback, no_progress
+from convgym.rollout import rollout
+from convgym.seeds import train_seeds
+
+BUDGET = 2048
+TRAINING_SEEDS = (900_300, 900_301, 900_302, 900_303, 900_304)
+STREAM = 900_002
+"""Of the customers on whom variants are compared, in the training range."""
+POLICY_SEED = 7
+HOT = 1.3
+"""Temperature of a bold first deployment."""
+FALLING = (1.0, 0.75, 0.5, 0.25)
+"""What a step's setting is multiplied by, round by round."""
+
+
+@dataclass(frozen=True)
+class WithCommonNumbers:
+    """Q imagines replies to all responses of a batch with the same random numbers."""
+
+    base: Improvement
+
+    def improve(
+        self,
+        reference: LanguageModel,
+        problem: SingleTurnProblem,
+        *,
+        generator: torch.Generator,
+        progress: ProgressCallback = no_progress,
+        watch: PolicyWatch = watch_nothing,
+    ) -> tuple[LanguageModel, dict[str, float]]:
+        """Return the improved copy of ``reference``; see ``Improvement``."""
+        ensemble = ensemble_of(problem)
+        config = ensemble.config
+
+        def score(prompts: Sequence[Tokens], responses: Sequence[Tokens]) -> torch.Tensor:
+            seed = int(torch.randint(2**31, (), generator=generator))
+            numbers = CommonNumbers.of(seed, config.replies, config.max_reply_tokens)
+            return ensemble.score(prompts, responses, generator=numbers)
+
+        return self.base.improve(
+            reference,
+            replace(problem, score=score),
+            generator=generator,
+            progress=progress,
+            watch=watch,
+        )
+
+
+@dataclass
+class Falling:
+    """A step with a setting that falls from round to round."""
+
+    base: Improvement
+    setting: str
+    _round: int = field(default=0)
+
+    def improve(
+        self,
+        reference: LanguageModel,
+        problem: SingleTurnProblem,
+        *,
+        generator: torch.Generator,
+        progress: ProgressCallback = no_progress,
+        watch: PolicyWatch = watch_nothing,
+    ) -> tuple[LanguageModel, dict[str, float]]:
+        """Return the improved copy of ``reference``; see ``Improvement``."""
+        value = FALLING[self._round] * getattr(self.base, self.setting)
+        step = cast(Improvement, replace(cast(Any, self.base), **{self.setting: value}))
+        self._round += 1
+        return step.improve(reference, problem, generator=generator, progress=progress, watch=watch)
+
+
+class BoldFirst(Collector):
+    """Customers whom a policy meets at a higher temperature in its first deployment."""
+
+    def deploy(
+        self,
+        policy: Policy | Sequence[Policy],
+        conversations: int,
+        *,
+        group_size: int = 1,
+        progress: ProgressCallback = no_progress,
+    ) -> list[Episode]:
+        """Hold the next conversations; see ``Collector.deploy``."""
+        voices = cast("Sequence[LanguageModelPolicy]", policy)
+        if not self.usage.deployments:
+            voices = [voice.voice(None, HOT) for voice in voices]
+        return super().deploy(voices, conversations, group_size=group_size, progress=progress)
+
+
+def _as_it_is(base: Improvement) -> Improvement:
+    return base
+
+
+def _kl_weight(base: Improvement) -> str:
+    return "kl_coefficient" if "grpo" in type(base).__name__.lower() else "fresh_kl_coefficient"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One thing that is done otherwise."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    step: Callable[[Improvement], Improvement] = _as_it_is
+    collector: type[Collector] = Collector
+
+
+AS_IT_IS = "as it is"
+VARIANTS: Mapping[str, Variant] = {
+    AS_IT_IS: Variant(),
+    "common random numbers": Variant(step=WithCommonNumbers),
+    "deeper imagination": Variant(step=Deeper),
+    "all logs for the reply model": Variant({"q_function": {"reuse": "recency", "recency": 0.0}}),
+    "learning rate falls": Variant(step=lambda base: Falling(base, "learning_rate")),
+    "KL weight falls": Variant(step=lambda base: Falling(base, _kl_weight(base))),
+    "bold first deployment": Variant(collector=BoldFirst),
+    "two members": Variant({"q_function": {"folds": 2}}),
+}
+
+
+def agent_with(name: str, variant: Variant) -> IterativePPO:
+    """Return a variant of an agent of the suite, untrained."""
+    settings = dict(FRONTIER.overrides[name])
+    for setting, value in variant.settings.items():
+        settings[setting] = {**settings.get(setting, {}), **value}
+    agent = cast(IterativePPO, make_agent(agent_of(name), **settings))
+    agent.config = replace(agent.config, improvement=variant.step(agent.config.improvement))
+    return agent
+
+
+def train(name: str, variant: Variant, seed: int, budget: int, customers: int) -> dict[str, Any]:
+    """Train a variant; return whom it sells to, and what it took."""
+    agent = agent_with(name, variant)
+    started = time.process_time()
+    report = agent.train(variant.collector(budget, seed=seed))
+    seconds = time.process_time() - started
+    episodes = rollout(agent, train_seeds(STREAM, customers), policy_seed=POLICY_SEED)
+    return {
+        "seed": seed,
+        "outcomes": [int(episode.converted) for episode in episodes],
+        "curve": [point.conversion for point in report.curve],
+        "processor_seconds": round(seconds, 1),
+    }
+
+
+def compared(trainings: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return what every variant sells, and how much more than the agent as it is."""
+    tables = {
+        name: np.array([row["outcomes"] for row in rows], float)
+        for name, rows in trainings.items()
+        if rows
+    }
+    found = []
+    for name, table in tables.items():
+        row = {
+            "variant": name,
+            "conversion": float(table.mean()),
+            "by_seed": table.mean(1).tolist(),
+            "processor_seconds": float(
+                np.mean([each["processor_seconds"] for each in trainings[name]])
+            ),
+        }
+        if name != AS_IT_IS and AS_IT_IS in tables:
+            result = compare(table, tables[AS_IT_IS])
+            gain = result.difference
+            row |= {"gain": [gain.value, gain.low, gain.high], "p_value": result.p_value}
+        found.append(row)
+    others = [row for row in found if "p_value" in row]
+    adjusted = holm([row["p_value"] for row in others])
+    for row, p in zip(others, adjusted, strict=True):
+        row["p_holm"] = float(p)
+    return found
+
+
+def main(
+    output: Annotated[Path, typer.Argument(help="New file.")],
+    agent: Annotated[str, typer.Option(help="Of the suite frontier.")] = "iterative-ppo@4",
+    only: Annotated[list[str] | None, typer.Option(help="A variant; several times.")] = None,
+    customers: Annotated[int, typer.Option(help="Whom each is judged on.")] = 2000,
+    budget: Annotated[int, typer.Option(help="Conversations of each.")] = BUDGET,
+    as_is: Annotated[bool, typer.Option(help="Compare the trainings that are there.")] = False,
+) -> None:
+    """Train all variants, compare them on common customers, and store what was found."""
+    if agent_of(agent) not in ("iterative-ppo", "iterative-grpo") or not agent.endswith("@4"):
+        raise ConvgymError(f"variants are of iterative-ppo@4 or iterative-grpo@4, got {agent!r}")
+    for name in only or ():
+        if name not in VARIANTS:
+            raise unknown("variant", name, VARIANTS)
+    settings = {
+        "agent": agent,
+        "settings": dict(FRONTIER.overrides[agent]),
+        "conversations": budget,
+        "customers": customers,
+        "customer_stream": STREAM,
+        "policy_seed": POLICY_SEED,
+    }
+    made_with = provenance()  # of the code that runs, whatever is committed meanwhile
+    study = Study(output, what="Variants of Iterative PPO, one by one", **settings)
+    parts = output.with_suffix(".parts")
+    claim_pieces(parts, settings)
+    trainings: dict[str, list[dict[str, Any]]] = {name: [] for name in VARIANTS}
+    missing = []
+    for seed in TRAINING_SEEDS:
+        for name, variant in VARIANTS.items():
+            path = parts / f"{name.replace(' ', '-')}-{seed}.json"
+            if not path.exists() and not as_is and (not only or name in only):
+                made = train(agent, variant, seed, budget, customers)
+                write_json(path, {"variant": name, **made, **made_with})
+                rate = 100 * np.mean(made["outcomes"])
+                show(f"{name}, seed {seed}: {rate:.1f}%, {made['processor_seconds']:.0f} CPU s")
+            if path.exists():
+                trainings[name].append(json.loads(path.read_text()))
+            else:
+                missing.append(path.stem)
+    if missing and not as_is:
+        show(f"still to be made: {', '.join(missing)}")
+        return
+    found = compared(trainings)
+    study.store(
+        training_seeds=list(TRAINING_SEEDS),
+        not_made=missing,
+        variants=found,
+        trainings=[row for rows in trainings.values() for row in rows],
+    )
+    for row in found:
+        gain = ""
+        if "gain" in row:
+            value, low, high = (100 * x for x in row["gain"])
+            gain = f", {value:+.1f} [{low:+.1f}, {high:+.1f}], p {row['p_holm']:.3f}"
+        show(f"{row['variant']:30} {100 * row['conversion']:.1f}%{gain}")
