@@ -5,6 +5,8 @@ of its own, so that several processes can work side by side; the report reads th
 
     convgym bench frontier --agents 'online-ppo@*' --output results/frontier/online-ppo
     convgym report results/frontier
+
+``frontier-long`` gives the best four families four times as many conversations, in 16 deployments.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from convgym.benchmarks.runs.suites import FRONTIER_SUMMARY, Suite
+from convgym.benchmarks.runs.suites import FRONTIER_SUMMARY, LONG_SUMMARY, Suite
 
 DEPLOYMENTS = (1, 2, 4, 8, 16)
 BUDGET = 4096
@@ -92,4 +94,30 @@ FRONTIER = Suite(
     },
     keep=("*@4", "*@letter-4"),
     colder=0.25,
+)
+
+_BEST = ("iterative-ppo@", "iterative-grpo@", "expert-iteration@", "turn-level-ppo@")
+_LONGEST = 16
+
+
+def _long(family: str) -> Mapping[str, Any]:
+    """Return settings for deployments of as many conversations as one of four has above.
+
+    The gate is left in: who takes so many steps meets one that is bad.
+    """
+    settings = {name: value for name, value in _FAMILIES[family](4).items() if name != "gate"}
+    return {**settings, "rounds": _LONGEST}
+
+
+LONG = Suite(
+    "frontier-long",
+    LONG_SUMMARY,
+    sellers=FRONTIER.sellers,
+    agents=tuple(f"{family}{_LONGEST}" for family in _BEST),
+    conversations=4 * BUDGET,
+    evaluation_episodes=2000,
+    training_seeds=2,
+    overrides={f"{family}{_LONGEST}": _long(family) for family in _BEST},
+    keep=("*",),
+    colder=FRONTIER.colder,
 )

@@ -151,6 +151,7 @@ LADDER = Suite(
 FRONTIER_SUMMARY = (
     "Conversion against the number of deployments, at an equal budget: hours on two cores."
 )
+LONG_SUMMARY = "The frontier's best four on 16,384 conversations each: hours on two cores."
 
 
 def _suite(thing: object, spec: str) -> Suite:
@@ -166,7 +167,10 @@ SUITES: Registry[Suite] = Registry(
         suite.name: Entry(f"{__name__}:{suite.name.upper()}", suite.description)
         for suite in (SMOKE, QUICK, STANDARD, LADDER)
     }
-    | {"frontier": Entry("convgym.benchmarks.runs.frontier:FRONTIER", FRONTIER_SUMMARY)},
+    | {
+        "frontier": Entry("convgym.benchmarks.runs.frontier:FRONTIER", FRONTIER_SUMMARY),
+        "frontier-long": Entry("convgym.benchmarks.runs.frontier:LONG", LONG_SUMMARY),
+    },
     _suite,
 )
 """Suites by name."""

@@ -258,3 +258,16 @@ def test_the_frontier_spends_one_budget_on_every_number_of_deployments() -> None
     assert len(families) == 8 and set(map(frozenset, families.values())) == {
         frozenset({1, 2, 4, 8, 16})
     }
+
+
+def test_the_long_frontier_deploys_as_many_conversations_at_once_as_four_deployments_do() -> None:
+    short, long = get_suite("frontier"), get_suite("frontier-long")
+    assert long.conversations == 16_384
+    for name in long.agents:
+        settings = dict(long.overrides[name])
+        assert settings.pop("rounds") == 16
+        assert long.conversations // 16 == short.conversations // 4
+        of_four = dict(short.overrides[name.replace("@16", "@4")])
+        of_four.pop("gate", None)  # left in, for who takes so many steps meets a bad one
+        assert {"rounds": 4, **settings} == of_four
+        assert len(long.seeds_of(name, 0)) == 2
