@@ -36,6 +36,9 @@ class PolicyConfig:
     """Longest response in tokens, its end token included."""
     system_message: str | None = None
     """What a chat model is told first; None leaves it to the model's folder."""
+    catalog: str | None = None
+    """The shop, a name or a JSON file, that a model which reads its shop's leaflet is in where
+    conversations do not say: those of a log, and those that a server is sent. None for others."""
     lora: LoRA | None = None
     """Adapters to train in place of the model's weights."""
     device: str = "auto"
@@ -62,6 +65,8 @@ class PolicyConfig:
         check_device_name(self.device)
         if not isinstance(self.system_message, str | None):
             raise ConvgymError(f"system_message must be a str or None, got {self.system_message!r}")
+        if not isinstance(self.catalog, str | None):
+            raise ConvgymError(f"catalog must be a name, a file or None, got {self.catalog!r}")
         if not isinstance(self.lora, LoRA | None):
             raise ConvgymError(f"lora must be a LoRA or None, got {self.lora!r}")
         for name in ("generation_batch", "reading_batch"):

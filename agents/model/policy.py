@@ -20,7 +20,7 @@ from convgym.agents.model.devices import (
     set_precision,
 )
 from convgym.agents.model.find_format import find_format
-from convgym.agents.model.format import Tokens, chat_format
+from convgym.agents.model.format import ConversationFormat, Tokens, chat_format
 from convgym.agents.model.generation import Prompt, ResponseSampler
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.lora import add_lora, merged
@@ -33,6 +33,7 @@ from convgym.llm.local.devices import find_device
 from convgym.llm.local.loading import load_folder, refusing, without_progress_bars
 from convgym.llm.local.smollm2 import NAME, gguf_file, load_smollm2
 from convgym.policy import Conversation
+from convgym.shop.catalog import load_catalog
 
 _CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 DEFAULT_MODEL = _CHECKPOINTS / "small-seller"
@@ -102,7 +103,8 @@ class LanguageModelPolicy:
                 ``SYSTEM_MESSAGE``.
 
         Raises:
-            ConvgymError: when there is no such model or device, or it cannot be used.
+            ConvgymError: when there is no such model or device, or it cannot be used; for a
+                ``catalog`` that is none, or of a model that reads none.
         """
         config = config or PolicyConfig()
         device = find_device(config.device)
@@ -112,6 +114,8 @@ class LanguageModelPolicy:
             saved = saved_system_message(path)
             system_message = SYSTEM_MESSAGE if saved is None else saved
         format = find_format(tokenizer, system_message)
+        if config.catalog is not None:
+            format = _in_shop(format, config.catalog, path)
         # While its weights are float32, and rounding hides nothing.
         check(LanguageModel.of(network, format))
         if config.lora:
@@ -267,6 +271,15 @@ def saved_system_message(path: str | Path) -> str | None:
             with refusing(f"the system message {folder / name} cannot be read"):
                 return read_whole(folder / name).decode()
     return None
+
+
+def _in_shop(format: ConversationFormat, catalog: str, path: str | Path) -> ConversationFormat:
+    """Return the format of a model that reads a shop's leaflet, in that shop."""
+    if format.leaflet is None:
+        raise ConvgymError(
+            f"{path} reads no leaflet, so it is in no shop: leave out catalog={catalog!r}"
+        )
+    return format.about(load_catalog(catalog).leaflet())
 
 
 def _on_device(network: PreTrainedModel, device: torch.device) -> PreTrainedModel:

@@ -19,6 +19,7 @@ from convgym.agents.off_policy.evidence import log_ratios
 from convgym.agents.off_policy.gate import GateConfig
 from convgym.agents.pipeline.inputs import (
     DIGESTS,
+    check_shop,
     load_policy,
     log_sha256,
     policy_sha256,
@@ -86,13 +87,14 @@ def fit_to_folder(
 
     Raises:
         ConvgymError: for a log that must not or cannot be learned from, a policy that there is
-            not, or a folder that was made from something else.
+            not, or that reads a shop's leaflet and is not told which, or a folder that was made
+            from something else.
     """
     settings = settings or FitSettings()
     speaker = load_policy(policy, settings.policy)
+    check_shop(speaker, settings.policy)
     read = read_usable(log)
-    episodes = read.episodes
-    model = speaker.model
+    episodes, model = read.episodes, speaker.model
     made_from = _made_from(model, episodes, settings)
     if report := finished(folder, made_from):
         return report

@@ -25,6 +25,7 @@ from convgym.conversation import Episode
 from convgym.errors import ConvgymError
 from convgym.logs import Log
 from convgym.seeds import EVALUATION_BASE
+from convgym.shop.catalog import catalog_names, refuse_held_out
 
 DIGESTS = ("policy_sha256", "log_sha256")
 """What a Q is known to belong to."""
@@ -49,6 +50,21 @@ def load_policy(source: str | Path, config: PolicyConfig) -> LanguageModelPolicy
     """Return a policy by folder or name, which it is called by; ConvgymError if there is none."""
     name = Path(source).name or "language-model"
     return LanguageModelPolicy.from_pretrained(source, name=name, config=config)
+
+
+def check_shop(policy: LanguageModelPolicy, config: PolicyConfig) -> None:
+    """Check that a policy which reads its shop's leaflet is told which one a log is of.
+
+    Raises:
+        ConvgymError: where it is not, or where that shop is reserved for evaluation.
+    """
+    if policy.model.format.leaflet == "":
+        raise ConvgymError(
+            f"{policy.name} reads its shop's leaflet, and a log does not keep it: say which shop"
+            f" the log is of, {', '.join(catalog_names())} or a JSON file, by --set"
+            " policy.catalog=SHOP"
+        )
+    refuse_held_out({"catalog": config.catalog})
 
 
 def log_sha256(episodes: Sequence[Episode]) -> str:

@@ -1,6 +1,6 @@
 """What might carry Iterative PPO further, one by one: variants of its rounds, five seeds of each.
 
-    convgym study ablations FILE.json [--agent iterative-grpo@4] [--only VARIANT]
+    convgym study ablations FILE.json [--agent iterative-grpo] [--only VARIANT]
 
 Every variant trains as the suite ``frontier`` has it with four deployments, at half of its budget,
 with the same training seeds. All are judged on the same customers of the training range, and
@@ -36,20 +36,18 @@ from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.model.sampling import CommonNumbers
 from convgym.agents.training.collector import Collector
 from convgym.benchmarks.provenance import provenance
-from convgym.benchmarks.runs.frontier import FRONTIER
-from convgym.benchmarks.runs.suites import agent_of
 from convgym.benchmarks.studies.imagination import Deeper, ensemble_of
 from convgym.benchmarks.studies.study import Study, claim_pieces, show
 from convgym.comparisons import compare, holm
 from convgym.conversation import Episode
 from convgym.datafiles import write_json
-from convgym.errors import ConvgymError, unknown
+from convgym.errors import unknown
 from convgym.policy import Policy
 from convgym.progress import ProgressCallback, no_progress
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 
-BUDGET = 2048
+ROUNDS, BUDGET = 4, 2048
 TRAINING_SEEDS = (900_300, 900_301, 900_302, 900_303, 900_304)
 STREAM = 900_002
 """Of the customers on whom variants are compared, in the training range."""
@@ -152,6 +150,17 @@ class Variant:
     collector: type[Collector] = Collector
 
 
+BASES: Mapping[str, Mapping[str, Any]] = {
+    "iterative-ppo": {
+        "improvement": {"name": "token-ppo", "fresh_steps": 8, "fresh_kl_coefficient": 0.2},
+    },
+    "iterative-grpo": {
+        "improvement": {"name": "token-grpo", "steps": 12, "kl_coefficient": 0.4},
+        "q_function": {"epochs": 2},
+    },
+}
+"""Settings of the suite ``frontier`` with four deployments; there is no gate."""
+
 AS_IT_IS = "as it is"
 VARIANTS: Mapping[str, Variant] = {
     AS_IT_IS: Variant(),
@@ -167,10 +176,10 @@ VARIANTS: Mapping[str, Variant] = {
 
 def agent_with(name: str, variant: Variant) -> IterativePPO:
     """Return a variant of an agent of the suite, untrained."""
-    settings = dict(FRONTIER.overrides[name])
+    settings: dict[str, Any] = {"rounds": ROUNDS, "gate": {"held_out": 0.0}, **BASES[name]}
     for setting, value in variant.settings.items():
         settings[setting] = {**settings.get(setting, {}), **value}
-    agent = cast(IterativePPO, make_agent(agent_of(name), **settings))
+    agent = cast(IterativePPO, make_agent(name, **settings))
     agent.config = replace(agent.config, improvement=variant.step(agent.config.improvement))
     return agent
 
@@ -197,7 +206,7 @@ def compared(trainings: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[
         for name, rows in trainings.items()
         if rows
     }
-    found = []
+    variants = []
     for name, table in tables.items():
         row = {
             "variant": name,
@@ -211,31 +220,32 @@ def compared(trainings: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[
             result = compare(table, tables[AS_IT_IS])
             gain = result.difference
             row |= {"gain": [gain.value, gain.low, gain.high], "p_value": result.p_value}
-        found.append(row)
-    others = [row for row in found if "p_value" in row]
+        variants.append(row)
+    others = [row for row in variants if "p_value" in row]
     adjusted = holm([row["p_value"] for row in others])
     for row, p in zip(others, adjusted, strict=True):
         row["p_holm"] = float(p)
-    return found
+    return variants
 
 
 def main(
     output: Annotated[Path, typer.Argument(help="New file.")],
-    agent: Annotated[str, typer.Option(help="Of the suite frontier.")] = "iterative-ppo@4",
+    agent: Annotated[str, typer.Option(help="Or iterative-grpo.")] = "iterative-ppo",
     only: Annotated[list[str] | None, typer.Option(help="A variant; several times.")] = None,
     customers: Annotated[int, typer.Option(help="Whom each is judged on.")] = 2000,
     budget: Annotated[int, typer.Option(help="Conversations of each.")] = BUDGET,
     as_is: Annotated[bool, typer.Option(help="Compare the trainings that are there.")] = False,
 ) -> None:
     """Train all variants, compare them on common customers, and store what was found."""
-    if agent_of(agent) not in ("iterative-ppo", "iterative-grpo") or not agent.endswith("@4"):
-        raise ConvgymError(f"variants are of iterative-ppo@4 or iterative-grpo@4, got {agent!r}")
+    if agent not in BASES:
+        raise unknown("agent", agent, BASES)
     for name in only or ():
         if name not in VARIANTS:
             raise unknown("variant", name, VARIANTS)
     settings = {
         "agent": agent,
-        "settings": dict(FRONTIER.overrides[agent]),
+        "rounds": ROUNDS,
+        "settings": BASES[agent],
         "conversations": budget,
         "customers": customers,
         "customer_stream": STREAM,
@@ -251,10 +261,10 @@ def main(
         for name, variant in VARIANTS.items():
             path = parts / f"{name.replace(' ', '-')}-{seed}.json"
             if not path.exists() and not as_is and (not only or name in only):
-                made = train(agent, variant, seed, budget, customers)
-                write_json(path, {"variant": name, **made, **made_with})
-                rate = 100 * np.mean(made["outcomes"])
-                show(f"{name}, seed {seed}: {rate:.1f}%, {made['processor_seconds']:.0f} CPU s")
+                training = train(agent, variant, seed, budget, customers)
+                write_json(path, {"variant": name, **training, **made_with})
+                rate = 100 * np.mean(training["outcomes"])
+                show(f"{name}, seed {seed}: {rate:.1f}%, {training['processor_seconds']:.0f} CPU s")
             if path.exists():
                 trainings[name].append(json.loads(path.read_text()))
             else:
@@ -262,14 +272,14 @@ def main(
     if missing and not as_is:
         show(f"still to be made: {', '.join(missing)}")
         return
-    found = compared(trainings)
+    variants = compared(trainings)
     study.store(
         training_seeds=list(TRAINING_SEEDS),
         not_made=missing,
-        variants=found,
+        variants=variants,
         trainings=[row for rows in trainings.values() for row in rows],
     )
-    for row in found:
+    for row in variants:
         gain = ""
         if "gain" in row:
             value, low, high = (100 * x for x in row["gain"])

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.policy import SHIPPED, LanguageModelPolicy
+from convgym.agents.pipeline.fitting import FitSettings, fit_to_folder
+from convgym.agents.pipeline.inputs import open_ensemble
+from convgym.agents.values.q_function import QFunctionConfig
+from convgym.errors import ConvgymError
+from convgym.logs import write_log
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 from convgym.shop.catalog import load_catalog
@@ -54,3 +60,26 @@ def test_it_sells_in_a_shop_that_it_never_met() -> None:
         episode.converted
         for episode in rollout(default, seeds[:20], environment={"catalog": "bicycles"})
     )
+
+
+def test_its_q_is_fitted_in_the_shop_that_a_log_is_of(tmp_path: Path) -> None:
+    log, q = tmp_path / "log.jsonl", tmp_path / "q"
+    policy = LanguageModelPolicy.from_pretrained(NAME)
+    write_log(log, rollout(policy, train_seeds(3, 8), environment={"catalog": "laptops"}))
+    short = QFunctionConfig(epochs=1, first_steps=0, replies=1)
+    with pytest.raises(ConvgymError, match=r"which shop.*--set policy.catalog=SHOP"):
+        fit_to_folder(log, NAME, q, FitSettings(short))
+    with pytest.raises(ConvgymError, match="reserved for evaluation"):
+        fit_to_folder(log, NAME, q, FitSettings(short, PolicyConfig(catalog="bicycles")))
+    report = fit_to_folder(log, NAME, q, FitSettings(short, PolicyConfig(catalog="laptops")))
+    assert report["without_logprobs"] == 0
+    assert report["behaviour_gap"] < 0.01  # read in that shop, its words are its own
+    served, _ = open_ensemble(q)
+    assert served.model.format.leaflet == load_catalog("laptops").leaflet()
+
+
+def test_a_seller_that_reads_nothing_is_in_no_shop() -> None:
+    with pytest.raises(ConvgymError, match="default reads no leaflet"):
+        LanguageModelPolicy.from_pretrained("default", config=PolicyConfig(catalog="laptops"))
+    with pytest.raises(ConvgymError, match="catalog must be a name"):
+        PolicyConfig(catalog=3)  # type: ignore[arg-type]

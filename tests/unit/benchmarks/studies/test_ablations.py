@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import torch
 
+from convgym.agents import make_agent
 from convgym.agents.improvement.problem import SingleTurnProblem
 from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.values.fitted import fit_q
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
+from convgym.benchmarks.runs.frontier import FRONTIER
 from convgym.benchmarks.studies import ablations
 from convgym.benchmarks.studies.ablations import (
     AS_IT_IS,
@@ -181,7 +183,7 @@ def test_a_training_tells_whom_it_sells_to() -> None:
             "improvement": {"fresh_steps": 1, "fresh_conversations": 2, "fresh_samples": 2},
         }
     )
-    made = ablations.train("iterative-ppo@4", small, seed=1, budget=8, customers=4)
+    made = ablations.train("iterative-ppo", small, seed=1, budget=8, customers=4)
     assert set(made["outcomes"]) <= {0, 1}
     assert (len(made["outcomes"]), len(made["curve"])) == (4, 4)
     assert made["processor_seconds"] > 0
@@ -202,8 +204,8 @@ def test_a_study_of_variants_goes_on(
     told: dict[str, Any] = {"customers": 4, "budget": 8}
     with pytest.raises(ConvgymError, match="unknown variant"):
         ablations.main(path, only=["nothing"], **told)
-    with pytest.raises(ConvgymError, match="got 'online-ppo@4'"):
-        ablations.main(path, agent="online-ppo@4", **told)
+    with pytest.raises(ConvgymError, match="unknown agent 'online-ppo'"):
+        ablations.main(path, agent="online-ppo", **told)
     ablations.main(path, only=[AS_IT_IS], **told)
     assert not path.exists()
     assert "still to be made: two-members-1" in capsys.readouterr().out
@@ -222,8 +224,10 @@ def test_a_study_of_variants_goes_on(
 
 
 def test_all_variants_can_be_made() -> None:
-    for agent in ("iterative-ppo@4", "iterative-grpo@4"):
+    for name in ablations.BASES:
+        of_suite = make_agent(name, **FRONTIER.overrides[f"{name}@4"]).config
+        assert ablations.agent_with(name, VARIANTS[AS_IT_IS]).config == of_suite
         for variant in VARIANTS.values():
-            made = ablations.agent_with(agent, variant)
-            assert made.config.rounds == len(ablations.FALLING)
-            assert made.config.gate.held_out == 0
+            agent = ablations.agent_with(name, variant)
+            assert agent.config.rounds == len(ablations.FALLING)
+            assert agent.config.gate.held_out == 0
