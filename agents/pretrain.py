@@ -35,6 +35,7 @@ from convgym.agents.training.collector import Collector
 from convgym.agents.training.optim import Optimiser, warmup_then_cosine
 from convgym.conversation import Episode
 from convgym.customers import customer_law
+from convgym.datafiles import write_json
 from convgym.errors import ConvgymError
 from convgym.llm.local.loading import without_progress_bars
 from convgym.progress import Progress, ProgressCallback, no_progress
@@ -190,7 +191,7 @@ def pretrain(
         "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
     }
-    (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "recipe.json", recipe)
     return recipe
 
 

@@ -11,7 +11,6 @@ from its last chapter.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
@@ -47,6 +46,7 @@ from convgym.agents.training.optim import Optimiser, warmup_then_cosine
 from convgym.checks import check_fields
 from convgym.conversation import Episode
 from convgym.customers import customer_law
+from convgym.datafiles import write_json
 from convgym.errors import ConvgymError
 from convgym.llm.local.conversion import write_folder
 from convgym.policy import Policy
@@ -298,7 +298,7 @@ def pretrain_customer(
 
 def write_recipe(recipe: Mapping[str, Any], folder: Path) -> None:
     """Write what a model was made from beside it, which ends its training."""
-    (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "recipe.json", recipe)
     (folder / UNFINISHED).unlink(missing_ok=True)
 
 

@@ -11,7 +11,6 @@ never met is looked up like any other.
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -46,6 +45,7 @@ from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from convgym.agents.training.collector import Collector
 from convgym.agents.training.optim import Optimiser, warmup_then_cosine
 from convgym.checks import check_fields
+from convgym.datafiles import write_json
 from convgym.errors import ConvgymError
 from convgym.llm.local.loading import without_progress_bars
 from convgym.progress import Progress, ProgressCallback, no_progress
@@ -221,7 +221,7 @@ def pretrain_reading(
         "weights_sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
     }
-    (folder / "recipe.json").write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "recipe.json", recipe)
     (folder / UNFINISHED).unlink(missing_ok=True)
     return recipe
 
