@@ -30,6 +30,7 @@ from convgym.agents.improvement.problem import (
     SingleTurnProblem,
     watch_nothing,
 )
+from convgym.agents.improvement.token_grpo import TokenGRPO
 from convgym.agents.model.format import Tokens
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
@@ -137,8 +138,20 @@ def _as_it_is(base: Improvement) -> Improvement:
     return base
 
 
-def _kl_weight(base: Improvement) -> str:
-    return "kl_coefficient" if "grpo" in type(base).__name__.lower() else "fresh_kl_coefficient"
+def _deeper(base: Improvement) -> Improvement:
+    """Return a step whose batches are shared with one from what is imagined after it."""
+    batches = "steps" if isinstance(base, TokenGRPO) else "fresh_steps"
+    half = replace(cast(Any, base), **{batches: getattr(base, batches) // 2})
+    return Deeper(half)
+
+
+def _falling_rate(base: Improvement) -> Improvement:
+    return Falling(base, "learning_rate")
+
+
+def _falling_kl_weight(base: Improvement) -> Improvement:
+    weight = "kl_coefficient" if isinstance(base, TokenGRPO) else "fresh_kl_coefficient"
+    return Falling(base, weight)
 
 
 @dataclass(frozen=True)
@@ -165,10 +178,10 @@ AS_IT_IS = "as it is"
 VARIANTS: Mapping[str, Variant] = {
     AS_IT_IS: Variant(),
     "common random numbers": Variant(step=WithCommonNumbers),
-    "deeper imagination": Variant(step=Deeper),
+    "deeper imagination": Variant(step=_deeper),
     "all logs for the reply model": Variant({"q_function": {"reuse": "recency", "recency": 0.0}}),
-    "learning rate falls": Variant(step=lambda base: Falling(base, "learning_rate")),
-    "KL weight falls": Variant(step=lambda base: Falling(base, _kl_weight(base))),
+    "learning rate falls": Variant(step=_falling_rate),
+    "KL weight falls": Variant(step=_falling_kl_weight),
     "bold first deployment": Variant(collector=BoldFirst),
     "two members": Variant({"q_function": {"folds": 2}}),
     "the gate left in": Variant({"gate": {"held_out": 0.1}}),
