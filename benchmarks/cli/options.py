@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -113,6 +114,12 @@ Dtype = Annotated[
         help="How exactly they compute: float32, bfloat16, or auto, which suits the device.",
     ),
 ]
+Noise = Annotated[
+    float | None,
+    typer.Option(
+        show_default="0.0", help="How noisily customers are heard: a share of slips, up to 1."
+    ),
+]
 Personas = Annotated[str | None, typer.Option(help="Personas: default, difficult or a JSON file.")]
 
 
@@ -140,12 +147,31 @@ def environment(
     catalog: str | None = None,
     personas: str | None = None,
     customer_option: Sequence[str] | None = None,
+    noise: float | None = None,
 ) -> dict[str, Any]:
     """Return the options of ``SalesEnv`` that were given."""
-    given: dict[str, Any] = {"customer": customer, "catalog": catalog, "personas": personas}
+    given: dict[str, Any] = {
+        "customer": customer,
+        "catalog": catalog,
+        "personas": personas,
+        "noise": noise,
+    }
     if customer_option:
         given["customer_options"] = read_options(customer_option)
     return {key: value for key, value in given.items() if value is not None}
+
+
+def as_given(
+    customer: str | None = None,
+    catalog: str | None = None,
+    personas: str | None = None,
+    customer_option: Sequence[str] | None = None,
+) -> str:
+    """Return the same options as they stand on a command line, each after a space."""
+    given = {"--customer": customer, "--catalog": catalog, "--personas": personas}
+    words = [(name, value) for name, value in given.items() if value is not None]
+    words += [("--customer-option", value) for value in customer_option or ()]
+    return "".join(f" {name} {shlex.quote(value)}" for name, value in words)
 
 
 def shop(environment: Mapping[str, Any]) -> dict[str, Any]:

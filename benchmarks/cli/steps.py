@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from convgym.agents.launcher import launched_number
 from convgym.benchmarks.cli.options import is_local_seller, shop
 from convgym.benchmarks.terminal import console, say
-from convgym.errors import ConvgymError
+from convgym.errors import ConvgymError, unknown
 
 if TYPE_CHECKING:
     from convgym.policy import Policy
@@ -138,6 +138,8 @@ def speaker(
         raise ConvgymError(
             f"{name!r} is a seller, which has no {', '.join(settings)}: those are a policy's"
         )
-    from convgym.sellers import make_seller
+    from convgym.sellers import SELLERS, make_seller
 
+    if ":" not in name and name not in SELLERS.names():
+        raise unknown("policy or seller", name, sorted({*_NAMED_MODELS, *SELLERS.names()}))
     return make_seller(name, **shop(options), **(settings or {}), **(of_seller or {}))

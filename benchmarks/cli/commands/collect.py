@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
 def collect(
     log: Annotated[Path, typer.Argument(help="JSONL file to write; never overwritten.")],
     policy: Annotated[
-        str | None, typer.Option(help="The folder of a policy, or default, or smollm2.")
+        str | None, typer.Option(help="The folder of a policy, default, reading-seller or smollm2.")
     ] = None,
     seller: Annotated[
         str | None,

@@ -18,6 +18,7 @@ from convgym.benchmarks.cli.options import (
     CustomerOptions,
     Device,
     Dtype,
+    Noise,
     Personas,
     Seed,
     SellerOptions,
@@ -60,6 +61,7 @@ def evaluate(
     customer_option: CustomerOptions = None,
     catalog: Catalog = None,
     personas: Personas = None,
+    noise: Noise = None,
     output: Annotated[
         Path | None, typer.Option(help="JSON file for the report; never overwritten.")
     ] = None,
@@ -78,7 +80,7 @@ def evaluate(
     """
     from convgym.benchmarks.runs.judged import judge_one, judge_to_file, read_judged
 
-    options = environment(customer, catalog, personas, customer_option)
+    options = environment(customer, catalog, personas, customer_option, noise)
     other = None if against is None else read_judged(against, seed, customers, options)
     settings = computing(device, dtype)
     if temperature is not None:

@@ -34,7 +34,8 @@ def register(app: typer.Typer) -> None:
 def fit_q(
     log: Annotated[Path, typer.Argument(help="The log to learn from.")],
     policy: Annotated[
-        str, typer.Option(help="The policy that held it: a folder, or default, or smollm2.")
+        str,
+        typer.Option(help="The policy that held it: a folder, default, reading-seller or smollm2."),
     ],
     output: Annotated[Path, typer.Option(help="Folder for Q; never overwritten.")],
     settings: OwnSettings = None,

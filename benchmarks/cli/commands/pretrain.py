@@ -65,7 +65,7 @@ def pretrain(
 ) -> None:
     """Train a language model on conversations of scripted sellers and customers.
 
-    The small seller learns one shop by heart. The reading seller learns to look things up in any.
+    The small seller learns one shop by heart. The reading seller learns to look things up.
     The customer learns what --customer says and decides (scripted; with --base, shopper). The
     trainings of the last two go on where they were interrupted.
     """

@@ -19,6 +19,7 @@ from convgym.benchmarks.cli.options import (
     OwnSettings,
     Personas,
     Seed,
+    as_given,
     computing,
     environment,
     findable,
@@ -82,6 +83,7 @@ def train(
     with working(output, resumes=True) as progress:
         report = train_one(agent, given, collector, output, progress=progress)
     usage = report["usage"]
+    there = as_given(customer, catalog, personas, customer_option)
     show(
         report,
         [
@@ -89,7 +91,7 @@ def train(
             f" {usage['deployments']} deployments",
             *_rates(report),
             *(f"note: {note}" for note in report["notes"]),
-            f"how well it sells: convgym evaluate {report['policy']}",
+            f"how well it sells: convgym evaluate {report['policy']}{there}",
         ],
         as_json=as_json,
     )

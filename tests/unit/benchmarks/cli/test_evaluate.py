@@ -43,6 +43,18 @@ def test_both_rates_and_the_difference_are_shown(
         assert out == "" and err.count("\n") == 1 and told in err and "{" not in err
 
 
+def test_noise_is_heard_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = evaluate(capsys, "competent", "--customers", "4", "--noise", "0.3")
+    assert "+noise-v0:0.3" in out
+    _, err = evaluate(capsys, "competent", "--customers", "4", "--noise", "3")
+    assert err.count("\n") == 1 and "noise" in err
+
+
+def test_models_are_among_the_names_that_are_known(capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = evaluate(capsys, "reading-sellr")
+    assert err.count("\n") == 1 and err.endswith("(did you mean 'reading-seller'?)\n")
+
+
 @pytest.mark.parametrize(
     ("statement", "reason"),
     [

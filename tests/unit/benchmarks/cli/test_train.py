@@ -54,6 +54,12 @@ def train(
     return call
 
 
+def test_what_was_trained_is_to_be_judged_where_it_was_trained(train: Train) -> None:
+    there = ("--catalog", "mobile", "--personas", "difficult")
+    shown = train("online-ppo", "--output", "out", "--conversations", "4", *there)
+    assert shown.endswith(f"convgym evaluate out/policy {' '.join(there)}\n")
+
+
 def test_the_rate_of_a_log_is_said_to_be_the_logs(train: Train) -> None:
     write_log("log.jsonl", rollout(make_seller("competent"), range(8)))
     arguments = ("bc", "--log", "log.jsonl", "--output", "out", "--conversations")
