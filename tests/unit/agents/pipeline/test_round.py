@@ -261,7 +261,7 @@ MISTAKES = [
     ("improve default --q q --log log.jsonl --output a", "fitted to another model"),
     ("gate default --policy start --q q --log log.jsonl", "default has another vocabulary"),
     ("gate start --policy start --q q --log log.jsonl --set x=1", "unknown setting"),
-    ("evaluate nobody", "unknown seller 'nobody'"),
+    ("evaluate nobody", "unknown policy or seller 'nobody'"),
     ("evaluate ./q", "is a Q, which judges what a policy says, and no policy"),
     ("evaluate ./q", "the policy that it is of (start); convgym serve-q ./q serves it"),
     ("improve start --q . --log log.jsonl --output a", "did you mean cut, lone, moved, q?"),

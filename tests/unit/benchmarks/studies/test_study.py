@@ -70,5 +70,5 @@ def test_an_unknown_study_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit) as end:
         main.main(["study", "nope"])
     assert (
-        end.value.code == 2 and "unknown study 'nope'; known: comparison" in capsys.readouterr().err
+        end.value.code == 2 and "unknown study 'nope'; known: ablations" in capsys.readouterr().err
     )
