@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from convgym.agents.improvement.bound import DivergenceBound
 from convgym.agents.improvement.candidates import distinct, scores_of, split_as
 from convgym.agents.improvement.problem import SingleTurnProblem
 from convgym.agents.model.batch import TokenisedEpisode
@@ -147,8 +148,6 @@ class ClippedSteps:
     clip: float
     kl_weight: float
     """Of the exact divergence from the reference, per token."""
-    target_kl: float
-    """Steps end before one whose minibatch shows a larger divergence, nats per response."""
 
     def take(
         self,
@@ -156,8 +155,14 @@ class ClippedSteps:
         reference: LanguageModel,
         minibatches: Sequence[Sequence[PackedPart]],
         optimiser: Optimiser,
+        bound: DivergenceBound,
     ) -> float:
-        """Take them; return the last pass's divergence, or the one that was too large."""
+        """Take them within the bound.
+
+        Returns:
+            The last pass's divergence, nats per response; of a model that left the bound, the one
+            that a minibatch showed beyond it.
+        """
         kl_sum, all_responses = 0.0, 0.0
         for _ in range(self.epochs):
             kl_sum, all_responses = 0.0, 0.0
@@ -171,7 +176,7 @@ class ClippedSteps:
                     kl_of_own += self._accumulate(model, reference, part, weight, share)
                 optimiser.share_gradients()
                 kl_here = parallel.total(kl_of_own, model.device)
-                if kl_here / responses > self.target_kl:
+                if not bound.holds(kl_here / responses):
                     return kl_here / responses
                 optimiser.update()
                 kl_sum += kl_here

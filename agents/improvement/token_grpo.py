@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from convgym.agents.improvement.bound import DivergenceBound
 from convgym.agents.improvement.fresh import (
     ClippedSteps,
     merged,
@@ -58,8 +59,8 @@ class TokenGRPO:
     clip: float = 0.2
     kl_coefficient: float = 0.4
     target_kl: float = 1.0
-    """The step ends before an update whose minibatch shows a larger divergence from the reference,
-    in nats per response."""
+    """The step ends where a minibatch shows a larger divergence from the reference, in nats per
+    response, and goes back to the weights of the last minibatch that showed none."""
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
@@ -91,7 +92,8 @@ class TokenGRPO:
         optimiser = Optimiser(
             model.trained_parameters(), self.learning_rate, self.max_gradient_norm
         )
-        clipped = ClippedSteps(self.epochs, self.clip, self.kl_coefficient, self.target_kl)
+        clipped = ClippedSteps(self.epochs, self.clip, self.kl_coefficient)
+        bound = DivergenceBound(model, self.target_kl)
         metrics: dict[str, float] = {}
         for number in range(self.steps):
             scored = sample_scored(model, problem, self.conversations, self.samples, generator)
@@ -107,7 +109,7 @@ class TokenGRPO:
                 self.minibatch,
                 responses_alike=True,
             )
-            kl = clipped.take(model, reference, minibatches, optimiser)
+            kl = clipped.take(model, reference, minibatches, optimiser, bound)
             metrics = {
                 "fresh_score": float(scores.mean()),
                 "fresh_score_sd_within_states": float(scores.std(dim=1).mean()),
@@ -115,6 +117,6 @@ class TokenGRPO:
             }
             watch(model)
             progress(Progress("improve", number + 1, self.steps, metrics))
-            if kl > self.target_kl:
+            if bound.left:
                 break
         return model, metrics

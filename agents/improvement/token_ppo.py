@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from convgym.agents.improvement.bound import DivergenceBound
 from convgym.agents.improvement.fresh import (
     ClippedSteps,
     FreshBatch,
@@ -70,7 +71,8 @@ class TokenPPO:
     """Where given, both weights are doubled after a pass or batch whose divergence exceeds 1.5
     times this, and halved below it divided by 1.5 (Schulman et al. 2017, section 4)."""
     target_kl: float = 1.0
-    """The step ends before an update whose minibatch shows a larger divergence."""
+    """The step ends where a minibatch shows a larger divergence, and goes back to the weights of
+    the last minibatch that showed none."""
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
@@ -102,28 +104,29 @@ class TokenPPO:
         optimiser = Optimiser(
             model.trained_parameters(), self.learning_rate, self.max_gradient_norm
         )
+        bound = DivergenceBound(model, self.target_kl)
         metrics: dict[str, float] = {}
         strength, scale = 1.0, 0.0  # of the KL penalties, and of fresh responses' scores
         total = self.epochs + self.fresh_steps
         for number in range(total):
             if number < self.epochs:
                 metrics |= self._logged_pass(
-                    model, reference, problem, optimiser, strength, generator
+                    model, reference, problem, optimiser, bound, strength, generator
                 )
             else:
                 batch, scale, of_batch = self._sample_fresh(model, problem, scale, generator)
                 minibatches = packed_minibatches(batch, model, reference, self.minibatch)
                 weight = strength * self.fresh_kl_coefficient
-                steps = ClippedSteps(self.fresh_epochs, self.clip, weight, self.target_kl)
+                steps = ClippedSteps(self.fresh_epochs, self.clip, weight)
                 metrics |= of_batch
-                metrics["kl_of_pass"] = steps.take(model, reference, minibatches, optimiser)
+                metrics["kl_of_pass"] = steps.take(model, reference, minibatches, optimiser, bound)
             watch(model)
             kl = metrics["kl_of_pass"]
             if self.adaptive_kl is not None:
                 metrics["kl_strength"] = strength
                 strength = adapted(strength, kl, self.adaptive_kl)
             progress(Progress("improve", number + 1, total, metrics))
-            if kl > self.target_kl:
+            if bound.left:
                 break
         return model, metrics
 
@@ -133,6 +136,7 @@ class TokenPPO:
         reference: LanguageModel,
         problem: SingleTurnProblem,
         optimiser: Optimiser,
+        bound: DivergenceBound,
         strength: float,
         generator: torch.Generator,
     ) -> dict[str, float]:
@@ -154,7 +158,7 @@ class TokenPPO:
             kl = exact_kl(current, anchor)
             per_response = float(kl.detach().sum()) / int(first_tokens(batch).sum())
             clip = float(losses.clip_fraction(logprobs.detach(), old, self.clip))
-            if per_response > self.target_kl:
+            if not bound.holds(per_response):
                 return {"kl_of_pass": per_response, "clip_fraction": clip}
             advantages = (scores - mean) / deviation
             loss = losses.clipped_surrogate(logprobs, old, advantages, self.clip).mean()

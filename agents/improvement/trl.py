@@ -6,8 +6,8 @@ The algorithms are TRL's; this module makes its trainers see our problem as it i
   id as a word of its own, and a tokenizer that knows just these words.
 - The policy never says a forbidden token. So the output layer gets a bias that bars them: TRL then
   samples, trains and measures with the very distribution that is deployed.
-- What TRL logs as its KL divergence, a mean over tokens, becomes nats per response, and the step
-  ends once it passes its target.
+- What TRL logs as its KL divergence, a mean over tokens, becomes nats per response. The step ends
+  once it passes its target, and goes back to the last weights that did not.
 
 ``trl`` is imported here and nowhere else; ``preferences`` has its DPO from here.
 """
@@ -36,7 +36,7 @@ from convgym.agents.model.format import ConversationFormat, Tokens
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.lora import merged
 from convgym.agents.model.minibatches import shuffled
-from convgym.agents.model.weights import trained_weights
+from convgym.agents.model.weights import load_trained_weights, trained_weights
 from convgym.checks import check_fields, check_number
 from convgym.errors import ConvgymError
 from convgym.installing import install_command
@@ -102,7 +102,8 @@ class _TRL(ABC):
     kl_coefficient: float = 0.05
     """TRL's ``beta``, positive."""
     target_kl: float = 1.5
-    """The step ends where TRL's estimate of the divergence, in nats per response, passes this."""
+    """The step ends where TRL's estimate of the divergence, in nats per response, passes this, and
+    goes back to the last weights whose estimate did not."""
     max_gradient_norm: float = 1.0
 
     def __post_init__(self) -> None:
@@ -350,7 +351,10 @@ _OF_IMPROVEMENT = {
 
 
 class Reporter(TrainerCallback):
-    """Tells how training goes, and ends it at the target divergence, if one is measured."""
+    """Tells how training goes, and ends it at the target divergence, if one is measured.
+
+    The model is then brought back to its last weights that were within the target.
+    """
 
     def __init__(
         self,
@@ -362,8 +366,19 @@ class Reporter(TrainerCallback):
         self.metrics: dict[str, float] = {}
         self._progress, self._stage, self._names = progress, stage, names
         self._target_kl, self._length = target_kl, 0.0
+        self._begun: dict[str, Tensor] = {}
+        self._within: dict[str, Tensor] = {}
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+    def on_step_begin(
+        self, args: Any, state: Any, control: Any, *, model: Any = None, **_: Any
+    ) -> None:
+        if self._target_kl < math.inf:
+            self._begun = {name: t.clone() for name, t in trained_weights(model).items()}
+            self._within = self._within or self._begun
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, *, logs: Any = None, model: Any = None, **_: Any
+    ) -> None:
         # A batch's later minibatches have not all of these, the summary at the end has none.
         self._length = logs.get("completions/mean_length", self._length)
         values = {ours: logs[theirs] for theirs, ours in self._names.items() if theirs in logs}
@@ -372,7 +387,13 @@ class Reporter(TrainerCallback):
         if values:
             self.metrics |= values
             self._progress(Progress(self._stage, state.global_step, state.max_steps, self.metrics))
-            control.should_training_stop |= self.metrics.get("kl_of_pass", 0.0) > self._target_kl
+        if self._begun and "kl_of_pass" in values:
+            # What was estimated is the divergence before the step's update.
+            if values["kl_of_pass"] <= self._target_kl:
+                self._within = self._begun
+            else:
+                load_trained_weights(model, self._within)
+                control.should_training_stop = True
 
 
 @contextmanager

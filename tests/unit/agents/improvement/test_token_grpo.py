@@ -129,6 +129,26 @@ def test_equal_scores_move_nothing(model: LanguageModel, log: list[TokenisedEpis
     assert improved.divergence(model, log) < 1e-3
 
 
+def test_a_step_beyond_its_target_goes_back_to_where_it_was_within(
+    model: LanguageModel, log: list[TokenisedEpisode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    befores: list[list[Tensor]] = []
+    update = Optimiser.update
+
+    def recorded(self: Optimiser) -> None:
+        befores.append([parameter.clone() for parameter in self._parameters])
+        update(self)
+
+    monkeypatch.setattr(Optimiser, "update", recorded)
+    step = TokenGRPO(steps=40, learning_rate=5e-3, kl_coefficient=0.0, target_kl=0.1)
+    improved, metrics = step.improve(
+        model, problem(log, taste), generator=torch.Generator().manual_seed(0)
+    )
+    assert 1 < len(befores) < 40
+    assert metrics["kl_of_pass"] > 0.1
+    assert all(map(torch.equal, improved.trained_parameters(), befores[-1]))
+
+
 def test_fewer_than_two_samples_cannot_be_compared() -> None:
     with pytest.raises(ConvgymError, match=r"samples must be at least 2, .* got 1"):
         TokenGRPO(samples=1)

@@ -170,7 +170,7 @@ def test_the_step_ends_at_its_target_divergence(
     [(1, 0, 5e-5), (0, 1, 0.02)],
     ids=["the log", "fresh responses"],
 )
-def test_no_update_follows_a_minibatch_beyond_the_target(
+def test_a_minibatch_beyond_the_target_takes_the_last_update_back(
     model: LanguageModel,
     few_words: ConversationFormat,
     monkeypatch: pytest.MonkeyPatch,
@@ -180,19 +180,17 @@ def test_no_update_follows_a_minibatch_beyond_the_target(
 ) -> None:
     log = [conversation(few_words, EASY, [8, 9], float(i % 2)) for i in range(16)]
     log = written_by(model, log)
-    updates = 0
+    befores: list[list[Tensor]] = []
     update = Optimiser.update  # every step's last act
 
-    def counted(self: Optimiser) -> None:
-        nonlocal updates
-        updates += 1
+    def recorded(self: Optimiser) -> None:
+        befores.append([parameter.clone() for parameter in self._parameters])
         update(self)
 
-    monkeypatch.setattr(Optimiser, "update", counted)
-    found = {}
+    monkeypatch.setattr(Optimiser, "update", recorded)
     for limit in (100.0, target):
-        updates = 0
-        _, told = solve(
+        befores.clear()
+        improved, told = solve(
             model,
             problem(log, taste),
             epochs=passes,
@@ -203,10 +201,12 @@ def test_no_update_follows_a_minibatch_beyond_the_target(
             kl_coefficient=0.0,
             target_kl=limit,
         )
-        found[limit] = updates, told[-1]["kl_of_pass"]
-    assert found[100.0][0] == 8
-    assert 0 < found[target][0] < 8
-    assert found[target][1] > target
+        if limit > target:
+            assert len(befores) == 8
+            assert not all(map(torch.equal, improved.trained_parameters(), befores[-1]))
+    assert 0 < len(befores) < 8
+    assert told[-1]["kl_of_pass"] > target
+    assert all(map(torch.equal, improved.trained_parameters(), befores[-1]))
 
 
 def test_packs_are_a_matter_of_speed(

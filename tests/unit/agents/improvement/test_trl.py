@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from convgym.agents.improvement.problem import SingleTurnProblem
-from convgym.agents.improvement.trl import GRPO, RLOO, Words, bar, draw_prompts
+from convgym.agents.improvement.trl import GRPO, RLOO, Reporter, Words, bar, draw_prompts
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.format import ConversationFormat, Tokens
 from convgym.agents.model.language_model import LanguageModel
@@ -180,6 +180,29 @@ def test_the_step_ends_at_its_target_divergence(
     assert 1 < len(told) < 40
     assert all(metrics["kl_of_pass"] <= 0.1 for metrics in told[:-1])
     assert told[-1]["kl_of_pass"] > 0.1
+
+
+@both
+def test_a_step_beyond_its_target_goes_back_to_where_it_was_within(
+    solver: type[GRPO | RLOO],
+    model: LanguageModel,
+    problem: SingleTurnProblem,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    befores: list[list[Tensor]] = []
+    begin = Reporter.on_step_begin
+
+    def recorded(self: Reporter, *arguments: Any, model: Any, **named: Any) -> None:
+        befores.append([parameter.clone() for parameter in model.parameters()])
+        begin(self, *arguments, model=model, **named)
+
+    monkeypatch.setattr(Reporter, "on_step_begin", recorded)
+    one = solver(steps=40, prompts=16, target_kl=0.1, kl_coefficient=0.01, learning_rate=5e-3)
+    improved, told = improve(one, model, problem)
+    assert told[-1]["kl_of_pass"] > 0.1
+    # The divergence beyond was seen before the last update, and came with the one before.
+    assert len(befores) == len(told)
+    assert all(map(torch.equal, improved.network.parameters(), befores[-2]))
 
 
 @both
