@@ -114,8 +114,9 @@ class ExpertIteration(LanguageModelAgent):
 
 def _idle(rounds: Sequence[str], of: int) -> str:
     return (
-        f"no conversation ended in a purchase until the end of round {', '.join(rounds)} of {of}, "
-        "so the policy stayed what it was there: use fewer rounds or a larger budget"
+        f"there was no purchase to imitate in {len(rounds)} of {of} rounds "
+        f"({', '.join(rounds)}), which left the policy as it was: use fewer rounds or a larger "
+        "budget"
     )
 
 

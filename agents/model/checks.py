@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.devices import computes_in_bfloat16
-from convgym.agents.model.format import Tokens
+from convgym.agents.model.format import MIN_WORDS, Tokens
 from convgym.agents.model.generation import Prompt, ResponseSampler
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.sampling import SamplingConfig, token_logprobs
@@ -33,9 +33,6 @@ TOLERANCE = 1e-3
 
 BFLOAT16_TOLERANCE = 0.5
 """The same of a model that comes in bfloat16. Those that are loaded are tried in float32."""
-
-MIN_WORDS = 16
-"""Tokens of the customer's words that must fit into a model's context."""
 
 _COST = 1e8
 """Parameters times tokens of a trial: small models are tried on longer conversations."""

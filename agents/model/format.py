@@ -23,6 +23,9 @@ from convgym.reasoning import heard, strip_reasoning
 CUSTOMER, SELLER, END, PAD = "<|customer|>", "<|seller|>", "<|end|>", "<|pad|>"
 COMPACT_TOKENS = (PAD, END, CUSTOMER, SELLER)
 
+MIN_WORDS = 16
+"""Tokens of the customer's words that must fit into a model's context."""
+
 Tokens = tuple[int, ...]
 
 
@@ -184,7 +187,16 @@ class ConversationFormat:
         So many turns go that the rest takes half the room: then it need not be done again soon.
         What is left stands in the opening frame, system message included. Of last words that
         outgrow the room by themselves the beginning is left out.
+
+        Raises:
+            ConvgymError: for a shop whose leaflet leaves no room for a conversation.
         """
+        if self.leaflet and self.overhead + MIN_WORDS > room:
+            raise ConvgymError(
+                f"the shop's leaflet takes {self.overhead} tokens, and the model reads {room} "
+                f"beside its response, so less than {MIN_WORDS} are left for the conversation: use "
+                "a catalogue with fewer products, or with fewer words for its needs and features"
+            )
         ids = self.prompt(messages)
         start = 0
         while len(ids) > (room // 2 if start else room) and start + 2 < len(messages):

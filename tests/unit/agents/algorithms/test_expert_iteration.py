@@ -141,7 +141,7 @@ def test_without_a_sale_the_policy_stays_and_the_report_says_so(make_agent: Make
         {"conversations": n, "conversion": 0.0, "sales": 0, "imitated": 0} for n in (8, 16)
     ]
     (note,) = report.notes
-    assert "until the end of round 1, 2 of 2" in note and "\n" not in note
+    assert "no purchase to imitate in 2 of 2 rounds (1, 2)" in note and "\n" not in note
 
 
 @pytest.mark.parametrize("earlier", ["none", "all"])

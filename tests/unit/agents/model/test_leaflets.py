@@ -24,7 +24,8 @@ from convgym.agents.pretrain import build_tokenizer
 from convgym.agents.pretrain_reading import ReadingConfig, build_reading_model
 from convgym.agents.reading_vocabulary import build_reading_tokenizer
 from convgym.agents.training.collector import Collector
-from convgym.conversation import Message
+from convgym.conversation import Episode, Message, Response, Turn
+from convgym.errors import ConvgymError
 from convgym.policy import Conversation
 from convgym.rollout import rollout
 from convgym.sellers import make_seller
@@ -62,6 +63,23 @@ def test_the_leaflet_stands_before_all_else() -> None:
     )
     assert about.reply("hi") == format.reply("hi")
     assert format.overhead == 3
+
+
+def test_a_leaflet_that_leaves_no_room_for_a_conversation_is_refused(
+    reader: LanguageModelPolicy,
+) -> None:
+    reader.reset(0)
+    room = reader.model.room
+    long = " ".join(["game gaming,"] * room)
+    told = (
+        rf"the shop's leaflet takes \d+ tokens, and the model reads {room} beside its response, so"
+        r" less than 16 are left for the conversation: use a catalogue with fewer products"
+    )
+    with pytest.raises(ConvgymError, match=told):
+        reader.act([Conversation(1, HELLO, random.Random(1), leaflet=long)])
+    turns = (Turn(Response("hi"), "bye"),)
+    with pytest.raises(ConvgymError, match=told):
+        reader.model.tokenise([Episode(0, "hi", turns, "purchase", "", "", leaflet=long)])
 
 
 def test_a_shop_is_encoded_once_and_none_changes_nothing() -> None:

@@ -12,10 +12,10 @@ import transformers as T
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from convgym.agents.model.checks import MIN_WORDS, check
+from convgym.agents.model.checks import check
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.context import usable_context
-from convgym.agents.model.format import ConversationFormat
+from convgym.agents.model.format import MIN_WORDS, ConversationFormat
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.lora import LoRA
 from convgym.agents.model.policy import LanguageModelPolicy
