@@ -116,7 +116,7 @@ def open_q(
     tree = read_q_file(folder / Q_FILE, _BESIDE)
     told = {**tree["policy_settings"], **(computing or {})}
     settings = configured(PolicyConfig(), told, "the policy")
-    speaker = load_policy(policy, settings)
+    speaker = _policy_of(folder, policy, settings)
     episodes = read_usable(log).episodes
     # The shape comes first: that it is another kind of model says more than another digest.
     ensemble = restored_ensemble(tree, speaker.model, folder)
@@ -147,10 +147,21 @@ def open_ensemble(
     if device is not None:
         settings = replace(settings, device=device)
     source = _policy_named(folder) if policy is None else policy
-    speaker = load_policy(source, settings)
+    speaker = _policy_of(folder, source, settings)
     ensemble = restored_ensemble(tree, speaker.model, folder)
     _check_digest(tree, "policy", policy_sha256(speaker.model), source, folder)
     return speaker, ensemble
+
+
+def _policy_of(folder: Path, source: str | Path, settings: PolicyConfig) -> LanguageModelPolicy:
+    """Return the policy of a Q, in the shop of the fit; ConvgymError where that is not known."""
+    policy = load_policy(source, settings)
+    if policy.model.format.leaflet == "":
+        raise ConvgymError(
+            f"the Q in {folder} is of a policy that reads its shop's leaflet, and was fitted before"
+            " a Q kept which shop: fit it again, with --set policy.catalog=SHOP"
+        )
+    return policy
 
 
 def _policy_named(folder: Path) -> str:

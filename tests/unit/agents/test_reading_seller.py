@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ import torch
 from convgym.agents.model.config import PolicyConfig
 from convgym.agents.model.policy import SHIPPED, LanguageModelPolicy
 from convgym.agents.pipeline.fitting import FitSettings, fit_to_folder
-from convgym.agents.pipeline.inputs import open_ensemble
+from convgym.agents.pipeline.inputs import open_ensemble, open_q
+from convgym.agents.protocol import Q_FILE
+from convgym.agents.training.checkpoint import load_checkpoint, save_checkpoint
 from convgym.agents.values.q_function import QFunctionConfig
 from convgym.errors import ConvgymError
 from convgym.logs import write_log
@@ -76,6 +79,12 @@ def test_its_q_is_fitted_in_the_shop_that_a_log_is_of(tmp_path: Path) -> None:
     assert report["behaviour_gap"] < 0.01  # read in that shop, its words are its own
     served, _ = open_ensemble(q)
     assert served.model.format.leaflet == load_catalog("laptops").leaflet()
+
+    tree = load_checkpoint(q / Q_FILE, "Q", "again")
+    save_checkpoint(q / Q_FILE, {**tree, "policy_settings": asdict(PolicyConfig())})
+    for opened in (lambda: open_ensemble(q), lambda: open_q(q, NAME, log)):
+        with pytest.raises(ConvgymError, match="before a Q kept which shop: fit it again"):
+            opened()
 
 
 def test_a_seller_that_reads_nothing_is_in_no_shop() -> None:
