@@ -205,7 +205,8 @@ class IterativePPO(LanguageModelAgent):
                 }
             )
             progress(Progress(f"round {k + 1} of {rounds}", 1, 1, metrics))
-        return run.report()
+        back = [str(k + 1) for k, row in enumerate(run.rows) if row.get("taken_back")]
+        return run.report(notes=(_taken_back(back, rounds),) if back else ())
 
     def _earlier_logs(self, collector: Collector) -> list[list[TokenisedEpisode]]:
         """Return the logs of a resumed run's earlier rounds, if they are fitted again."""
@@ -238,6 +239,13 @@ def voices(policy: LanguageModelPolicy, config: IterativePPOConfig) -> list[Lang
 def deploy(improved: LanguageModel, policy: LanguageModelPolicy) -> None:
     """Have the policy speak with the new weights from now on."""
     policy.model.load_weights(improved.weights())
+
+
+def _taken_back(rounds: Sequence[str], of: int) -> str:
+    return (
+        f"{len(rounds)} of {of} improvement steps (round {', '.join(rounds)}) went beyond their "
+        "target_kl and ended early, back at the last weights within"
+    )
 
 
 def _in_round(progress: ProgressCallback, k: int, news: Progress) -> None:

@@ -6,9 +6,12 @@ undone as far as it was beyond: one update too many has cost a policy most of it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from convgym.agents.model.batch import TokenisedEpisode
 from convgym.agents.model.language_model import LanguageModel
 
 
@@ -19,6 +22,8 @@ class DivergenceBound:
 
         if not bound.holds(divergence_of_the_minibatch):
             break
+
+    and once more at the end, by ``holds_for``: no minibatch has seen the last update.
 
     Args:
         model: the model that is trained; its weights at the beginning count as within.
@@ -45,6 +50,13 @@ class DivergenceBound:
         else:
             self._keep()
         return not self.left
+
+    def holds_for(self, reference: LanguageModel, episodes: Sequence[TokenisedEpisode]) -> bool:
+        """Return what ``holds`` does of the divergence on some conversations of the reference.
+
+        Of a model that has left its bound before, and is back, nothing more is asked.
+        """
+        return not self.left and self.holds(self._model.divergence(reference, episodes))
 
     def _keep(self) -> None:
         with torch.no_grad():

@@ -87,7 +87,13 @@ class TokenGRPO:
         progress: ProgressCallback = no_progress,
         watch: PolicyWatch = watch_nothing,
     ) -> tuple[LanguageModel, dict[str, float]]:
-        """Return the improved copy of ``reference``; see ``Improvement``."""
+        """Return the improved copy of ``reference``; see ``Improvement``.
+
+        Returns:
+            The model, and of the last batch: the scores' mean and their mean deviation within
+            states, ``kl_of_pass`` (nats per response) and ``taken_back``, 1 where the step went
+            beyond ``target_kl``.
+        """
         model = reference.copy()
         optimiser = Optimiser(
             model.trained_parameters(), self.learning_rate, self.max_gradient_norm
@@ -110,10 +116,13 @@ class TokenGRPO:
                 responses_alike=True,
             )
             kl = clipped.take(model, reference, minibatches, optimiser, bound)
+            if number == self.steps - 1:
+                bound.holds_for(reference, problem.log[: self.minibatch])
             metrics = {
                 "fresh_score": float(scores.mean()),
                 "fresh_score_sd_within_states": float(scores.std(dim=1).mean()),
                 "kl_of_pass": kl,
+                "taken_back": float(bound.left),
             }
             watch(model)
             progress(Progress("improve", number + 1, self.steps, metrics))

@@ -99,7 +99,12 @@ class TokenPPO:
         progress: ProgressCallback = no_progress,
         watch: PolicyWatch = watch_nothing,
     ) -> tuple[LanguageModel, dict[str, float]]:
-        """Return the improved copy of ``reference``; see ``Improvement``."""
+        """Return the improved copy of ``reference``; see ``Improvement``.
+
+        Returns:
+            The model, and metrics of the last pass or batch, among them ``kl_of_pass`` (nats per
+            response) and ``taken_back``, 1 where the step went beyond ``target_kl``.
+        """
         model = reference.copy()
         optimiser = Optimiser(
             model.trained_parameters(), self.learning_rate, self.max_gradient_norm
@@ -120,6 +125,9 @@ class TokenPPO:
                 steps = ClippedSteps(self.fresh_epochs, self.clip, weight)
                 metrics |= of_batch
                 metrics["kl_of_pass"] = steps.take(model, reference, minibatches, optimiser, bound)
+            if number == total - 1:
+                bound.holds_for(reference, problem.log[: self.minibatch])
+            metrics["taken_back"] = float(bound.left)
             watch(model)
             kl = metrics["kl_of_pass"]
             if self.adaptive_kl is not None:

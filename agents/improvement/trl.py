@@ -149,7 +149,8 @@ class _TRL(ABC):
         Returns:
             The model, and TRL's metrics of the last step: ``kl_of_pass`` (nats per response,
             estimated from the sampled tokens before the step's update), ``fresh_score``,
-            ``clip_fraction`` and ``entropy`` (nats per token).
+            ``clip_fraction`` and ``entropy`` (nats per token); and ``taken_back``, 1 where the
+            step went beyond ``target_kl``.
         """
         format = reference.format
         words = words_of(reference)
@@ -185,12 +186,15 @@ class _TRL(ABC):
             bar(trainer.ref_model, format)
             trainer.remove_callback(PrinterCallback)
             trainer.train()
-        # TRL has replaced parts of its model, so only the weights are taken from it.
-        network.set_output_embeddings(network.get_output_embeddings().head)
         improved = reference.copy()
-        improved.load_weights(trained_weights(network))
+        _take_weights(improved, network)
+        # No batch has seen the last update.
+        last = improved.divergence(reference, problem.log[: self.prompts])
+        if not reporter.left and not last <= self.target_kl:
+            reporter.go_back(network)
+            _take_weights(improved, network)
         watch(improved)
-        return improved, reporter.metrics
+        return improved, {**reporter.metrics, "taken_back": float(reporter.left)}
 
     def _settings(self, folder: str, reference: LanguageModel, seed: int) -> dict[str, Any]:
         """Return what both trainers are told: our hyperparameters, and no side effects."""
@@ -309,6 +313,14 @@ def words_of(model: LanguageModel) -> Words:
     return Words(model.format, model.network.config.get_text_config().vocab_size)
 
 
+def _take_weights(model: LanguageModel, barred: PreTrainedModel) -> None:
+    """Give a model the weights of TRL's, which has other parts: its head is within another."""
+    head = barred.get_output_embeddings()
+    barred.set_output_embeddings(head.head)
+    model.load_weights(trained_weights(barred))
+    barred.set_output_embeddings(head)
+
+
 class _BarredHead(nn.Module):
     """An output layer under which some tokens have no probability."""
 
@@ -354,6 +366,10 @@ class Reporter(TrainerCallback):
     """Tells how training goes, and ends it at the target divergence, if one is measured.
 
     The model is then brought back to its last weights that were within the target.
+
+    Attributes:
+        metrics: as they were told last.
+        left: whether the model was beyond the target, and hence brought back.
     """
 
     def __init__(
@@ -368,6 +384,7 @@ class Reporter(TrainerCallback):
         self._target_kl, self._length = target_kl, 0.0
         self._begun: dict[str, Tensor] = {}
         self._within: dict[str, Tensor] = {}
+        self.left = False
 
     def on_step_begin(
         self, args: Any, state: Any, control: Any, *, model: Any = None, **_: Any
@@ -392,8 +409,13 @@ class Reporter(TrainerCallback):
             if values["kl_of_pass"] <= self._target_kl:
                 self._within = self._begun
             else:
-                load_trained_weights(model, self._within)
+                self.go_back(model)
                 control.should_training_stop = True
+
+    def go_back(self, model: nn.Module) -> None:
+        """Bring the model back to its last weights that were within the target."""
+        self.left = True
+        load_trained_weights(model, self._within)
 
 
 @contextmanager

@@ -105,7 +105,7 @@ def improve_to_folder(
         "policy_settings": asdict(opened.settings),
         "conversations": len(opened.fitted.log) - opened.fitted.held_out,
         "metrics": metrics,
-        "notes": [*_doubts(q), *_too_far(metrics)],
+        "notes": [*_doubts(q), *_taken_back(metrics), *_too_far(metrics)],
         **opened.policy.placement,
         "processes": parallel.count(),
         "seconds": round(time.monotonic() - started, 1),
@@ -118,6 +118,16 @@ def improve_to_folder(
 def _doubts(q: Path) -> list[str]:
     """Return what was noted of a Q when it was fitted."""
     return [f"of Q: {note}" for note in read_report(q / REPORT).get("notes", [])]
+
+
+def _taken_back(metrics: Mapping[str, float]) -> list[str]:
+    """Return a note where the step went beyond its bound."""
+    if not metrics.get("taken_back"):
+        return []
+    return [
+        "the step went beyond its target_kl, so it ended early, back at its last weights within;"
+        " its other metrics are of the weights that were given up"
+    ]
 
 
 def _too_far(metrics: Mapping[str, float]) -> list[str]:

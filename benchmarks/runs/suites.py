@@ -216,18 +216,22 @@ def select(
         log: in place of the suite's.
 
     Raises:
-        ConvgymError: for a setting of none of the agents and sellers, or a pattern that fits none
-            of the agents.
+        ConvgymError: for a setting of none of the agents and sellers, a pattern that fits none of
+            the agents, or a variant that neither the suite nor a setting tells anything of.
     """
     trained = suite.agents if agents is None else _chosen(suite.agents, agents)
     judged = suite.sellers if sellers is None else tuple(dict.fromkeys(sellers))
+    overrides = _with_settings(suite.overrides, settings, trained, judged)
+    for name in trained:
+        if name not in overrides:
+            _refuse_unheard_of(name, suite.agents)
     return replace(
         suite,
         agents=trained,
         sellers=judged,
         environment={**suite.environment, **(environment or {})},
         evaluation={**suite.evaluation, **(evaluation or {})},
-        overrides=_with_settings(suite.overrides, settings, trained, judged),
+        overrides=overrides,
         log=log or suite.log,
         seeds={name: n for name, n in suite.seeds.items() if name in trained},
     )
@@ -244,6 +248,17 @@ def _chosen(known: Sequence[str], wanted: Iterable[str]) -> tuple[str, ...]:
             )
         names += fitting
     return tuple(dict.fromkeys(names))
+
+
+def _refuse_unheard_of(name: str, known: Sequence[str]) -> None:
+    """Refuse a variant without settings of an agent that the suite has others of: a slip."""
+    family = name.partition("@")[0] + "@"
+    others = [other for other in known if other.startswith(family)]
+    if "@" in name and others and name not in known:
+        raise ConvgymError(
+            f"{name!r} is none of the suite's agents, which has {', '.join(others)}; for another"
+            f" variant say what it is by --set {name}.SETTING=VALUE"
+        )
 
 
 def _with_settings(

@@ -1,17 +1,17 @@
 """What might carry Iterative PPO further, one by one: variants of its rounds, five seeds of each.
 
-    convgym study ablations FILE.json [--agent iterative-grpo] [--only VARIANT]
+    convgym study ablations FILE.json --agent iterative-grpo --only "as it is" --only "two members"
 
 Every variant trains as the suite ``frontier`` has it with four deployments, at half of its budget,
 with the same training seeds. All are judged on the same customers of the training range, and
 compared on them with the agent as it is. A finished training is kept in FILE.parts, so that the
 study goes on where it was stopped, and several processes can make different variants; FILE is
-written when all are there, or, asked by ``--as-is``, of those that are.
+written when all that were asked for are there, or, asked by ``--as-is``, of those that are. While
+variants are missing it is written anew by the next call.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,11 +38,11 @@ from convgym.agents.model.sampling import CommonNumbers
 from convgym.agents.training.collector import Collector
 from convgym.benchmarks.provenance import provenance
 from convgym.benchmarks.studies.imagination import Deeper, ensemble_of
-from convgym.benchmarks.studies.study import Study, claim_pieces, show
+from convgym.benchmarks.studies.study import Study, claim_pieces, goes_on, read_piece, show
 from convgym.comparisons import compare, holm
 from convgym.conversation import Episode
 from convgym.datafiles import write_json
-from convgym.errors import unknown
+from convgym.errors import ConvgymError, unknown
 from convgym.policy import Policy
 from convgym.progress import ProgressCallback, no_progress
 from convgym.rollout import rollout
@@ -247,11 +247,14 @@ def main(
     output: Annotated[Path, typer.Argument(help="New file.")],
     agent: Annotated[str, typer.Option(help="Or iterative-grpo.")] = "iterative-ppo",
     only: Annotated[list[str] | None, typer.Option(help="A variant; several times.")] = None,
-    customers: Annotated[int, typer.Option(help="Whom each is judged on.")] = 2000,
-    budget: Annotated[int, typer.Option(help="Conversations of each.")] = BUDGET,
+    customers: Annotated[int, typer.Option(help="Whom each is judged on.", min=1)] = 2000,
+    budget: Annotated[int, typer.Option(help="Conversations of each.", min=ROUNDS)] = BUDGET,
     as_is: Annotated[bool, typer.Option(help="Compare the trainings that are there.")] = False,
 ) -> None:
-    """Train all variants, compare them on common customers, and store what was found."""
+    """Train variants with five seeds each, compare them on common customers, and store that.
+
+    Minutes for each of up to 45 trainings; after Ctrl-C the same command goes on.
+    """
     if agent not in BASES:
         raise unknown("agent", agent, BASES)
     for name in only or ():
@@ -270,33 +273,44 @@ def main(
     study = Study(output, what="Variants of Iterative PPO, one by one", **settings)
     parts = output.with_suffix(".parts")
     claim_pieces(parts, settings)
-    trainings: dict[str, list[dict[str, Any]]] = {name: [] for name in VARIANTS}
-    missing = []
-    for seed in TRAINING_SEEDS:
-        for name, variant in VARIANTS.items():
-            path = parts / f"{name.replace(' ', '-')}-{seed}.json"
-            if not path.exists() and not as_is and (not only or name in only):
-                training = train(agent, variant, seed, budget, customers)
-                write_json(path, {"variant": name, **training, **made_with})
-                rate = 100 * training["outcomes"].count("1") / customers
-                show(f"{name}, seed {seed}: {rate:.1f}%, {training['processor_seconds']:.0f} CPU s")
-            if path.exists():
-                trainings[name].append(json.loads(path.read_text()))
-            else:
-                missing.append(path.stem)
-    if missing and not as_is:
-        show(f"still to be made: {', '.join(missing)}")
-        return
+    files = {
+        (name, seed): parts / f"{name.replace(' ', '-')}-{seed}.json"
+        for seed in TRAINING_SEEDS
+        for name in VARIANTS
+    }
+    asked = {which: path for which, path in files.items() if not only or which[0] in only}
+    to_make = {} if as_is else {k: path for k, path in asked.items() if not path.exists()}
+    with goes_on(parts):
+        for number, ((name, seed), path) in enumerate(to_make.items(), 1):
+            show(f"{number} of {len(to_make)}: {name}, seed {seed}")
+            training = train(agent, VARIANTS[name], seed, budget, customers)
+            write_json(path, {"variant": name, **training, **made_with})
+            rate = 100 * training["outcomes"].count("1") / customers
+            show(f"  {rate:.1f}%, {training['processor_seconds']:.0f} CPU s")
+    trainings: dict[str, list[dict[str, Any]]] = {name: [] for name, _ in asked}
+    for (name, _), path in asked.items():
+        if path.exists():
+            trainings[name].append(read_piece(path))
+    if not any(trainings.values()):
+        raise ConvgymError(f"no training is there yet in {parts}: leave out --as-is")
     variants = compared(trainings)
     study.store(
         training_seeds=list(TRAINING_SEEDS),
-        not_made=missing,
+        not_made=[path.stem for path in files.values() if not path.exists()],
         variants=variants,
         trainings=[row for rows in trainings.values() for row in rows],
     )
+    show(*lines(variants, customers))
+
+
+def lines(variants: Sequence[Mapping[str, Any]], customers: int) -> list[str]:
+    """Return what was found, a line a variant."""
+    told = [f"{customers} customers; gain over the agent as it is, p corrected for all variants"]
     for row in variants:
         gain = ""
         if "gain" in row:
             value, low, high = (100 * x for x in row["gain"])
             gain = f", {value:+.1f} [{low:+.1f}, {high:+.1f}], p {row['p_holm']:.3f}"
-        show(f"{row['variant']:30} {100 * row['conversion']:.1f}%{gain}")
+        seeds = f"{len(row['by_seed'])} seeds"
+        told.append(f"{row['variant']:30} {seeds} {100 * row['conversion']:.1f}%{gain}")
+    return told

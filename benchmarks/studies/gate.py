@@ -7,7 +7,7 @@ policy, of which a share is held out. For every step there is recorded what is t
 conversion with fresh customers of the training range whom both policies meet; and what the held-out
 conversations say. A finished piece is kept in FILE.parts, so that the study goes on where it was
 stopped; FILE is written when all are there, or, asked by ``--as-is``, of those that are. Each piece
-takes less than ten minutes of a core. What the gate said of stored runs' rounds stands beside it.
+takes a quarter to half an hour of a core. Beside it stands what the gate said of stored rounds.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from convgym.benchmarks.provenance import provenance
 from convgym.benchmarks.studies.gate_rounds import RUNS, stored_rounds
 from convgym.benchmarks.studies.gate_steps import PIECES, STARTS, Piece, cloned
 from convgym.benchmarks.studies.gate_table import as_lists, judged, looked_at, table
-from convgym.benchmarks.studies.study import Study, show
+from convgym.benchmarks.studies.study import Study, claim_pieces, goes_on, read_piece, show
 from convgym.datafiles import write_json
-from convgym.errors import unknown
+from convgym.errors import ConvgymError, unknown
 from convgym.policy import Policy
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
@@ -168,31 +168,47 @@ def by_own_q(new: LanguageModel, fitted: FittedQ, generator: torch.Generator) ->
 def main(
     output: Path,
     only: Annotated[str, typer.Option(help="a single piece, by name")] = "",
-    customers: Annotated[int, typer.Option(help="whom each policy is evaluated on")] = CUSTOMERS,
+    customers: Annotated[
+        int, typer.Option(help="whom each policy is evaluated on", min=1)
+    ] = CUSTOMERS,
     as_is: Annotated[bool, typer.Option(help="judge by the pieces that are there")] = False,
     results: Annotated[Path, typer.Option(help="stored runs")] = Path("benchmarks/results"),
 ) -> None:
-    """Make the steps, judge the gate by them, and store what was found."""
+    """Make the steps, judge the gate by them, and store what was found.
+
+    Ten pieces of a quarter of an hour of a core; after Ctrl-C the same command goes on with the
+    piece that was not finished.
+    """
     torch.set_num_threads(1)
     made_with = provenance()  # of the code that runs, whatever is committed meanwhile
     study = Study(output, what="Good and bad steps, and what the gate says of them")
     names = [piece.name for piece in PIECES]
     if only and only not in names:
         raise unknown("piece", only, names)
+    if not results.is_dir():
+        raise ConvgymError(
+            f"no folder of stored runs at {results}: --results says where they are, those of the"
+            " project in its benchmarks/results"
+        )
     parts = output.with_suffix(".parts")
-    parts.mkdir(exist_ok=True)
+    claim_pieces(parts, {"customers": customers, "held_out": HELD_OUT, "samples": SAMPLES})
     starts = Starts(parts / "starts", customers, 1024)
-    for piece in () if as_is else PIECES:
-        path = parts / f"{piece.name}.json"
-        if not path.exists() and only in ("", piece.name):
-            write_json(path, run_piece(piece, starts, made_with))
+    with goes_on(parts):
+        for piece in () if as_is else PIECES:
+            path = parts / f"{piece.name}.json"
+            if not path.exists() and only in ("", piece.name):
+                show(f"{piece.name}: {piece.conversations} conversations, and a Q of them")
+                write_json(path, run_piece(piece, starts, made_with))
     missing = [name for name in names if not (parts / f"{name}.json").exists()]
     if missing:
         show(f"still to be made: {', '.join(missing)}")
         if not as_is:
+            show("--as-is judges by what is there")
             return
     there = [name for name in names if name not in missing]
-    pieces = [json.loads((parts / f"{name}.json").read_text()) for name in there]
+    if not there:
+        raise ConvgymError(f"no piece is there yet in {parts}: leave out --as-is")
+    pieces = [read_piece(parts / f"{name}.json") for name in there]
     steps = [step for piece in pieces for step in looked_at(piece)]
     rounds = [
         {"half": half, **row}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ class Study:
 
     Raises:
         ConvgymError: at once, before anything is measured, when the file exists (nothing is
-            overwritten) or cannot be written.
+            overwritten, but for a study that was stored before all its pieces were there) or
+            cannot be written.
     """
 
     def __init__(self, path: Path | None, **facts: Any) -> None:
-        if path is not None:
+        if path is not None and not _unfinished(path):
             check_new_file(path, make_folder=True)
         self.path = path
         # Taken now: a commit during hours of measuring is not what was measured.
@@ -49,11 +51,45 @@ def claim_pieces(folder: Path, settings: Mapping[str, Any]) -> None:
     path = folder / "settings.json"
     if not path.exists():
         write_json(path, settings)
-    if (kept := json.loads(path.read_text())) != settings:
+    kept = read_piece(path)
+    if other := [name for name in {**settings, **kept} if settings.get(name) != kept.get(name)]:
+        told = ", ".join(f"{name} {kept.get(name)}, not {settings.get(name)}" for name in other)
         raise ConvgymError(
-            f"{folder} holds pieces of a study with other settings: expected {settings}, found"
-            f" {kept}; give another file, or delete the folder"
+            f"{folder} holds pieces of a study with other settings: {told}; give another file, or"
+            " delete the folder"
         )
+
+
+def read_piece(path: Path) -> Any:
+    """Return what a file among a study's pieces says.
+
+    Raises:
+        ConvgymError: for a file that is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConvgymError(
+            f"{path} is damaged ({error}): delete it, and the study makes it again"
+        ) from error
+
+
+@contextmanager
+def goes_on(pieces: Path) -> Iterator[None]:
+    """Have Ctrl-C say where the pieces are from which the same command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"interrupted; the same command goes on with what is finished in {pieces}", error=True)
+        raise SystemExit(130) from None
+
+
+def _unfinished(path: Path) -> bool:
+    """Return whether a file is of a study of which pieces are still to be made."""
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["not_made"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def show(*lines: str) -> None:

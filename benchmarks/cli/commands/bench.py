@@ -89,7 +89,7 @@ def bench(
     suite: Annotated[
         str,
         typer.Argument(
-            help="smoke, quick, standard, frontier, ladder, or a TOML file of your own.",
+            help="smoke, quick, standard, frontier, frontier-long, ladder, or your own TOML file.",
             callback=findable,
         ),
     ] = "quick",

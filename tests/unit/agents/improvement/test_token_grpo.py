@@ -149,6 +149,18 @@ def test_a_step_beyond_its_target_goes_back_to_where_it_was_within(
     assert all(map(torch.equal, improved.trained_parameters(), befores[-1]))
 
 
+def test_a_last_update_beyond_the_target_is_taken_back_too(
+    model: LanguageModel, log: list[TokenisedEpisode]
+) -> None:
+    step = TokenGRPO(steps=1, learning_rate=0.1, target_kl=0.01)
+    improved, metrics = step.improve(
+        model, problem(log, taste), generator=torch.Generator().manual_seed(0)
+    )
+    assert metrics["kl_of_pass"] < 1e-5  # no minibatch has seen it
+    assert metrics["taken_back"] == 1
+    assert all(map(torch.equal, improved.trained_parameters(), model.trained_parameters()))
+
+
 def test_fewer_than_two_samples_cannot_be_compared() -> None:
     with pytest.raises(ConvgymError, match=r"samples must be at least 2, .* got 1"):
         TokenGRPO(samples=1)

@@ -209,6 +209,21 @@ def test_a_minibatch_beyond_the_target_takes_the_last_update_back(
     assert all(map(torch.equal, improved.trained_parameters(), befores[-1]))
 
 
+@pytest.mark.parametrize("passes", [{"epochs": 1, "fresh_steps": 0}, {"fresh_steps": 1}])
+def test_a_last_update_beyond_the_target_is_taken_back_too(
+    model: LanguageModel, format: ConversationFormat, passes: dict[str, int]
+) -> None:
+    log = log_of(model, 8)
+    settings: Any = {"minibatch": 64, "learning_rate": 0.1, **passes}
+    improved, told = solve(model, problem(log, taste), target_kl=0.01, **settings)
+    assert told[-1]["kl_of_pass"] < 1e-5  # no minibatch has seen it
+    assert told[-1]["taken_back"] == 1
+    assert logprobs(improved, log) == logprobs(model, log)
+    moved, told = solve(model, problem(log, taste), target_kl=1e9, **settings)
+    assert told[-1]["taken_back"] == 0
+    assert logprobs(moved, log) != logprobs(model, log)
+
+
 def test_packs_are_a_matter_of_speed(
     model: LanguageModel, few_words: ConversationFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:

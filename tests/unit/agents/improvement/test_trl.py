@@ -103,7 +103,7 @@ def improve(
         told.append({**news.metrics, "done": news.done, "total": news.total})
 
     improved, metrics = solver.improve(model, problem, generator=generator, progress=tell)
-    assert metrics.items() <= told[-1].items()
+    assert {**told[-1], "taken_back": metrics["taken_back"]}.items() >= metrics.items()
     return improved, told
 
 
@@ -203,6 +203,18 @@ def test_a_step_beyond_its_target_goes_back_to_where_it_was_within(
     # The divergence beyond was seen before the last update, and came with the one before.
     assert len(befores) == len(told)
     assert all(map(torch.equal, improved.network.parameters(), befores[-2]))
+
+
+@both
+def test_a_last_update_beyond_the_target_is_taken_back_too(
+    solver: type[GRPO | RLOO], model: LanguageModel, problem: SingleTurnProblem
+) -> None:
+    settings: Any = {"steps": 1, "prompts": 8, "learning_rate": 1.0}
+    for target, back in ((0.01, 1), (1e9, 0)):
+        one = solver(target_kl=target, **settings)
+        improved, metrics = one.improve(model, problem, generator=torch.Generator().manual_seed(0))
+        assert metrics["taken_back"] == back
+        assert equal(weights(improved), weights(model)) is bool(back)
 
 
 @both

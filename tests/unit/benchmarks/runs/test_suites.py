@@ -235,6 +235,10 @@ def test_a_pattern_stands_for_the_suites_agents_that_it_fits(suite: Suite) -> No
     assert select(suite, agents=["*@2"]).seeds == {"bc@2": 4}
     with pytest.raises(ConvgymError, match=r"'x@\*' fits none .* which are bc@1, bc@2, online"):
         select(suite, agents=["x@*"])
+    with pytest.raises(ConvgymError, match=r"'bc@3' is none .* has bc@1, bc@2; .* --set bc@3\."):
+        select(suite, agents=["bc@3"])
+    assert select(suite, agents=["bc@3"], settings=[("bc@3.rate", 1)]).agents == ("bc@3",)
+    assert select(suite, agents=["awr@3"]).agents == ("awr@3",)
 
 
 def test_single_agents_may_have_other_numbers_of_seeds(suite: Suite) -> None:

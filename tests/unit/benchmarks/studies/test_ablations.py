@@ -209,10 +209,14 @@ def test_a_study_of_variants_goes_on(
         ablations.main(path, only=["nothing"], **told)
     with pytest.raises(ConvgymError, match="unknown agent 'online-ppo'"):
         ablations.main(path, agent="online-ppo", **told)
+    with pytest.raises(ConvgymError, match="no training is there yet"):
+        ablations.main(path, as_is=True, **told)
     ablations.main(path, only=[AS_IT_IS], **told)
-    assert not path.exists()
-    assert "still to be made: two-members-1" in capsys.readouterr().out
-    with pytest.raises(ConvgymError, match="other settings"):
+    assert "1 of 2: as it is, seed 1" in capsys.readouterr().out
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert found["not_made"] == ["two-members-1", "two-members-2"]
+    assert [row["variant"] for row in found["variants"]] == [AS_IT_IS]
+    with pytest.raises(ConvgymError, match="other settings: customers 4, not 5; give another"):
         ablations.main(path, customers=5, budget=8)
     parts = sorted((tmp_path / "found.parts").glob("as-it-is-*.json"))
     before = [part.stat().st_mtime_ns for part in parts]
@@ -224,6 +228,25 @@ def test_a_study_of_variants_goes_on(
         (name, seed) for name in chosen for seed in (1, 2)
     ]
     assert found["not_made"] == []
+    with pytest.raises(ConvgymError, match="never overwritten"):
+        ablations.main(path, **told)
+
+
+def test_an_interrupted_study_says_how_it_goes_on_and_a_damaged_piece_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ablations, "train", interrupted)
+    path = tmp_path / "found.json"
+    with pytest.raises(SystemExit) as caught:
+        ablations.main(path, customers=4, budget=8)
+    assert caught.value.code == 130
+    assert "the same command goes on with what is finished in" in capsys.readouterr().err
+    (tmp_path / "found.parts" / "as-it-is-900300.json").write_text('{"cut')
+    with pytest.raises(ConvgymError, match=r"as-it-is-900300\.json is damaged .*: delete it"):
+        ablations.main(path, customers=4, budget=8, as_is=True)
 
 
 def test_all_variants_can_be_made() -> None:

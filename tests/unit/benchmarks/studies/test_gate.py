@@ -39,9 +39,17 @@ def test_a_study_goes_on_where_it_was_stopped(
     path = tmp_path / "gate.json"
     with pytest.raises(ConvgymError, match="unknown piece"):
         gate.main(path, only="nothing", customers=4)
-    gate.main(path, only="tiny", customers=4)
+    with pytest.raises(ConvgymError, match="no folder of stored runs at nowhere"):
+        gate.main(path, customers=4, results=Path("nowhere"))
+    with pytest.raises(ConvgymError, match="no piece is there yet"):
+        gate.main(path, customers=4, results=RESULTS, as_is=True)
+    gate.main(path, only="tiny", customers=4, results=RESULTS)
     assert not path.exists()
     assert "still to be made: other" in capsys.readouterr().out
+    with pytest.raises(ConvgymError, match="other settings: customers 4, not 5"):
+        gate.main(path, customers=5, results=RESULTS)
+    gate.main(path, customers=4, results=RESULTS, as_is=True)
+    assert json.loads(path.read_text(encoding="utf-8"))["not_made"] == ["other"]
     part = tmp_path / "gate.parts" / "tiny.json"
     before = part.stat().st_mtime_ns
     gate.main(path, customers=4, results=RESULTS)
@@ -62,7 +70,7 @@ def test_a_study_goes_on_where_it_was_stopped(
     assert len(stored["stored_rounds"]) == 49
     assert stored["not_made"] == []
     with pytest.raises(ConvgymError, match="never overwritten"):
-        gate.main(path, customers=4)
+        gate.main(path, customers=4, results=RESULTS)
 
 
 def step(change: float, value: float, coverage: float = 1.0, **known: Any) -> dict[str, Any]:
