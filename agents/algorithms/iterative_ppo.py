@@ -205,8 +205,7 @@ class IterativePPO(LanguageModelAgent):
                 }
             )
             progress(Progress(f"round {k + 1} of {rounds}", 1, 1, metrics))
-        back = [str(k + 1) for k, row in enumerate(run.rows) if row.get("taken_back")]
-        return run.report(notes=(_taken_back(back, rounds),) if back else ())
+        return run.report(notes=_taken_back(run.rows))
 
     def _earlier_logs(self, collector: Collector) -> list[list[TokenisedEpisode]]:
         """Return the logs of a resumed run's earlier rounds, if they are fitted again."""
@@ -241,10 +240,13 @@ def deploy(improved: LanguageModel, policy: LanguageModelPolicy) -> None:
     policy.model.load_weights(improved.weights())
 
 
-def _taken_back(rounds: Sequence[str], of: int) -> str:
+def _taken_back(rows: Sequence[Mapping[str, float]]) -> tuple[str, ...]:
+    back = [str(k + 1) for k, row in enumerate(rows) if row.get("taken_back")]
+    if not back:
+        return ()
     return (
-        f"{len(rounds)} of {of} improvement steps (round {', '.join(rounds)}) went beyond their "
-        "target_kl and ended early, back at the last weights within"
+        f"{len(back)} of {len(rows)} improvement steps (round {', '.join(back)}) went beyond their "
+        "target_kl and ended early, back at the last weights within",
     )
 
 

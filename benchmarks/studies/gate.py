@@ -201,9 +201,8 @@ def main(
                 write_json(path, run_piece(piece, starts, made_with))
     missing = [name for name in names if not (parts / f"{name}.json").exists()]
     if missing:
-        show(f"still to be made: {', '.join(missing)}")
+        show(f"still to be made: {', '.join(missing)}; --as-is judges by what is there")
         if not as_is:
-            show("--as-is judges by what is there")
             return
     there = [name for name in names if name not in missing]
     if not there:
