@@ -85,7 +85,9 @@ def goes_on(pieces: Path) -> Iterator[None]:
 
 
 def _unfinished(path: Path) -> bool:
-    """Return whether a file is of a study of which pieces are still to be made."""
+    """Return whether a file is of a study that goes on here: its pieces are beside it, not all."""
+    if not path.with_suffix(".parts").is_dir():
+        return False
     try:
         return bool(json.loads(path.read_text(encoding="utf-8"))["not_made"])
     except (OSError, ValueError, KeyError, TypeError):

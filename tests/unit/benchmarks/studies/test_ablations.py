@@ -216,6 +216,10 @@ def test_a_study_of_variants_goes_on(
     found = json.loads(path.read_text(encoding="utf-8"))
     assert found["not_made"] == ["two-members-1", "two-members-2"]
     assert [row["variant"] for row in found["variants"]] == [AS_IT_IS]
+    elsewhere = tmp_path / "stored.json"  # without its pieces: a result like any other
+    elsewhere.write_bytes(path.read_bytes())
+    with pytest.raises(ConvgymError, match="never overwritten"):
+        ablations.main(elsewhere, **told)
     with pytest.raises(ConvgymError, match="other settings: customers 4, not 5; give another"):
         ablations.main(path, customers=5, budget=8)
     parts = sorted((tmp_path / "found.parts").glob("as-it-is-*.json"))
