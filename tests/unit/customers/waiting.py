@@ -13,6 +13,8 @@ from tests.unit.conftest import Puppet
 
 NAP = 0.004
 """Seconds; the longest reply takes ten of them."""
+PATIENCE = 30
+"""Seconds until who waits for others gives up: busy machines keep nobody that long."""
 
 
 def nap(seed: int, turn: int) -> float:
@@ -20,9 +22,7 @@ def nap(seed: int, turn: int) -> float:
 
 
 class WaitingPuppet(Puppet):
-    """The puppet with coroutines; ``most`` tells how many were under way at once."""
-
-    under_way = most = 0
+    """The puppet with coroutines."""
 
     async def reset(self, seed: int) -> str:  # type: ignore[override]
         return str(await self._waited(seed, 0, super().reset))
@@ -36,26 +36,42 @@ class WaitingPuppet(Puppet):
         super().close()
 
     async def _waited(self, given: Any, turn: int, answer: Any) -> Any:
-        kind = WaitingPuppet
-        kind.under_way += 1
-        kind.most = max(kind.most, kind.under_way)
-        try:
-            await asyncio.sleep(nap(self.seed, turn))
-            return answer(given)
-        finally:
-            kind.under_way -= 1
+        await asyncio.sleep(nap(self.seed, turn))
+        return answer(given)
+
+
+def gathering(size: int) -> type[WaitingPuppet]:
+    """Return puppets of whom none greets anybody before ``size`` have been asked to."""
+
+    class Gathering(WaitingPuppet):
+        asked = 0
+
+        async def reset(self, seed: int) -> str:  # type: ignore[override]
+            Gathering.asked += 1
+            deadline = time.monotonic() + PATIENCE
+            while Gathering.asked < size:
+                assert time.monotonic() < deadline, f"{Gathering.asked} of {size} are under way"
+                await asyncio.sleep(NAP)
+            return await super().reset(seed)
+
+    return Gathering
 
 
 class SlowPuppet(Puppet):
-    """The puppet that blocks, and notes in which threads."""
+    """The puppet that blocks: it greets nobody before ``at_once`` threads have been asked to."""
 
+    at_once = 8
     threads: set[int] = set()  # noqa: RUF012
 
     def reset(self, seed: int) -> str:
+        self.threads.add(threading.get_ident())
+        deadline = time.monotonic() + PATIENCE
+        while len(self.threads) < self.at_once:
+            assert time.monotonic() < deadline, f"{len(self.threads)} threads of {self.at_once}"
+            time.sleep(NAP)
         return super().reset(seed)
 
     def respond(self, utterance: str) -> Reply:
-        self.threads.add(threading.get_ident())
         time.sleep(nap(self.seed, len(self.heard) + 1))
         return super().respond(utterance)
 

@@ -36,7 +36,8 @@ def test_every_way_holds_the_conversations_and_is_stored(
     rows = {row["way"]: row for row in facts["figures"]}
     assert list(rows) == ["ideal", "async", "threads", "chat", "send_recv", "lock_step"]
     assert rows["ideal"]["share_of_ideal"] == 1.0
-    assert 0.1 < rows["async"]["share_of_ideal"] < 1.1
+    # How far below hangs on what else the machine does; nothing is faster than the ideal.
+    assert all(0 < row["share_of_ideal"] < 1.1 for row in rows.values())
     assert "ideal:" in out
     assert facts["case"]["at_once"] == 3
 
