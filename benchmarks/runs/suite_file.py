@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
+import tomli_w
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -24,7 +26,7 @@ from convgym.agents.registry import AGENTS
 from convgym.benchmarks.runs.schema import TRAINING_SEEDS
 from convgym.benchmarks.runs.suites import Suite, agent_of
 from convgym.customers import CUSTOMERS
-from convgym.datafiles import read_whole
+from convgym.datafiles import check_new_file, read_whole, write_atomically
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, unknown
 from convgym.sellers import SELLERS
@@ -48,11 +50,7 @@ def read_suite(path: Path) -> Suite:
         RecursionError,
     ) as error:  # no text, or no TOML
         raise ConvgymError(f"the suite {path} is no TOML: {error}") from None
-    try:
-        suite = SuiteFile.model_validate(fields)
-    except ValidationError as error:
-        problems = [_problem(each) for each in error.errors()]
-        raise ConvgymError(f"the suite {path}: {'; '.join(problems)}") from None
+    suite = _checked(fields, path)
     return Suite(
         suite.name or path.stem,
         suite.description,
@@ -73,6 +71,66 @@ def read_suite(path: Path) -> Suite:
         keep=tuple(suite.keep),
         colder=suite.colder,
     )
+
+
+def _checked(fields: Mapping[str, Any], path: Path) -> SuiteFile:
+    try:
+        return SuiteFile.model_validate(fields)
+    except ValidationError as error:
+        problems = [_problem(each) for each in error.errors()]
+        raise ConvgymError(f"the suite {path}: {'; '.join(problems)}") from None
+
+
+def write_suite(suite: Suite, path: Path) -> None:
+    """Write a suite as a file that ``read_suite`` reads, for others to start from.
+
+    The file has no ``name``: the suite goes by the file's.
+
+    Raises:
+        ConvgymError: if there is something at ``path``, it cannot be written, TOML does not know a
+            value among the suite's settings, or ``read_suite`` would refuse the file.
+    """
+    check_new_file(path)
+    written = {
+        "description": suite.description,
+        "sellers": _with_options(suite.sellers, suite.overrides),
+        "agents": _with_options(suite.agents, suite.overrides),
+        **{name: getattr(suite, name) for name in _AS_THEY_ARE},
+    }
+    defaults = {name: field.default for name, field in SuiteFile.model_fields.items()}
+    fields = {name: value for name, value in written.items() if value and value != defaults[name]}
+    texts = []
+    for name, value in fields.items():
+        try:
+            texts.append(tomli_w.dumps({name: value}))
+        except TypeError as error:
+            raise ConvgymError(f"{name} of the suite {suite.name} fit no file: {error}") from None
+    texts.sort(key=lambda text: text.startswith("["))  # what follows a table would be part of it
+    whole = "".join(texts)
+    _checked(tomllib.loads(whole), path)  # names on a command line, say, are checked by nobody else
+    write_atomically(path, whole)
+
+
+_AS_THEY_ARE = (
+    "conversations",
+    "evaluation_episodes",
+    "training_seeds",
+    "keep",
+    "colder",
+    "log",
+    "seeds",
+    "environment",
+    "evaluation",
+)
+"""Fields that a file has as ``Suite`` has them."""
+
+
+def _with_options(
+    names: Sequence[str], overrides: Mapping[str, Mapping[str, Any]]
+) -> list[str] | dict[str, Mapping[str, Any]]:
+    """Return names as a list, or where any of them has settings, as tables."""
+    tables = {name: overrides.get(name, {}) for name in names}
+    return tables if any(tables.values()) else list(names)
 
 
 def _tables(agents: object) -> object:

@@ -35,7 +35,7 @@ from convgym.benchmarks.cli.options import (
     settings_of_models,
 )
 from convgym.benchmarks.terminal import console, say
-from convgym.errors import InfrastructureError
+from convgym.errors import ConvgymError, InfrastructureError
 
 if TYPE_CHECKING:
     from convgym.benchmarks.runs.suites import Job, Suite
@@ -81,6 +81,7 @@ def register(app: typer.Typer) -> None:
             "convgym bench smoke",
             "convgym bench quick --agents bc,online-ppo --seed 1 --output results/two",
             "convgym bench quick --set iterative-ppo.rounds=3 --output results/three-rounds",
+            "convgym bench frontier --agents 'online-ppo@*' --as-file mine.toml",
         )
     )(bench)
 
@@ -122,6 +123,13 @@ def bench(
     ray: Ray = None,
     device: Device = None,
     dtype: Dtype = None,
+    as_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml",
+            help="Write what would run as a suite of your own, a file to edit, and run nothing.",
+        ),
+    ] = None,
 ) -> None:
     """Compare agents and reference sellers on conversion at an equal budget of conversations.
 
@@ -144,10 +152,21 @@ def bench(
         settings=[*spoken, *placed, *read_settings(settings or ())],
         log=None if log is None else str(log),
     )
+    if as_file is not None:
+        return _write(chosen, as_file)
     make_findable(asdict(chosen))  # what a file names as well
     _tell_of_log(chosen)
     folder = output or Path("results") / folder_name(chosen.name, customers, judged, seed)
     _run(chosen, folder, seed, _workers(jobs, ray))
+
+
+def _write(suite: Suite, path: Path) -> None:
+    from convgym.benchmarks.runs.suite_file import write_suite
+
+    if path.suffix != ".toml":
+        raise ConvgymError(f"a suite's file ends in .toml, got {path}")
+    write_suite(suite, path)
+    say(f"{path} is written; convgym bench {path} runs it")
 
 
 def folder_name(

@@ -93,6 +93,18 @@ def test_bench_takes_other_agents_sellers_and_environment(run: Run, tmp_path: Pa
     assert read_manifest(tmp_path / "out")["run"]["suite"]["environment"] == {"catalog": "mobile"}
 
 
+def test_bench_writes_what_would_run_as_a_file_that_runs(run: Run, tmp_path: Path) -> None:
+    options = ["--agents", "bc@*,bc", "--set", "bc.epochs=2", "--catalog", "mobile"]
+    assert run("bench", "tiny", *options, "--as-file", "mine.toml")[0] == 2  # no bc@... is there
+    code, out, err = run("bench", "tiny", *options[2:], "--as-file", "mine.toml")
+    assert (code, err) == (0, "") and "convgym bench mine.toml runs it" in out
+    assert not (tmp_path / "results").exists()
+    mine = suites.get_suite(str(tmp_path / "mine.toml"))
+    assert mine.environment == {"catalog": "mobile"}
+    assert run("bench", "mine.toml", "--agents", "none")[0] == 0
+    assert (tmp_path / "results" / "mine-seed0").exists()
+
+
 def test_everybody_can_be_judged_on_another_catalogue(run: Run, world: World) -> None:
     options = ["--catalog", "mobile", "--evaluate-on", "bicycles", "--personas", "difficult"]
     code, out, _ = run("bench", "tiny", *options, "--output", "out")
@@ -128,6 +140,9 @@ def test_a_bench_of_other_settings_is_refused_with_the_way_out(run: Run) -> None
         ("bench tiny --agents none --sellers none", "nobody to compare"),
         ("bench tiny --catalog bicycles", "reserved for evaluation"),
         ("bench tiny --output file/out", "cannot write to file/out"),
+        ("bench tiny --as-file file/x.toml", "cannot write to file/x.toml"),
+        ("bench tiny --as-file mine.json", "a suite's file ends in .toml, got mine.json"),
+        ("bench tiny --as-file x.toml --agents onlin-ppo", "did you mean 'online-ppo'"),
         ("bench tiny --output file", "cannot write to file"),
         ("bench ladder --sellers competent --output file/out", "cannot write to file/out"),
         ("logs write file/log.jsonl", "cannot write to file/log.jsonl"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from convgym.benchmarks.runs.suites import Suite, get_suite
+from convgym.benchmarks.runs.suite_file import write_suite
+from convgym.benchmarks.runs.suites import SUITES, Suite, get_suite
 from convgym.errors import ConvgymError
 
 WHOLE = """
@@ -153,3 +155,32 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConvgymError, match=r"bytes\.toml is no TOML: .*can't decode"):
         get_suite(str(tmp_path / "bytes.toml"))
+
+
+@pytest.mark.parametrize("name", SUITES.names())
+def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
+    suite = get_suite(name)
+    write_suite(suite, tmp_path / "mine.toml")
+    assert get_suite(str(tmp_path / "mine.toml")) == replace(suite, name="mine")
+
+
+def test_every_field_is_written(tmp_path: Path) -> None:
+    suite = replace(read(tmp_path, WHOLE + 'customer_options = { max = "100 € \\n" }'), colder=0.5)
+    suite = replace(suite, log="a log.jsonl", name="again")
+    write_suite(suite, tmp_path / "again.toml")
+    assert get_suite(str(tmp_path / "again.toml")) == suite
+    assert all(getattr(suite, field.name) for field in fields(Suite)), "a field is not tried here"
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    write_suite(get_suite("ladder"), tmp_path / "mine.toml")
+    with pytest.raises(ConvgymError, match=r"mine\.toml exists and is never overwritten"):
+        write_suite(get_suite("smoke"), tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize("value", [None, object()])
+def test_what_no_file_can_say(tmp_path: Path, value: object) -> None:
+    suite = replace(get_suite("smoke"), overrides={"online-ppo": {"deployment": value}})
+    with pytest.raises(ConvgymError, match=r"agents of the suite smoke fit no file: .* TOML"):
+        write_suite(suite, tmp_path / "mine.toml")
+    assert not (tmp_path / "mine.toml").exists()
