@@ -101,6 +101,12 @@ AGENTS: Registry[AgentClass] = Registry(
 """Agents by name. Nothing is imported before it is made."""
 
 
+def start_config(name: str) -> Any:
+    """Return the settings of an agent where nobody says otherwise; raises as ``make_agent``."""
+    what = f"agent {name!r}"
+    return configured(defaults(AGENTS.resolve(name).Config, what), AGENTS.settings(name), what)
+
+
 def make_agent(name: str, **overrides: Any) -> Agent:
     """Return a new agent by name, with ``overrides`` of its config's fields.
 
@@ -115,8 +121,7 @@ def make_agent(name: str, **overrides: Any) -> Agent:
     """
     agent_class = AGENTS.resolve(name)
     what = f"agent {name!r}"
-    start: Any = configured(defaults(agent_class.Config, what), AGENTS.settings(name), what)
-    config = configured(start, overrides, what)
+    config = configured(start_config(name), overrides, what)
     agent = call(agent_class, {"config": config, "name": name}, what)
     require(agent, Agent, f"{what} is no agent")
     if not isinstance(agent.config, agent_class.Config):

@@ -73,6 +73,8 @@ class IterativePPOConfig:
     imitation: Imitation = field(default_factory=Imitation)
     """Of the sold conversations, before the improvement step."""
     improvement: Improvement = field(default_factory=TokenPPO)
+    """The solver of a round's single-turn problem; others by name, or as a mapping with their name:
+    ``convgym list improvements``."""
     gate: GateConfig = field(default_factory=GateConfig)
 
     def __post_init__(self) -> None:

@@ -91,6 +91,13 @@ def write_suite(suite: Suite, path: Path) -> None:
             value among the suite's settings, or ``read_suite`` would refuse the file.
     """
     check_new_file(path)
+    text = suite_text(suite)
+    _checked(tomllib.loads(text), path)  # names on a command line, say, are checked by nobody else
+    write_atomically(path, text)
+
+
+def suite_text(suite: Suite) -> str:
+    """Return a suite as a file would have it; ConvgymError for what TOML does not know."""
     written = {
         "description": suite.description,
         "sellers": _with_options(suite.sellers, suite.overrides),
@@ -106,9 +113,7 @@ def write_suite(suite: Suite, path: Path) -> None:
         except TypeError as error:
             raise ConvgymError(f"{name} of the suite {suite.name} fit no file: {error}") from None
     texts.sort(key=lambda text: text.startswith("["))  # what follows a table would be part of it
-    whole = "".join(texts)
-    _checked(tomllib.loads(whole), path)  # names on a command line, say, are checked by nobody else
-    write_atomically(path, whole)
+    return "".join(f"\n{text}" if text.startswith("[") else text for text in texts)
 
 
 _AS_THEY_ARE = (

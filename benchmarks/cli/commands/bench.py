@@ -72,6 +72,17 @@ Ray = Annotated[
         " machine is part of, local for this machine alone. Needs the extra ray.",
     ),
 ]
+Log = Annotated[
+    Path | None,
+    typer.Option(help="A log that offline agents learn from, in place of one made for them."),
+]
+AsFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.toml",
+        help="Write what would run as a suite of your own, a file to edit, and run nothing.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -107,10 +118,7 @@ def bench(
             show_default="results/<suite>-seed<seed>, customer and catalogue between, if given",
         ),
     ] = None,
-    log: Annotated[
-        Path | None,
-        typer.Option(help="A log that offline agents learn from, in place of one made for them."),
-    ] = None,
+    log: Log = None,
     customer: Customer = None,
     customer_option: CustomerOptions = None,
     catalog: Catalog = None,
@@ -123,13 +131,7 @@ def bench(
     ray: Ray = None,
     device: Device = None,
     dtype: Dtype = None,
-    as_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.toml",
-            help="Write what would run as a suite of your own, a file to edit, and run nothing.",
-        ),
-    ] = None,
+    as_file: AsFile = None,
 ) -> None:
     """Compare agents and reference sellers on conversion at an equal budget of conversations.
 

@@ -1,17 +1,27 @@
-"""``convgym list``: all that can be asked for by name."""
+"""``convgym list``: all that can be asked for by name, and what can be set of it."""
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from convgym.benchmarks.cli.examples import examples
+from convgym.benchmarks.cli.options import findable
 from convgym.benchmarks.terminal import say
+from convgym.datafiles import dumps
 from convgym.errors import unknown
 from convgym.registry import Registry
+
+if TYPE_CHECKING:
+    from convgym.options import Option
+
+_WIDTH = 100
 
 
 def register(app: typer.Typer) -> None:
@@ -20,6 +30,8 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "convgym list",
             "convgym list agents",
+            "convgym list agents iterative-ppo",
+            "convgym list suites frontier",
             "convgym list customers --json",
         )
     )(list)
@@ -54,23 +66,84 @@ def list(
             help="customers, backends, sellers, agents, improvements, suites or studies."
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="One of them: what it is, and what can be set of it.", callback=findable
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Show what is there by name, from convgym and from installed packages, a line each."""
+    """Show what is there by name, from convgym and from installed packages, a line each.
+
+    With a name, show what can be set of that, which imports it; a suite is shown as a file.
+    """
     every = registries()
     if kind is not None and kind not in every:
         raise unknown("kind", kind, every)
+    if kind is not None and name is not None:
+        say(_json(kind, name) if as_json else _page(kind, name))
+        return
     summaries = {
-        name: {known: registry.summary(known) for known in registry.names()}
-        for name, registry in every.items()
-        if kind in (None, name)
+        group: {known: registry.summary(known) for known in registry.names()}
+        for group, registry in every.items()
+        if kind in (None, group)
     }
     if as_json:
         say(json.dumps(summaries, indent=2))
         return
     width = max(len(known) for names in summaries.values() for known in names)
     blocks = [
-        "\n".join([f"{name}:", *(f"  {each:{width}}  {text}" for each, text in names.items())])
-        for name, names in summaries.items()
+        "\n".join([f"{group}:", *(f"  {each:{width}}  {text}" for each, text in names.items())])
+        for group, names in summaries.items()
     ]
     say("\n\n".join(blocks))
+
+
+def _page(kind: str, name: str) -> str:
+    """Return what a user reads about one thing."""
+    if kind == "suites":
+        from convgym.benchmarks.runs.suite_file import suite_text
+        from convgym.benchmarks.runs.suites import get_suite
+
+        return suite_text(get_suite(name)).rstrip()
+    lines = [_about(kind, name), ""]
+    for option in _options(kind, name):
+        default = f" = {option.default}" if option.default else ""
+        lines.append(f"{option.name}: {option.kind}{default}".replace(": =", " ="))
+        lines += textwrap.wrap(option.text, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines).rstrip()
+
+
+def _json(kind: str, name: str) -> str:
+    if kind == "suites":
+        from convgym.benchmarks.runs.suites import get_suite
+
+        return dumps(dataclasses.asdict(get_suite(name)), indent=2)
+    options = [dataclasses.asdict(option) for option in _options(kind, name)]
+    return dumps({"name": name, "about": _about(kind, name), "options": options}, indent=2)
+
+
+def _about(kind: str, name: str) -> str:
+    """Return the docstring of a thing, or its line in the list."""
+    registry = registries()[kind]
+    thing = registry.resolve(name)
+    has_text = inspect.isroutine(thing) or inspect.isclass(thing)
+    text = inspect.getdoc(thing) if has_text else None
+    listed = None if ":" in name else registry.summary(name)
+    return "\n\n".join(part for part in (listed, text) if part) or name
+
+
+def _options(kind: str, name: str) -> Iterable[Option]:
+    from convgym.options import parameters_of, settings_of
+
+    thing = registries()[kind].resolve(name)
+    if kind == "agents":
+        from convgym.agents.registry import start_config
+
+        return settings_of(start_config(name))
+    if kind == "improvements":
+        from convgym.agents.improvement.registry import make_improvement
+
+        return settings_of(make_improvement(name))
+    return parameters_of(thing)

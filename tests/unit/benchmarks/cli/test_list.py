@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from convgym.benchmarks.cli import main
 from convgym.benchmarks.cli.commands.list import registries
+from convgym.benchmarks.runs.suites import get_suite
 
 KINDS = ["customers", "backends", "sellers", "agents", "improvements", "suites", "studies"]
 
@@ -68,3 +70,45 @@ def test_every_shipped_name_is_there(kind: str) -> None:
     registry = registries()[kind]
     for name in registry.shipped:
         assert registry.resolve(name) is not None
+
+
+def test_one_thing_with_what_can_be_set_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    out = listed(capsys, "agents", "filtered-bc")
+    assert out.startswith("behaviour cloning of the conversations that ended in a purchase\n")
+    assert "\nfilter_converted: bool = true\n" in out  # as filtered-bc has it
+    assert "\npolicy.temperature: float = 1.0\n    Of sampling, positive.\n" in out
+    out = listed(capsys, "customers", "scripted")
+    assert "A shopper with a hidden profile" in out and "\npatience: float | None = null" in out
+    found = json.loads(listed(capsys, "improvements", "token-grpo", "--json"))
+    told = {option["name"]: option for option in found["options"]}
+    assert told["steps"]["kind"] == "int" and told["steps"]["text"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_everything_that_is_shipped(capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    for name in registries()[kind].names():
+        if ":" not in name:
+            assert listed(capsys, kind, name).strip()
+            assert json.loads(listed(capsys, kind, name, "--json"))
+
+
+def test_a_suite_is_shown_as_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "smoke.toml").write_text(listed(capsys, "suites", "smoke"))
+    assert get_suite(str(tmp_path / "smoke.toml")) == get_suite("smoke")
+    facts = json.loads(listed(capsys, "suites", "smoke", "--json"))
+    assert facts["overrides"]["online-ppo"] == {"deployment": 16}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("agents iterative-pp", "did you mean 'iterative-ppo'"),
+        ("suites quik", "unknown suite 'quik'"),
+        ("agents nowhere:Mine", "nowhere"),
+    ],
+)
+def test_unknown_names(capsys: pytest.CaptureFixture[str], arguments: str, told: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        main.main(["list", *arguments.split()])
+    assert end.value.code == 2
+    assert told in capsys.readouterr().err
