@@ -85,7 +85,7 @@ class ExpertIteration(LanguageModelAgent):
 
         for k in range(collector.usage.deployments, rounds):
             told = partial(_in_round, progress, k)
-            share = collector.share(rounds)
+            share = collector.share(config.rounds)
             sold = self._sold(collector.deploy(self.policy, share, progress=told))
             sales = [*sales, *sold] if config.earlier == "all" else sold
             loss = config.imitation.imitate(model, sales, generator=generator, progress=told)

@@ -167,7 +167,7 @@ class IterativePPO(LanguageModelAgent):
         for k in range(collector.usage.deployments, rounds):
             told = partial(_in_round, progress, k)
             episodes = collect(
-                self.policy, collector, collector.share(rounds), config, progress=told
+                self.policy, collector, collector.share(config.rounds), config, progress=told
             )
             if not config.q_function.warm_start:
                 ensemble = QEnsemble(model, config.q_function)

@@ -57,7 +57,8 @@ class Collector:
         environment: as given.
         usage: what was used so far.
         curve: conversion, a point a deployment.
-        notes: what a reader of the result must know of the log that was read.
+        notes: what a reader of the result must know of the log that was read, and of deployments
+            that the budget did not allow.
 
     Raises:
         ConvgymError: for a budget below 1, customers that are reserved for evaluation, or another
@@ -139,9 +140,14 @@ class Collector:
         """Return the next deployment's conversations where ``rounds`` of them share the budget.
 
         ``rounds`` is the number of all of them, the same each time. Their sizes differ by 1 at
-        most, there are no more rounds than conversations, and after the last one it is 0.
+        most, there are no more rounds than conversations, which ``notes`` say, and after the last
+        one it is 0.
         """
-        rounds = min(check_integer("rounds", rounds, 1), self.budget)
+        rounds = check_integer("rounds", rounds, 1)
+        if rounds > self.budget:
+            told = f"{rounds} deployments were asked for, with {self.budget} conversations for them"
+            self.notes = tuple(dict.fromkeys((*self.notes, told)))
+        rounds = min(rounds, self.budget)
         done = self.usage.deployments + 1
         return max(0, self.budget * done // rounds - self.usage.conversations)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -103,6 +104,8 @@ def suite_text(suite: Suite) -> str:
         "sellers": _with_options(suite.sellers, suite.overrides),
         "agents": _with_options(suite.agents, suite.overrides),
         **{name: getattr(suite, name) for name in _AS_THEY_ARE},
+        # Those that are there for agents of whom this is a selection go with them.
+        "keep": [pattern for pattern in suite.keep if fnmatch.filter(suite.agents, pattern)],
     }
     defaults = {name: field.default for name, field in SuiteFile.model_fields.items()}
     fields = {name: value for name, value in written.items() if value and value != defaults[name]}
@@ -120,7 +123,6 @@ _AS_THEY_ARE = (
     "conversations",
     "evaluation_episodes",
     "training_seeds",
-    "keep",
     "colder",
     "log",
     "seeds",
@@ -199,6 +201,18 @@ class SuiteFile(BaseModel):
             if name not in info.data.get("agents", {name}):
                 raise unknown("agent of this suite", name, info.data["agents"])
         return seeds
+
+    @field_validator("keep")
+    @classmethod
+    def _of_some_agent(cls, patterns: list[str], info: ValidationInfo) -> list[str]:
+        agents = info.data.get("agents")
+        for pattern in patterns:
+            if agents is not None and not fnmatch.filter(agents, pattern):
+                raise ValueError(
+                    f"{pattern!r} fits none of the suite's agents, which are"
+                    f" {', '.join(agents) or 'none'}"
+                )
+        return patterns
 
     @field_validator("evaluation_episodes")
     @classmethod

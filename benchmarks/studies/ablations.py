@@ -4,10 +4,10 @@
 
 Every variant trains as the suite ``frontier`` has it with four deployments, at half of its budget,
 with the same training seeds. All are judged on the same customers of the training range, and
-compared on them with the agent as it is. A finished training is kept in FILE.parts, so that the
-study goes on where it was stopped, and several processes can make different variants; FILE is
-written when all that were asked for are there, or, asked by ``--as-is``, of those that are. While
-variants are missing it is written anew by the next call.
+compared on them with the agent as it is. A finished training is kept in FILE.json.parts, so that
+the study goes on where it was stopped, and several processes can make different variants.
+FILE.json is written when all that were asked for are there, or, asked by ``--as-is``, of those that
+are; while it leaves out any, the next call writes it anew.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ from convgym.agents.model.format import Tokens
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.model.sampling import CommonNumbers
+from convgym.agents.off_policy.gate import GateConfig
 from convgym.agents.training.collector import Collector
 from convgym.benchmarks.provenance import provenance
 from convgym.benchmarks.studies.imagination import Deeper, ensemble_of
-from convgym.benchmarks.studies.study import Study, claim_pieces, goes_on, read_piece, show
+from convgym.benchmarks.studies.pieces import OUTPUT, Pieces
+from convgym.benchmarks.studies.study import Study, show
 from convgym.comparisons import compare, holm
 from convgym.conversation import Episode
-from convgym.datafiles import write_json
 from convgym.errors import ConvgymError, unknown
 from convgym.policy import Policy
 from convgym.progress import ProgressCallback, no_progress
@@ -174,7 +175,7 @@ BASES: Mapping[str, Mapping[str, Any]] = {
 }
 """Settings of the suite ``frontier`` with four deployments; there is no gate."""
 
-AS_IT_IS = "as it is"
+AS_IT_IS, GATED = "as it is", "the gate left in"
 VARIANTS: Mapping[str, Variant] = {
     AS_IT_IS: Variant(),
     "common random numbers": Variant(step=WithCommonNumbers),
@@ -184,8 +185,9 @@ VARIANTS: Mapping[str, Variant] = {
     "KL weight falls": Variant(step=_falling_kl_weight),
     "bold first deployment": Variant(collector=BoldFirst),
     "two members": Variant({"q_function": {"folds": 2}}),
-    "the gate left in": Variant({"gate": {"held_out": 0.1}}),
+    GATED: Variant({"gate": {"held_out": GateConfig().held_out}}),
 }
+VARIANT = f"A variant, as often as wanted, of: {', '.join(VARIANTS)}."
 
 
 def agent_with(name: str, variant: Variant) -> IterativePPO:
@@ -244,16 +246,17 @@ def compared(trainings: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[
 
 
 def main(
-    output: Annotated[Path, typer.Argument(help="New file.")],
+    output: Annotated[Path, typer.Argument(help=OUTPUT)],
     agent: Annotated[str, typer.Option(help="Or iterative-grpo.")] = "iterative-ppo",
-    only: Annotated[list[str] | None, typer.Option(help="A variant; several times.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help=VARIANT)] = None,
     customers: Annotated[int, typer.Option(help="Whom each is judged on.", min=1)] = 2000,
     budget: Annotated[int, typer.Option(help="Conversations of each.", min=ROUNDS)] = BUDGET,
     as_is: Annotated[bool, typer.Option(help="Compare the trainings that are there.")] = False,
 ) -> None:
     """Train variants with five seeds each, compare them on common customers, and store that.
 
-    Minutes for each of up to 45 trainings; after Ctrl-C the same command goes on.
+    Five to eight minutes of a core for each of up to 45 trainings; after Ctrl-C the same command
+    goes on.
     """
     if agent not in BASES:
         raise unknown("agent", agent, BASES)
@@ -271,36 +274,46 @@ def main(
     }
     made_with = provenance()  # of the code that runs, whatever is committed meanwhile
     study = Study(output, what="Variants of Iterative PPO, one by one", **settings)
-    parts = output.with_suffix(".parts")
-    claim_pieces(parts, settings)
-    files = {
-        (name, seed): parts / f"{name.replace(' ', '-')}-{seed}.json"
-        for seed in TRAINING_SEEDS
-        for name in VARIANTS
-    }
-    asked = {which: path for which, path in files.items() if not only or which[0] in only}
-    to_make = {} if as_is else {k: path for k, path in asked.items() if not path.exists()}
-    with goes_on(parts):
-        for number, ((name, seed), path) in enumerate(to_make.items(), 1):
+    pieces = Pieces(output, settings)
+    every = {f"{name} {seed}": (name, seed) for seed in TRAINING_SEEDS for name in VARIANTS}
+    asked = [piece for piece, (name, _) in every.items() if not only or name in only]
+    there = pieces.read(asked)
+    to_make = [] if as_is else [piece for piece in asked if piece not in there]
+    _warn_of_idle_gate([every[piece][0] for piece in to_make], budget)
+    with pieces.goes_on():
+        for number, piece in enumerate(to_make, 1):
+            name, seed = every[piece]
             show(f"{number} of {len(to_make)}: {name}, seed {seed}")
             training = train(agent, VARIANTS[name], seed, budget, customers)
-            write_json(path, {"variant": name, **training, **made_with})
+            there[piece] = pieces.add(piece, {"variant": name, **training, **made_with})
             rate = 100 * training["outcomes"].count("1") / customers
             show(f"  {rate:.1f}%, {training['processor_seconds']:.0f} CPU s")
-    trainings: dict[str, list[dict[str, Any]]] = {name: [] for name, _ in asked}
-    for (name, _), path in asked.items():
-        if path.exists():
-            trainings[name].append(read_piece(path))
-    if not any(trainings.values()):
-        raise ConvgymError(f"no training is there yet in {parts}: leave out --as-is")
+    if not there:
+        raise ConvgymError(f"no training is there yet in {pieces.folder}: leave out --as-is")
+    trainings: dict[str, list[dict[str, Any]]] = {name: [] for name in VARIANTS}
+    for piece in every:
+        if piece in there:
+            trainings[every[piece][0]].append(there[piece])
     variants = compared(trainings)
+    left_out = [piece for piece in every if piece not in there]
     study.store(
         training_seeds=list(TRAINING_SEEDS),
-        not_made=[path.stem for path in files.values() if not path.exists()],
+        left_out=left_out,
         variants=variants,
         trainings=[row for rows in trainings.values() for row in rows],
     )
     show(*lines(variants, customers))
+    if left_out:
+        show(f"{len(left_out)} of {len(every)} trainings are left out: without --only all are made")
+
+
+def _warn_of_idle_gate(names: Sequence[str], budget: int) -> None:
+    config = GateConfig()
+    if GATED in names and config.held_out * budget / ROUNDS < config.min_conversations:
+        show(
+            f"note: a tenth of {budget // ROUNDS} conversations is less than the"
+            f" {config.min_conversations} that the gate judges by: it deploys nothing"
+        )
 
 
 def lines(variants: Sequence[Mapping[str, Any]], customers: int) -> list[str]:

@@ -12,7 +12,6 @@ picture are written when all that was asked for is there.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,7 +30,8 @@ from convgym.agents.pretrain import pretrain
 from convgym.agents.training.collector import Collector
 from convgym.benchmarks.provenance import provenance
 from convgym.benchmarks.report.plot import INK, drawn
-from convgym.benchmarks.studies.study import Study, claim_pieces, show
+from convgym.benchmarks.studies.pieces import OUTPUT, claim_folder, folder_of, read_mapping
+from convgym.benchmarks.studies.study import Study, show
 from convgym.datafiles import write_json
 from convgym.envs.scenario import customer_fingerprint
 from convgym.errors import unknown
@@ -126,7 +126,7 @@ class Matrix:
     sizes: Sizes = SIZES
 
     def __post_init__(self) -> None:
-        claim_pieces(self.folder, asdict(self.sizes))
+        claim_folder(self.folder, asdict(self.sizes))
 
     def start(self, shop: str) -> str:
         """Return where the small seller of a shop is, pretrained once if it does not ship."""
@@ -161,7 +161,7 @@ class Matrix:
 
     def training(self, piece: Piece) -> dict[str, Any]:
         """Return by which code a piece was trained, and in how many seconds of a processor."""
-        told = json.loads((self.folder / piece.name / "training.json").read_text())
+        told = read_mapping(self.folder / piece.name / "training.json")
         return {
             "piece": piece.name,
             "commit": told["commit"],
@@ -175,7 +175,7 @@ class Matrix:
         """
         path = self.folder / "judged" / f"{piece.name}-{kind}.json"
         customer = _fingerprint(kind)
-        kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        kept = read_mapping(path) if path.exists() else {}
         if kept.get("customer") == customer:
             return kept
         judges = KINDS[kind]
@@ -282,7 +282,7 @@ def _chosen(listed: str, known: Sequence[str], what: str) -> list[str]:
 
 
 def main(
-    output: Annotated[Path, typer.Argument(help="New file.")],
+    output: Annotated[Path, typer.Argument(help=OUTPUT)],
     agents: Annotated[str, typer.Option(help="Who learns, with commas between.")] = ",".join(
         AGENTS
     ),
@@ -303,7 +303,7 @@ def main(
     numbers = range(seeds) if seeds_now is None else [int(n) for n in seeds_now.split(",")]
     sizes = Sizes(conversations, customers, evaluation_seed, pretraining)
     study = Study(output, what="Who trained with whom sells to whom", sizes=asdict(sizes))
-    matrix = Matrix(output.with_suffix(".parts"), sizes)
+    matrix = Matrix(folder_of(output), sizes)
     for piece in pieces(learners, named, numbers):
         sold = {kind: matrix.judged(piece, kind) for kind in judges}
         told = (f"{kind} {j['purchases'] / j['customers']:.1%}" for kind, j in sold.items())

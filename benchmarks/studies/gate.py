@@ -5,14 +5,15 @@
 Steps of known worth are made in pieces (``gate_steps``): each starts from a log of a deployed
 policy, of which a share is held out. For every step there is recorded what is true, the change of
 conversion with fresh customers of the training range whom both policies meet; and what the held-out
-conversations say. A finished piece is kept in FILE.parts, so that the study goes on where it was
-stopped; FILE is written when all are there, or, asked by ``--as-is``, of those that are. Each piece
-takes a quarter to half an hour of a core. Beside it stands what the gate said of stored rounds.
+conversations say. A finished piece is kept in FILE.json.parts, so that the study goes on where it
+was stopped; FILE.json is written when all are there, or, asked by ``--as-is``, of those that are.
+Each piece takes six minutes to half an hour of a core. Beside it stands what the gate said of
+stored rounds.
 """
 
 from __future__ import annotations
 
-import json
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -41,13 +42,14 @@ from convgym.benchmarks.provenance import provenance
 from convgym.benchmarks.studies.gate_rounds import RUNS, stored_rounds
 from convgym.benchmarks.studies.gate_steps import PIECES, STARTS, Piece, cloned
 from convgym.benchmarks.studies.gate_table import as_lists, judged, looked_at, table
-from convgym.benchmarks.studies.study import Study, claim_pieces, goes_on, read_piece, show
-from convgym.datafiles import write_json
+from convgym.benchmarks.studies.pieces import OUTPUT, Pieces
+from convgym.benchmarks.studies.study import Study, show
 from convgym.errors import ConvgymError, unknown
 from convgym.policy import Policy
 from convgym.rollout import rollout
 from convgym.seeds import train_seeds
 
+ONLY = f"Make this piece alone: {', '.join(piece.name for piece in PIECES)}."
 HELD_OUT = 0.25
 """Share of a log that no step learns from."""
 SAMPLES = 2
@@ -59,36 +61,39 @@ EVALUATION_STREAM = 977
 
 
 class Starts:
-    """The deployed policies that the pieces start from, kept in a folder once made."""
+    """The deployed policies that the pieces start from, kept among these once made."""
 
-    def __init__(self, folder: Path, customers: int, log: int) -> None:
-        self.folder, self.customers, self.log = folder, customers, log
+    def __init__(self, pieces: Pieces, customers: int, log: int) -> None:
+        self.pieces, self.customers, self.log = pieces, customers, log
 
     def policy(self, name: str) -> LanguageModelPolicy:
         """Return a policy, made if it is not there yet."""
         parent = STARTS[name]
         if parent is None:
             return LanguageModelPolicy.from_pretrained()
-        path = self.folder / name
-        if not (path / "config.json").exists():
+        path = self.pieces.folder / "starts" / name
+        if not path.exists():
             deployed = self.policy(parent)
             seed = 500 + list(STARTS).index(name)
             episodes = rollout(deployed, train_seeds(seed, self.log), policy_seed=seed)
             sold = [episode for episode in episodes if episode.converted]
             log = deployed.model.tokenise(sold)
             generator = torch.Generator().manual_seed(seed)
-            path.mkdir(parents=True, exist_ok=True)
-            LanguageModelPolicy(cloned(deployed.model, log, 2, generator)).save(path)
+            part = path.with_name(f"{name}.part")  # an interrupted write leaves no half of one
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            LanguageModelPolicy(cloned(deployed.model, log, 2, generator)).save(part)
+            part.rename(path)
         return LanguageModelPolicy.from_pretrained(path)
 
     def outcomes(self, name: str) -> list[float]:
         """Return which of the evaluation's customers a policy sells to."""
-        path = self.folder / f"{name}.json"
-        if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, {"outcomes": outcomes(self.policy(name), self.customers)})
-        sold_to: list[float] = json.loads(path.read_text())["outcomes"]
-        return sold_to
+        piece = f"starts/{name}"
+        there = self.pieces.read([piece])
+        if not there:
+            sold_to = outcomes(self.policy(name), self.customers)
+            there[piece] = self.pieces.add(piece, {"outcomes": sold_to})
+        return list(there[piece]["outcomes"])
 
 
 def outcomes(policy: Policy, customers: int) -> list[float]:
@@ -166,18 +171,18 @@ def by_own_q(new: LanguageModel, fitted: FittedQ, generator: torch.Generator) ->
 
 
 def main(
-    output: Path,
-    only: Annotated[str, typer.Option(help="a single piece, by name")] = "",
+    output: Annotated[Path, typer.Argument(help=OUTPUT)],
+    only: Annotated[str, typer.Option(help=ONLY)] = "",
     customers: Annotated[
-        int, typer.Option(help="whom each policy is evaluated on", min=1)
+        int, typer.Option(help="Whom each policy is evaluated on.", min=1)
     ] = CUSTOMERS,
-    as_is: Annotated[bool, typer.Option(help="judge by the pieces that are there")] = False,
-    results: Annotated[Path, typer.Option(help="stored runs")] = Path("benchmarks/results"),
+    as_is: Annotated[bool, typer.Option(help="Judge by the pieces that are there.")] = False,
+    results: Annotated[Path, typer.Option(help="Stored runs.")] = Path("benchmarks/results"),
 ) -> None:
     """Make the steps, judge the gate by them, and store what was found.
 
-    Ten pieces of a quarter of an hour of a core; after Ctrl-C the same command goes on with the
-    piece that was not finished.
+    Ten pieces of six minutes to half an hour of a core; after Ctrl-C the same command goes on with
+    the piece that was not finished.
     """
     torch.set_num_threads(1)
     made_with = provenance()  # of the code that runs, whatever is committed meanwhile
@@ -190,24 +195,22 @@ def main(
             f"no folder of stored runs at {results}: --results says where they are, those of the"
             " project in its benchmarks/results"
         )
-    parts = output.with_suffix(".parts")
-    claim_pieces(parts, {"customers": customers, "held_out": HELD_OUT, "samples": SAMPLES})
-    starts = Starts(parts / "starts", customers, 1024)
-    with goes_on(parts):
+    kept = Pieces(output, {"customers": customers, "held_out": HELD_OUT, "samples": SAMPLES})
+    there = kept.read(names)
+    starts = Starts(kept, customers, 1024)
+    with kept.goes_on():
         for piece in () if as_is else PIECES:
-            path = parts / f"{piece.name}.json"
-            if not path.exists() and only in ("", piece.name):
+            if piece.name not in there and only in ("", piece.name):
                 show(f"{piece.name}: {piece.conversations} conversations, and a Q of them")
-                write_json(path, run_piece(piece, starts, made_with))
-    missing = [name for name in names if not (parts / f"{name}.json").exists()]
+                there[piece.name] = kept.add(piece.name, run_piece(piece, starts, made_with))
+    missing = [name for name in names if name not in there]
     if missing:
         show(f"still to be made: {', '.join(missing)}; --as-is judges by what is there")
         if not as_is:
             return
-    there = [name for name in names if name not in missing]
     if not there:
-        raise ConvgymError(f"no piece is there yet in {parts}: leave out --as-is")
-    pieces = [read_piece(parts / f"{name}.json") for name in there]
+        raise ConvgymError(f"no piece is there yet in {kept.folder}: leave out --as-is")
+    pieces = [there[name] for name in names if name in there]
     steps = [step for piece in pieces for step in looked_at(piece)]
     rounds = [
         {"half": half, **row}
@@ -223,7 +226,7 @@ def main(
             "customers": customers,
             "seeds": {"evaluation_stream": EVALUATION_STREAM, "evaluation_policy": 9},
         },
-        not_made=missing,
+        left_out=missing,
         pieces=[{key: piece[key] for key in piece if key != "steps"} for piece in pieces],
         steps=steps,
         stored_rounds=rounds,

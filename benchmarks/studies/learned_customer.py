@@ -15,7 +15,6 @@ it was stopped, and ``--sellers`` makes some of them; FILE is written when all a
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -28,12 +27,12 @@ import typer
 from convgym.agents.customers.learned import LearnedCustomer, LearnedShopper
 from convgym.agents.customers.voice import voice
 from convgym.benchmarks.provenance import provenance
+from convgym.benchmarks.studies.pieces import OUTPUT, Pieces
 from convgym.benchmarks.studies.study import Study, show
 from convgym.comparisons import compare
 from convgym.conversation import Episode
 from convgym.customers import make_customer
 from convgym.customers.base import Reply
-from convgym.datafiles import write_json
 from convgym.errors import unknown
 from convgym.llm.local.devices import Dtype
 from convgym.policy import Policy
@@ -203,7 +202,7 @@ def _both(imitation: Sequence[float] | None, again: Sequence[float] | None) -> s
 
 
 def main(
-    output: Annotated[Path, typer.Argument(help="New file.")],
+    output: Annotated[Path, typer.Argument(help=OUTPUT)],
     sellers: Annotated[str, typer.Option(help="Who sells now, with semicolons between.")] = (
         ";".join(SELLERS)
     ),
@@ -230,24 +229,22 @@ def main(
         dtype=dtype,
         recipe=recipe,
     )
-    folder = output.with_suffix(".parts")
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / f"{i}-{customers}-{speaker.digest}.json" for i, name in _numbered()}
-    for name, path in paths.items():
-        if name in chosen and not path.exists():
-            spec, options = SELLERS[name]
-            seller = make_seller(spec, recipe["catalog"], recipe["law"], **options)
-            piece = {"seller": name, **make_piece(seller, customers, model, precision)}
-            write_json(path, {**made_with, **piece})
-            show(*list(table([piece]))[2:])
-    missing = [name for name, path in paths.items() if not path.exists()]
+    settings = {"customers": customers, "model": speaker.digest, "dtype": dtype}
+    kept = Pieces(output, settings)
+    every = {name: f"{i}-{customers}-{speaker.digest}" for i, name in enumerate(SELLERS)}
+    there = kept.read([*every.values()])
+    with kept.goes_on():
+        for name, key in every.items():
+            if name in chosen and key not in there:
+                spec, options = SELLERS[name]
+                seller = make_seller(spec, recipe["catalog"], recipe["law"], **options)
+                piece = {"seller": name, **make_piece(seller, customers, model, precision)}
+                there[key] = kept.add(key, {**made_with, **piece})
+                show(*list(table([piece]))[2:])
+    missing = [name for name, key in every.items() if key not in there]
     if missing:
         show(f"still to be made: {', '.join(missing)}")
         return
-    pieces = [json.loads(path.read_text()) for path in paths.values()]
+    pieces = [there[key] for key in every.values()]
     study.store(pieces=pieces)
     show(*table(pieces))
-
-
-def _numbered() -> Iterator[tuple[int, str]]:
-    return enumerate(SELLERS)

@@ -18,7 +18,6 @@ there. Everybody learns from one log: intervals cover training seeds and custome
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -35,9 +34,9 @@ from convgym.agents.pipeline.gating import judge_policy
 from convgym.agents.training.collector import Collector
 from convgym.agents.values.q_function import QFunctionConfig
 from convgym.benchmarks.provenance import provenance
+from convgym.benchmarks.studies.pieces import OUTPUT, Pieces, claim_folder
 from convgym.benchmarks.studies.study import Study, show
-from convgym.datafiles import write_json
-from convgym.errors import ConvgymError, unknown
+from convgym.errors import unknown
 from convgym.exchange import export_log, import_log
 from convgym.logs import read_log, write_log
 from convgym.policy import Policy
@@ -80,15 +79,7 @@ class Bench:
 
     def __init__(self, folder: Path, sizes: Sizes) -> None:
         self.folder, self.sizes = folder, sizes
-        folder.mkdir(parents=True, exist_ok=True)
-        settings = folder / "sizes.json"
-        if not settings.exists():
-            write_json(settings, asdict(sizes))
-        if (kept := json.loads(settings.read_text())) != asdict(sizes):
-            raise ConvgymError(
-                f"{folder} holds pieces of a study of other sizes: expected {asdict(sizes)}, found"
-                f" {kept}; give another file, or delete the folder"
-            )
+        claim_folder(folder, asdict(sizes))
 
     @property
     def log(self) -> Path:
@@ -219,7 +210,7 @@ def _interval(three: Sequence[float], signed: bool = False) -> str:
 
 
 def main(
-    output: Annotated[Path, typer.Argument(help="New file.")],
+    output: Annotated[Path, typer.Argument(help=OUTPUT)],
     agents: Annotated[str, typer.Option(help="Who learns now, with commas between.")] = ",".join(
         AGENTS
     ),
@@ -237,23 +228,22 @@ def main(
             raise unknown("agent of the study", name, AGENTS)
     sizes = Sizes(conversations, held_out, customers, seeds)
     study = Study(output, what="What offline learners make of one log", sizes=asdict(sizes))
-    bench = Bench(output.with_suffix(".parts"), sizes)
-    paths = {
-        (name, seed): bench.folder / f"{name}-{seed}.json"
-        for name in AGENTS
-        for seed in range(seeds)
-    }
-    for (name, seed), path in paths.items():
-        if name in chosen and not path.exists():
-            piece = make_piece(bench, name, seed)
-            write_json(path, {**made_with, **piece})
-            low, high = (100 * bound for bound in piece["interval"])
-            show(f"{name}, seed {seed}: {100 * piece['conversion']:.1f}% [{low:.1f}, {high:.1f}]")
-    missing = [f"{name} {seed}" for (name, seed), path in paths.items() if not path.exists()]
+    kept = Pieces(output, asdict(sizes))
+    bench = Bench(kept.folder, sizes)
+    every = {f"{name} {seed}": (name, seed) for name in AGENTS for seed in range(seeds)}
+    there = kept.read([*every])
+    with kept.goes_on():
+        for key, (name, seed) in every.items():
+            if name in chosen and key not in there:
+                piece = there[key] = kept.add(key, {**made_with, **make_piece(bench, name, seed)})
+                low, high = (100 * bound for bound in piece["interval"])
+                rate = 100 * piece["conversion"]
+                show(f"{name}, seed {seed}: {rate:.1f}% [{low:.1f}, {high:.1f}]")
+    missing = [key for key in every if key not in there]
     if missing:
         show(f"still to be made: {', '.join(missing)}")
         return
-    pieces = [json.loads(path.read_text()) for path in paths.values()]
+    pieces = [there[key] for key in every]
     others = references(bench)
     summaries = list(rows(pieces, others[-1]["conversion"]))
     study.store(

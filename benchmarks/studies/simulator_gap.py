@@ -32,7 +32,8 @@ from convgym.agents.customers.voice import voice
 from convgym.agents.model.policy import LanguageModelPolicy
 from convgym.agents.training.collector import Collector
 from convgym.benchmarks.provenance import provenance
-from convgym.benchmarks.studies.study import Study, claim_pieces, show
+from convgym.benchmarks.studies.pieces import OUTPUT, Pieces, claim_folder, folder_of
+from convgym.benchmarks.studies.study import Study, show
 from convgym.comparisons import compare
 from convgym.conversation import Episode
 from convgym.datafiles import write_json
@@ -156,7 +157,8 @@ class Bench:
         }
         # A piece is the same however many seeds there are: more of them can be added later.
         same = {name: size for name, size in asdict(sizes).items() if name != "seeds"}
-        claim_pieces(folder, {**same, "model": voice(model).digest})
+        self.settings = {**same, "model": voice(model).digest}
+        claim_folder(folder, self.settings)
 
     def judge(self, policy: Policy) -> dict[str, Any]:
         """Return what a policy sells to the imitation and to the original, the same customers."""
@@ -258,7 +260,7 @@ def _start(bench: Bench) -> dict[str, Any]:
 
 
 def main(
-    output: Annotated[Path, typer.Argument(help="New file.")],
+    output: Annotated[Path, typer.Argument(help=OUTPUT)],
     agents: Annotated[str, typer.Option(help="Who learns, with commas between.")] = ",".join(
         AGENTS
     ),
@@ -283,23 +285,26 @@ def main(
     numbers = range(seeds) if seeds_now is None else [int(n) for n in seeds_now.split(",")]
     sizes = Sizes(conversations, customers, watchers, seeds)
     study = Study(output, what="What training with an imitation is worth", sizes=asdict(sizes))
-    bench = Bench(output.with_suffix(".parts"), sizes, model)
-    paths = {
-        (name, seed, who): bench.folder / f"{name}-{seed}-{who}.json"
+    bench = Bench(folder_of(output), sizes, model)
+    kept = Pieces(output, bench.settings)
+    every = {
+        f"{name} {seed} {who}": (name, seed, who)
         for name in everybody
         for seed in range(seeds)
         for who in TRAINED_WITH
     }
-    for (name, seed, who), path in paths.items():
-        if name in now and seed in numbers and not path.exists():
-            piece = bench.make_piece(name, seed, who)
-            write_json(path, {**made_with, **piece})
-            show(*list(table(list(rows([piece]))))[2:])
-    missing = [" ".join(map(str, key)) for key, path in paths.items() if not path.exists()]
+    there = kept.read([*every])
+    with kept.goes_on():
+        for key, (name, seed, who) in every.items():
+            if name in now and seed in numbers and key not in there:
+                piece = {**made_with, **bench.make_piece(name, seed, who)}
+                there[key] = kept.add(key, piece)
+                show(*list(table(list(rows([piece]))))[2:])
+    missing = [key for key in every if key not in there]
     if missing:
         show(f"still to be made: {', '.join(missing)}")
         return
-    pieces = [json.loads(path.read_text()) for path in paths.values()]
+    pieces = [there[key] for key in every]
     summaries = [_start(bench), *rows(pieces)]
     study.store(
         evaluation={"train_seeds_stream": CUSTOMER_STREAM, "customers": customers},

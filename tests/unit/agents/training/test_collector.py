@@ -164,6 +164,8 @@ def test_rounds_share_the_budget(rounds: int) -> None:
         door.deploy(Word(), sizes[-1])
     assert len(sizes) == min(rounds, BUDGET) and sum(sizes) == BUDGET
     assert max(sizes) - min(sizes) <= 1
+    told = f"{rounds} deployments were asked for, with {BUDGET} conversations for them"
+    assert door.notes == ((told,) if rounds > BUDGET else ())
     with pytest.raises(ConvgymError, match="rounds must be an integer from 1 upwards, got 0"):
         door.share(0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from convgym.benchmarks.runs.suite_file import write_suite
-from convgym.benchmarks.runs.suites import SUITES, Suite, get_suite
+from convgym.benchmarks.runs.suites import SUITES, Suite, get_suite, select
 from convgym.errors import ConvgymError
 
 WHOLE = """
@@ -18,7 +18,7 @@ sellers = ["silent", "mypkg:MySeller", "silent"]
 conversations = 256
 evaluation_episodes = 100
 training_seeds = 2
-keep = ["*-seed0"]
+keep = ["iterative-*"]
 
 [agents.online-ppo]
 [agents.iterative-ppo]
@@ -67,7 +67,7 @@ def test_every_field(tmp_path: Path) -> None:
             "iterative-ppo@three-4.0": {"rounds": 4},
         },
         seeds={"iterative-ppo@three-4.0": 1},
-        keep=("*-seed0",),
+        keep=("iterative-*",),
     )
 
 
@@ -110,6 +110,7 @@ BASE = 'sellers = ["silent"]\nevaluation_episodes = 5\n'
         (BASE + 'agents = ["ppo"]', "agents.ppo: unknown agent 'ppo'; known: awr"),
         (BASE + 'agents = ["ppo@2"]', "agents.ppo@2: unknown agent 'ppo'; known: awr"),
         (BASE + 'agents = ["bc@"]', "agents.bc@: expected a variant as NAME@LABEL"),
+        (BASE + 'keep = ["*@9"]', r"keep: '\*@9' fits none of the suite's agents, which are none"),
         (BASE + "[seeds]\nbd = 2", "seeds: unknown agent of this suite 'bd'"),
         (BASE + "[agents.bc]\n[seeds]\nbc = 0", "seeds.bc should be greater than or equal to 1"),
         (BASE + 'agents = ["a:b:c"]', "expected an agent as 'package.module:attribute'"),
@@ -170,6 +171,11 @@ def test_every_field_is_written(tmp_path: Path) -> None:
     write_suite(suite, tmp_path / "again.toml")
     assert get_suite(str(tmp_path / "again.toml")) == suite
     assert all(getattr(suite, field.name) for field in fields(Suite)), "a field is not tried here"
+
+
+def test_of_a_selection_what_is_kept_of_others_is_not_written(tmp_path: Path) -> None:
+    write_suite(select(get_suite("frontier"), agents=["online-ppo@*"]), tmp_path / "mine.toml")
+    assert get_suite(str(tmp_path / "mine.toml")).keep == ("*@4",)
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

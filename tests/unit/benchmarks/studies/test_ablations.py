@@ -214,7 +214,7 @@ def test_a_study_of_variants_goes_on(
     ablations.main(path, only=[AS_IT_IS], **told)
     assert "1 of 2: as it is, seed 1" in capsys.readouterr().out
     found = json.loads(path.read_text(encoding="utf-8"))
-    assert found["not_made"] == ["two-members-1", "two-members-2"]
+    assert found["left_out"] == ["two members 1", "two members 2"]
     assert [row["variant"] for row in found["variants"]] == [AS_IT_IS]
     elsewhere = tmp_path / "stored.json"  # without its pieces: a result like any other
     elsewhere.write_bytes(path.read_bytes())
@@ -222,7 +222,7 @@ def test_a_study_of_variants_goes_on(
         ablations.main(elsewhere, **told)
     with pytest.raises(ConvgymError, match="other settings: customers 4, not 5; give another"):
         ablations.main(path, customers=5, budget=8)
-    parts = sorted((tmp_path / "found.parts").glob("as-it-is-*.json"))
+    parts = sorted((tmp_path / "found.json.parts").glob("as-it-is-*.json"))
     before = [part.stat().st_mtime_ns for part in parts]
     ablations.main(path, **told)
     assert [part.stat().st_mtime_ns for part in parts] == before
@@ -231,9 +231,35 @@ def test_a_study_of_variants_goes_on(
     assert [(row["variant"], row["seed"]) for row in found["trainings"]] == [
         (name, seed) for name in chosen for seed in (1, 2)
     ]
-    assert found["not_made"] == []
+    assert found["left_out"] == []
     with pytest.raises(ConvgymError, match="never overwritten"):
         ablations.main(path, **told)
+
+
+def test_a_comparison_of_some_locks_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ablations, "TRAINING_SEEDS", (1,))
+    monkeypatch.setattr(ablations, "train", lambda *_: dict(outcomes="01", processor_seconds=1))
+    path = tmp_path / "found.json"
+    told: dict[str, Any] = {"customers": 2, "budget": 8}
+    ablations.main(path, **told)
+    path.unlink()
+    ablations.main(path, only=[AS_IT_IS], **told)  # all are made, and some are asked for
+    assert "are left out: without --only all are made" in capsys.readouterr().out
+    ablations.main(path, **told)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert (len(found["variants"]), found["left_out"]) == (len(VARIANTS), [])
+
+
+def test_a_gate_that_can_never_judge_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ablations, "train", lambda *_: dict(outcomes="01", processor_seconds=1))
+    for budget, is_told in ((796, True), (800, False)):
+        path = tmp_path / f"{budget}.json"
+        ablations.main(path, only=[ablations.GATED], customers=2, budget=budget)
+        assert ("it deploys nothing" in capsys.readouterr().out) is is_told
 
 
 def test_an_interrupted_study_says_how_it_goes_on_and_a_damaged_piece_is_named(
@@ -248,9 +274,10 @@ def test_an_interrupted_study_says_how_it_goes_on_and_a_damaged_piece_is_named(
         ablations.main(path, customers=4, budget=8)
     assert caught.value.code == 130
     assert "the same command goes on with what is finished in" in capsys.readouterr().err
-    (tmp_path / "found.parts" / "as-it-is-900300.json").write_text('{"cut')
-    with pytest.raises(ConvgymError, match=r"as-it-is-900300\.json is damaged .*: delete it"):
-        ablations.main(path, customers=4, budget=8, as_is=True)
+    (tmp_path / "found.json.parts").mkdir(exist_ok=True)
+    (tmp_path / "found.json.parts" / "as-it-is-900301.json").write_text('{"cut')
+    with pytest.raises(ConvgymError, match=r"as-it-is-900301\.json is damaged: .*; delete it"):
+        ablations.main(path, customers=4, budget=8)  # before any of those missing is trained
 
 
 def test_all_variants_can_be_made() -> None:

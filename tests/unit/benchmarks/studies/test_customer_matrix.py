@@ -74,10 +74,10 @@ def test_it_goes_on_where_it_was_stopped(
 ) -> None:
     path = tmp_path / "matrix.json"
     study(path, judge_on="v0")
-    made = (tmp_path / "matrix.parts" / "filtered-bc-v0-0" / "training.json").read_text()
+    made = (tmp_path / "matrix.json.parts" / "filtered-bc-v0-0" / "training.json").read_text()
     path.unlink()
     study(path)  # another judge, and no new training
-    kept = tmp_path / "matrix.parts" / "filtered-bc-v0-0" / "training.json"
+    kept = tmp_path / "matrix.json.parts" / "filtered-bc-v0-0" / "training.json"
     assert kept.read_text() == made
     found = json.loads(path.read_text())
     told = [(cell["agent"], cell["judged_by"]) for cell in found["cells"]]

@@ -42,15 +42,15 @@ def test_a_study_goes_on_where_it_was_stopped(
     with pytest.raises(ConvgymError, match="no folder of stored runs at nowhere"):
         gate.main(path, customers=4, results=Path("nowhere"))
     with pytest.raises(ConvgymError, match="no piece is there yet"):
-        gate.main(path, customers=4, results=RESULTS, as_is=True)
+        gate.main(path, customers=5, results=RESULTS, as_is=True)  # which claims nothing
     gate.main(path, only="tiny", customers=4, results=RESULTS)
     assert not path.exists()
     assert "still to be made: other" in capsys.readouterr().out
     with pytest.raises(ConvgymError, match="other settings: customers 4, not 5"):
         gate.main(path, customers=5, results=RESULTS)
     gate.main(path, customers=4, results=RESULTS, as_is=True)
-    assert json.loads(path.read_text(encoding="utf-8"))["not_made"] == ["other"]
-    part = tmp_path / "gate.parts" / "tiny.json"
+    assert json.loads(path.read_text(encoding="utf-8"))["left_out"] == ["other"]
+    part = tmp_path / "gate.json.parts" / "tiny.json"
     before = part.stat().st_mtime_ns
     gate.main(path, customers=4, results=RESULTS)
     assert part.stat().st_mtime_ns == before
@@ -68,7 +68,7 @@ def test_a_study_goes_on_where_it_was_stopped(
     assert set(first["all"]["estimates"]) == set(GAINS)
     assert first["kl_nats_per_response"] > 0
     assert len(stored["stored_rounds"]) == 49
-    assert stored["not_made"] == []
+    assert stored["left_out"] == []
     with pytest.raises(ConvgymError, match="never overwritten"):
         gate.main(path, customers=4, results=RESULTS)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from convgym.benchmarks.studies import learned_customer
+from convgym.benchmarks.studies.pieces import folder_of
 from convgym.conversation import Episode, Response, Turn
 from convgym.customers.scripted.customer import ScriptedCustomer
 from convgym.errors import ConvgymError
@@ -27,7 +28,7 @@ def test_a_study_goes_on_where_it_was_stopped(
     learned_customer.main(path, sellers="oracle", customers=6, model=model)
     assert not path.exists()
     assert "still to be made: silent" in capsys.readouterr().out
-    (part,) = path.with_suffix(".parts").iterdir()
+    (part,) = folder_of(path).iterdir()
     before = part.stat().st_mtime_ns
     learned_customer.main(path, sellers="silent;oracle", customers=6, model=model)
     assert part.stat().st_mtime_ns == before

@@ -28,9 +28,9 @@ def test_a_study_goes_on_where_it_was_stopped(
     offline.main(path, agents="bc", **TINY)
     assert not path.exists()
     assert "still to be made: filtered-bc 0" in capsys.readouterr().out
-    part = tmp_path / "offline.parts" / "bc-0.json"
+    part = tmp_path / "offline.json.parts" / "bc-0.json"
     before = part.stat().st_mtime_ns
-    with pytest.raises(ConvgymError, match="of other sizes"):
+    with pytest.raises(ConvgymError, match="other settings"):
         offline.main(path, agents="bc", **{**TINY, "customers": 5})
     offline.main(path, agents="bc,filtered-bc", **TINY)
     assert part.stat().st_mtime_ns == before
@@ -42,7 +42,7 @@ def test_a_study_goes_on_where_it_was_stopped(
     names = [row["policy"] for row in stored["references"]]
     assert names == ["mediocre seller", "small seller", "clone"]
     # The log is a stranger's: words and outcomes.
-    log = read_log(tmp_path / "offline.parts" / "log.jsonl").episodes
+    log = read_log(tmp_path / "offline.json.parts" / "log.jsonl").episodes
     assert len(log) == 24
     assert {episode.customer for episode in log} == {"imported"}
     assert not any(turn.response.token_ids for episode in log for turn in episode.turns)
