@@ -87,6 +87,24 @@ def read_whole(path: Path) -> bytes:
         return file.read().removeprefix(codecs.BOM_UTF8)
 
 
+def read_object(path: Path, flaw: str) -> dict[str, Any]:
+    """Return the JSON object that a file holds.
+
+    Raises:
+        ConvgymError: for a file that cannot be read; and for one that holds no such thing, which
+            "PATH ``flaw``" then names: "is damaged".
+    """
+    try:
+        told = json.loads(read_whole(path))
+    except OSError as error:
+        raise ConvgymError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConvgymError(f"{path} {flaw}: {error}") from None
+    if not isinstance(told, dict):
+        raise ConvgymError(f"{path} {flaw}: expected a JSON object, got {repr(told)[:40]}")
+    return told
+
+
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write ``data`` so that a reader finds the old file or the new one, never a part."""
     write_atomically(path, dumps(data, indent=2) + "\n")

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from convgym.datafiles import check_new_folder, dumps, part_of, read_whole, settle
+from convgym.datafiles import check_new_folder, dumps, part_of, read_object, settle
 from convgym.errors import ConvgymError
 
 REPORT = "report.json"
@@ -51,15 +51,7 @@ def finished_report(file: Path, identity: Mapping[str, Any], output: Path) -> di
 
 def read_report(file: Path) -> dict[str, Any]:
     """Return a report; ConvgymError where it is damaged or cannot be read."""
-    try:
-        report = json.loads(read_whole(file))
-    except OSError as error:
-        raise ConvgymError(f"cannot read {file}: {error.strerror}") from None
-    except ValueError as error:
-        raise ConvgymError(f"{file} is no report, or damaged: {error}") from None
-    if not isinstance(report, dict):
-        raise ConvgymError(f"{file} is no report: expected a JSON object")
-    return report
+    return read_object(file, "is no report, or damaged")
 
 
 @contextmanager

@@ -30,9 +30,9 @@ from convgym.agents.pretrain import pretrain
 from convgym.agents.training.collector import Collector
 from convgym.benchmarks.provenance import provenance
 from convgym.benchmarks.report.plot import INK, drawn
-from convgym.benchmarks.studies.pieces import OUTPUT, claim_folder, folder_of, read_mapping
+from convgym.benchmarks.studies.pieces import OUTPUT, claim_folder, folder_of
 from convgym.benchmarks.studies.study import Study, show
-from convgym.datafiles import write_json
+from convgym.datafiles import read_object, write_json
 from convgym.envs.scenario import customer_fingerprint
 from convgym.errors import unknown
 from convgym.rollout import rollout
@@ -161,7 +161,7 @@ class Matrix:
 
     def training(self, piece: Piece) -> dict[str, Any]:
         """Return by which code a piece was trained, and in how many seconds of a processor."""
-        told = read_mapping(self.folder / piece.name / "training.json")
+        told = read_object(self.folder / piece.name / "training.json", "is damaged")
         return {
             "piece": piece.name,
             "commit": told["commit"],
@@ -175,7 +175,7 @@ class Matrix:
         """
         path = self.folder / "judged" / f"{piece.name}-{kind}.json"
         customer = _fingerprint(kind)
-        kept = read_mapping(path) if path.exists() else {}
+        kept = read_object(path, "is damaged") if path.exists() else {}
         if kept.get("customer") == customer:
             return kept
         judges = KINDS[kind]

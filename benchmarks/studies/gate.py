@@ -13,7 +13,6 @@ stored rounds.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -36,6 +35,7 @@ from convgym.agents.off_policy.evidence import (
     said_values,
 )
 from convgym.agents.off_policy.fitted_evaluation import FittedEvaluation
+from convgym.agents.pipeline.outputs import building
 from convgym.agents.values.fitted import FittedQ, fit_q
 from convgym.agents.values.q_function import QEnsemble
 from convgym.benchmarks.provenance import provenance
@@ -79,11 +79,8 @@ class Starts:
             sold = [episode for episode in episodes if episode.converted]
             log = deployed.model.tokenise(sold)
             generator = torch.Generator().manual_seed(seed)
-            part = path.with_name(f"{name}.part")  # an interrupted write leaves no half of one
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
-            LanguageModelPolicy(cloned(deployed.model, log, 2, generator)).save(part)
-            part.rename(path)
+            with building(path) as part:
+                LanguageModelPolicy(cloned(deployed.model, log, 2, generator)).save(part)
         return LanguageModelPolicy.from_pretrained(path)
 
     def outcomes(self, name: str) -> list[float]:

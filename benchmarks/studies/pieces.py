@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from convgym.benchmarks.terminal import say
-from convgym.datafiles import plain, write_json
+from convgym.datafiles import part_of, plain, read_object, write_json
 from convgym.errors import ConvgymError
 
 OUTPUT = "New file; what is finished is kept beside it, in FILE.parts."
@@ -68,7 +68,7 @@ class Pieces:
     def _piece(self, name: str) -> dict[str, Any]:
         path = self._path(name)
         try:
-            piece = read_mapping(path)
+            piece = read_object(path, "is damaged")
             if not isinstance(piece.get("settings"), dict):
                 raise ConvgymError(f"{path} is damaged: it does not say what it was made with")
         except ConvgymError as error:
@@ -91,12 +91,12 @@ def claim_folder(folder: Path, settings: Mapping[str, Any]) -> None:
     path = folder / "settings.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not any(folder.iterdir()):
+        if {*folder.iterdir()} <= {part_of(path)}:  # empty, or another process is at this, too
             write_json(path, settings)
     except OSError as error:
         raise ConvgymError(f"cannot write to {folder}: {error.strerror}") from None
     try:
-        kept = read_mapping(path)
+        kept = read_object(path, "is damaged")
     except ConvgymError as error:
         # Nothing else says what its trainings were made with.
         raise ConvgymError(f"{error}; give another folder, or delete {folder}") from None
@@ -111,20 +111,3 @@ def require_equal(folder: Path, kept: Mapping[str, Any], settings: Mapping[str, 
             f"{folder} holds pieces of a study with other settings: {told}; give another file, or"
             " delete the folder"
         )
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Return what a file among a study's pieces says.
-
-    Raises:
-        ConvgymError: for a file that is damaged.
-    """
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConvgymError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise ConvgymError(f"{path} is damaged: {error}") from None
-    if not isinstance(said, dict):
-        raise ConvgymError(f"{path} is damaged: expected a mapping, got {repr(said)[:40]}")
-    return said

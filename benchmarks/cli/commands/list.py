@@ -109,8 +109,9 @@ def _page(kind: str, name: str) -> str:
         return suite_text(get_suite(name)).rstrip()
     lines = [_about(kind, name), ""]
     for option in _options(kind, name):
+        of_kind = f": {option.kind}" if option.kind else ""
         default = f" = {option.default}" if option.default else ""
-        lines.append(f"{option.name}: {option.kind}{default}".replace(": =", " ="))
+        lines.append(f"{option.name}{of_kind}{default}")
         lines += textwrap.wrap(option.text, _WIDTH, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(lines).rstrip()
 
@@ -137,7 +138,6 @@ def _about(kind: str, name: str) -> str:
 def _options(kind: str, name: str) -> Iterable[Option]:
     from convgym.options import parameters_of, settings_of
 
-    thing = registries()[kind].resolve(name)
     if kind == "agents":
         from convgym.agents.registry import start_config
 
@@ -146,4 +146,4 @@ def _options(kind: str, name: str) -> Iterable[Option]:
         from convgym.agents.improvement.registry import make_improvement
 
         return settings_of(make_improvement(name))
-    return parameters_of(thing)
+    return parameters_of(registries()[kind].resolve(name))

@@ -30,13 +30,13 @@ def test_lock_step_waits_for_the_slowest(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_every_way_holds_the_conversations_and_is_stored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    latency.main(tmp_path / "new.json", conversations=6, at_once=3, scale=0.005)
+    latency.main(tmp_path / "new.json", conversations=6, at_once=3, scale=0.02)
     out = capsys.readouterr().out
     facts = json.loads((tmp_path / "new.json").read_text())
     rows = {row["way"]: row for row in facts["figures"]}
     assert list(rows) == ["ideal", "async", "threads", "chat", "send_recv", "lock_step"]
     assert rows["ideal"]["share_of_ideal"] == 1.0
-    # How far below hangs on what else the machine does; nothing is faster than the ideal.
+    assert 0.1 < rows["async"]["share_of_ideal"] < 1.1
     assert all(0 < row["share_of_ideal"] < 1.1 for row in rows.values())
     assert "ideal:" in out
     assert facts["case"]["at_once"] == 3

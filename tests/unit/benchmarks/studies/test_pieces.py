@@ -46,6 +46,8 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", '{"size": 2}'])
 def test_a_folder_of_other_settings_is_not_gone_on_with(tmp_path: Path, text: str) -> None:
     folder = tmp_path / "new" / "parts"
+    folder.mkdir(parents=True)
+    (folder / ".settings.json.part").touch()  # of another process that has just begun
     for _ in range(2):
         claim_folder(folder, {"size": 1})
     (folder / "settings.json").write_text(text)
