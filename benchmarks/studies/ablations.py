@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -54,8 +54,8 @@ TRAINING_SEEDS = (900_300, 900_301, 900_302, 900_303, 900_304)
 STREAM = 900_002
 """Of the customers on whom variants are compared, in the training range."""
 POLICY_SEED = 7
-HOT = 1.3
-"""Temperature of a bold first deployment."""
+HOT, COLD = 1.3, 0.25
+"""Temperatures of a bold and of a cold deployment."""
 FALLING = (1.0, 0.75, 0.5, 0.25)
 """What a step's setting is multiplied by, round by round."""
 
@@ -120,6 +120,8 @@ class Falling:
 class BoldFirst(Collector):
     """Customers whom a policy meets at a higher temperature in its first deployment."""
 
+    temperature: ClassVar[float] = HOT
+
     def deploy(
         self,
         policy: Policy | Sequence[Policy],
@@ -131,8 +133,14 @@ class BoldFirst(Collector):
         """Hold the next conversations; see ``Collector.deploy``."""
         voices = cast("Sequence[LanguageModelPolicy]", policy)
         if not self.usage.deployments:
-            voices = [voice.voice(None, HOT) for voice in voices]
+            voices = [voice.voice(None, self.temperature) for voice in voices]
         return super().deploy(voices, conversations, group_size=group_size, progress=progress)
+
+
+class ColdFirst(BoldFirst):
+    """Customers whom a policy meets at a lower temperature in its first deployment."""
+
+    temperature = COLD
 
 
 def _as_it_is(base: Improvement) -> Improvement:
@@ -175,16 +183,21 @@ BASES: Mapping[str, Mapping[str, Any]] = {
 }
 """Settings of the suite ``frontier`` with four deployments; there is no gate."""
 
+_ALL_LOGS: Mapping[str, Any] = {"reuse": "recency", "recency": 0.0}
+
 AS_IT_IS, GATED = "as it is", "the gate left in"
 VARIANTS: Mapping[str, Variant] = {
     AS_IT_IS: Variant(),
     "common random numbers": Variant(step=WithCommonNumbers),
     "deeper imagination": Variant(step=_deeper),
-    "all logs for the reply model": Variant({"q_function": {"reuse": "recency", "recency": 0.0}}),
+    "all logs for the reply model": Variant({"q_function": _ALL_LOGS}),
     "learning rate falls": Variant(step=_falling_rate),
     "KL weight falls": Variant(step=_falling_kl_weight),
     "bold first deployment": Variant(collector=BoldFirst),
+    "cold first deployment": Variant(collector=ColdFirst),
+    "every deployment cold": Variant({"exploration": (COLD,)}),
     "two members": Variant({"q_function": {"folds": 2}}),
+    "all logs and two members": Variant({"q_function": {**_ALL_LOGS, "folds": 2}}),
     GATED: Variant({"gate": {"held_out": GateConfig().held_out}}),
 }
 VARIANT = f"A variant, as often as wanted, of: {', '.join(VARIANTS)}."
@@ -194,7 +207,8 @@ def agent_with(name: str, variant: Variant) -> IterativePPO:
     """Return a variant of an agent of the suite, untrained."""
     settings: dict[str, Any] = {"rounds": ROUNDS, "gate": {"held_out": 0.0}, **BASES[name]}
     for setting, value in variant.settings.items():
-        settings[setting] = {**settings.get(setting, {}), **value}
+        within = isinstance(value, Mapping)
+        settings[setting] = {**settings.get(setting, {}), **value} if within else value
     agent = cast(IterativePPO, make_agent(name, **settings))
     agent.config = replace(agent.config, improvement=variant.step(agent.config.improvement))
     return agent
@@ -255,7 +269,7 @@ def main(
 ) -> None:
     """Train variants with five seeds each, compare them on common customers, and store that.
 
-    Five to eight minutes of a core for each of up to 45 trainings; after Ctrl-C the same command
+    Five to eight minutes of a core for each of up to 60 trainings; after Ctrl-C the same command
     goes on.
     """
     if agent not in BASES:

@@ -16,15 +16,18 @@ from convgym.agents.improvement.problem import SingleTurnProblem
 from convgym.agents.improvement.token_ppo import TokenPPO
 from convgym.agents.model.language_model import LanguageModel
 from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.training.collector import Collector
 from convgym.agents.values.fitted import fit_q
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
 from convgym.benchmarks.runs.frontier import FRONTIER
 from convgym.benchmarks.studies import ablations
 from convgym.benchmarks.studies.ablations import (
     AS_IT_IS,
+    COLD,
     HOT,
     VARIANTS,
     BoldFirst,
+    ColdFirst,
     Falling,
     Variant,
     WithCommonNumbers,
@@ -147,17 +150,20 @@ def test_with_common_numbers_responses_are_judged_alike_whatever_is_beside_them(
     assert judged(2) == pytest.approx(judged(3)[:2], abs=1e-5)
 
 
-def test_the_first_deployment_is_bold() -> None:
+@pytest.mark.parametrize(("kind", "temperature"), [(BoldFirst, HOT), (ColdFirst, COLD)])
+def test_the_first_deployment_alone_has_its_temperature(
+    kind: type[Collector], temperature: float
+) -> None:
     policy = LanguageModelPolicy.from_pretrained()
-    collector = BoldFirst(8, seed=5)
-    bold, plain = (collector.deploy([policy], 4) for _ in range(2))
-    batches = [policy.model.collate(policy.model.tokenise(episodes)) for episodes in (bold, plain)]
+    collector = kind(8, seed=5)
+    first, plain = (collector.deploy([policy], 4) for _ in range(2))
+    batches = [policy.model.collate(policy.model.tokenise(episodes)) for episodes in (first, plain)]
     for batch, same in zip(batches, (False, True), strict=True):
         logs = policy.model.logprobs(batch)
         said = batch.logprobs[batch.response]
         assert torch.allclose(logs, said, atol=1e-3) is same
-    hot = policy.voice(None, HOT).model.logprobs(batches[0])
-    assert torch.allclose(hot, batches[0].logprobs[batches[0].response], atol=1e-3)
+    logs = policy.voice(None, temperature).model.logprobs(batches[0])
+    assert torch.allclose(logs, batches[0].logprobs[batches[0].response], atol=1e-3)
 
 
 def test_variants_are_compared_with_the_agent_as_it_is() -> None:
