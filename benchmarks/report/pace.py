@@ -65,7 +65,7 @@ class Pace:
         began = self._begun.setdefault(news.job, now)
         if news.result is not None and not self._measured:
             self._expected += sum(self._seconds([news.job]))
-            self._spent += now - began
+            self._spent += max(now - began, news.result.seconds)
             self._measure(news)
         self._pass_on(news)
 

@@ -86,7 +86,8 @@ class Display:
         if news.stage != job.stage:
             job.stage, job.stage_begun = news.stage, now
         if news.result:
-            self._over[news.job] = now - job.begun
+            # A training that was gone on with was watched in its last sitting alone.
+            self._over[news.job] = max(now - job.begun, news.result.seconds)
             self._say_result(news, news.result)
             del self._at_work[news.job]
             self._bars.remove_task(job.bar)

@@ -71,6 +71,11 @@ class Result:
     dtype: str | None = None
 
     @property
+    def seconds(self) -> float:
+        """What the job took, a training's earlier sittings included."""
+        return self.train_seconds + self.evaluation_seconds
+
+    @property
     def conversions(self) -> int:
         return self.outcomes.count("p")
 

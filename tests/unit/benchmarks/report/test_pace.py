@@ -10,6 +10,7 @@ import pytest
 
 from convgym.benchmarks.report.pace import Pace
 from convgym.benchmarks.runs.folder import read_results
+from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.runner import Update
 from convgym.benchmarks.runs.suites import (
     QUICK,
@@ -23,7 +24,9 @@ from convgym.benchmarks.runs.suites import (
 STORED = Path(__file__).parents[4] / "benchmarks" / "results"
 
 
-def run(suite: Suite, times: float, skip: int = 0, at_once: int = 1) -> list[str]:
+def run(
+    suite: Suite, times: float, skip: int = 0, at_once: int = 1, watched: float = 1.0
+) -> list[str]:
     """Return what is said of a run in which everything takes ``times`` as long as expected."""
     said: list[str] = []
     shown: list[Update] = []
@@ -33,8 +36,10 @@ def run(suite: Suite, times: float, skip: int = 0, at_once: int = 1) -> list[str
     for place in range(skip, len(todo)):
         update = Update("s", 0, 1, {}, job=todo[place], jobs=todo, remaining=todo[place:])
         pace.update(update)
-        now += times * expected_seconds(suite, todo[place])
-        pace.update(replace(update, result=object()))  # type: ignore[arg-type]
+        seconds = times * expected_seconds(suite, todo[place])
+        now += seconds * watched
+        result = Result(todo[place], "p", 1.0, train_seconds=seconds)
+        pace.update(replace(update, result=result))
     assert len(shown) == 2 * (len(todo) - skip)
     return said
 
@@ -43,6 +48,10 @@ def test_it_is_told_at_the_start_and_once_the_machine_is_known() -> None:
     first, second = run(QUICK, 2.0)
     assert first == "quick: 11 jobs, about 10 min, going by a stored run"
     assert second == "measured here: 2 times as long, so about 20 min are left"
+
+
+def test_earlier_sittings_of_a_training_count() -> None:
+    assert run(QUICK, 2.0, watched=0.3) == run(QUICK, 2.0)
 
 
 def test_jobs_side_by_side_take_as_long_as_the_longest_at_least() -> None:

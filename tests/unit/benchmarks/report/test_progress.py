@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from convgym.benchmarks.report.progress import Display, duration, roughly, stages
+from convgym.benchmarks.runs.result import Result
 from convgym.benchmarks.runs.runner import Update, run_suite
 from convgym.benchmarks.runs.suites import Job, Suite, jobs
 from convgym.progress import Progress as Stage
@@ -109,6 +110,22 @@ def test_a_resumed_run_counts_what_was_done_before(suite: Suite) -> None:
         clock.now = 100.0
         display.update(update(last, "train", 1, 4))
     assert file.getvalue().startswith("[6/7] online-ppo-seed0: train 1/4, ")
+
+
+def test_time_left_goes_by_all_sittings_of_a_training(suite: Suite) -> None:
+    def left(seconds: float) -> float:
+        console, file = plain()
+        clock = Clock()
+        todo = tuple(jobs(suite, 0))
+        first, second = todo[-2:]
+        news = Update("train", 0, 1, {}, job=first, jobs=todo, remaining=(first, second))
+        with Display(console, suite, clock) as display:
+            display.update(news)
+            clock.now += 10
+            display.update(replace(news, result=Result(first, "p", 1.0, train_seconds=seconds)))
+            return display._left(replace(news, job=second, remaining=(second,)), clock.now)
+
+    assert left(100) == pytest.approx(10 * left(5))  # watched for 10 seconds, whatever it says
 
 
 def test_a_terminal_gets_bars_with_stage_and_time_left(
