@@ -66,6 +66,14 @@ def call(factory: Callable[..., T], options: Mapping[str, Any], what: str) -> T:
         signature.bind(**options)
     except TypeError as error:
         raise ConvgymError(f"cannot make {what}{_signature(factory)}: {error}") from None
+    for name, value in options.items():
+        default = getattr(signature.parameters.get(name), "default", inspect.Parameter.empty)
+        in_python_alone = callable(default) and default is not inspect.Parameter.empty
+        if in_python_alone and isinstance(value, str):
+            raise ConvgymError(
+                f"cannot make {what}: {name!r} is a class or a function, which no text can name,"
+                f" got {described(value)}"
+            )
     return factory(**options)
 
 

@@ -122,7 +122,7 @@ def check_new_file(path: Path, *, make_folder: bool = False) -> None:
     For whoever works long or pays for what will be written there: mistakes are told beforehand.
     Its folder must exist, or is made.
     """
-    if path.exists():
+    if os.path.lexists(path):  # a link to nowhere, too
         raise ConvgymError(f"{path} exists and is never overwritten; give another path")
     _check_folder(path.parent, path, make=make_folder)
 

@@ -106,5 +106,7 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ConvgymError:
 
 def nearest(name: object, names: Iterable[str]) -> str:
     """Return a hint in brackets at the name that is most like this one; empty if none is."""
-    near = difflib.get_close_matches(str(name), list(names), n=1)
+    known = [*names]
+    same = [each for each in known if each.casefold() == str(name).casefold()]
+    near = difflib.get_close_matches(str(name), known, n=1) or same
     return f" (did you mean {near[0]!r}?)" if near else ""

@@ -126,6 +126,8 @@ class Registry(Generic[T]):
             return given if isinstance(given, str) else _first_line(given)
         if name in self.shipped or name in self._patterns:
             return {**self.shipped, **self._patterns}[name].summary
+        if self.is_of_family(name):
+            return self._families[name.partition(":")[0]].summary
         plugins = self._plugins().get(name)
         if not plugins:
             raise unknown(self.kind, name, self.names())

@@ -18,7 +18,7 @@ from convgym.datafiles import read_whole
 from convgym.errors import ConvgymError
 from convgym.secrets import check_option
 
-_MODULE_ATTRIBUTE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(@[\w.-]+)?")
+_MODULE_ATTRIBUTE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(@[\w.-]+)?")
 
 
 def findable(name: str | None) -> str | None:
@@ -297,8 +297,8 @@ def settings_of_models(sellers: Iterable[str], options: Mapping[str, Any]) -> li
 def read_options(items: Iterable[str]) -> dict[str, Any]:
     """Return options by name.
 
-    Values are read as JSON where they are numbers, true, false, null or a text in quotes, and else
-    taken as text. A name with a dot is an option of an option: ``budget.requests=100``.
+    Values are read as those of ``read_settings``. A name with a dot is an option of an option:
+    ``budget.requests=100``.
 
     Raises:
         ConvgymError: for what is not ``name=value``, a name given twice, and a secret
@@ -313,7 +313,7 @@ def read_options(items: Iterable[str]) -> dict[str, Any]:
             # Only the name is shown: what follows it may be a key.
             shown = repr(f"{name}=..." if name.strip() and equals else item)
             raise ConvgymError(f"expected an option as name=value, got {shown}")
-        given = _value(value.strip())
+        given = _value(value)
         for part in path:
             check_option(part, given if part == last else None)
         within = options
@@ -330,7 +330,8 @@ def read_options(items: Iterable[str]) -> dict[str, Any]:
 def read_settings(items: Iterable[str]) -> list[tuple[str, Any]]:
     """Return settings of agents by their path, ``iterative-ppo.rounds``, in the order given.
 
-    Values are read as JSON where they are JSON, lists and objects included, and else taken as text.
+    Values are read as JSON where they are JSON, numbers that are not finite, lists and objects
+    included, and else taken as text.
 
     Raises:
         ConvgymError: for what is not ``agent.setting=value``, and a path given twice.
@@ -343,7 +344,7 @@ def read_settings(items: Iterable[str]) -> list[tuple[str, Any]]:
             raise ConvgymError(f"expected a setting as agent.setting=value, got {item!r}")
         if path in settings:
             raise ConvgymError(f"setting {path!r} is given twice")
-        settings[path] = _setting(value)
+        settings[path] = _value(value)
     return list(settings.items())
 
 
@@ -368,20 +369,17 @@ def own_settings(items: Iterable[str] | None) -> dict[str, Any]:
                 raise ConvgymError(f"setting {part!r} is given as a value and with parts: drop one")
         if last in within:
             raise ConvgymError(f"setting {path.strip()!r} is given twice")
-        within[last] = _setting(value)
+        within[last] = _value(value)
     return settings
 
 
-def _setting(text: str) -> Any:
-    try:
-        return json.loads(text, parse_constant=str)
-    except (ValueError, RecursionError):
-        return findable(text.strip())
-
-
 def _value(text: str) -> Any:
+    text = text.strip()
     try:
-        value = json.loads(text, parse_constant=str)
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConvgymError(f"expected text in UTF-8, got {text!r}") from None
+    try:
+        return json.loads(text)
     except (ValueError, RecursionError):
         return findable(text)
-    return text if isinstance(value, (dict, list)) else value

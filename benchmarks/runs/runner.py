@@ -63,19 +63,13 @@ def run_suite(
     conversations than its budget.
     """
     parts = parts or default_parts()
-    _check(suite)
-    configs = _configs(suite, parts)
-    starts = starts_of(configs)
-    by_name = {start.name: start for start in starts.values()}
-    todo = tuple(jobs(suite, seed, starts=list(by_name)))
-    _check_labels(todo)
-    names = {agent: start.name for agent, start in starts.items()}
-    manifest = make_manifest(suite, seed, configs, content(suite, configs), names)
-    with ResultsFolder(output, manifest) as folder:
+    planned = _plan(suite, seed, parts)
+    todo = planned.jobs
+    with ResultsFolder(output, planned.manifest) as folder:
         done = {result.job: result for result in folder.results()}
         remaining = tuple(job for job in todo if job not in done)
         tasks = [
-            Task(suite, job, seed, parts, folder.agent_folder(job), _start(job, starts, by_name))
+            Task(suite, job, seed, parts, folder.agent_folder(job), planned.start(job))
             for job in remaining
         ]
         teller = _Teller(todo, remaining, progress)
@@ -93,6 +87,38 @@ def run_suite(
             _keep(suite, todo, folder)
             folder.finish()
     return [done[job] for job in todo]
+
+
+def check_suite(suite: Suite, seed: int = 0) -> None:
+    """Raise what ``run_suite`` would before it runs anything: everybody is made once."""
+    _plan(suite, seed, default_parts())
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a run does, known before it does anything."""
+
+    jobs: tuple[Job, ...]
+    starts: Mapping[str, Start]
+    """What each agent starts from."""
+    manifest: dict[str, Any]
+
+    def start(self, job: Job) -> Start | None:
+        """Return what a job evaluates or is compared with."""
+        if job.kind == "start":
+            return next(start for start in self.starts.values() if start.name == job.name)
+        return self.starts[job.name] if job.kind == "agent" else None
+
+
+def _plan(suite: Suite, seed: int, parts: Parts) -> _Plan:
+    _check(suite)
+    configs = _configs(suite, parts)
+    starts = starts_of(configs)
+    names = {agent: start.name for agent, start in starts.items()}
+    todo = tuple(jobs(suite, seed, starts=list(dict.fromkeys(names.values()))))
+    _check_labels(todo)
+    manifest = make_manifest(suite, seed, configs, content(suite, configs), names)
+    return _Plan(todo, starts, manifest)
 
 
 def _check(suite: Suite) -> None:
@@ -141,13 +167,6 @@ def _configs(suite: Suite, parts: Parts) -> dict[str, dict[str, Any]]:
             agent = parts.make_agent(name, suite.overrides.get(name, {}))
             configs[name] = settings_of(agent.config)
     return configs
-
-
-def _start(job: Job, own: Mapping[str, Start], by_name: Mapping[str, Start]) -> Start | None:
-    """Return what a job evaluates or is compared with."""
-    if job.kind == "start":
-        return by_name[job.name]
-    return own[job.name] if job.kind == "agent" else None
 
 
 class _Teller:

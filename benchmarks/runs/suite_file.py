@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -23,13 +24,15 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from convgym.agents.registry import AGENTS
+from convgym.agents.registry import AGENTS, start_config
 from convgym.benchmarks.runs.schema import TRAINING_SEEDS
 from convgym.benchmarks.runs.suites import Suite, agent_of
 from convgym.customers import CUSTOMERS
 from convgym.datafiles import check_new_file, read_whole, write_atomically
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, unknown
+from convgym.options import parameters_of, settings_of
+from convgym.registry import Registry
 from convgym.sellers import SELLERS
 
 _MOST = 10_000_000
@@ -98,12 +101,25 @@ def write_suite(suite: Suite, path: Path) -> None:
 
 
 def suite_text(suite: Suite) -> str:
-    """Return a suite as a file would have it; ConvgymError for what TOML does not know."""
+    """Return a suite as a file would have it; ConvgymError for what TOML does not know.
+
+    Nulls are such a thing, and are left out where it is the same without them.
+    """
+    settings: dict[str, Mapping[str, Any]] = {}
+    for seller in suite.sellers:
+        given = suite.overrides.get(seller, {})
+        settings[seller] = _without_nulls(given, _of_factory(SELLERS, seller), f"{seller}.")
+    for agent in suite.agents:
+        given = suite.overrides.get(agent, {})
+        settings[agent] = _without_nulls(given, _of_agent(agent), f"{agent}.")
+    of_environment = partial(_of_environment, suite.environment)
     written = {
         "description": suite.description,
-        "sellers": _with_options(suite.sellers, suite.overrides),
-        "agents": _with_options(suite.agents, suite.overrides),
+        "sellers": _with_options(suite.sellers, settings),
+        "agents": _with_options(suite.agents, settings),
         **{name: getattr(suite, name) for name in _AS_THEY_ARE},
+        "environment": _without_nulls(suite.environment, of_environment, "environment."),
+        "evaluation": _without_nulls(suite.evaluation, dict, "evaluation."),
         # Those that are there for agents of whom this is a selection go with them.
         "keep": [pattern for pattern in suite.keep if fnmatch.filter(suite.agents, pattern)],
     }
@@ -114,7 +130,9 @@ def suite_text(suite: Suite) -> str:
         try:
             texts.append(tomli_w.dumps({name: value}))
         except TypeError as error:
-            raise ConvgymError(f"{name} of the suite {suite.name} fit no file: {error}") from None
+            raise ConvgymError(
+                f"the suite {suite.name} fits no file, for its {name}: {error}"
+            ) from None
     texts.sort(key=lambda text: text.startswith("["))  # what follows a table would be part of it
     return "".join(f"\n{text}" if text.startswith("[") else text for text in texts)
 
@@ -126,10 +144,55 @@ _AS_THEY_ARE = (
     "colder",
     "log",
     "seeds",
-    "environment",
-    "evaluation",
 )
 """Fields that a file has as ``Suite`` has them."""
+
+
+Defaults = Callable[[], Mapping[str, object]]
+
+
+def _without_nulls(settings: Mapping[str, Any], defaults: Defaults, within: str) -> dict[str, Any]:
+    """Return settings without what is None by default, which no file can say.
+
+    Raises ConvgymError for other Nones, naming the setting.
+    """
+
+    def cleared(value: Any, path: str) -> Any:
+        if isinstance(value, Mapping):
+            values = {key: cleared(each, f"{path}.{key}") for key, each in value.items()}
+            return {key: each for key, each in values.items() if each is not None}
+        if isinstance(value, list | tuple) and None in value:
+            raise _no_null(within, path)
+        if value is None and defaults().get(path.removeprefix("."), ...) is not None:
+            raise _no_null(within, path)
+        return value
+
+    return cast("dict[str, Any]", cleared(settings, ""))
+
+
+def _no_null(within: str, path: str) -> ConvgymError:
+    return ConvgymError(
+        f"no suite's file can say null, which {within}{path.removeprefix('.')} has: give it on the"
+        " command line that runs the file"
+    )
+
+
+def _of_agent(name: str) -> Defaults:
+    return lambda: {each.name: each.default for each in settings_of(start_config(agent_of(name)))}
+
+
+def _of_factory(registry: Registry[Any], name: str) -> Defaults:
+    return lambda: {
+        each.name: each.default if each.has_default else ...
+        for each in parameters_of(registry.resolve(name))
+    }
+
+
+def _of_environment(options: Mapping[str, Any]) -> Mapping[str, object]:
+    own = {each.name: each.default for each in settings_of(Scenario)}
+    customer = cast(str, Scenario.of(options).customer)  # of a suite, others are refused
+    of_customer = _of_factory(CUSTOMERS, customer)()
+    return own | {f"customer_options.{name}": value for name, value in of_customer.items()}
 
 
 def _with_options(

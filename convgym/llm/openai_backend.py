@@ -40,6 +40,7 @@ from convgym.llm.errors import NoAnswer
 from convgym.llm.forms import Forms
 from convgym.llm.ledger import Budget, Ledger, Usage, worst_case
 from convgym.llm.refusals import Refusal, read_refusal, refusal_in
+from convgym.options import takes_fields_of
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -379,6 +380,7 @@ class _Line:
 _LEDGERS: dict[OpenAIConfig, Ledger] = {}
 
 
+@takes_fields_of(OpenAIConfig)
 def openai_backend(**options: Any) -> OpenAIBackend:
     """Return a backend with these fields of ``OpenAIConfig``; ``budget`` may be a mapping.
 

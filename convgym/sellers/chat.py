@@ -18,6 +18,8 @@ from convgym.conversation import Response
 from convgym.errors import InfrastructureError
 from convgym.llm import ChatBackend, ChatRequest, ChatResult, make_backend
 from convgym.llm.base import ChatMessage, check_sampling
+from convgym.llm.endpoint import OpenAIConfig
+from convgym.options import takes_fields_of
 from convgym.policy import Conversation
 from convgym.reasoning import heard
 from convgym.sellers.prompt import seller_prompt
@@ -98,6 +100,7 @@ def _response(result: ChatResult) -> Response:
     return Response(result.text)
 
 
+@takes_fields_of(OpenAIConfig)
 def openai_seller(
     model: str,
     catalog: str | Path | Catalog = "laptops",

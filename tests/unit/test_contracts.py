@@ -91,6 +91,15 @@ def test_a_factory_is_called_with_options_it_takes() -> None:
     assert call(dict, {"a": 1}, "table") == {"a": 1}  # has no signature
 
 
+def test_no_text_stands_for_a_class_or_a_function() -> None:
+    def mix(name: str, tool: Callable[[int], int] = abs) -> object:
+        return tool(-1)
+
+    assert call(mix, {"name": "a", "tool": lambda x: x}, "paint") == -1
+    with pytest.raises(ConvgymError, match=r"cannot make paint: 'tool' is a class or a function"):
+        call(mix, {"name": "a", "tool": "abs"}, "paint")
+
+
 @pytest.mark.parametrize(
     ("factory", "expected"),
     [(lambda colour: 0, True), (lambda **any: 0, True), (lambda size: 0, False), (dict, False)],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +36,7 @@ from convgym.benchmarks.cli.options import (
     settings_of_models,
 )
 from convgym.benchmarks.terminal import console, say
+from convgym.datafiles import check_new_file
 from convgym.errors import ConvgymError, InfrastructureError
 
 if TYPE_CHECKING:
@@ -154,21 +156,32 @@ def bench(
         settings=[*spoken, *placed, *read_settings(settings or ())],
         log=None if log is None else str(log),
     )
-    if as_file is not None:
-        return _write(chosen, as_file)
     make_findable(asdict(chosen))  # what a file names as well
+    if as_file is not None:
+        if chosen != asked:
+            chosen = replace(chosen, description="")  # of what is no longer so
+        return _write(chosen, as_file, seed, output)
     _tell_of_log(chosen)
     folder = output or Path("results") / folder_name(chosen.name, customers, judged, seed)
     _run(chosen, folder, seed, _workers(jobs, ray))
 
 
-def _write(suite: Suite, path: Path) -> None:
+def _write(suite: Suite, path: Path, seed: int, output: Path | None) -> None:
+    """Write a suite that can be run, and say how; seed and folder are a run's, and in no file."""
+    from convgym.benchmarks.runs.runner import check_suite
     from convgym.benchmarks.runs.suite_file import write_suite
 
     if path.suffix != ".toml":
         raise ConvgymError(f"a suite's file ends in .toml, got {path}")
+    check_new_file(path)
+    check_suite(suite, seed)
     write_suite(suite, path)
-    say(f"{path} is written; convgym bench {path} runs it")
+    named = path if path.parts[0][0] != "-" else Path(f"./{path}")
+    given = [f"--seed {seed}"] if seed else []
+    given += [f"--output {shlex.quote(str(output))}"] if output else []
+    say(
+        f"{path} is written; {' '.join(['convgym bench', shlex.quote(str(named)), *given])} runs it"
+    )
 
 
 def folder_name(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import shutil
 import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ import typer
 
 from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import findable
+from convgym.benchmarks.runs.suites import agent_of
 from convgym.benchmarks.terminal import say
 from convgym.datafiles import dumps
 from convgym.errors import unknown
@@ -21,7 +23,7 @@ from convgym.registry import Registry
 if TYPE_CHECKING:
     from convgym.options import Option
 
-_WIDTH = 100
+_WIDEST = 100
 
 
 def register(app: typer.Typer) -> None:
@@ -82,6 +84,8 @@ def list(
     if kind is not None and kind not in every:
         raise unknown("kind", kind, every)
     if kind is not None and name is not None:
+        if kind == "agents":
+            name = agent_of(name)  # a variant has the settings of its agent
         say(_json(kind, name) if as_json else _page(kind, name))
         return
     summaries = {
@@ -107,12 +111,13 @@ def _page(kind: str, name: str) -> str:
         from convgym.benchmarks.runs.suites import get_suite
 
         return suite_text(get_suite(name)).rstrip()
+    width = min(_WIDEST, shutil.get_terminal_size((_WIDEST, 0)).columns)
     lines = [_about(kind, name), ""]
     for option in _options(kind, name):
         of_kind = f": {option.kind}" if option.kind else ""
-        default = f" = {option.default}" if option.default else ""
+        default = f" = {option.given}" if option.given else ""
         lines.append(f"{option.name}{of_kind}{default}")
-        lines += textwrap.wrap(option.text, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+        lines += textwrap.wrap(option.text, width, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(lines).rstrip()
 
 
@@ -126,12 +131,15 @@ def _json(kind: str, name: str) -> str:
 
 
 def _about(kind: str, name: str) -> str:
-    """Return the docstring of a thing, or its line in the list."""
+    """Return its line in the list and its docstring, without what its options say."""
+    from convgym.options import arguments
+
     registry = registries()[kind]
     thing = registry.resolve(name)
-    has_text = inspect.isroutine(thing) or inspect.isclass(thing)
-    text = inspect.getdoc(thing) if has_text else None
-    listed = None if ":" in name else registry.summary(name)
+    made_from = getattr(thing, "func", thing)
+    has_text = inspect.isroutine(made_from) or inspect.isclass(made_from)
+    text = arguments(thing)[0] if has_text and kind != "studies" else None
+    listed = None if ":" in name and not registry.is_of_family(name) else registry.summary(name)
     return "\n\n".join(part for part in (listed, text) if part) or name
 
 
@@ -142,6 +150,10 @@ def _options(kind: str, name: str) -> Iterable[Option]:
         from convgym.agents.registry import start_config
 
         return settings_of(start_config(name))
+    if kind == "studies":
+        from convgym.benchmarks.cli.commands.study import options_of
+
+        return options_of(name)
     if kind == "improvements":
         from convgym.agents.improvement.registry import make_improvement
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperGroup
+from typer.models import ArgumentInfo, ParameterInfo
 
 from convgym.benchmarks.cli.examples import examples
 from convgym.benchmarks.cli.options import findable
 from convgym.benchmarks.studies import STUDIES
+from convgym.options import Option, parameters_of, shown_type
 
 
 def register(app: typer.Typer) -> None:
@@ -41,8 +45,30 @@ class _Studies(TyperGroup):
             context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
         )
         def run(context: typer.Context) -> None:
-            app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-            app.command()(STUDIES.resolve(cmd_name))
-            app(args=context.args, prog_name=context.command_path)
+            _command(cmd_name)(args=context.args, prog_name=context.command_path)
 
         return typer.main.get_command(door)
+
+
+def options_of(name: str) -> Iterator[Option]:
+    """Yield what a study takes on its command line, as its ``--help`` has it."""
+    main = STUDIES.resolve(name)
+    hints = get_type_hints(main, include_extras=True)
+    for each in parameters_of(main):
+        hint = hints.get(each.name, str)
+        annotated = [*get_args(hint)] if get_origin(hint) is Annotated else [hint]
+        told = next((info for info in annotated if isinstance(info, ParameterInfo)), None)
+        is_argument = isinstance(told, ArgumentInfo) or not (told or each.has_default)
+        named = [*(getattr(told, "param_decls", None) or ()), f"--{each.name.replace('_', '-')}"]
+        yield replace(
+            each,
+            name=each.name if is_argument else named[0],
+            kind=shown_type(annotated[0]),
+            text=" ".join((told.help or "").split()) if told else each.text,
+        )
+
+
+def _command(name: str) -> typer.Typer:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(STUDIES.resolve(name))
+    return app

@@ -92,6 +92,44 @@ def test_of_everything_that_is_shipped(capsys: pytest.CaptureFixture[str], kind:
             assert json.loads(listed(capsys, kind, name, "--json"))
 
 
+def test_what_studies_and_backends_take(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(listed(capsys, "studies", "latency", "--json"))["options"]
+    told = {option["name"]: option for option in found}
+    assert told["--at-once"]["kind"] == "int" and told["--at-once"]["text"]
+    assert told["output"]["kind"] == "Path | None" and told["output"]["text"]
+    for kind, name in (("backends", "openai"), ("sellers", "openai:tiny")):
+        out = listed(capsys, kind, name)
+        assert "\nbase_url: str | None = null\n    Where the API is" in out
+    assert "endpoint" in out.splitlines()[0]
+
+
+def test_a_variant_has_the_settings_of_its_agent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert listed(capsys, "agents", "bc@small") == listed(capsys, "agents", "bc")
+
+
+def test_texts_are_as_wide_as_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    texts = [line for line in listed(capsys, "agents", "bc").splitlines() if line[:4] == "    "]
+    below_settings = texts[texts.index("    Of sampling, positive.") :]
+    assert max(map(len, below_settings)) <= 60
+
+
+def test_a_class_within_a_class_of_the_present_folder(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "nested_here.py").write_text(
+        "from convgym.agents.algorithms.behaviour_cloning import BehaviourCloning\n"
+        "class Outer:\n    class Mine(BehaviourCloning): pass\n"
+    )
+    assert "\npolicy.temperature: float = 1.0\n" in listed(
+        capsys, "agents", "nested_here:Outer.Mine"
+    )
+
+
 def test_a_suite_is_shown_as_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "smoke.toml").write_text(listed(capsys, "suites", "smoke"))
     assert get_suite(str(tmp_path / "smoke.toml")) == get_suite("smoke")

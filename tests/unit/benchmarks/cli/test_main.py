@@ -94,15 +94,41 @@ def test_bench_takes_other_agents_sellers_and_environment(run: Run, tmp_path: Pa
 
 
 def test_bench_writes_what_would_run_as_a_file_that_runs(run: Run, tmp_path: Path) -> None:
-    options = ["--agents", "bc@*,bc", "--set", "bc.epochs=2", "--catalog", "mobile"]
+    options = ["--agents", "bc@*,bc", "--set", "bc.rate=0.2", "--catalog", "mobile"]
     assert run("bench", "tiny", *options, "--as-file", "mine.toml")[0] == 2  # no bc@... is there
     code, out, err = run("bench", "tiny", *options[2:], "--as-file", "mine.toml")
     assert (code, err) == (0, "") and "convgym bench mine.toml runs it" in out
     assert not (tmp_path / "results").exists()
     mine = suites.get_suite(str(tmp_path / "mine.toml"))
-    assert mine.environment == {"catalog": "mobile"}
+    assert mine.environment == {"catalog": "mobile"} and mine.description == ""
     assert run("bench", "mine.toml", "--agents", "none")[0] == 0
     assert (tmp_path / "results" / "mine-seed0").exists()
+
+
+def test_what_is_no_part_of_a_file_is_told_with_the_command(run: Run) -> None:
+    _, out, _ = run(
+        "bench", "tiny", "--seed", "5", "--output", "my out", "--as-file", "my suite.toml"
+    )
+    assert "convgym bench 'my suite.toml' --seed 5 --output 'my out' runs it" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--catalog nope", "nope"),
+        ("--personas nope", "nope"),
+        ("--evaluate-on nope", "nope"),
+        ("--customer-option foo=1", "foo"),
+        ("--log nolog.jsonl", "cannot read the log nolog.jsonl"),
+        ("--customer hybrid --customer-option model=m --customer-option fluency=null", "fluency"),
+    ],
+)
+def test_nothing_is_written_that_cannot_be_run(
+    run: Run, tmp_path: Path, arguments: str, told: str
+) -> None:
+    code, out, err = run("bench", "tiny", *arguments.split(), "--as-file", "mine.toml")
+    assert (code, out) == (2, "") and is_one_line(err) and told in err
+    assert not (tmp_path / "mine.toml").exists()
 
 
 def test_everybody_can_be_judged_on_another_catalogue(run: Run, world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,9 @@ from convgym.errors import ConvgymError
         ("http://127.0.0.1:8000/v1?a=b", "http://127.0.0.1:8000/v1?a=b"),
         ('"5"', "5"),
         ("", ""),
-        ("NaN", "NaN"),
-        ("[1]", "[1]"),
-        ("{}", "{}"),
+        ("[1]", [1]),
+        ("{}", {}),
+        ("-Infinity", -math.inf),
         ("007", "007"),
         (" smollm2 ", "smollm2"),
     ],
@@ -57,6 +58,7 @@ def test_options_of_an_option() -> None:
     [
         (["model"], "expected an option as name=value, got 'model'"),
         (["=x"], "expected an option as name=value, got '=x'"),
+        (["a=\udcff"], "expected text in UTF-8, got '\\udcff'"),
         (["a-b=x"], "expected an option as name=value"),
         (["a..b=x"], "expected an option as name=value"),
         (["a=1", "a=2"], "'a' is given twice"),
@@ -90,6 +92,7 @@ def test_mistakes_are_named(items: list[str], told: str) -> None:
         ("http://127.0.0.1:8000/v1", False),
         ("shop:Mine", True),
         ("my.shop:Mine", True),
+        ("my.shop:Outer.Mine", True),
     ],
 )
 def test_the_present_folder_is_searched_for_module_and_attribute_alone(
@@ -124,7 +127,7 @@ def test_settings_are_paths_and_values_as_json() -> None:
         ("a.e", "x=y"),
     ]
     assert read_settings(['a.b={"c": null}', "a.c=true"]) == [("a.b", {"c": None}), ("a.c", True)]
-    assert read_settings(["a.b=NaN"]) == [("a.b", "NaN")]
+    assert read_settings(["a.b=Infinity"]) == [("a.b", math.inf)]
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_a_resumed_run_counts_what_was_done_before(suite: Suite) -> None:
 
 def test_time_left_goes_by_all_sittings_of_a_training(suite: Suite) -> None:
     def left(seconds: float) -> float:
-        console, file = plain()
+        console, _ = plain()
         clock = Clock()
         todo = tuple(jobs(suite, 0))
         first, second = todo[-2:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,9 +185,48 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         write_suite(get_suite("smoke"), tmp_path / "mine.toml")
 
 
-@pytest.mark.parametrize("value", [None, object()])
-def test_what_no_file_can_say(tmp_path: Path, value: object) -> None:
-    suite = replace(get_suite("smoke"), overrides={"online-ppo": {"deployment": value}})
-    with pytest.raises(ConvgymError, match=r"agents of the suite smoke fit no file: .* TOML"):
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            {"overrides": {"online-ppo": {"deployment": object()}}},
+            r"the suite smoke fits no file, for its agents: .* TOML",
+        ),
+        (
+            {"overrides": {"online-ppo": {"deployment": None}}},
+            r"can say null, which online-ppo\.deployment has: give it on the command line",
+        ),
+        (
+            {
+                "agents": ("iterative-ppo",),
+                "overrides": {"iterative-ppo": {"personas": [None, "x"]}},
+            },
+            r"null, which iterative-ppo\.personas has",
+        ),
+        (
+            {"environment": {"customer": "hybrid", "customer_options": {"fluency": None}}},
+            r"null, which environment\.customer_options\.fluency has",
+        ),
+    ],
+)
+def test_what_no_file_can_say(tmp_path: Path, changed: dict[str, Any], told: str) -> None:
+    suite = replace(get_suite("smoke"), **changed)
+    with pytest.raises(ConvgymError, match=told):
         write_suite(suite, tmp_path / "mine.toml")
     assert not (tmp_path / "mine.toml").exists()
+
+
+def test_null_is_left_out_where_it_is_the_default(tmp_path: Path) -> None:
+    suite = replace(
+        get_suite("smoke"),
+        sellers=("competent",),
+        overrides={
+            "online-ppo": {"rounds": None, "policy": {"catalog": None, "temperature": 0.5}},
+            "competent": {"phrases": None},
+        },
+        environment={"persona": None, "customer_options": {"patience": None}},
+    )
+    write_suite(suite, tmp_path / "mine.toml")
+    mine = get_suite(str(tmp_path / "mine.toml"))
+    assert mine.overrides == {"online-ppo": {"policy": {"temperature": 0.5}}}
+    assert mine.environment == {"customer_options": {}}
