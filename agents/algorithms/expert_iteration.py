@@ -19,6 +19,7 @@ from convgym.agents.model.config import PolicyConfig
 from convgym.agents.protocol import TrainingReport
 from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
+from convgym.agents.training.exploration import check_exploration, voices
 from convgym.agents.training.imitation import Imitation
 from convgym.checks import check_fields
 from convgym.conversation import Episode
@@ -33,6 +34,9 @@ class ExpertIterationConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     rounds: int = 8
     """Deployments; the budget is split evenly among them."""
+    exploration: tuple[float, ...] = (1.0,)
+    """What the temperature is multiplied by in a deployment, in turn from conversation to
+    conversation. Below 1 it is the policy's likelier responses that are imitated."""
     earlier: Literal["none", "all"] = "none"
     """Whether the sales of earlier deployments are imitated again, beside the last one's."""
     imitation: Imitation = field(default_factory=Imitation)
@@ -40,6 +44,7 @@ class ExpertIterationConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, counts=("rounds",))
+        check_exploration(self.exploration)
         if self.earlier not in ("none", "all"):
             raise ConvgymError(f"earlier must be 'none' or 'all', got {self.earlier!r}")
 
@@ -86,7 +91,8 @@ class ExpertIteration(LanguageModelAgent):
         for k in range(collector.usage.deployments, rounds):
             told = partial(_in_round, progress, k)
             share = collector.share(config.rounds)
-            sold = self._sold(collector.deploy(self.policy, share, progress=told))
+            speakers = voices(self.policy, config.exploration)
+            sold = self._sold(collector.deploy(speakers, share, progress=told))
             sales = [*sales, *sold] if config.earlier == "all" else sold
             loss = config.imitation.imitate(model, sales, generator=generator, progress=told)
             metrics = {

@@ -29,7 +29,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +46,7 @@ from convgym.agents.off_policy.step import gate, improve
 from convgym.agents.protocol import TrainingReport
 from convgym.agents.training.base import LanguageModelAgent
 from convgym.agents.training.collector import Collector
+from convgym.agents.training.exploration import check_exploration, voices
 from convgym.agents.training.imitation import Imitation
 from convgym.agents.values.fitted import FittedQ, fit_q
 from convgym.agents.values.q_function import QEnsemble, QFunctionConfig
@@ -81,10 +81,7 @@ class IterativePPOConfig:
         check_fields(self, counts_from_zero=("rounds",))
         if self.rounds < 1:
             raise ConvgymError(f"iterative PPO needs at least 1 round, got {self.rounds}")
-        if not self.exploration or min(self.exploration) <= 0:
-            raise ConvgymError(
-                f"exploration must be one or more factors above 0, got {self.exploration}"
-            )
+        check_exploration(self.exploration)
         if not self.personas:
             raise ConvgymError("personas must be one or more system messages, or None for its own")
 
@@ -228,13 +225,9 @@ def collect(
     progress: ProgressCallback = no_progress,
 ) -> list[Episode]:
     """Deploy pi_k, under every persona at every temperature in turn; failures are left out."""
-    episodes = collector.deploy(voices(policy, config), conversations, progress=progress)
+    speakers = voices(policy, config.exploration, config.personas)
+    episodes = collector.deploy(speakers, conversations, progress=progress)
     return [episode for episode in episodes if episode.valid]
-
-
-def voices(policy: LanguageModelPolicy, config: IterativePPOConfig) -> list[LanguageModelPolicy]:
-    """Return those who hold a log's conversations in turn: every persona at every temperature."""
-    return [policy.voice(*voice) for voice in product(config.personas, config.exploration)]
 
 
 def deploy(improved: LanguageModel, policy: LanguageModelPolicy) -> None:

@@ -44,8 +44,8 @@ def collect_from_policy(
         ConvgymError: for a log that is there and was not made by the same call.
         InfrastructureError: when the customer failed in every conversation.
     """
-    from convgym.agents.algorithms.iterative_ppo import voices
     from convgym.agents.pipeline.inputs import policy_sha256
+    from convgym.agents.training.exploration import voices
 
     speaker = {
         "policy_sha256": policy_sha256(policy.model),
@@ -58,7 +58,7 @@ def collect_from_policy(
     if report := _finished(log, made_from):
         return report
     started = time.monotonic()
-    speakers = voices(policy, config)
+    speakers = voices(policy, config.exploration, config.personas)
     episodes = collector.deploy(speakers, collector.budget, progress=progress)
     return _keep(log, made_from, episodes, policy, started)
 

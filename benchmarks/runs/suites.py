@@ -151,6 +151,7 @@ LADDER = Suite(
 FRONTIER_SUMMARY = (
     "Conversion against the number of deployments, at an equal budget: hours on two cores."
 )
+COLD_SUMMARY = "The frontier of the two that can learn from what was said at a lower temperature."
 LONG_SUMMARY = "The frontier's best four on 16,384 conversations each: hours on two cores."
 
 
@@ -170,6 +171,7 @@ SUITES: Registry[Suite] = Registry(
     | {
         "frontier": Entry("convgym.benchmarks.runs.frontier:FRONTIER", FRONTIER_SUMMARY),
         "frontier-long": Entry("convgym.benchmarks.runs.frontier:LONG", LONG_SUMMARY),
+        "frontier-cold": Entry("convgym.benchmarks.runs.frontier:COLD", COLD_SUMMARY),
     },
     _suite,
 )

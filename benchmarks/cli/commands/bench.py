@@ -103,7 +103,8 @@ def bench(
     suite: Annotated[
         str,
         typer.Argument(
-            help="smoke, quick, standard, frontier, frontier-long, ladder, or your own TOML file.",
+            help="smoke, quick, standard, frontier, frontier-long, frontier-cold, ladder, or your"
+            " own TOML file.",
             callback=findable,
         ),
     ] = "quick",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,20 @@ def test_the_budget_is_split_evenly(make_agent: MakeAgent) -> None:
     assert make_agent(rounds=9).train(collector(n=2)).usage.deployments == 2
 
 
+def test_deployments_are_held_at_the_temperatures_of_exploration(
+    make_agent: MakeAgent, tmp_path: Path
+) -> None:
+    agent = make_agent(rounds=1, exploration=(0.5, 2.0), imitation=imitation(epochs=0))
+    door = collector(folder=tmp_path / "training")
+    agent.train(door)
+    for place, episode in enumerate(door.deployed(0)):
+        batch = agent.model.collate(agent.model.tokenise([episode]))
+        sampling = replace(agent.model.sampling, temperature=(0.5, 2.0)[place % 2])
+        with torch.no_grad():
+            found = replace(agent.model, sampling=sampling).logprobs(batch)
+        assert torch.allclose(found, batch.logprobs[batch.response], atol=1e-4)
+
+
 def test_without_a_sale_the_policy_stays_and_the_report_says_so(make_agent: MakeAgent) -> None:
     agent = make_agent()
     before = weights(agent)
@@ -171,3 +186,5 @@ def test_values_that_cannot_be() -> None:
         ExpertIterationConfig(earlier="some")  # type: ignore[arg-type]
     with pytest.raises(ConvgymError, match="rounds must be an integer from 1 upwards, got 0"):
         ExpertIterationConfig(rounds=0)
+    with pytest.raises(ConvgymError, match="exploration must be one or more factors above 0"):
+        ExpertIterationConfig(exploration=())

@@ -299,7 +299,10 @@ def test_an_interrupted_bench_says_how_to_go_on_and_does(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["bench", "quik"], "unknown suite 'quik'; known: frontier, frontier-long, ladder"),
+        (
+            ["bench", "quik"],
+            "unknown suite 'quik'; known: frontier, frontier-cold, frontier-long, ladder",
+        ),
         (["bench", "tiny", "--agents", "nope"], "unknown agent 'nope'; known: bc"),
         (["bench", "tiny", "--sellers", "nope"], "unknown seller 'nope'; known: bc"),
         (["logs", "write", "x.jsonl", "--seller", "nope"], "unknown seller 'nope'; known: always"),

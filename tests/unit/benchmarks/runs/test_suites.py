@@ -264,6 +264,18 @@ def test_the_frontier_spends_one_budget_on_every_number_of_deployments() -> None
     }
 
 
+def test_the_cold_frontier_is_the_frontier_but_for_the_temperature_of_deployments() -> None:
+    warm, cold = get_suite("frontier"), get_suite("frontier-cold")
+    same = ("conversations", "evaluation_episodes", "training_seeds", "colder", "environment")
+    assert all(getattr(warm, field) == getattr(cold, field) for field in same)
+    for name in cold.agents:
+        settings = dict(cold.overrides[name])
+        assert settings.pop("exploration") == (0.25,)
+        of_warm = name.replace("cold-", "")
+        assert settings == warm.overrides[of_warm]
+        assert cold.seeds_of(name, 9) == warm.seeds_of(of_warm, 9)
+
+
 def test_the_long_frontier_deploys_as_many_conversations_at_once_as_four_deployments_do() -> None:
     short, long = get_suite("frontier"), get_suite("frontier-long")
     assert long.conversations == 16_384
