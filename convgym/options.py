@@ -15,8 +15,6 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from convgym.datafiles import plain
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 _FIELDS = "_convgym_takes_fields_of"
@@ -33,7 +31,7 @@ class Option:
     kind: str
     """Its type, as the source has it."""
     default: Any = None
-    """As JSON knows it; None too where there is none."""
+    """Of types that JSON has, numbers that are not finite among them; None where there is none."""
     text: str = ""
     """What its docstring says, on one line; empty where it has none."""
     has_default: bool = True
@@ -201,7 +199,7 @@ def shown_type(annotation: object) -> str:
 
 
 def _json(value: object) -> Any:
-    """Return a default as JSON knows it, numbers that are not finite as their names."""
+    """Return a default as one of the types that JSON has."""
     if value is dataclasses.MISSING:
         return None
     if isinstance(value, Enum):
@@ -210,13 +208,11 @@ def _json(value: object) -> Any:
         return str(value)
     if isinstance(value, type) or inspect.isroutine(value):
         return value.__name__
-    if isinstance(value, float):
-        return value if plain(value) is not None else json.dumps(value)
     if isinstance(value, tuple | list | frozenset | set):
         return [_json(each) for each in value]
     if isinstance(value, Mapping):
         return {str(key): _json(each) for key, each in value.items()}
-    return value if isinstance(value, str | int | None) else repr(value)
+    return value if isinstance(value, str | int | float | None) else repr(value)
 
 
 def _as_given(value: object) -> str:
@@ -227,5 +223,5 @@ def _as_given(value: object) -> str:
     except ValueError:
         bare = value and value == value.strip() and value.isprintable()
     else:
-        bare = value in ("NaN", "Infinity", "-Infinity")  # numbers, named by ``_json``
+        bare = False
     return value if bare else json.dumps(value, ensure_ascii=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from convgym.agents import make_agent
@@ -40,7 +40,7 @@ class Outer(Inner):
 
 def test_fields_with_their_texts() -> None:
     assert list(settings_of(Outer(depth=float("inf")))) == [
-        Option("depth", "float", "Infinity", "In metres, down."),
+        Option("depth", "float", float("inf"), "In metres, down."),
         Option("name", "str", "x", ""),
         Option("inner", "Inner", None, "How deep it is.", has_default=False),
         Option("inner.depth", "float", 0.5, "In metres, down."),
@@ -92,6 +92,7 @@ def test_defaults_are_given_as_a_command_line_has_them() -> None:
     assert (inner.given, colour.given, path.given) == ("null", "red", "a b")
 
 
+@example("NaN")
 @given(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()))
 def test_what_is_shown_can_be_given(value: Any) -> None:
     text = Option("size", "", *_shown(value)).given

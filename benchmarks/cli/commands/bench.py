@@ -177,12 +177,11 @@ def _write(suite: Suite, path: Path, seed: int, output: Path | None) -> None:
     check_new_file(path)
     check_suite(suite, seed)
     write_suite(suite, path)
-    named = path if path.parts[0][0] != "-" else Path(f"./{path}")
-    given = [f"--seed {seed}"] if seed else []
-    given += [f"--output {shlex.quote(str(output))}"] if output else []
-    say(
-        f"{path} is written; {' '.join(['convgym bench', shlex.quote(str(named)), *given])} runs it"
-    )
+    named = f"./{path}" if str(path).startswith("-") else str(path)
+    words = ["convgym", "bench", named]
+    words += ["--seed", str(seed)] if seed else []
+    words += ["--output", str(output)] if output else []
+    say(f"{path} is written; {shlex.join(words)} runs it")
 
 
 def folder_name(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import math
 import shutil
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -126,8 +127,16 @@ def _json(kind: str, name: str) -> str:
         from convgym.benchmarks.runs.suites import get_suite
 
         return dumps(dataclasses.asdict(get_suite(name)), indent=2)
-    options = [dataclasses.asdict(option) for option in _options(kind, name)]
+    options = [
+        # JSON has no name for a number that is not finite.
+        dataclasses.asdict(option) | ({"default": option.given} if _is_endless(option) else {})
+        for option in _options(kind, name)
+    ]
     return dumps({"name": name, "about": _about(kind, name), "options": options}, indent=2)
+
+
+def _is_endless(option: Option) -> bool:
+    return isinstance(option.default, float) and not math.isfinite(option.default)
 
 
 def _about(kind: str, name: str) -> str:

@@ -92,6 +92,12 @@ def test_of_everything_that_is_shipped(capsys: pytest.CaptureFixture[str], kind:
             assert json.loads(listed(capsys, kind, name, "--json"))
 
 
+def test_numbers_that_are_not_finite(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "\ntarget_kl: float = Infinity\n" in listed(capsys, "agents", "online-ppo")
+    found = json.loads(listed(capsys, "agents", "online-ppo", "--json"))["options"]
+    assert {option["name"]: option for option in found}["target_kl"]["default"] == "Infinity"
+
+
 def test_what_studies_and_backends_take(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(listed(capsys, "studies", "latency", "--json"))["options"]
     told = {option["name"]: option for option in found}
