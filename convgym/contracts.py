@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar, get_args, get_type_hints
 
 from convgym.errors import ConvgymError
 
@@ -67,14 +68,34 @@ def call(factory: Callable[..., T], options: Mapping[str, Any], what: str) -> T:
     except TypeError as error:
         raise ConvgymError(f"cannot make {what}{_signature(factory)}: {error}") from None
     for name, value in options.items():
-        default = getattr(signature.parameters.get(name), "default", inspect.Parameter.empty)
-        in_python_alone = callable(default) and default is not inspect.Parameter.empty
-        if in_python_alone and isinstance(value, str):
+        parameter = signature.parameters.get(name)
+        if isinstance(value, str) and parameter and not takes_text(factory, parameter):
             raise ConvgymError(
                 f"cannot make {what}: {name!r} is a class or a function, which no text can name,"
                 f" got {described(value)}"
             )
     return factory(**options)
+
+
+def made_from(factory: Callable[..., Any]) -> Any:
+    """Return what a partial is of; anything else as it is."""
+    return factory.func if isinstance(factory, partial) else factory
+
+
+def takes_text(factory: Callable[..., object], parameter: inspect.Parameter) -> bool:
+    """Return whether a text may stand for a parameter: not for a class or a function.
+
+    It is one by its default, unless its type admits a text beside.
+    """
+    if parameter.default is parameter.empty or not callable(parameter.default):
+        return True
+    try:
+        made = made_from(factory)
+        owner = made.__init__ if inspect.isclass(made) else made
+        hint = get_type_hints(owner).get(parameter.name)
+    except Exception:  # of what somebody else wrote, or imports for type checkers alone
+        return True
+    return hint in (None, Any, object) or str in get_args(hint)
 
 
 def takes(factory: Callable[..., object], parameter: str) -> bool:

@@ -8,12 +8,14 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
+
+from convgym.contracts import made_from, takes_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,8 +76,8 @@ def settings_of(config: object, within: str = "") -> Iterator[Option]:
 def parameters_of(factory: Callable[..., Any]) -> list[Option]:
     """Return what a class or function takes by name; none where its signature cannot be read.
 
-    Texts are those of the section ``Args:`` of its docstring. What a text cannot stand for, a class
-    or a function, is left out.
+    Texts are those of the section ``Args:`` of its docstring. What no text can stand for is left
+    out.
     """
     try:
         parameters = inspect.signature(factory).parameters.values()
@@ -92,11 +94,11 @@ def parameters_of(factory: Callable[..., Any]) -> list[Option]:
             has_default=each.default is not each.empty,
         )
         for each in parameters
-        if each.kind in by_name and (each.default is each.empty or not callable(each.default))
+        if each.kind in by_name and takes_text(factory, each)
     ]
-    fields_of = getattr(_made_from(factory), _FIELDS, None)
+    fields_of = getattr(made_from(factory), _FIELDS, None)
     if fields_of is not None:
-        known = {option.name for option in options}
+        known = inspect.signature(made_from(factory)).parameters
         options += [each for each in settings_of(fields_of) if each.name not in known]
     return options
 
@@ -116,7 +118,7 @@ def arguments(factory: Callable[..., Any]) -> tuple[str, dict[str, str]]:
 
     Those of starred ones stay. Of a class the texts are its ancestors' too.
     """
-    thing = _made_from(factory)
+    thing = made_from(factory)
     texts: dict[str, str] = {}
     for ancestor in reversed(thing.__mro__[:-1]) if isinstance(thing, type) else ():
         texts |= _split(inspect.cleandoc(ancestor.__doc__ or ""))[1]
@@ -140,8 +142,9 @@ def _split(doc: str) -> tuple[str, dict[str, str]]:
     return "\n\n".join(filter(None, parts)), texts
 
 
-def _made_from(factory: Callable[..., Any]) -> Any:
-    return getattr(factory, "func", factory)  # of a partial
+def defaults_in(options: Iterable[Option]) -> dict[str, Any]:
+    """Return the defaults of those that have any, by name."""
+    return {option.name: option.default for option in options if option.has_default}
 
 
 def _field_texts(config_class: type) -> dict[str, str]:

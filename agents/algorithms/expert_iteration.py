@@ -44,7 +44,7 @@ class ExpertIterationConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, counts=("rounds",))
-        check_exploration(self.exploration)
+        check_exploration(self.exploration, self.policy.temperature)
         if self.earlier not in ("none", "all"):
             raise ConvgymError(f"earlier must be 'none' or 'all', got {self.earlier!r}")
 

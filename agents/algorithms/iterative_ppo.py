@@ -81,7 +81,7 @@ class IterativePPOConfig:
         check_fields(self, counts_from_zero=("rounds",))
         if self.rounds < 1:
             raise ConvgymError(f"iterative PPO needs at least 1 round, got {self.rounds}")
-        check_exploration(self.exploration)
+        check_exploration(self.exploration, self.policy.temperature)
         if not self.personas:
             raise ConvgymError("personas must be one or more system messages, or None for its own")
 

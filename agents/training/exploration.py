@@ -6,13 +6,19 @@ from collections.abc import Sequence
 from itertools import product
 
 from convgym.agents.model.policy import LanguageModelPolicy
+from convgym.agents.model.sampling import check_temperature
 from convgym.errors import ConvgymError
 
 
-def check_exploration(factors: Sequence[float]) -> None:
-    """Raise ConvgymError unless these are factors that a temperature can be multiplied by."""
-    if not factors or min(factors) <= 0:
+def check_exploration(factors: Sequence[float], temperature: float) -> None:
+    """Raise ConvgymError unless these are factors that ``temperature`` can be multiplied by."""
+    if not factors or not all(factor > 0 for factor in factors):
         raise ConvgymError(f"exploration must be one or more factors above 0, got {factors}")
+    for factor in factors:
+        try:
+            check_temperature(temperature * factor)
+        except ConvgymError as error:
+            raise ConvgymError(f"exploration by {factor}: {error}") from None
 
 
 def voices(

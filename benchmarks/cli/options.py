@@ -174,13 +174,6 @@ def as_given(
     return "".join(f" {name} {shlex.quote(value)}" for name, value in words)
 
 
-def shop(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a scripted seller must know of the environment: its catalogue and its law."""
-    from convgym.benchmarks.talks.scene import Scene
-
-    return Scene(environment).shop
-
-
 def computing(device: str | None, dtype: str | None) -> dict[str, Any]:
     """Return where and how exactly language models compute, as far as it was given.
 
@@ -313,7 +306,7 @@ def read_options(items: Iterable[str]) -> dict[str, Any]:
             # Only the name is shown: what follows it may be a key.
             shown = repr(f"{name}=..." if name.strip() and equals else item)
             raise ConvgymError(f"expected an option as name=value, got {shown}")
-        given = _value(value)
+        given = _value(name, value)
         for part in path:
             check_option(part, given if part == last else None)
         within = options
@@ -344,7 +337,7 @@ def read_settings(items: Iterable[str]) -> list[tuple[str, Any]]:
             raise ConvgymError(f"expected a setting as agent.setting=value, got {item!r}")
         if path in settings:
             raise ConvgymError(f"setting {path!r} is given twice")
-        settings[path] = _value(value)
+        settings[path] = _value(path, value)
     return list(settings.items())
 
 
@@ -369,16 +362,16 @@ def own_settings(items: Iterable[str] | None) -> dict[str, Any]:
                 raise ConvgymError(f"setting {part!r} is given as a value and with parts: drop one")
         if last in within:
             raise ConvgymError(f"setting {path.strip()!r} is given twice")
-        within[last] = _value(value)
+        within[last] = _value(path, value)
     return settings
 
 
-def _value(text: str) -> Any:
+def _value(name: str, text: str) -> Any:
     text = text.strip()
     try:
         text.encode()
-    except UnicodeEncodeError:
-        raise ConvgymError(f"expected text in UTF-8, got {text!r}") from None
+    except UnicodeEncodeError:  # it is not shown, for it may be a key
+        raise ConvgymError(f"the value of {name.strip()!r} is no text in UTF-8") from None
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

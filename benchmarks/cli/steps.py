@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convgym.agents.launcher import launched_number
-from convgym.benchmarks.cli.options import is_local_seller, shop
+from convgym.benchmarks.cli.options import is_local_seller
 from convgym.benchmarks.terminal import console, say
 from convgym.errors import ConvgymError, unknown
 
@@ -138,8 +138,9 @@ def speaker(
         raise ConvgymError(
             f"{name!r} is a seller, which has no {', '.join(settings)}: those are a policy's"
         )
-    from convgym.sellers import SELLERS, make_seller
+    from convgym.benchmarks.talks.scene import Scene
+    from convgym.sellers import SELLERS
 
     if ":" not in name and name not in SELLERS.names():
         raise unknown("policy or seller", name, sorted({*_NAMED_MODELS, *SELLERS.names()}))
-    return make_seller(name, **shop(options), **(settings or {}), **(of_seller or {}))
+    return Scene(options).seller(name, {**(settings or {}), **(of_seller or {})})

@@ -110,7 +110,7 @@ COLD = Suite(
     evaluation_episodes=FRONTIER.evaluation_episodes,
     training_seeds=SEEDS,
     overrides={
-        f"{family}cold-{n}": {**_VARIANTS[f"{family}{n}"], "exploration": (FRONTIER.colder,)}
+        f"{family}cold-{n}": {**_VARIANTS[f"{family}{n}"], "exploration": [FRONTIER.colder]}
         for family in _FROM_ANY_LOG
         for n in _UP_TO_8
     },

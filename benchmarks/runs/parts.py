@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from convgym.benchmarks.runs.suites import agent_of
 from convgym.conversation import Episode
-from convgym.errors import ConvgymError
 from convgym.policy import Policy
 from convgym.progress import ProgressCallback
 
@@ -46,13 +45,9 @@ class PackageParts:
         from convgym.customers import customer_law
         from convgym.envs.scenario import Scenario
         from convgym.sellers import make_seller
+        from convgym.sellers.registry import check_own_options
 
-        for name_of in ("catalog", "law"):
-            if name_of in options:
-                raise ConvgymError(
-                    f"a seller's {name_of} is its customers', which its options cannot change: drop"
-                    f" {name_of!r}, or give a catalogue to all of them"
-                )
+        check_own_options(options)
         shop = Scenario.of(environment).shop()
         return make_seller(name, shop, customer_law(environment), **options)
 

@@ -72,7 +72,7 @@ class Result:
 
     @property
     def seconds(self) -> float:
-        """What the job took, a training's earlier sittings included."""
+        """What the job took, a training's earlier sittings included; not the colder evaluation."""
         return self.train_seconds + self.evaluation_seconds
 
     @property

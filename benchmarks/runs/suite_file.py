@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
+import json
+import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -31,7 +33,7 @@ from convgym.customers import CUSTOMERS
 from convgym.datafiles import check_new_file, read_whole, write_atomically
 from convgym.envs.scenario import Scenario
 from convgym.errors import ConvgymError, unknown
-from convgym.options import parameters_of, settings_of
+from convgym.options import defaults_in, parameters_of, settings_of
 from convgym.registry import Registry
 from convgym.sellers import SELLERS
 
@@ -108,18 +110,18 @@ def suite_text(suite: Suite) -> str:
     settings: dict[str, Mapping[str, Any]] = {}
     for seller in suite.sellers:
         given = suite.overrides.get(seller, {})
-        settings[seller] = _without_nulls(given, _of_factory(SELLERS, seller), f"{seller}.")
+        settings[seller] = _sayable(given, _of_factory(SELLERS, seller), f"{seller}.")
     for agent in suite.agents:
         given = suite.overrides.get(agent, {})
-        settings[agent] = _without_nulls(given, _of_agent(agent), f"{agent}.")
+        settings[agent] = _sayable(given, _of_agent(agent), f"{agent}.")
     of_environment = partial(_of_environment, suite.environment)
     written = {
         "description": suite.description,
         "sellers": _with_options(suite.sellers, settings),
         "agents": _with_options(suite.agents, settings),
         **{name: getattr(suite, name) for name in _AS_THEY_ARE},
-        "environment": _without_nulls(suite.environment, of_environment, "environment."),
-        "evaluation": _without_nulls(suite.evaluation, dict, "evaluation."),
+        "environment": _sayable(suite.environment, of_environment, "environment."),
+        "evaluation": _sayable(suite.evaluation, dict, "evaluation."),
         # Those that are there for agents of whom this is a selection go with them.
         "keep": [pattern for pattern in suite.keep if fnmatch.filter(suite.agents, pattern)],
     }
@@ -151,45 +153,44 @@ _AS_THEY_ARE = (
 Defaults = Callable[[], Mapping[str, object]]
 
 
-def _without_nulls(settings: Mapping[str, Any], defaults: Defaults, within: str) -> dict[str, Any]:
-    """Return settings without what is None by default, which no file can say.
+def _sayable(settings: Mapping[str, Any], defaults: Defaults, within: str) -> dict[str, Any]:
+    """Return settings without what no file can say and is so by default: None, and infinities.
 
-    Raises ConvgymError for other Nones, naming the setting.
+    Raises ConvgymError where it is not the default, naming the setting.
     """
 
     def cleared(value: Any, path: str) -> Any:
         if isinstance(value, Mapping):
             values = {key: cleared(each, f"{path}.{key}") for key, each in value.items()}
-            return {key: each for key, each in values.items() if each is not None}
-        if isinstance(value, list | tuple) and None in value:
-            raise _no_null(within, path)
-        if value is None and defaults().get(path.removeprefix("."), ...) is not None:
-            raise _no_null(within, path)
-        return value
+            return {key: each for key, each in values.items() if each is not None} or None
+        if isinstance(value, list | tuple):
+            return [told(each, f"{path}[{place}]") for place, each in enumerate(value)]
+        return told(value, path)
 
-    return cast("dict[str, Any]", cleared(settings, ""))
+    def told(value: Any, path: str) -> Any:
+        if value is not None and not (isinstance(value, float) and not math.isfinite(value)):
+            return value
+        if defaults().get(path.removeprefix("."), ...) != value:
+            raise ConvgymError(
+                f"no suite's file can say {json.dumps(value)}, which {within}"
+                f"{path.removeprefix('.')} has: leave it out, or give it on the command line that"
+                " runs the file"
+            )
+        return None
 
-
-def _no_null(within: str, path: str) -> ConvgymError:
-    return ConvgymError(
-        f"no suite's file can say null, which {within}{path.removeprefix('.')} has: give it on the"
-        " command line that runs the file"
-    )
+    return cleared(settings, "") or {}
 
 
 def _of_agent(name: str) -> Defaults:
-    return lambda: {each.name: each.default for each in settings_of(start_config(agent_of(name)))}
+    return lambda: defaults_in(settings_of(start_config(agent_of(name))))
 
 
 def _of_factory(registry: Registry[Any], name: str) -> Defaults:
-    return lambda: {
-        each.name: each.default if each.has_default else ...
-        for each in parameters_of(registry.resolve(name))
-    }
+    return lambda: defaults_in(parameters_of(registry.resolve(name)))
 
 
 def _of_environment(options: Mapping[str, Any]) -> Mapping[str, object]:
-    own = {each.name: each.default for each in settings_of(Scenario)}
+    own = defaults_in(settings_of(Scenario))
     customer = cast(str, Scenario.of(options).customer)  # of a suite, others are refused
     of_customer = _of_factory(CUSTOMERS, customer)()
     return own | {f"customer_options.{name}": value for name, value in of_customer.items()}

@@ -55,7 +55,7 @@ STREAM = 900_002
 """Of the customers on whom variants are compared, in the training range."""
 POLICY_SEED = 7
 HOT, COLD = 1.3, 0.25
-"""Temperatures of a bold and of a cold deployment."""
+"""What the temperature is multiplied by in a bold and in a cold deployment."""
 FALLING = (1.0, 0.75, 0.5, 0.25)
 """What a step's setting is multiplied by, round by round."""
 
@@ -117,10 +117,10 @@ class Falling:
         return step.improve(reference, problem, generator=generator, progress=progress, watch=watch)
 
 
-class BoldFirst(Collector):
-    """Customers whom a policy meets at a higher temperature in its first deployment."""
+class OtherwiseFirst(Collector):
+    """Customers whom a policy meets at another temperature in its first deployment."""
 
-    temperature: ClassVar[float] = HOT
+    factor: ClassVar[float]
 
     def deploy(
         self,
@@ -133,14 +133,20 @@ class BoldFirst(Collector):
         """Hold the next conversations; see ``Collector.deploy``."""
         voices = cast("Sequence[LanguageModelPolicy]", policy)
         if not self.usage.deployments:
-            voices = [voice.voice(None, self.temperature) for voice in voices]
+            voices = [voice.voice(None, self.factor) for voice in voices]
         return super().deploy(voices, conversations, group_size=group_size, progress=progress)
 
 
-class ColdFirst(BoldFirst):
-    """Customers whom a policy meets at a lower temperature in its first deployment."""
+class BoldFirst(OtherwiseFirst):
+    """A higher one."""
 
-    temperature = COLD
+    factor = HOT
+
+
+class ColdFirst(OtherwiseFirst):
+    """A lower one."""
+
+    factor = COLD
 
 
 def _as_it_is(base: Improvement) -> Improvement:

@@ -13,6 +13,7 @@ from convgym.envs.scenario import Scenario
 from convgym.errors import InfrastructureError
 from convgym.policy import Policy
 from convgym.sellers import make_seller
+from convgym.sellers.registry import check_own_options
 from convgym.shop.catalog import Catalog, load_catalog
 from convgym.shop.terms import briefing_under
 from convgym.talk import Talk
@@ -72,7 +73,11 @@ class Scene:
         return {key: value for key, value in known.items() if value is not None}
 
     def seller(self, name: str, options: Mapping[str, Any] | None = None) -> Policy:
-        """Return a seller of this shop by its name; raises as ``make_seller``."""
+        """Return a seller of this shop by its name.
+
+        Raises as ``make_seller``, and ConvgymError for options that follow from the customers.
+        """
+        check_own_options(options or {})
         return make_seller(name, **self.shop, **(options or {}))
 
     def talk(self, seed: int, seller: str) -> Talk:

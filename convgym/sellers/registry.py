@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -107,6 +107,17 @@ REFERENCE_SELLERS: tuple[str, ...] = (
 )
 """The sellers that suites compare, from the floor to the ceiling. ``deaf`` and ``habitual`` came
 later, and join where they are asked for: stored runs and new ones have the same rows."""
+
+
+OF_CUSTOMERS = ("catalog", "law")
+"""Options of a seller that follow from whom it talks to, where that is known."""
+
+
+def check_own_options(options: Mapping[str, object]) -> None:
+    """Raise ConvgymError for options that follow from the customers whom a seller talks to."""
+    for name, mend in zip(OF_CUSTOMERS, ("give --catalog", "drop it"), strict=True):
+        if name in options:
+            raise ConvgymError(f"a seller's {name!r} is that of its customers here: {mend}")
 
 
 def make_seller(

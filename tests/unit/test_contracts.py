@@ -95,6 +95,10 @@ def test_no_text_stands_for_a_class_or_a_function() -> None:
     def mix(name: str, tool: Callable[[int], int] = abs) -> object:
         return tool(-1)
 
+    def either(tool: str | Callable[[int], int] = abs) -> object:
+        return tool
+
+    assert call(either, {"tool": "abs"}, "paint") == "abs"
     assert call(mix, {"name": "a", "tool": lambda x: x}, "paint") == -1
     with pytest.raises(ConvgymError, match=r"cannot make paint: 'tool' is a class or a function"):
         call(mix, {"name": "a", "tool": "abs"}, "paint")

@@ -159,9 +159,8 @@ def bench(
     )
     make_findable(asdict(chosen))  # what a file names as well
     if as_file is not None:
-        if chosen != asked:
-            chosen = replace(chosen, description="")  # of what is no longer so
-        return _write(chosen, as_file, seed, output)
+        untrue = chosen != asked and not suite.endswith(".toml")  # our words of what is otherwise
+        return _write(replace(chosen, description="") if untrue else chosen, as_file, seed, output)
     _tell_of_log(chosen)
     folder = output or Path("results") / folder_name(chosen.name, customers, judged, seed)
     _run(chosen, folder, seed, _workers(jobs, ray))

@@ -27,7 +27,6 @@ from convgym.benchmarks.cli.options import (
     own_settings,
     placed,
     seller_options,
-    shop,
     with_computing,
 )
 from convgym.benchmarks.cli.steps import show, working
@@ -96,10 +95,10 @@ def collect(
             language_model = load_policy(policy, config.policy)
             report = collect_from_policy(log, language_model, collector, config, progress=progress)
         else:
-            from convgym.sellers import make_seller
+            from convgym.benchmarks.talks.scene import Scene
 
             assert seller is not None
-            speaker = make_seller(seller, **{**shop(options), **given})
+            speaker = Scene(options).seller(seller, given)
             if seller == "oracle":
                 options["reveal_latent"] = True
             collector = Collector(conversations, seed=seed, environment=options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-import math
 import shutil
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -128,25 +127,28 @@ def _json(kind: str, name: str) -> str:
 
         return dumps(dataclasses.asdict(get_suite(name)), indent=2)
     options = [
-        # JSON has no name for a number that is not finite.
-        dataclasses.asdict(option) | ({"default": option.given} if _is_endless(option) else {})
-        for option in _options(kind, name)
+        dataclasses.asdict(option) | {"default": _finite(option)} for option in _options(kind, name)
     ]
     return dumps({"name": name, "about": _about(kind, name), "options": options}, indent=2)
 
 
-def _is_endless(option: Option) -> bool:
-    return isinstance(option.default, float) and not math.isfinite(option.default)
+def _finite(option: Option) -> Any:
+    """Return a default; as it would be given where JSON has no name for a number in it."""
+    try:
+        json.dumps(option.default, allow_nan=False)
+    except ValueError:
+        return option.given
+    return option.default
 
 
 def _about(kind: str, name: str) -> str:
     """Return its line in the list and its docstring, without what its options say."""
+    from convgym.contracts import made_from
     from convgym.options import arguments
 
     registry = registries()[kind]
     thing = registry.resolve(name)
-    made_from = getattr(thing, "func", thing)
-    has_text = inspect.isroutine(made_from) or inspect.isclass(made_from)
+    has_text = inspect.isroutine(made_from(thing)) or inspect.isclass(made_from(thing))
     text = arguments(thing)[0] if has_text and kind != "studies" else None
     listed = None if ":" in name and not registry.is_of_family(name) else registry.summary(name)
     return "\n\n".join(part for part in (listed, text) if part) or name
@@ -167,4 +169,8 @@ def _options(kind: str, name: str) -> Iterable[Option]:
         from convgym.agents.improvement.registry import make_improvement
 
         return settings_of(make_improvement(name))
-    return parameters_of(registries()[kind].resolve(name))
+    from convgym.sellers.registry import OF_CUSTOMERS
+
+    follows = OF_CUSTOMERS if kind == "sellers" else ()
+    options = parameters_of(registries()[kind].resolve(name))
+    return [option for option in options if option.name not in follows]

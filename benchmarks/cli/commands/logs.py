@@ -19,7 +19,6 @@ from convgym.benchmarks.cli.options import (
     SellerPrompt,
     environment,
     seller_options,
-    shop,
 )
 from convgym.benchmarks.terminal import say
 from convgym.errors import whose
@@ -73,12 +72,12 @@ def write(
     catalog: Catalog = None,
 ) -> None:
     """Write conversations of a seller, ours or your own, with customers of the training range."""
+    from convgym.benchmarks.talks.scene import Scene
     from convgym.conversation import refuse_if_all_failed, tell_failures
     from convgym.datafiles import free_path
     from convgym.logs import check_new_log, write_log
     from convgym.rollout import rollout
     from convgym.seeds import train_seeds
-    from convgym.sellers import make_seller
     from convgym.shop.catalog import refuse_held_out
 
     options = environment(customer, catalog, customer_option=customer_option)
@@ -87,7 +86,7 @@ def write(
     if epsilon is not None:
         given["epsilon"] = epsilon
     with whose(f"seller {seller!r}"):
-        policy = make_seller(seller, **shop(options), **given)
+        policy = Scene(options).seller(seller, given)
     if seller == "oracle":
         options["reveal_latent"] = True
     check_new_log(path)

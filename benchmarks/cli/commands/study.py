@@ -64,6 +64,7 @@ def options_of(name: str) -> Iterator[Option]:
             each,
             name=each.name if is_argument else named[0],
             kind=shown_type(annotated[0]),
+            has_default=each.default not in (None, False),  # which nobody can give
             text=" ".join((told.help or "").split()) if told else each.text,
         )
 

@@ -91,6 +91,8 @@ class Observer:
         ({"rounds": 0}, "at least 1 round, got 0"),
         ({"exploration": ()}, "one or more factors above 0"),
         ({"exploration": (1.0, 0.0)}, "one or more factors above 0"),
+        ({"exploration": (1.0, float("nan"))}, "one or more factors above 0"),
+        ({"exploration": (1.0, 1e30)}, r"exploration by 1e\+30: temperature must be from"),
         ({"policy": PolicyConfig(model="/nowhere")}, "no model at '/nowhere'"),
     ],
 )

@@ -107,6 +107,12 @@ def test_what_studies_and_backends_take(capsys: pytest.CaptureFixture[str]) -> N
         out = listed(capsys, kind, name)
         assert "\nbase_url: str | None = null\n    Where the API is" in out
     assert "endpoint" in out.splitlines()[0]
+    # What follows from the name or from the customers is nobody's to give.
+    assert not [
+        line for line in out.splitlines() if line.startswith(("model:", "catalog:", "law:"))
+    ]
+    assert "\noutput: Path | None\n" in listed(capsys, "studies", "latency")
+    assert "\n--as-is: bool\n" in listed(capsys, "studies", "ablations")
 
 
 def test_a_variant_has_the_settings_of_its_agent(capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,6 +110,8 @@ def test_what_is_no_part_of_a_file_is_told_with_the_command(run: Run) -> None:
         "bench", "tiny", "--seed", "5", "--output", "my out", "--as-file", "my suite.toml"
     )
     assert "convgym bench 'my suite.toml' --seed 5 --output 'my out' runs it" in out
+    _, out, _ = run("bench", "tiny", "--as-file=-x.toml")
+    assert "convgym bench ./-x.toml runs it" in out
 
 
 @pytest.mark.parametrize(
@@ -168,6 +170,14 @@ def test_a_bench_of_other_settings_is_refused_with_the_way_out(run: Run) -> None
         ("bench tiny --output file/out", "cannot write to file/out"),
         ("bench tiny --as-file file/x.toml", "cannot write to file/x.toml"),
         ("bench tiny --as-file mine.json", "a suite's file ends in .toml, got mine.json"),
+        (
+            "logs write log.jsonl --seller-option catalog=mobile",
+            "'catalog' is that of its customers",
+        ),
+        (
+            "collect log.jsonl --seller competent --set law=v1",
+            "'law' is that of its customers here",
+        ),
         ("bench tiny --as-file x.toml --agents onlin-ppo", "did you mean 'online-ppo'"),
         ("bench tiny --output file", "cannot write to file"),
         ("bench ladder --sellers competent --output file/out", "cannot write to file/out"),

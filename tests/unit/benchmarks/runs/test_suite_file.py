@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -194,14 +195,14 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         ),
         (
             {"overrides": {"online-ppo": {"deployment": None}}},
-            r"can say null, which online-ppo\.deployment has: give it on the command line",
+            r"can say null, which online-ppo\.deployment has: leave it out, or give it",
         ),
         (
             {
                 "agents": ("iterative-ppo",),
                 "overrides": {"iterative-ppo": {"personas": [None, "x"]}},
             },
-            r"null, which iterative-ppo\.personas has",
+            r"null, which iterative-ppo\.personas\[0\] has",
         ),
         (
             {"environment": {"customer": "hybrid", "customer_options": {"fluency": None}}},
@@ -229,4 +230,13 @@ def test_null_is_left_out_where_it_is_the_default(tmp_path: Path) -> None:
     write_suite(suite, tmp_path / "mine.toml")
     mine = get_suite(str(tmp_path / "mine.toml"))
     assert mine.overrides == {"online-ppo": {"policy": {"temperature": 0.5}}}
-    assert mine.environment == {"customer_options": {}}
+    assert mine.environment == {}
+
+
+def test_a_number_without_end(tmp_path: Path) -> None:
+    suite = replace(get_suite("smoke"), overrides={"online-ppo": {"target_kl": math.inf}})
+    write_suite(suite, tmp_path / "mine.toml")  # as it is anyway
+    assert get_suite(str(tmp_path / "mine.toml")).overrides == {}
+    suite = replace(suite, overrides={"online-ppo": {"deployment": math.inf}})
+    with pytest.raises(ConvgymError, match=r"can say Infinity, which online-ppo\.deployment has"):
+        write_suite(suite, tmp_path / "other.toml")

@@ -270,7 +270,7 @@ def test_the_cold_frontier_is_the_frontier_but_for_the_temperature_of_deployment
     assert all(getattr(warm, field) == getattr(cold, field) for field in same)
     for name in cold.agents:
         settings = dict(cold.overrides[name])
-        assert settings.pop("exploration") == (0.25,)
+        assert settings.pop("exploration") == [0.25]
         of_warm = name.replace("cold-", "")
         assert settings == warm.overrides[of_warm]
         assert cold.seeds_of(name, 9) == warm.seeds_of(of_warm, 9)
