@@ -7,8 +7,8 @@ of its own, so that several processes can work side by side; the report reads th
     convgym report results/frontier
 
 ``frontier-long`` gives the best four families four times as many conversations, in 16 deployments.
-``frontier-cold`` deploys at a lower temperature what learns from any log; it is judged as all
-others are, at temperature 1.
+``frontier-cold`` deploys two families at a lower temperature; they are judged as all others are, at
+temperature 1.
 """
 
 from __future__ import annotations
@@ -98,23 +98,23 @@ FRONTIER = Suite(
     colder=0.25,
 )
 
-_FROM_ANY_LOG = ("iterative-grpo@", "expert-iteration@")
+_DEPLOYED_COLD = ("iterative-grpo@", "expert-iteration@")
 _UP_TO_8 = DEPLOYMENTS[:-1]
 
 COLD = Suite(
     "frontier-cold",
     COLD_SUMMARY,
     sellers=(),
-    agents=tuple(f"{family}cold-{n}" for family in _FROM_ANY_LOG for n in _UP_TO_8),
+    agents=tuple(f"{family}cold-{n}" for family in _DEPLOYED_COLD for n in _UP_TO_8),
     conversations=BUDGET,
     evaluation_episodes=FRONTIER.evaluation_episodes,
     training_seeds=SEEDS,
     overrides={
         f"{family}cold-{n}": {**_VARIANTS[f"{family}{n}"], "exploration": [FRONTIER.colder]}
-        for family in _FROM_ANY_LOG
+        for family in _DEPLOYED_COLD
         for n in _UP_TO_8
     },
-    seeds={f"{family}cold-{_UP_TO_8[0]}": SEEDS_AT_THE_ENDS for family in _FROM_ANY_LOG},
+    seeds={f"{family}cold-{_UP_TO_8[0]}": SEEDS_AT_THE_ENDS for family in _DEPLOYED_COLD},
     keep=("*@cold-4",),
     colder=FRONTIER.colder,
 )

@@ -151,7 +151,7 @@ LADDER = Suite(
 FRONTIER_SUMMARY = (
     "Conversion against the number of deployments, at an equal budget: hours on two cores."
 )
-COLD_SUMMARY = "The frontier of the two that can learn from what was said at a lower temperature."
+COLD_SUMMARY = "Two of the frontier's families, deployed at a lower temperature: hours."
 LONG_SUMMARY = "The frontier's best four on 16,384 conversations each: hours on two cores."
 
 
